@@ -1,0 +1,2 @@
+//! Turns the compiled core into what a page loads.
+fn main() {}

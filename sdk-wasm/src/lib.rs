@@ -1,0 +1,2 @@
+//! The browser boundary of the core.
+#![no_std]
