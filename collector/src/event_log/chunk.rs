@@ -288,6 +288,7 @@ impl Chunk {
 /// Makes chunks' bytes; keeps its compressor and buffers from one to the next.
 pub(super) struct Encoder {
     zstd: zstd::bulk::Compressor<'static>,
+    header: Option<Header>,
     bytes: Vec<u8>,
     compressed: Vec<u8>,
 }
@@ -295,11 +296,13 @@ pub(super) struct Encoder {
 impl Encoder {
     pub(super) fn new() -> std::io::Result<Self> {
         let zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
-        Ok(Self { zstd, bytes: Vec::new(), compressed: Vec::new() })
+        Ok(Self { zstd, header: None, bytes: Vec::new(), compressed: Vec::new() })
     }
 
-    /// The chunk's bytes in a segment of this generation; `None` if it is larger than the format allows.
-    pub(super) fn encode(&mut self, chunk: &Chunk, generation: u64) -> Option<(Header, &[u8])> {
+    /// Encodes a chunk, all but the generation of its segment, and says how long it is; `None` if it is larger than the
+    /// format allows.
+    pub(super) fn encode(&mut self, chunk: &Chunk) -> Option<u64> {
+        self.header = None;
         let raw_len = u32::try_from(chunk.body.len()).ok()?;
         self.bytes.clear();
         self.bytes.resize(HEADER_LEN, 0);
@@ -317,7 +320,7 @@ impl Encoder {
                 .is_ok_and(|len| len <= worth);
         let (flags, stored) = if shrunk { (ZSTD, &self.compressed) } else { (0, &chunk.body) };
         let header = Header {
-            generation,
+            generation: 0,
             first: chunk.first,
             received_at: chunk.received_at,
             count: u32::try_from(chunk.columns.ids.len()).ok()?,
@@ -329,6 +332,13 @@ impl Encoder {
             flags,
         };
         self.bytes.extend_from_slice(stored);
+        self.header = Some(header);
+        Some(header.chunk_len())
+    }
+
+    /// The chunk encoded last, as it stands in a segment of this generation.
+    pub(super) fn seal(&mut self, generation: u64) -> Option<(Header, &[u8])> {
+        let header = Header { generation, ..self.header? };
         self.bytes[..HEADER_LEN].copy_from_slice(&header.encode());
         Some((header, &self.bytes))
     }
@@ -398,7 +408,11 @@ mod tests {
     }
 
     fn encoded(chunk: &Chunk) -> Vec<u8> {
-        Encoder::new().unwrap().encode(chunk, 0x0102_0304_0506_0708).unwrap().1.to_vec()
+        let mut encoder = Encoder::new().unwrap();
+        let len = encoder.encode(chunk).unwrap();
+        let (header, bytes) = encoder.seal(0x0102_0304_0506_0708).unwrap();
+        assert_eq!((len, header.chunk_len()), (bytes.len() as u64, len));
+        bytes.to_vec()
     }
 
     fn decoded(bytes: &[u8]) -> Option<Chunk> {

@@ -144,6 +144,40 @@ pub enum OpenError {
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An open log. Dropping it closes it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use headwater_collector::event_log::*;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let (log, recovered) =
+///     EventLog::open(dir.path(), Options::default(), Arc::new(FileSystem), system_clock())?;
+/// assert_eq!(recovered.events, 0);
+/// let event = NewEvent {
+///     message_id: "0193".into(),
+///     source: "web".parse()?,
+///     trust: Trust::Client,
+///     origin: Origin::Sent,
+///     order_key: "device-1".into(),
+///     sequence: None,
+///     dropped: Vec::new(),
+///     event_time: None,
+///     claimed_time: None,
+///     schema_version: 0,
+///     flags: Flags::default(),
+///     body_hash: body_hash([b"Clicked".as_slice()]),
+///     json: r#"{"type":"track","event":"Clicked","messageId":"0193"}"#.into(),
+/// };
+/// let answers = log.append(vec![event.clone(), event]).await?;
+/// assert_eq!(answers, [Appended::Accepted, Appended::Duplicate]);
+///
+/// let records = log.reader(None).next_chunk(100)?;
+/// assert_eq!(records.len(), 1);
+/// assert_eq!(*log.end().borrow(), records[0].offset);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct EventLog {
     shared: Arc<Shared>,
     hash_key: ids::HashKey,

@@ -121,10 +121,6 @@ impl Disk for FaultyDisk {
         self.beneath.remove(path)
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.beneath.rename(from, to)
-    }
-
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.faults.check(&self.faults.fail_syncs)?;
         self.faults.dir_syncs.fetch_add(1, Ordering::SeqCst);
@@ -367,15 +363,6 @@ impl Disk for PowerlessDisk {
         let mut platter = self.operate();
         platter.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         platter.renames.push(Change::Gone(path.to_owned()));
-        Ok(())
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut platter = self.operate();
-        let content = platter.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        platter.names.insert(to.to_owned(), Arc::clone(&content));
-        platter.renames.push(Change::Gone(from.to_owned()));
-        platter.renames.push(Change::Set(to.to_owned(), content));
         Ok(())
     }
 
