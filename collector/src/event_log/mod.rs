@@ -59,7 +59,8 @@ pub struct Options {
     /// Bytes after which a new segment is begun. 256 MiB: retention and repair work on whole files, and a restart checks the
     /// last one to the last byte, a fraction of a second.
     pub segment_bytes: u64,
-    /// Bytes of zeros written ahead of the end. 1 MiB: an fdatasync inside them need not journal the file's new length.
+    /// Bytes of zeros written ahead of the end. 1 MiB: an fdatasync inside them need not journal the file's new length, which
+    /// measured a third more single events a second, and no difference for batches of 20. 0 is off.
     pub zero_ahead_bytes: u64,
     /// Bytes of events that may wait for the writer. 16 MiB: some 50 ms of work; what is behind that is told to come back.
     pub inbox_bytes: usize,
