@@ -288,6 +288,7 @@ impl Chunk {
 /// Makes chunks' bytes; keeps its compressor and buffers from one to the next.
 pub(super) struct Encoder {
     zstd: zstd::bulk::Compressor<'static>,
+    header: Option<Header>,
     bytes: Vec<u8>,
     compressed: Vec<u8>,
 }
@@ -295,11 +296,13 @@ pub(super) struct Encoder {
 impl Encoder {
     pub(super) fn new() -> std::io::Result<Self> {
         let zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
-        Ok(Self { zstd, bytes: Vec::new(), compressed: Vec::new() })
+        Ok(Self { zstd, header: None, bytes: Vec::new(), compressed: Vec::new() })
     }
 
-    /// The chunk's bytes in a segment of this generation; `None` if it is larger than the format allows.
-    pub(super) fn encode(&mut self, chunk: &Chunk, generation: u64) -> Option<(Header, &[u8])> {
+    /// Encodes a chunk, all but the generation of its segment, and says how long it is; `None` if it is larger than the
+    /// format allows.
+    pub(super) fn encode(&mut self, chunk: &Chunk) -> Option<u64> {
+        self.header = None;
         let raw_len = u32::try_from(chunk.body.len()).ok()?;
         self.bytes.clear();
         self.bytes.resize(HEADER_LEN, 0);
@@ -317,7 +320,7 @@ impl Encoder {
                 .is_ok_and(|len| len <= worth);
         let (flags, stored) = if shrunk { (ZSTD, &self.compressed) } else { (0, &chunk.body) };
         let header = Header {
-            generation,
+            generation: 0,
             first: chunk.first,
             received_at: chunk.received_at,
             count: u32::try_from(chunk.columns.ids.len()).ok()?,
@@ -329,6 +332,13 @@ impl Encoder {
             flags,
         };
         self.bytes.extend_from_slice(stored);
+        self.header = Some(header);
+        Some(header.chunk_len())
+    }
+
+    /// The chunk encoded last, as it stands in a segment of this generation.
+    pub(super) fn seal(&mut self, generation: u64) -> Option<(Header, &[u8])> {
+        let header = Header { generation, ..self.header? };
         self.bytes[..HEADER_LEN].copy_from_slice(&header.encode());
         Some((header, &self.bytes))
     }
@@ -338,6 +348,143 @@ impl Encoder {
         for buffer in [&mut self.bytes, &mut self.compressed] {
             if buffer.capacity() > limit {
                 *buffer = Vec::new();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_log::ids::HashKey;
+    use crate::event_log::queues::Settled;
+    use crate::event_log::{Flags, NewEvent, Origin, Sequence, Trust};
+
+    /// Fixed in every field: what golden files are made of.
+    fn chunk(json: &str) -> Chunk {
+        let (web, app): (SourceName, SourceName) = ("web".parse().unwrap(), "app".parse().unwrap());
+        let key = HashKey([1; 16]);
+        let mut chunk = Chunk {
+            first: 1000,
+            received_at: Timestamp::from_unix_ms(1_763_769_600_000),
+            columns: Columns::default(),
+            body: Vec::new(),
+        };
+        let columns = &mut chunk.columns;
+        for (n, source) in [(1, &web), (2, &app), (3, &web)] {
+            let id = format!("message-{n}");
+            let event = NewEvent {
+                message_id: id.as_str().into(),
+                source: source.clone(),
+                trust: if n == 2 { Trust::Server } else { Trust::Client },
+                origin: match n {
+                    1 => Origin::Sent,
+                    2 => Origin::Import,
+                    _ => Origin::Derived { by: "rule".into(), depth: 1 },
+                },
+                order_key: "device".into(),
+                sequence: (n != 2).then(|| Sequence { queue: "queue".into(), seq: n }),
+                dropped: Vec::new(),
+                event_time: (n == 1).then(|| Timestamp::from_unix_ms(1_763_769_599_000)),
+                claimed_time: (n == 1).then(|| Timestamp::from_unix_ms(-1)),
+                schema_version: u32::from(n == 3) * 300,
+                flags: Flags { test: n == 2, no_actions: n == 3, erased: false },
+                body_hash: 0,
+                json: json.into(),
+            };
+            let mut record = Vec::new();
+            event.encode(&mut record);
+            varint::put_bytes(&mut chunk.body, &record);
+            columns.ids.push(key.id(source, &id));
+            columns.body_hashes.push(u32::try_from(n * 7).unwrap());
+            let source = columns.source(source);
+            columns.event_sources.push(source);
+            columns.sequences.push((n != 2).then_some((0, n)));
+        }
+        columns.queues.push(QueueRef { source: 0, key: key.queue(&web, "queue") });
+        columns.marks.push(Mark { queue: 0, first: 5, last: 300, how: Settled::Dropped });
+        columns.marks.push(Mark { queue: 0, first: 2, last: 2, how: Settled::Arrived });
+        chunk
+    }
+
+    fn encoded(chunk: &Chunk) -> Vec<u8> {
+        let mut encoder = Encoder::new().unwrap();
+        let len = encoder.encode(chunk).unwrap();
+        let (header, bytes) = encoder.seal(0x0102_0304_0506_0708).unwrap();
+        assert_eq!((len, header.chunk_len()), (bytes.len() as u64, len));
+        bytes.to_vec()
+    }
+
+    fn decoded(bytes: &[u8]) -> Option<Chunk> {
+        let header = Header::decode(bytes.first_chunk()?)?;
+        assert_eq!(header.generation, 0x0102_0304_0506_0708);
+        let (columns, body) = bytes[HEADER_LEN..].split_at_checked(header.columns_len as usize)?;
+        Some(Chunk {
+            first: header.first,
+            received_at: header.received_at,
+            columns: header.columns(columns)?,
+            body: header.body(body.to_vec())?,
+        })
+    }
+
+    fn from_hex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+        let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+        pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
+    }
+
+    fn to_hex(bytes: &[u8]) -> String {
+        let line = |line: &[u8]| line.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        bytes.chunks(32).map(|bytes| line(bytes) + "\n").collect()
+    }
+
+    /// A released format version's file is never edited: a new version adds one.
+    #[test]
+    fn golden_bytes_of_format_version_1() {
+        let plain = chunk(r#"{"type":"track"}"#);
+        let golden = include_str!("golden/chunk-v1-plain.hex");
+        assert_eq!(to_hex(&encoded(&plain)), golden);
+        // zstd may compress otherwise one day; what it once wrote must stay readable.
+        let long = chunk(&format!(r#"{{"type":"{}"}}"#, "track ".repeat(50)));
+        let golden = from_hex(include_str!("golden/chunk-v1-zstd.hex"));
+        assert!(golden.len() < long.body.len());
+        for (bytes, chunk) in [(encoded(&plain), plain), (golden, long)] {
+            let read = decoded(&bytes).unwrap();
+            assert_eq!(
+                (read.first, &read.columns, &read.body),
+                (1000, &chunk.columns, &chunk.body)
+            );
+            assert_eq!(read.records(1001, 9).unwrap().len(), 2);
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_and_every_cut_is_noticed() {
+        let bytes = encoded(&chunk(&format!(r#"{{"type":"{}"}}"#, "track ".repeat(50))));
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(decoded(&flipped).is_none(), "bit {bit}");
+        }
+        for len in 0..bytes.len() {
+            assert!(decoded(&bytes[..len]).is_none(), "cut at {len}");
+        }
+    }
+
+    #[test]
+    fn columns_that_no_writer_wrote_are_refused() {
+        let mut bytes = Vec::new();
+        chunk("{}").columns.encode(&mut bytes);
+        assert!(Columns::decode(&bytes, 3).is_some());
+        for count in [0, 1, 2, 4, u32::MAX] {
+            assert_eq!(Columns::decode(&bytes, count), None);
+        }
+        for at in 0..bytes.len() {
+            for value in [0, 1, 0x7f, 0x80, 0xff] {
+                let mut forged = bytes.clone();
+                forged[at] = value;
+                // Must not panic; some forgeries are columns, of other events.
+                drop(Columns::decode(&forged, 3));
             }
         }
     }

@@ -20,9 +20,7 @@ pub trait Disk: Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Removes a file. Not durable before [`Disk::sync_dir`].
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Renames a file within its folder. Not durable before [`Disk::sync_dir`].
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Makes creations, removals and renames in the folder durable.
+    /// Makes creations and removals in the folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
@@ -97,10 +95,6 @@ impl Disk for FileSystem {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         std::fs::remove_file(path)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        std::fs::rename(from, to)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {

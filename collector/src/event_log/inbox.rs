@@ -121,6 +121,13 @@ impl<T: Weight> Inbox<T> {
         self.arrived.notify_all();
     }
 
+    /// Takes no more and forgets what waits, which tells whoever waits for it.
+    pub(super) fn abandon(&self) {
+        self.close();
+        let forgotten = std::mem::take(&mut self.lock().queue);
+        drop(forgotten);
+    }
+
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,6 +177,8 @@ mod tests {
         inbox.close();
         assert_eq!(inbox.put(1), Err(Refused::Closed));
         assert_eq!(inbox.next(None), Next::Group(vec![1]));
+        assert_eq!(inbox.next(None), Next::Closed);
+        inbox.abandon();
         assert_eq!(inbox.next(None), Next::Closed);
     }
 }

@@ -59,7 +59,8 @@ pub struct Options {
     /// Bytes after which a new segment is begun. 256 MiB: retention and repair work on whole files, and a restart checks the
     /// last one to the last byte, a fraction of a second.
     pub segment_bytes: u64,
-    /// Bytes of zeros written ahead of the end. 1 MiB: an fdatasync inside them need not journal the file's new length.
+    /// Bytes of zeros written ahead of the end. 1 MiB: an fdatasync inside them need not journal the file's new length, which
+    /// measured a third more single events a second, and no difference for batches of 20. 0 is off.
     pub zero_ahead_bytes: u64,
     /// Bytes of events that may wait for the writer. 16 MiB: some 50 ms of work; what is behind that is told to come back.
     pub inbox_bytes: usize,
@@ -144,6 +145,40 @@ pub enum OpenError {
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// An open log. Dropping it closes it.
+///
+/// ```
+/// use std::sync::Arc;
+/// use headwater_collector::event_log::*;
+///
+/// # let dir = tempfile::tempdir()?;
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let (log, recovered) =
+///     EventLog::open(dir.path(), Options::default(), Arc::new(FileSystem), system_clock())?;
+/// assert_eq!(recovered.events, 0);
+/// let event = NewEvent {
+///     message_id: "0193".into(),
+///     source: "web".parse()?,
+///     trust: Trust::Client,
+///     origin: Origin::Sent,
+///     order_key: "device-1".into(),
+///     sequence: None,
+///     dropped: Vec::new(),
+///     event_time: None,
+///     claimed_time: None,
+///     schema_version: 0,
+///     flags: Flags::default(),
+///     body_hash: body_hash([b"Clicked".as_slice()]),
+///     json: r#"{"type":"track","event":"Clicked","messageId":"0193"}"#.into(),
+/// };
+/// let answers = log.append(vec![event.clone(), event]).await?;
+/// assert_eq!(answers, [Appended::Accepted, Appended::Duplicate]);
+///
+/// let records = log.reader(None).next_chunk(100)?;
+/// assert_eq!(records.len(), 1);
+/// assert_eq!(*log.end().borrow(), records[0].offset);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) })?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct EventLog {
     shared: Arc<Shared>,
     hash_key: ids::HashKey,

@@ -1,6 +1,6 @@
 //! What is known of each device's queue: the sequence numbers that arrived or were reported dropped, and so the gaps.
-//! Promises: a pure fold over what the log holds, the same after a restart; 8 bytes of key and 8 of watermark for a queue
-//! without gaps; no single event can cost more than one gap's 16 bytes.
+//! Promises: a pure fold over what the log holds, the same after a restart; 24 bytes for a queue without gaps (some 40 with
+//! the map's spare room); no single event can cost more than a queue's or a gap's worth.
 //! Knows nothing of events: a queue is a hash, its source a name.
 
 use std::collections::{BTreeMap, HashMap};

@@ -192,6 +192,8 @@ impl Fold {
         self.hole(file, segment::HEADER_LEN as u64, file.name.first);
         let mut position = segment::HEADER_LEN as u64;
         let mut last = None;
+        // Where damage began, while a whole chunk behind it is looked for.
+        let mut damaged_at = None;
         // Chunks that only settle numbers lie at the very end without an offset of their own.
         let alive = |header: &Header| ends.is_none_or(|ends| header.end() <= ends);
         loop {
@@ -207,7 +209,7 @@ impl Fold {
                 _ => None,
             };
             if let Some((header, columns)) = whole {
-                self.hole(file, position, header.first);
+                self.hole(file, damaged_at.take().unwrap_or(position), header.first);
                 self.memory.remember(header.first, &columns);
                 self.next = header.end();
                 self.recovered.events += u64::from(header.count);
@@ -222,7 +224,10 @@ impl Fold {
             }
             // A whole chunk behind it was written after this one was synced: then this is damage, else a torn tail.
             match self.next_whole(file, position + 1)? {
-                Some((at, header)) if alive(&header) => position = at,
+                Some((at, header)) if alive(&header) => {
+                    damaged_at.get_or_insert(position);
+                    position = at;
+                }
                 _ => {
                     self.finish(file, position, ends)?;
                     break;

@@ -2,7 +2,7 @@
 //! Promises: does exactly what it is told; the same seed loses the same writes.
 //! Knows nothing of the log's format. Never part of a release build.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -121,10 +121,6 @@ impl Disk for FaultyDisk {
         self.beneath.remove(path)
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        self.beneath.rename(from, to)
-    }
-
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.faults.check(&self.faults.fail_syncs)?;
         self.faults.dir_syncs.fetch_add(1, Ordering::SeqCst);
@@ -180,6 +176,12 @@ struct Platter {
     /// Changes of names since the last folder sync, in order.
     renames: Vec<Change>,
     locked: bool,
+    /// Changes to the disk so far.
+    operations: u64,
+    /// The power cut to come: before which operation, with which seed.
+    cut_at: Option<(u64, u64)>,
+    after_cut: Option<PowerlessDisk>,
+    syncs_fail: bool,
 }
 
 #[derive(Clone)]
@@ -195,7 +197,12 @@ struct Content(Mutex<Bytes>);
 struct Bytes {
     seen: Vec<u8>,
     durable: Vec<u8>,
+    /// Sectors written since the last sync, successful or not: as Linux does, a failed one marks them clean.
+    dirty: BTreeSet<usize>,
 }
+
+/// A content, opened.
+struct Handle(Arc<Content>, PowerlessDisk);
 
 /// What disks write at once.
 const SECTOR: usize = 512;
@@ -203,23 +210,36 @@ const SECTOR: usize = 512;
 impl PowerlessDisk {
     /// The disk that is found after a power cut at this moment. This one may be used on; it is as if that never happened.
     pub fn cut_power(&self, seed: u64) -> PowerlessDisk {
-        let mut random = Random(seed.wrapping_mul(2).wrapping_add(1));
-        let platter = held(&self.0);
-        let mut names = platter.durable_names.clone();
-        // File systems order changes of names: those of a journal survive up to some point.
-        let survive = random.below(platter.renames.len() as u64 + 1);
-        for (_, change) in (0..survive).zip(&platter.renames) {
-            change.apply(&mut names);
-        }
-        let names: BTreeMap<_, _> = names
-            .into_iter()
-            .map(|(path, content)| (path, Arc::new(content.after_power_cut(&mut random))))
-            .collect();
-        let found =
-            Platter { durable_names: names.clone(), names, renames: Vec::new(), locked: false };
-        PowerlessDisk(Arc::new(Mutex::new(found)))
+        held(&self.0).cut_power(seed)
     }
 
+    /// Arranges for a power cut before the `n`th change from now on; see [`PowerlessDisk::after_cut`].
+    pub fn cut_power_at(&self, n: u64, seed: u64) {
+        let mut platter = held(&self.0);
+        platter.cut_at = Some((platter.operations + n, seed));
+    }
+
+    /// The disk as the arranged power cut left it; `None` before.
+    pub fn after_cut(&self) -> Option<PowerlessDisk> {
+        held(&self.0).after_cut.clone()
+    }
+
+    /// Every sync fails from now on, and what it should have written never will be; or no longer.
+    pub fn fail_syncs(&self, fail: bool) {
+        held(&self.0).syncs_fail = fail;
+    }
+
+    /// Counts a change; the power may go just before it.
+    fn operate(&self) -> MutexGuard<'_, Platter> {
+        let mut platter = held(&self.0);
+        if let Some((at, seed)) = platter.cut_at
+            && platter.operations == at
+        {
+            platter.after_cut = Some(platter.cut_power(seed));
+        }
+        platter.operations += 1;
+        platter
+    }
     /// Reads a file, for tests that look at or harm its bytes.
     pub fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let content = held(&self.0).names.get(path).cloned()?;
@@ -229,10 +249,27 @@ impl PowerlessDisk {
 
     /// Replaces a file's bytes, durably.
     pub fn set_bytes(&self, path: &Path, bytes: &[u8]) {
-        let content = Content(Mutex::new(Bytes { seen: bytes.to_vec(), durable: bytes.to_vec() }));
-        let (content, mut platter) = (Arc::new(content), held(&self.0));
+        let (content, mut platter) = (Arc::new(Content::durable(bytes.to_vec())), held(&self.0));
         platter.names.insert(path.to_owned(), Arc::clone(&content));
         platter.durable_names.insert(path.to_owned(), content);
+    }
+}
+
+impl Platter {
+    fn cut_power(&self, seed: u64) -> PowerlessDisk {
+        let mut random = Random(seed);
+        let mut names = self.durable_names.clone();
+        // File systems order changes of names: those of a journal survive up to some point.
+        let survive = random.below(self.renames.len() as u64 + 1);
+        for (_, change) in (0..survive).zip(&self.renames) {
+            change.apply(&mut names);
+        }
+        let names: BTreeMap<_, _> = names
+            .into_iter()
+            .map(|(path, content)| (path, Arc::new(content.after_power_cut(&mut random))))
+            .collect();
+        let found = Platter { durable_names: names.clone(), names, ..Platter::default() };
+        PowerlessDisk(Arc::new(Mutex::new(found)))
     }
 }
 
@@ -246,6 +283,11 @@ impl Change {
 }
 
 impl Content {
+    fn durable(bytes: Vec<u8>) -> Self {
+        let dirty = BTreeSet::new();
+        Self(Mutex::new(Bytes { seen: bytes.clone(), durable: bytes, dirty }))
+    }
+
     fn after_power_cut(&self, random: &mut Random) -> Content {
         let bytes = held(&self.0);
         let (seen, durable) = (&bytes.seen, &bytes.durable);
@@ -265,7 +307,7 @@ impl Content {
             let len = stored.len().min(sector.len());
             sector[..len].copy_from_slice(&stored[..len]);
         }
-        Content(Mutex::new(Bytes { durable: found.clone(), seen: found }))
+        Content::durable(found)
     }
 }
 
@@ -300,50 +342,44 @@ impl Disk for PowerlessDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
-        let mut platter = held(&self.0);
+        let mut platter = self.operate();
         if platter.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let content = Arc::new(Content::default());
         platter.names.insert(path.to_owned(), Arc::clone(&content));
         platter.renames.push(Change::Set(path.to_owned(), Arc::clone(&content)));
-        Ok(content)
+        Ok(Arc::new(Handle(content, self.clone())))
     }
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         match held(&self.0).names.get(path) {
-            Some(content) => Ok(Arc::clone(content) as Arc<dyn File>),
+            Some(content) => Ok(Arc::new(Handle(Arc::clone(content), self.clone()))),
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut platter = held(&self.0);
+        let mut platter = self.operate();
         platter.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         platter.renames.push(Change::Gone(path.to_owned()));
         Ok(())
     }
 
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut platter = held(&self.0);
-        let content = platter.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
-        platter.names.insert(to.to_owned(), Arc::clone(&content));
-        platter.renames.push(Change::Gone(from.to_owned()));
-        platter.renames.push(Change::Set(to.to_owned(), content));
-        Ok(())
-    }
-
     fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
-        let mut platter = held(&self.0);
+        let mut platter = self.operate();
+        if platter.syncs_fail {
+            return Err(io::Error::other("told to fail"));
+        }
         platter.renames.clear();
         platter.durable_names = platter.names.clone();
         Ok(())
     }
 }
 
-impl File for Content {
+impl File for Handle {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize> {
-        let bytes = held(&self.0);
+        let bytes = held(&self.0.0);
         let from = usize::try_from(position).ok().and_then(|at| bytes.seen.get(at..));
         let from = from.unwrap_or_default();
         let len = from.len().min(buffer.len());
@@ -351,30 +387,45 @@ impl File for Content {
         Ok(len)
     }
 
-    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+    fn write_at(&self, written: &[u8], position: u64) -> io::Result<()> {
         let position = usize::try_from(position).map_err(io::Error::other)?;
-        let seen = &mut held(&self.0).seen;
-        if seen.len() < position + bytes.len() {
-            seen.resize(position + bytes.len(), 0);
+        let _platter = self.1.operate();
+        let bytes = &mut *held(&self.0.0);
+        let end = position + written.len();
+        if bytes.seen.len() < end {
+            bytes.seen.resize(end, 0);
         }
-        seen[position..position + bytes.len()].copy_from_slice(bytes);
+        bytes.seen[position..end].copy_from_slice(written);
+        bytes.dirty.extend(position / SECTOR..end.div_ceil(SECTOR));
         Ok(())
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        let bytes = &mut *held(&self.0);
-        bytes.durable.clone_from(&bytes.seen);
+        let platter = self.1.operate();
+        let bytes = &mut *held(&self.0.0);
+        let dirty = std::mem::take(&mut bytes.dirty);
+        if platter.syncs_fail {
+            return Err(io::Error::other("told to fail"));
+        }
+        bytes.durable.resize(bytes.seen.len(), 0);
+        for sector in dirty {
+            let end = ((sector + 1) * SECTOR).min(bytes.seen.len());
+            if let Some(from) = bytes.seen.get(sector * SECTOR..end) {
+                bytes.durable[sector * SECTOR..end].copy_from_slice(from);
+            }
+        }
         Ok(())
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         let len = usize::try_from(len).map_err(io::Error::other)?;
-        held(&self.0).seen.resize(len, 0);
+        let _platter = self.1.operate();
+        held(&self.0.0).seen.resize(len, 0);
         Ok(())
     }
 
     fn size(&self) -> io::Result<u64> {
-        Ok(held(&self.0).seen.len() as u64)
+        Ok(held(&self.0.0).seen.len() as u64)
     }
 }
 

@@ -78,6 +78,7 @@ const KEEP_BUFFER: usize = 8 << 20;
 impl Writer {
     /// Works until the inbox is closed and empty.
     pub(super) fn run(mut self) {
+        let _gone = Gone(Arc::clone(&self.shared));
         loop {
             let patience = match &self.segment {
                 Writable::Open(_) => None,
@@ -103,10 +104,8 @@ impl Writer {
     fn commit(&mut self, group: Vec<Request>) {
         let (batches, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|request| (request.batch, request.answer)).unzip();
-        let committed = self.write(&batches).map_err(|error| {
-            tracing::error!(%error, "the event log could not be written");
-            AppendError::Failed { cause: error.to_string() }
-        });
+        let committed =
+            self.write(&batches).map_err(|error| AppendError::Failed { cause: error.to_string() });
         match committed {
             Ok(verdicts) => {
                 for (answer, verdicts) in answers.into_iter().zip(verdicts) {
@@ -157,15 +156,11 @@ impl Writer {
 
     fn append(&mut self, chunk: &Chunk) -> io::Result<()> {
         self.writable()?;
+        let too_large = || io::Error::other("a group is larger than a chunk can be");
+        let len = self.encoder.encode(chunk).ok_or_else(too_large)?;
         let Writable::Open(open) = &self.segment else {
             return Err(io::Error::other("no segment is open"));
         };
-        let encode = |encoder: &mut Encoder, generation| {
-            let (header, bytes) = encoder.encode(chunk, generation)?;
-            Some((header, bytes.len() as u64))
-        };
-        let too_large = || io::Error::other("a group is larger than a chunk can be");
-        let (_, len) = encode(&mut self.encoder, open.generation).ok_or_else(too_large)?;
         let begun = open.position > segment::HEADER_LEN as u64;
         if begun && open.position + len > self.shared.options.segment_bytes {
             let sealed = (Arc::clone(&open.file), open.position, open.zeroed_to);
@@ -178,7 +173,7 @@ impl Writer {
         let Writable::Open(open) = &mut self.segment else {
             return Err(io::Error::other("no segment is open"));
         };
-        let Some((header, bytes)) = self.encoder.encode(chunk, open.generation) else {
+        let Some((header, bytes)) = self.encoder.seal(open.generation) else {
             return Err(too_large());
         };
         let position = open.position;
@@ -253,12 +248,24 @@ impl Writer {
 
     /// Lets go of the segment for good. Reading what is durable in it goes on.
     fn abandon(&mut self, error: &io::Error) {
-        self.shared.healthy.store(false, Ordering::Relaxed);
+        if self.shared.healthy.swap(false, Ordering::Relaxed) {
+            tracing::error!(%error, "the event log cannot be written");
+        }
         self.shared.count(|stats| stats.failures += 1);
         self.segment = Writable::Failed {
             retry_at: Instant::now() + self.shared.options.disk_retry,
             cause: error.to_string(),
         };
+    }
+}
+
+/// However the writer ends, even by a panic: nobody waits for it any longer.
+struct Gone(Arc<Shared>);
+
+impl Drop for Gone {
+    fn drop(&mut self) {
+        self.0.healthy.store(false, Ordering::Relaxed);
+        self.0.inbox.abandon();
     }
 }
 
