@@ -98,6 +98,11 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
 
 /// What the operator needs to go on, on standard output; everything else goes to the log.
 fn announce(collector: &Collector, address: SocketAddr) -> std::io::Result<()> {
+    // A browser on this machine cannot open "every address".
+    let address = match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    };
     let mut out = std::io::stdout().lock();
     writeln!(out, "headwater listens on http://{address}")?;
     if let Some(key) = collector.default_write_key() {

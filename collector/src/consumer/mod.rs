@@ -124,8 +124,9 @@ impl<S: Sink> Consumer<S> {
             save_at: Instant::now(),
         };
         loop {
-            end.borrow_and_update();
-            state = self.read(state).await;
+            if !state.read_all {
+                state = self.read(state).await;
+            }
             self.send(&mut state);
             let unsaved = state.lanes.watermark() != state.saved;
             if unsaved && Instant::now() >= state.save_at {
@@ -139,7 +140,10 @@ impl<S: Sink> Consumer<S> {
             tokio::select! {
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
                 Some(ended) = state.work.join_next() => self.ended(&mut state, ended).await,
-                changed = end.changed(), if state.read_all => if changed.is_err() { break },
+                changed = end.changed(), if state.read_all => match changed {
+                    Ok(()) => state.read_all = false,
+                    Err(_closed) => break,
+                },
                 () = wait_until(backing_off.map(|(_, until)| until)) => {
                     let failures = backing_off.map_or(0, |(failures, _)| failures);
                     state.destination = Destination::Probed { failures };
@@ -163,7 +167,6 @@ impl<S: Sink> Consumer<S> {
     async fn read(&self, mut state: Loop) -> Loop {
         // Not for a few free places: reading costs a trip to another thread.
         if state.lanes.len() > CONSUMER_WINDOW - READ_CHUNK {
-            state.read_all = false;
             return state;
         }
         let Loop { mut reader, .. } = state;

@@ -29,6 +29,8 @@ pub(super) struct Held(OwnedSemaphorePermit);
 /// Beyond a too large body's limit, this much is read and thrown away before it is refused: a server
 /// that closes on unread bytes resets the connection, and the client never sees why.
 const DISCARDED_AT_MOST: usize = 4 * 1024 * 1024;
+/// Steps in which the budget is asked for more.
+const HELD_AT_ONCE: usize = 16 * 1024;
 /// How soon a full budget may have room again: most requests are gone within milliseconds.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
@@ -50,9 +52,8 @@ pub(super) async fn read<B>(mut body: B, budget: &Budget) -> Result<(Bytes, Held
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
-    let mut held = budget.hold(announced.min(MAX_BODY_BYTES))?;
-    let mut held_bytes = announced.min(MAX_BODY_BYTES);
+    // What came counts, not what was announced: announcing costs nothing, and must not keep others out.
+    let (mut held, mut held_bytes) = (budget.hold(0)?, 0);
     let deadline = Instant::now() + BODY_TIMEOUT;
     let (mut first, mut text, mut size) = (Bytes::new(), BytesMut::new(), 0_usize);
 
@@ -79,7 +80,7 @@ where
             continue;
         }
         if size > held_bytes {
-            let more = (size - held_bytes).max(64 * 1024);
+            let more = (size - held_bytes).max(HELD_AT_ONCE);
             held.0.merge(budget.hold(more)?.0);
             held_bytes += more;
         }
@@ -88,7 +89,6 @@ where
             first = data;
         } else {
             if text.is_empty() {
-                text.reserve(announced.min(MAX_BODY_BYTES).max(size));
                 text.extend_from_slice(&std::mem::take(&mut first));
             }
             text.extend_from_slice(&data);
