@@ -4,19 +4,16 @@
 
 use std::time::Duration;
 
-/// Bytes of one event. Segment's limit, which its clients already keep to.
-pub const MAX_EVENT_BYTES: usize = 32 * 1024;
-/// Bytes of one request's body once inflated: Segment's 500 KB for a batch, and slack for what a
-/// client counts differently (its envelope, the encoding of its text).
-pub const MAX_BODY_BYTES: usize = 500 * 1000 + 32 * 1024;
+pub use headwater_core::event::{
+    MAX_BATCH_BYTES, MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES,
+};
+
+/// Bytes of one request's body once inflated: a batch, and slack for what a client counts differently (its envelope, the
+/// encoding of its text).
+pub const MAX_BODY_BYTES: usize = MAX_BATCH_BYTES + 32 * 1024;
 /// Events of one batch. The smallest valid event has about 45 bytes, so that a full body never has
 /// more than 12,000; beyond are only invalid ones, whose receipt would be larger than the request.
 pub const MAX_BATCH_EVENTS: usize = 12_000;
-/// Objects and arrays inside one another, the event itself being the first. serde_json and many
-/// other readers stop at 128; a record must stay readable for whoever wraps it once or twice.
-pub const MAX_DEPTH: usize = 64;
-/// Bytes of a message id. A uuid has 36; some clients put a prefix before it.
-pub const MAX_MESSAGE_ID_BYTES: usize = 256;
 /// How far in the future an event may claim to be: two clocks kept by NTP agree far better.
 pub const MAX_AHEAD_MS: i64 = 5_000;
 
