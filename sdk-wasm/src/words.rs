@@ -1,0 +1,177 @@
+//! The language spoken with `js/core.ts`: inputs and effects as rows of numbers. Pure, and tested on the host.
+//! Promises to read any row without panicking (a number that makes no sense becomes the nearest one that does), and
+//! that every effect fits in [`WORDS`]. Knows nothing of memory, pages or storage.
+//!
+//! A word is an `f64`: it carries every time, key and sequence number exactly (up to 2^53), and JavaScript needs no
+//! `BigInt` for it. Bytes travel four to a word.
+
+use alloc::vec::Vec;
+
+use headwater_core::config::MAX_STATE_BYTES;
+use headwater_core::platform::{
+    Consent, Dropped, Effect, Entry, Key, Listed, Outcome, Priority, Report, Sending, Stamp,
+};
+
+/// Words of the one buffer: 512 entries of 8, more than any row that the core makes.
+pub const WORDS: usize = 4096;
+
+/// Words of one entry: key, bytes, priority, time, campaign, then its stamp (sequence number or 0, session, start).
+pub const ENTRY: usize = 8;
+
+/// Entries that fit in the buffer, and so the most that one input brings.
+#[allow(clippy::cast_possible_truncation, reason = "512")]
+pub const MAX_ENTRIES: u32 = (WORDS / ENTRY) as u32;
+
+// The longest rows: what is saved, and a batch of `MAX_ENTRIES` events with every range that the core keeps.
+const _: () = assert!(2 + MAX_STATE_BYTES.div_ceil(4) < WORDS);
+const _: () = assert!(10 + 2 * 512 + 3 * headwater_core::config::MAX_DROPPED_RANGES < WORDS);
+
+/// The entries of a row.
+pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + '_ {
+    words.chunks_exact(ENTRY).map(|word| {
+        let entry = Entry {
+            key: Key(long(word[0])),
+            bytes: int(word[1]),
+            priority: match int(word[2]) {
+                0 => Priority::Low,
+                1 => Priority::Normal,
+                _ => Priority::High,
+            },
+            at_ms: long(word[3]),
+            campaign: int(word[4]),
+        };
+        let stamp = Stamp {
+            seq: long(word[5]),
+            session_ms: long(word[6]),
+            session_start: word[7] != 0.0,
+        };
+        (entry, (stamp.seq > 0).then_some(stamp))
+    })
+}
+
+/// The lines of a receipt: pairs of index and outcome.
+pub fn listed(words: &[f64]) -> Vec<Listed> {
+    words
+        .chunks_exact(2)
+        .map(|word| Listed {
+            index: int(word[0]),
+            outcome: match int(word[1]) {
+                0 => Outcome::Accepted,
+                1 => Outcome::Duplicate,
+                2 => Outcome::Quarantined,
+                _ => Outcome::Refused,
+            },
+        })
+        .collect()
+}
+
+/// An answer about consent.
+pub fn consent(word: f64) -> Consent {
+    match int(word) {
+        0 => Consent::Pending,
+        1 => Consent::Granted,
+        _ => Consent::Denied,
+    }
+}
+
+/// Saved bytes: their count, then four to a word.
+pub fn bytes(words: &[f64]) -> Vec<u8> {
+    let Some((&count, words)) = words.split_first() else { return Vec::new() };
+    let mut bytes: Vec<u8> = words.iter().flat_map(|word| int(*word).to_le_bytes()).collect();
+    bytes.truncate(int(count) as usize);
+    bytes
+}
+
+/// The row of an effect: its first word says which. `queue` is the queue's identity, which only a `Send` carries.
+pub fn row(effect: &Effect, queue: [u8; 16], out: &mut Row<'_>) {
+    match effect {
+        Effect::Store { key, stamp } => {
+            out.all([1.0, float(key.0), float(stamp.seq), float(stamp.session_ms)]);
+            out.put(f64::from(u8::from(stamp.session_start)));
+        }
+        Effect::Forget { key } => out.all([2.0, float(key.0)]),
+        Effect::Save { state } => {
+            out.all([3.0, float(state.len() as u64)]);
+            out.bytes(state);
+        }
+        Effect::Purge => out.put(4.0),
+        Effect::Commit { turn } => out.all([5.0, f64::from(turn.0)]),
+        Effect::Load { limit } => out.all([6.0, f64::from((*limit).min(MAX_ENTRIES))]),
+        Effect::Send(sending) => send(sending, queue, out),
+        Effect::WakeAt { monotonic_ms } => out.all([8.0, float(*monotonic_ms)]),
+        Effect::Report(report) => out.all(match *report {
+            Report::Dropped { key, reason } => [9.0, 0.0, float(key.0), f64::from(reason as u8)],
+            Report::Stopped { status } => [9.0, 1.0, f64::from(status), 0.0],
+            Report::NotDurable => [9.0, 2.0, 0.0, 0.0],
+            Report::StateLost => [9.0, 3.0, 0.0, 0.0],
+        }),
+    }
+}
+
+fn send(sending: &Sending, queue: [u8; 16], out: &mut Row<'_>) {
+    out.all([7.0, f64::from(sending.request.0), f64::from(u8::from(sending.leaving))]);
+    out.all([f64::from(sending.dropped_at), float(sending.events.len() as u64)]);
+    out.put(float(sending.dropped.len() as u64));
+    out.bytes(&queue);
+    for event in &sending.events {
+        out.all([float(event.key.0), f64::from(u8::from(event.numbered))]);
+    }
+    for Dropped { first, last, reason } in &sending.dropped {
+        out.all([float(*first), float(*last), f64::from(*reason as u8)]);
+    }
+}
+
+/// A row being written into the buffer.
+#[derive(Debug)]
+pub struct Row<'a> {
+    words: &'a mut [f64],
+    len: usize,
+}
+
+impl<'a> Row<'a> {
+    /// An empty row over this buffer.
+    pub fn new(words: &'a mut [f64]) -> Self {
+        Self { words, len: 0 }
+    }
+
+    /// Words written.
+    #[allow(clippy::len_without_is_empty, reason = "no row is empty")]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    fn put(&mut self, word: f64) {
+        // Every row fits (asserted above), so that nothing is ever cut here.
+        if let Some(place) = self.words.get_mut(self.len) {
+            *place = word;
+            self.len += 1;
+        }
+    }
+
+    fn all<const N: usize>(&mut self, words: [f64; N]) {
+        words.into_iter().for_each(|word| self.put(word));
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(4) {
+            let mut four = [0; 4];
+            four[..chunk.len()].copy_from_slice(chunk);
+            self.put(f64::from(u32::from_le_bytes(four)));
+        }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+pub(crate) fn int(word: f64) -> u32 {
+    word as u32
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+pub(crate) fn long(word: f64) -> u64 {
+    word as u64
+}
+
+#[allow(clippy::cast_precision_loss, reason = "times, keys, counts and sequence numbers stay below 2^53")]
+fn float(number: u64) -> f64 {
+    number as f64
+}
