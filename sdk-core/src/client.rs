@@ -1,0 +1,559 @@
+//! The only conductor: an [`Input`] goes in, [`Effect`]s come out. Promises that every event it was given is sent until the
+//! collector answers for it, or is reported dropped; does no I/O, and leaves each decision to the module it belongs to.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::batcher::{self, Waiting};
+use crate::config::Config;
+use crate::drops::Drops;
+use crate::platform::{
+    Answer, Consent, DropReason, Dropped, Effect, Entry, Input, Key, Listed, Now, Outcome,
+    Outgoing, Report, Request, Sending, Stamp, Turn,
+};
+use crate::queue::{Durability, Held, Queue};
+use crate::random::Random;
+use crate::saved::{Backoff, Saved};
+use crate::session::{self, Session};
+use crate::transport::{Failed, Failure, State, Transport};
+
+/// One queue of events and all decisions about it. See the crate's documentation for how a platform drives it.
+#[derive(Debug)]
+pub struct Client {
+    config: Config,
+    random: Random,
+    queue_id: [u8; 16],
+    next_seq: u64,
+    /// Whether numbers found in storage are this queue's.
+    stamps_known: bool,
+    session: Option<Session>,
+    session_ended: bool,
+    consent: Consent,
+    queue: Queue,
+    drops: Drops,
+    transport: Transport,
+    requests: Vec<Carrying>,
+    next_request: u32,
+    /// Since when something waits to be sent, monotonic milliseconds.
+    waiting_since_ms: Option<u64>,
+    /// Everything up to this number goes without waiting for company.
+    flush_to_seq: u64,
+    loading: bool,
+    load_again: bool,
+    storage_failing: bool,
+    turn: Turn,
+    /// Whether the turn being put together has changed anything in storage.
+    turn_open: bool,
+    /// Whether what is saved is no longer what is so.
+    unsaved: bool,
+    wake_at_ms: Option<u64>,
+    /// Both clocks at the start of this life: ages are measured by the clock that does not jump.
+    started: Now,
+    effects: VecDeque<Effect>,
+}
+
+/// One request under way.
+#[derive(Clone, Debug)]
+struct Carrying {
+    request: Request,
+    /// The numbers of its events, in their order, and whether each travels with its event.
+    events: Vec<(u64, bool)>,
+    dropped: Vec<Dropped>,
+    dropped_at: u32,
+    started_ms: u64,
+}
+
+impl Client {
+    /// A client at the start of a life.
+    ///
+    /// `seed` is 128 bits from the platform's source of entropy, fresh at every start: the queue's id is made of it.
+    /// `saved` is what [`Effect::Save`] last kept, if anything. The first effect is [`Effect::Load`].
+    #[must_use]
+    pub fn new(config: Config, seed: [u64; 2], saved: Option<&[u8]>, now: Now) -> Self {
+        let config = config.checked();
+        let mut random = Random::new(seed);
+        let known = saved.and_then(Saved::decode);
+        let lost = saved.is_some() && known.is_none();
+        let fresh = known.is_none();
+        let saved = known.unwrap_or_else(|| Saved {
+            queue_id: random.id(),
+            next_seq: 1,
+            session: None,
+            consent: Consent::Granted,
+            backoff: Backoff::default(),
+            dropped: Vec::new(),
+        });
+        let mut drops = Drops::default();
+        for range in &saved.dropped {
+            drops.add_range(*range);
+        }
+        let mut client = Self {
+            transport: Transport::new(saved.backoff, &config, now.monotonic_ms, now.unix_ms),
+            config,
+            random,
+            queue_id: saved.queue_id,
+            next_seq: saved.next_seq,
+            stamps_known: !fresh,
+            session: saved.session,
+            session_ended: false,
+            consent: saved.consent,
+            queue: Queue::default(),
+            drops,
+            requests: Vec::new(),
+            next_request: 1,
+            waiting_since_ms: None,
+            flush_to_seq: 0,
+            loading: true,
+            load_again: false,
+            storage_failing: false,
+            turn: Turn(1),
+            turn_open: false,
+            unsaved: fresh,
+            wake_at_ms: None,
+            started: now,
+            effects: VecDeque::new(),
+        };
+        if lost {
+            client.report(Report::StateLost);
+        }
+        client.effects.push_back(Effect::Load { limit: client.config.load_limit });
+        client
+    }
+
+    /// Takes one input at this time. Poll the effects afterwards.
+    pub fn handle(&mut self, input: Input<'_>, now: Now) {
+        match input {
+            Input::Tracked(entries) => {
+                for entry in entries {
+                    self.admit(*entry);
+                }
+            }
+            Input::Loaded { entries, more } => self.loaded(entries, more),
+            Input::Changed if self.loading => self.load_again = true,
+            Input::Changed => self.load(),
+            Input::Committed { turn, durable } => self.committed(turn, durable),
+            Input::Answered { request, answer } => self.answered(request, answer, now),
+            Input::Woke => self.woke(now),
+            Input::Flush => {
+                self.flush_to_seq = self.next_seq;
+                self.transport.hurry(true);
+            }
+            Input::Online => {
+                self.transport.hurry(false);
+            }
+            Input::Leaving => self.leave(now),
+            Input::Consent(consent) => self.consented(consent),
+            Input::Reset => self.session_ended = true,
+        }
+        self.keep_bounds();
+        self.send_if_due(now);
+        self.end_turn(now);
+        self.ask_to_be_woken();
+    }
+
+    /// The next thing to do, if there is one.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// The queue's identity: 16 random bytes, the same for as long as the platform's storage lives.
+    #[must_use]
+    pub fn queue_id(&self) -> [u8; 16] {
+        self.queue_id
+    }
+
+    /// Events that are not answered for yet, as far as they are loaded.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Whether events may be kept and sent.
+    #[must_use]
+    pub fn consent(&self) -> Consent {
+        self.consent
+    }
+
+    // ---- events come in
+
+    /// Numbers a new event, and keeps it if it may be kept.
+    fn admit(&mut self, entry: Entry) {
+        if self.consent == Consent::Denied {
+            return self.forget(entry.key);
+        }
+        let (session, session_start) = session::admit(
+            self.session,
+            self.session_ended,
+            entry.at_ms,
+            entry.campaign,
+            self.config.session_ms,
+        );
+        self.session = Some(session);
+        self.session_ended = false;
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        self.unsaved = true;
+        if entry.bytes > self.config.max_event_bytes {
+            self.forget(entry.key);
+            return self.dropped(entry, seq, DropReason::TooLarge);
+        }
+        self.turn_open = true;
+        let stamp = Stamp { seq, session_ms: session.start_ms, session_start };
+        self.effects.push_back(Effect::Store { key: entry.key, stamp });
+        // The number is new, so that the queue has none like it.
+        let _ = self.queue.insert(Held::storing(entry, seq, self.turn));
+    }
+
+    fn loaded(&mut self, entries: &[(Entry, Option<Stamp>)], more: bool) {
+        for (entry, stamp) in entries {
+            // A number of a queue whose identity is gone, one that was never given, or one that two events claim, is worth
+            // nothing: such an event is numbered anew.
+            let known =
+                stamp.filter(|stamp| self.stamps_known && (1..self.next_seq).contains(&stamp.seq));
+            match known {
+                Some(stamp) if self.consent != Consent::Denied => {
+                    if self.queue.insert(Held::committed(*entry, stamp.seq)).is_err() {
+                        self.admit(*entry);
+                    }
+                }
+                _ => self.admit(*entry),
+            }
+        }
+        self.loading = false;
+        if more || core::mem::take(&mut self.load_again) {
+            self.load();
+        }
+    }
+
+    fn load(&mut self) {
+        self.loading = true;
+        self.effects.push_back(Effect::Load { limit: self.config.load_limit });
+    }
+
+    fn committed(&mut self, turn: Turn, durable: bool) {
+        for seq in self.queue.stored_by(turn) {
+            let durability = if durable { Durability::Committed } else { Durability::Unnumbered };
+            self.queue.update(seq, |held| held.durability = durability);
+            if !durable {
+                self.drops.add(seq, DropReason::Unnumbered);
+                self.unsaved = true;
+            }
+        }
+        if !durable && !self.storage_failing {
+            self.report(Report::NotDurable);
+        }
+        self.storage_failing = !durable;
+    }
+
+    fn consented(&mut self, consent: Consent) {
+        self.consent = consent;
+        self.unsaved = true;
+        self.turn_open = true;
+        if consent == Consent::Denied {
+            self.queue.clear();
+            self.drops.clear();
+            self.requests.clear();
+            self.session = None;
+            // What is purged must not be recognised by what comes after it.
+            self.queue_id = self.random.id();
+            self.next_seq = 1;
+            if let State::InFlight(_) = self.transport.state {
+                self.transport.state = State::Ready;
+            }
+            self.effects.push_back(Effect::Purge);
+        }
+    }
+
+    // ---- events are given up
+
+    fn keep_bounds(&mut self) {
+        while let Some(seq) =
+            self.queue.least_important(self.config.max_queue_events, self.config.max_queue_bytes)
+        {
+            self.give_up(seq, DropReason::QueueFull);
+        }
+    }
+
+    /// Gives up what is too old. Only after a failure: what can be delivered is, whatever its age and whatever the device's
+    /// clock says of it.
+    fn drop_too_old(&mut self, now: Now) {
+        let since_start = now.monotonic_ms.saturating_sub(self.started.monotonic_ms);
+        let unix_ms = self.started.unix_ms.saturating_add(since_start);
+        let oldest_ms = unix_ms.saturating_sub(self.config.max_age_ms);
+        while let Some(seq) = self.queue.older_than(oldest_ms) {
+            self.give_up(seq, DropReason::TooOld);
+        }
+    }
+
+    fn give_up(&mut self, seq: u64, reason: DropReason) {
+        if let Some(held) = self.queue.remove(seq) {
+            self.forget(held.entry.key);
+            if held.durability == Durability::Unnumbered {
+                // Its number was given up before.
+                self.report(Report::Dropped { key: held.entry.key, reason });
+            } else {
+                self.dropped(held.entry, seq, reason);
+            }
+        }
+    }
+
+    fn dropped(&mut self, entry: Entry, seq: u64, reason: DropReason) {
+        self.drops.add(seq, reason);
+        self.unsaved = true;
+        self.report(Report::Dropped { key: entry.key, reason });
+    }
+
+    fn forget(&mut self, key: Key) {
+        self.turn_open = true;
+        self.effects.push_back(Effect::Forget { key });
+    }
+
+    // ---- events go out
+
+    fn send_if_due(&mut self, now: Now) {
+        let (events, bytes) = self.queue.ready();
+        if events == 0 {
+            self.waiting_since_ms = None;
+            return;
+        }
+        let since_ms = *self.waiting_since_ms.get_or_insert(now.monotonic_ms);
+        if !self.may_send() {
+            return;
+        }
+        let waiting = Waiting { events, bytes, since_ms };
+        let due = batcher::due_at_ms(waiting, self.transport.last_sent_ms, &self.config);
+        if due > now.monotonic_ms && !self.flushing() {
+            return;
+        }
+        let picked: Vec<u64> = batcher::pick(
+            self.queue.ready_events(),
+            self.transport.batch_events(),
+            self.config.max_batch_bytes,
+        )
+        .map(|held| held.seq)
+        .collect();
+        let request = self.send(&picked, false, now);
+        self.transport.sent(request, now.monotonic_ms);
+        if self.queue.ready().0 == 0 {
+            self.waiting_since_ms = None;
+        }
+    }
+
+    fn may_send(&self) -> bool {
+        self.transport.state == State::Ready
+            && self.requests.is_empty()
+            && !self.loading
+            && self.consent == Consent::Granted
+    }
+
+    fn flushing(&self) -> bool {
+        self.queue.ready_events().next().is_some_and(|first| first.seq < self.flush_to_seq)
+    }
+
+    /// Sends what no request carries, as far as the browsers' budget for requests that outlive a page goes.
+    fn leave(&mut self, now: Now) {
+        let silent = match self.transport.state {
+            State::Ready | State::InFlight(_) => false,
+            State::BackingOff { demanded, .. } => demanded,
+            State::Stopped => true,
+        };
+        if silent || self.consent != Consent::Granted {
+            return;
+        }
+        let in_flight: u64 = self
+            .requests
+            .iter()
+            .flat_map(|carrying| &carrying.events)
+            .filter_map(|(seq, _)| self.queue.get(*seq))
+            .map(|held| u64::from(held.entry.bytes))
+            .sum();
+        let budget = u64::from(self.config.leaving_bytes).saturating_sub(in_flight);
+        let budget = u32::try_from(budget).unwrap_or(u32::MAX);
+        let picked: Vec<u64> = batcher::pick(self.queue.not_in_flight(), u32::MAX, budget)
+            .filter(|held| held.entry.bytes <= budget)
+            .map(|held| held.seq)
+            .collect();
+        if !picked.is_empty() {
+            self.send(&picked, true, now);
+        }
+    }
+
+    fn send(&mut self, picked: &[u64], leaving: bool, now: Now) -> Request {
+        let request = Request(self.next_request);
+        self.next_request = self.next_request.wrapping_add(1);
+        let mut events = Vec::with_capacity(picked.len());
+        let mut carried = Vec::with_capacity(picked.len());
+        // Drops are told with an event that the collector cannot have seen: only then is it certain to keep them.
+        let mut dropped_at = None;
+        for (index, seq) in (0u32..).zip(picked) {
+            let drops = &self.drops;
+            self.queue.update(*seq, |held| {
+                let numbered = held.durability == Durability::Committed;
+                if numbered
+                    && !held.maybe_seen
+                    && dropped_at.is_none()
+                    && !drops.ranges().is_empty()
+                {
+                    dropped_at = Some(index);
+                }
+                held.in_flight = Some(request);
+                held.maybe_seen = true;
+                events.push(Outgoing { key: held.entry.key, numbered });
+                carried.push((*seq, numbered));
+            });
+        }
+        let dropped = if dropped_at.is_some() { self.drops.to_tell() } else { Vec::new() };
+        let dropped_at = dropped_at.unwrap_or(0);
+        self.requests.push(Carrying {
+            request,
+            events: carried,
+            dropped: dropped.clone(),
+            dropped_at,
+            started_ms: now.monotonic_ms,
+        });
+        self.effects.push_back(Effect::Send(Sending {
+            request,
+            events,
+            dropped,
+            dropped_at,
+            leaving,
+        }));
+        request
+    }
+
+    // ---- answers come back
+
+    fn answered(&mut self, request: Request, answer: Answer<'_>, now: Now) {
+        let Some(at) = self.requests.iter().position(|carrying| carrying.request == request) else {
+            return;
+        };
+        let carrying = self.requests.swap_remove(at);
+        match answer {
+            Answer::Delivered(listed) => self.delivered(&carrying, listed),
+            Answer::Refused { status, retry_after_ms } => {
+                self.failed(&carrying, status, retry_after_ms, now);
+            }
+            Answer::Unreachable => self.failed(&carrying, 0, 0, now),
+        }
+    }
+
+    fn delivered(&mut self, carrying: &Carrying, listed: &[Listed]) {
+        self.transport.delivered(carrying.request, &self.config);
+        let outcome_of = |index: u32| {
+            listed
+                .iter()
+                .find(|line| line.index == index)
+                .map_or(Outcome::Accepted, |line| line.outcome)
+        };
+        if matches!(outcome_of(carrying.dropped_at), Outcome::Accepted | Outcome::Quarantined)
+            && !carrying.dropped.is_empty()
+        {
+            self.drops.told(&carrying.dropped);
+            self.unsaved = true;
+        }
+        for (index, (seq, numbered)) in (0u32..).zip(&carrying.events) {
+            if outcome_of(index) == Outcome::Refused {
+                self.give_up(*seq, DropReason::Refused);
+                continue;
+            }
+            let Some(held) = self.queue.remove(*seq) else { continue };
+            self.forget(held.entry.key);
+            if !numbered && held.durability != Durability::Unnumbered {
+                // It went without its number, which was still being stored: nobody will ever see that number.
+                self.drops.add(*seq, DropReason::Unnumbered);
+                self.unsaved = true;
+            }
+        }
+    }
+
+    fn failed(&mut self, carrying: &Carrying, status: u16, retry_after_ms: u64, now: Now) {
+        for (seq, _) in &carrying.events {
+            self.queue.update(*seq, |held| held.in_flight = None);
+        }
+        let events = u32::try_from(carrying.events.len()).unwrap_or(u32::MAX);
+        let failed = Failed { request: carrying.request, events, status, retry_after_ms };
+        let failure =
+            self.transport.failed(failed, now.monotonic_ms, &self.config, &mut self.random);
+        self.unsaved = true;
+        self.turn_open = true;
+        match failure {
+            Failure::Again => self.drop_too_old(now),
+            Failure::Smaller => {}
+            Failure::Stop => self.report(Report::Stopped { status }),
+            Failure::Poison => {
+                let reason = if status == 413 { DropReason::TooLarge } else { DropReason::Refused };
+                for (seq, _) in &carrying.events {
+                    self.give_up(*seq, reason);
+                }
+            }
+        }
+    }
+
+    fn woke(&mut self, now: Now) {
+        self.wake_at_ms = None;
+        self.transport.woke(now.monotonic_ms);
+        let patience_ms = self.config.request_timeout_ms + GRACE_MS;
+        while let Some(late) = self
+            .requests
+            .iter()
+            .find(|carrying| carrying.started_ms.saturating_add(patience_ms) <= now.monotonic_ms)
+            .map(|carrying| carrying.request)
+        {
+            self.answered(late, Answer::Unreachable, now);
+        }
+    }
+
+    // ---- every input ends here
+
+    /// Closes the storage transaction of this input, if it changed anything.
+    fn end_turn(&mut self, now: Now) {
+        if !self.turn_open {
+            return;
+        }
+        if core::mem::take(&mut self.unsaved) {
+            let saved = Saved {
+                queue_id: self.queue_id,
+                next_seq: self.next_seq,
+                session: self.session,
+                consent: self.consent,
+                backoff: self.transport.backoff(now.monotonic_ms, now.unix_ms),
+                dropped: self.drops.ranges().to_vec(),
+            };
+            self.effects.push_back(Effect::Save { state: saved.encode() });
+        }
+        self.effects.push_back(Effect::Commit { turn: self.turn });
+        self.turn = Turn(self.turn.0.wrapping_add(1));
+        self.turn_open = false;
+    }
+
+    fn ask_to_be_woken(&mut self) {
+        let patience_ms = self.config.request_timeout_ms + GRACE_MS;
+        let overdue = self
+            .requests
+            .iter()
+            .map(|carrying| carrying.started_ms.saturating_add(patience_ms))
+            .min();
+        let next = match self.transport.state {
+            State::BackingOff { until_ms, .. } => Some(until_ms),
+            State::Ready if self.may_send() => self.waiting_since_ms.map(|since_ms| {
+                let (events, bytes) = self.queue.ready();
+                let waiting = Waiting { events, bytes, since_ms };
+                batcher::due_at_ms(waiting, self.transport.last_sent_ms, &self.config)
+            }),
+            _ => None,
+        };
+        let Some(monotonic_ms) = [overdue, next].into_iter().flatten().min() else { return };
+        if self.wake_at_ms != Some(monotonic_ms) {
+            self.wake_at_ms = Some(monotonic_ms);
+            self.effects.push_back(Effect::WakeAt { monotonic_ms });
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        self.effects.push_back(Effect::Report(report));
+    }
+}
+
+/// How much longer than its time-out a request may take before the core goes on without its answer: the platform aborts it
+/// first, unless it was frozen.
+const GRACE_MS: u64 = 5_000;
