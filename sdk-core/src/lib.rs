@@ -29,6 +29,7 @@ mod client;
 pub mod config;
 mod drops;
 pub mod event;
+mod json;
 pub mod platform;
 mod queue;
 mod random;
