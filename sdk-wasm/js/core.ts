@@ -15,10 +15,10 @@ export const ONLINE = 7;
 export const LEAVING = 8;
 export const CONSENT = 9; // 0 pending, 1 granted, 2 denied
 
-/** Kinds of effect: their first word. */
+/** Kinds of effect: the first word of their row, and what the others mean. */
 export const STORE = 1; // key, seq, session, start
 export const FORGET = 2; // key
-export const SAVE = 3; // the words to give back at the next start
+export const SAVE = 3; // count of bytes, then four to a word: given back at the next start
 export const PURGE = 4;
 export const COMMIT = 5; // turn
 export const LOAD = 6; // limit
@@ -35,11 +35,11 @@ interface Exports {
   words(): number;
   start(saved: number, monotonic: number, unix: number): void;
   input(kind: number, a: number, b: number, c: number, monotonic: number, unix: number): void;
-  effect(): number;
+  effects(): number;
 }
 
 /** A client, and its end of the conversation. */
-export interface Core extends Pick<Exports, "input" | "effect"> {
+export interface Core extends Pick<Exports, "input" | "effects"> {
   /** The words shared with it: read them, or write them, before the next call. */
   words(): Float64Array;
 }
@@ -65,5 +65,5 @@ export const startCore = async (
   words().set(crypto.getRandomValues(new Uint32Array(4)));
   if (saved) words().set(saved, 4);
   core.start(saved ? 1 : 0, monotonic(), unix());
-  return { input: core.input, effect: core.effect, words };
+  return { input: core.input, effects: core.effects, words };
 };

@@ -74,49 +74,59 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
     while (!over) {
       let size = 0;
       try {
-        size = core.effect();
+        size = core.effects();
       } catch (error) {
         stop(error);
       }
       if (!size) break;
       const words = core.words().slice(0, size);
-      const key = words[1];
-      switch (words[0]) {
-        case Core.STORE: {
-          const rec = held.get(key)!;
-          rec.words.set(words.subarray(2), (key - rec.first) * WORDS + SEQ);
-          (rec.id || rec.adding ? changes.mark : changes.add).add(rec);
-          break;
-        }
-        case Core.FORGET:
-          forget(key);
-          break;
-        case Core.SAVE:
-          changes.state.core = words.slice(1);
-          break;
-        case Core.PURGE:
-          changes = { ...noChanges(), state: changes.state, purge: true };
-          held.clear();
-          cached = 0;
-          break;
-        case Core.COMMIT:
-          turns.push(key);
-          break;
-        case Core.LOAD:
-          load(key);
-          break;
-        case Core.SEND:
-          carry(words);
-          break;
-        case Core.WAKE_AT:
-          clearTimeout(timer);
-          timer = setTimeout(input, key - monotonic(), Core.WOKE);
-          break;
-        case Core.REPORT:
-          tellPage(words);
-      }
+      for (let at = 0; at < size; ) at += effect(words.subarray(at), turns);
     }
     return turns.length ? commit(turns) : undefined;
+  };
+
+  /** Carries out the first effect of these rows; says how many words it has. */
+  const effect = (row: Float64Array, turns: number[]) => {
+    const key = row[1];
+    switch (row[0]) {
+      case Core.STORE: {
+        const rec = held.get(key);
+        if (rec) {
+          rec.words.set(row.subarray(2, 5), (key - rec.first) * WORDS + SEQ);
+          (rec.id || rec.adding ? changes.mark : changes.add).add(rec);
+        }
+        return 5;
+      }
+      case Core.FORGET:
+        forget(key);
+        return 2;
+      case Core.SAVE: {
+        const size = 2 + Math.ceil(key / 4);
+        changes.state.core = row.slice(1, size);
+        return size;
+      }
+      case Core.PURGE:
+        changes = { ...noChanges(), state: changes.state, purge: true };
+        held.clear();
+        cached = 0;
+        return 1;
+      case Core.COMMIT:
+        turns.push(key);
+        return 2;
+      case Core.LOAD:
+        load(key);
+        return 2;
+      case Core.SEND:
+        carry(row);
+        return 10 + row[4] * 2 + row[5] * 3;
+      case Core.WAKE_AT:
+        clearTimeout(timer);
+        timer = setTimeout(input, key - monotonic(), Core.WOKE);
+        return 2;
+      default:
+        tellPage(row);
+        return 4;
+    }
   };
 
   const forget = (key: number) => {

@@ -62,10 +62,15 @@ const recordOf = (calls: Call[]): Rec => {
   const words = new Float64Array(calls.length * WORDS);
   // One look at all of it instead of an encoding of each: nearly every record is ASCII.
   const ascii = !/[^\0-\x7f]/.test(text);
-  calls.forEach(({ text, priority, at, campaign }, index) => {
-    const { length } = text;
-    words.set([length, ascii ? length : utf8(text).length, priority, at, campaign], index * WORDS);
-  });
+  let at = 0;
+  for (const call of calls) {
+    words[at] = call.text.length;
+    words[at + 1] = ascii ? words[at] : utf8(call.text).length;
+    words[at + 2] = call.priority;
+    words[at + 3] = call.at;
+    words[at + 4] = call.campaign;
+    at += WORDS;
+  }
   return { text, words, first: 0, live: calls.length };
 };
 

@@ -95,14 +95,18 @@ pub fn input(kind: u32, a: f64, b: f64, c: f64, monotonic_ms: f64, unix_ms: f64)
     client.handle(input, now);
 }
 
-/// Writes the next effect into the buffer and says how many words it has; 0 when there is none.
+/// Writes the next effects into the buffer, one row behind the other, and says how many words they have; 0 when there is
+/// none.
 #[wasm_bindgen]
-pub fn effect() -> u32 {
+pub fn effects() -> u32 {
     let Page { words, client } = page();
     let Some(client) = client else { return 0 };
-    let Some(effect) = client.poll_effect() else { return 0 };
     let mut row = Row::new(words);
-    words::row(&effect, client.queue_id(), &mut row);
+    while row.has_room()
+        && let Some(effect) = client.poll_effect()
+    {
+        words::row(&effect, client.queue_id(), &mut row);
+    }
     u32::try_from(row.len()).unwrap_or(0)
 }
 

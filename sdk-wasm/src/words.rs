@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use headwater_core::config::MAX_STATE_BYTES;
+use headwater_core::config::{MAX_DROPPED_RANGES, MAX_STATE_BYTES};
 use headwater_core::platform::{
     Consent, Dropped, Effect, Entry, Key, Listed, Outcome, Priority, Report, Sending, Stamp,
 };
@@ -22,28 +22,30 @@ pub const ENTRY: usize = 8;
 #[allow(clippy::cast_possible_truncation, reason = "512")]
 pub const MAX_ENTRIES: u32 = (WORDS / ENTRY) as u32;
 
-// The longest rows: what is saved, and a batch of `MAX_ENTRIES` events with every range that the core keeps.
-const _: () = assert!(2 + MAX_STATE_BYTES.div_ceil(4) < WORDS);
-const _: () = assert!(10 + 2 * 512 + 3 * headwater_core::config::MAX_DROPPED_RANGES < WORDS);
+/// Words of the longest row: what is saved. The next is a batch: with every range that the core keeps there is room for 326
+/// events, and more than that tell at most 64 ranges while a page is left (60,000 bytes of texts of at least 110).
+pub const LONGEST: usize = 2 + MAX_STATE_BYTES.div_ceil(4);
+const _: () = assert!(10 + 2 * 326 + 3 * MAX_DROPPED_RANGES <= LONGEST && LONGEST <= WORDS);
 
 /// The entries of a row.
 pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + '_ {
-    words.chunks_exact(ENTRY).map(|word| {
+    words.as_chunks::<ENTRY>().0.iter().map(|word| {
+        let [key, bytes, priority, at_ms, campaign, seq, session_ms, start] = *word;
         let entry = Entry {
-            key: Key(long(word[0])),
-            bytes: int(word[1]),
-            priority: match int(word[2]) {
+            key: Key(long(key)),
+            bytes: int(bytes),
+            priority: match int(priority) {
                 0 => Priority::Low,
                 1 => Priority::Normal,
                 _ => Priority::High,
             },
-            at_ms: long(word[3]),
-            campaign: int(word[4]),
+            at_ms: long(at_ms),
+            campaign: int(campaign),
         };
         let stamp = Stamp {
-            seq: long(word[5]),
-            session_ms: long(word[6]),
-            session_start: word[7] != 0.0,
+            seq: long(seq),
+            session_ms: long(session_ms),
+            session_start: start != 0.0,
         };
         (entry, (stamp.seq > 0).then_some(stamp))
     })
@@ -52,10 +54,12 @@ pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + 
 /// The lines of a receipt: pairs of index and outcome.
 pub fn listed(words: &[f64]) -> Vec<Listed> {
     words
-        .chunks_exact(2)
-        .map(|word| Listed {
-            index: int(word[0]),
-            outcome: match int(word[1]) {
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .map(|[index, outcome]| Listed {
+            index: int(*index),
+            outcome: match int(*outcome) {
                 0 => Outcome::Accepted,
                 1 => Outcome::Duplicate,
                 2 => Outcome::Quarantined,
@@ -121,7 +125,7 @@ fn send(sending: &Sending, queue: [u8; 16], out: &mut Row<'_>) {
     }
 }
 
-/// A row being written into the buffer.
+/// Rows being written into the buffer, one behind the other.
 #[derive(Debug)]
 pub struct Row<'a> {
     words: &'a mut [f64],
@@ -135,9 +139,18 @@ impl<'a> Row<'a> {
     }
 
     /// Words written.
-    #[allow(clippy::len_without_is_empty, reason = "no row is empty")]
     pub fn len(&self) -> usize {
         self.len
+    }
+
+    /// Whether nothing is written.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether any other row has room behind this one.
+    pub fn has_room(&self) -> bool {
+        self.len + LONGEST <= WORDS
     }
 
     fn put(&mut self, word: f64) {
