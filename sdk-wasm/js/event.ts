@@ -9,11 +9,12 @@ import { iso, unix } from "./clock";
 
 const quote = JSON.stringify;
 
-const hex: string[] = [];
-for (let byte = 256; byte < 512; byte++) hex.push(byte.toString(16).slice(1));
-
+const hex = Array.from({ length: 256 }, (_, byte) => (byte + 256).toString(16).slice(1));
 const pool = new Uint8Array(1280);
 let used = pool.length;
+let latest = -1;
+let time = "";
+const random = () => hex[pool[used++]];
 
 /** A UUID of version 7 for this time. */
 export const uuid = (ms: number) => {
@@ -21,21 +22,21 @@ export const uuid = (ms: number) => {
     crypto.getRandomValues(pool);
     used = 0;
   }
-  const time = ms.toString(16).padStart(12, "0");
-  const next = () => hex[pool[used++]];
-  const version = hex[(pool[used++] & 15) | 112];
-  const third = version + next();
-  const variant = hex[(pool[used++] & 63) | 128];
+  if (ms != latest) {
+    latest = ms;
+    const digits = ms.toString(16).padStart(12, "0");
+    time = digits.slice(0, 8) + "-" + digits.slice(8) + "-7";
+  }
   return (
-    time.slice(0, 8) + "-" + time.slice(8) + "-" + third + "-" + variant + next() + "-" +
-    next() + next() + next() + next() + next() + next()
+    time + random().slice(1) + random() + "-" + hex[(pool[used++] & 63) | 128] + random() + "-" +
+    random() + random() + random() + random() + random() + random()
   );
 };
 
 /** `,"name":value`, or nothing. */
 export const member = (name: string, value: unknown) => {
-  const text = value == null ? undefined : quote(value);
-  return text === undefined ? "" : `,"${name}":` + text;
+  const text = value == null ? value : quote(value);
+  return text ? ',"' + name + '":' + text : "";
 };
 
 /** The text. `head`, `who` and `body` are members; `context` is an object with at least one. */
@@ -58,9 +59,8 @@ let base: Record<string, unknown> = {};
 
 /** The `context` of an event that happens now, as text. It is made anew when the page's address or title changes. */
 export const contextNow = (own?: object, always?: object) => {
-  const { href } = location;
-  if (href != seen || document.title != title) {
-    seen = href;
+  if (document.URL != seen || document.title != title) {
+    seen = document.URL;
     title = document.title;
     base = {
       library: { name: "headwater.js", version: VERSION },
@@ -69,7 +69,7 @@ export const contextNow = (own?: object, always?: object) => {
       locale: navigator.language,
       timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
       screen: { width: screen.width, height: screen.height, density: devicePixelRatio },
-      ...campaign(),
+      campaign: campaign(),
       ...always,
     };
     kept = quote(base);
@@ -88,18 +88,18 @@ export const pageNow = () => ({
 
 /** The campaign in the page's address: `utm_*`, as Segment names them. */
 const campaign = () => {
-  const found: Record<string, string> = {};
+  let found: Record<string, string> | undefined;
   new URLSearchParams(location.search).forEach((value, name) => {
-    if (name.startsWith("utm_")) found[name == "utm_campaign" ? "name" : name.slice(4)] = value;
+    if (name.startsWith("utm_"))
+      (found ??= {})[name == "utm_campaign" ? "name" : name.slice(4)] = value;
   });
-  return quote(found) == "{}" ? {} : { campaign: found };
+  return found;
 };
 
 /** A number that differs when the campaign of the page's address does; 0 for none. */
 export const campaignNow = () => {
-  const { campaign: found } = campaign();
   let hash = 0;
-  for (const char of found ? quote(found) : "") hash = (hash * 31 + char.charCodeAt(0)) >>> 0;
+  for (const char of quote(campaign()) ?? "") hash = (hash * 31 + char.charCodeAt(0)) >>> 0;
   return hash;
 };
 

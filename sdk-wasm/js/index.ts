@@ -15,10 +15,7 @@ import { watchPage } from "./lifecycle";
 import { textsOf } from "./record";
 import { createStorage, noChanges } from "./storage";
 import { createTransport } from "./transport";
-import type { Committed, Consent, EventOptions, Fields, Headwater, LoadOptions, Reports } from "./types";
-
-/** One to every verb: what an event of it is made of. */
-type Made = [type: string, head: string, body: string, options?: EventOptions];
+import type { Consent, EventOptions, Fields, Headwater, LoadOptions, Reports } from "./types";
 
 const CONSENTS: Consent[] = ["pending", "granted", "denied"];
 
@@ -41,23 +38,42 @@ export const create = (base: string) => {
 
   let client: ReturnType<typeof begin> | undefined;
   let early: (() => void)[] = [];
-  /** Does it now, or when `load` is called, with the time of the call. */
-  const when = <T>(act: (loaded: ReturnType<typeof begin>, called: number) => T, called = unix()) =>
-    client
-      ? act(client, called)
-      : new Promise<T>((done) => early.push(() => done(act(client!, called))));
-  const call = async (make: (identity: ReturnType<typeof createIdentity>) => Made): Promise<Committed> =>
-    when((loaded, called) => loaded.call(make, called), replayed);
-  /** The time of a call that was queued before the script was there. */
-  let replayed: number | undefined;
-
-  const named = (type: string, a?: string, b?: string | Fields, c?: Fields | EventOptions, d?: EventOptions) => {
-    const two = typeof b == "string";
-    const properties = (two ? c : b) as Fields | undefined;
-    const page = type == "page" ? { ...pageNow(), ...properties } : properties;
-    const head = two ? member("category", a) + member("name", b) : member("name", a);
-    return call(() => [type, head, member("properties", page), two ? d : (c as EventOptions)]);
+  /** The time of the call that is being repeated. */
+  let called: number | undefined;
+  const at = (time: number | undefined, act: () => unknown) => {
+    called = time;
+    act();
+    called = undefined;
   };
+  /** Does it now, or when `load` is called, at the time of now. What goes wrong is the promise's, never the page's. */
+  const when = <T>(act: (loaded: ReturnType<typeof begin>) => T | Promise<T>): Promise<T> => {
+    const time = called ?? unix();
+    return new Promise((done, fail) => {
+      const attempt = () => {
+        try {
+          done(act(client!));
+        } catch (error) {
+          fail(error);
+        }
+      };
+      client ? attempt() : early.push(() => at(time, attempt));
+    });
+  };
+
+  const named =
+    (type: string) =>
+    (a?: string, b?: string | Fields, c?: Fields | EventOptions, d?: EventOptions) =>
+      when(({ call }) => {
+        const two = typeof b == "string";
+        const given = two ? c : b;
+        return call(
+          type,
+          two ? member("category", a) + member("name", b) : member("name", a),
+          member("properties", type == "page" ? { ...pageNow(), ...(given as Fields) } : given),
+          0,
+          two ? d : (c as EventOptions),
+        );
+      });
 
   const begin = (options: LoadOptions) => {
     const { writeKey, endpoint = base, wasm = base + "/headwater.wasm?v=" + WASM } = options;
@@ -138,27 +154,37 @@ export const create = (base: string) => {
 
     const ask = (kind: number, a?: number) => (driver ? void driver.input(kind, a) : nudge(kind, a));
     return {
-      intake,
       identity,
-      ask,
-      call: async (make: (of: typeof identity) => Made, called: number): Promise<Committed> => {
-        const [type, head, body, own] = make(identity);
-        const messageId = uuid(called);
+      call(type: string, head: string, body: string, priority: number, own?: EventOptions) {
+        const now = called ?? unix();
+        const messageId = uuid(now);
         if (identity.now().consent == "denied") return { messageId, durable: false };
-        const at = timeOf(own?.timestamp, called);
-        const text = textOf(
-          type, head, messageId, identity.who(), at, body + member("integrations", own?.integrations),
-          contextNow(own?.context, options.context),
-        );
-        const priority = type == "track" ? 1 : type == "page" || type == "screen" ? 0 : 2;
-        const durable = intake.take({ text, priority, at, campaign });
+        const time = timeOf(own?.timestamp, now);
+        const taken = intake.take({
+          text: textOf(
+            type,
+            head,
+            messageId,
+            identity.who(),
+            time,
+            body + member("integrations", own?.integrations),
+            contextNow(own?.context, options.context),
+          ),
+          priority,
+          at: time,
+          campaign,
+        });
         campaign = 0;
-        return { messageId, durable: await durable };
+        return taken.then((durable) => ({ messageId, durable }));
       },
       reset() {
         identity.renew();
         // A campaign like no other: it begins a session with the next event, whatever tab numbers it.
         campaign = crypto.getRandomValues(new Uint32Array(1))[0] || 1;
+      },
+      async flush() {
+        await intake.settled();
+        ask(FLUSH);
       },
       consent(answer: Consent) {
         identity.set({ consent: answer });
@@ -172,45 +198,38 @@ export const create = (base: string) => {
     load(options) {
       if (client) return;
       client = begin(options);
-      const calls = early;
+      early.forEach((act) => act());
       early = [];
-      calls.forEach((act) => act());
     },
     track: (event, properties, options) =>
-      call(() => ["track", member("event", String(event)), member("properties", properties), options]),
+      when(({ call }) =>
+        call("track", member("event", String(event)), member("properties", properties), 1, options),
+      ),
     identify: (userId, traits, options) =>
-      call((identity) => {
+      when(({ call, identity }) => {
         if (userId != null) identity.set({ userId: String(userId) });
-        return ["identify", "", member("traits", traits), options];
+        return call("identify", "", member("traits", traits), 2, options);
       }),
-    page: (...given: [never]) => named("page", ...given),
-    screen: (...given: [never]) => named("screen", ...given),
+    page: named("page"),
+    screen: named("screen"),
     group: (groupId, traits, options) =>
-      call(() => ["group", member("groupId", String(groupId)), member("traits", traits), options]),
+      when(({ call }) =>
+        call("group", member("groupId", String(groupId)), member("traits", traits), 2, options),
+      ),
     alias: (userId, previousId, options) =>
-      call((identity) => {
+      when(({ call, identity }) => {
         const { userId: known, anonymousId } = identity.now();
         identity.set({ userId: String(userId) });
-        return ["alias", member("previousId", previousId ?? known ?? anonymousId), "", options];
+        return call("alias", member("previousId", previousId ?? known ?? anonymousId), "", 2, options);
       }),
     reset: () => void when((loaded) => loaded.reset()),
-    flush: async () => {
-      await when(async ({ intake, ask }) => {
-        await intake.settled();
-        ask(FLUSH);
-      });
-    },
+    flush: () => when((loaded) => loaded.flush()),
     consent: (answer) => void when((loaded) => loaded.consent(answer)),
     on(name, listener) {
       const set = (listeners[name] ??= new Set());
       set.add(listener as never);
       return () => void set.delete(listener as never);
     },
-  };
-  const at = (time: number | undefined, act: () => unknown) => {
-    replayed = time;
-    act();
-    replayed = undefined;
   };
   return { headwater, at };
 };

@@ -51,8 +51,8 @@ export const createTransport = (endpoint: string) => {
       const said = await response.text();
       // What is not JSON is not from a collector: caught below for a success, worth its status otherwise.
       if (!response.ok) answer.status = response.status;
-      const asked = response.headers.get("retry-after");
-      if (asked) answer.wait = (+asked * 1000 || Date.parse(asked) - Date.now() || 0);
+      // Seconds; a date is none, and waits as after any failure.
+      answer.wait = +response.headers.get("retry-after")! * 1000 || 0;
       const { success, events, error } = JSON.parse(said);
       answer.wait = error?.retry_after_ms || answer.wait;
       if (response.ok && success) {
