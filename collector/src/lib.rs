@@ -1,1 +1,3 @@
 //! Headwater's collector.
+
+pub mod event_log;

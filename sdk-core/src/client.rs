@@ -231,16 +231,21 @@ impl Client {
     }
 
     fn committed(&mut self, turn: Turn, durable: bool) {
-        for seq in self.queue.stored_by(turn) {
+        // A turn that fails takes with it the ones asked for since.
+        for seq in self.queue.stored_by(if durable { turn } else { self.turn }) {
             let durability = if durable { Durability::Committed } else { Durability::Unnumbered };
             self.queue.update(seq, |held| held.durability = durability);
             if !durable {
                 self.drops.add(seq, DropReason::Unnumbered);
-                self.unsaved = true;
+                self.turn_open = true;
             }
         }
-        if !durable && !self.storage_failing {
-            self.report(Report::NotDurable);
+        if !durable {
+            // What it was to save is still to be saved, by the next turn that there is a reason for.
+            self.unsaved = true;
+            if !self.storage_failing {
+                self.report(Report::NotDurable);
+            }
         }
         self.storage_failing = !durable;
     }

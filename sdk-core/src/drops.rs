@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::config::MAX_DROPPED_RANGES;
 use crate::platform::{DropReason, Dropped};
 
-/// The ranges not yet told, in the order in which they were given up; neighbours of one reason are one range.
+/// The ranges not yet told, in ascending order; neighbours of one reason are one range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Drops {
     ranges: Vec<Dropped>,
@@ -18,20 +18,20 @@ impl Drops {
         self.add_range(Dropped { first: seq, last: seq, reason });
     }
 
-    /// Adds a range.
+    /// Adds a range that overlaps none of the others.
     pub(crate) fn add_range(&mut self, range: Dropped) {
-        // Only the latest can be a neighbour in practice: what is given up together is given up in order.
-        if let Some(latest) = self.ranges.last_mut()
-            && latest.reason == range.reason
-            && latest.last.checked_add(1) == Some(range.first)
-        {
-            latest.last = range.last;
-            return;
+        let mut at = self.ranges.partition_point(|other| other.first < range.first);
+        self.ranges.insert(at, range);
+        if at > 0 && touch(self.ranges[at - 1], self.ranges[at]) {
+            at -= 1;
+            self.ranges[at].last = self.ranges.remove(at + 1).last;
         }
-        if self.ranges.len() == MAX_DROPPED_RANGES {
+        if at + 1 < self.ranges.len() && touch(self.ranges[at], self.ranges[at + 1]) {
+            self.ranges[at].last = self.ranges.remove(at + 1).last;
+        }
+        if self.ranges.len() > MAX_DROPPED_RANGES {
             self.ranges.remove(0);
         }
-        self.ranges.push(range);
     }
 
     /// All of them.
@@ -44,24 +44,30 @@ impl Drops {
         self.ranges.iter().take(MAX_TOLD_AT_ONCE).copied().collect()
     }
 
-    /// Takes out what the collector has been told. A range that has grown since keeps its new part.
+    /// Takes out what the collector has been told. A range that has grown since keeps its new parts.
     pub(crate) fn told(&mut self, told: &[Dropped]) {
-        self.ranges.retain_mut(|range| {
-            for part in told {
-                if range.reason == part.reason && range.first == part.first {
-                    if range.last <= part.last {
-                        return false;
-                    }
-                    range.first = part.last + 1;
-                }
+        for part in told {
+            let overlapping = |range: &Dropped| {
+                range.reason == part.reason && range.first <= part.last && range.last >= part.first
+            };
+            let Some(at) = self.ranges.iter().position(overlapping) else { continue };
+            let range = self.ranges.remove(at);
+            if range.last > part.last {
+                self.ranges.insert(at, Dropped { first: part.last + 1, ..range });
             }
-            true
-        });
+            if range.first < part.first {
+                self.ranges.insert(at, Dropped { last: part.first - 1, ..range });
+            }
+        }
     }
 
     pub(crate) fn clear(&mut self) {
         self.ranges.clear();
     }
+}
+
+fn touch(before: Dropped, after: Dropped) -> bool {
+    before.reason == after.reason && before.last + 1 == after.first
 }
 
 /// Ranges told with one event: 64 of at most 50 bytes stay below a tenth of an event's limit.
@@ -90,14 +96,29 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_that_is_filled_joins_its_neighbours() {
+        let mut drops = Drops::default();
+        for seq in [9, 1, 3, 7, 2, 8] {
+            drops.add(seq, QueueFull);
+        }
+        assert_eq!(drops.ranges(), [range(1, 3, QueueFull), range(7, 9, QueueFull)]);
+    }
+
+    #[test]
     fn what_was_added_while_telling_stays() {
         let mut drops = Drops::default();
-        drops.add_range(range(1, 3, QueueFull));
+        drops.add_range(range(3, 5, QueueFull));
         let told = drops.to_tell();
-        drops.add(4, QueueFull);
-        drops.add(9, Refused);
+        for (seq, reason) in [(6, QueueFull), (2, QueueFull), (9, Refused)] {
+            drops.add(seq, reason);
+        }
         drops.told(&told);
-        assert_eq!(drops.ranges(), [range(4, 4, QueueFull), range(9, 9, Refused)]);
+        assert_eq!(
+            drops.ranges(),
+            [range(2, 2, QueueFull), range(6, 6, QueueFull), range(9, 9, Refused)]
+        );
+        drops.told(&[range(1, 20, QueueFull), range(9, 9, Refused)]);
+        assert_eq!(drops.ranges(), [range(6, 6, QueueFull)], "one part takes from one range");
     }
 
     #[test]

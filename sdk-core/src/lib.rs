@@ -36,6 +36,8 @@ mod random;
 mod retry;
 mod saved;
 mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 mod transport;
 pub mod wire;
 

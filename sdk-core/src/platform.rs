@@ -94,7 +94,8 @@ pub enum Input<'a> {
     },
     /// Somebody else (another tab) has put events into the storage.
     Changed,
-    /// What became of a [`Effect::Commit`]. Turns are answered in order.
+    /// What became of a [`Effect::Commit`]. Turns are answered in order, and a turn that fails takes with it the ones
+    /// that were asked for before its answer: what they save was decided without knowing of the failure.
     Committed {
         /// The turn that the commit named.
         turn: Turn,

@@ -1,5 +1,6 @@
 //! Holds the wire to its golden files, which bind every platform's SDK and the collector's decoder. A released case is
 //! never edited, only added to.
+#![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use headwater_core::event::{Event, Json, Kind};
 use headwater_core::platform::{DropReason, Dropped, Stamp};

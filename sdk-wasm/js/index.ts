@@ -46,18 +46,16 @@ export const create = (base: string) => {
     called = undefined;
   };
   /** Does it now, or when `load` is called, at the time of now. What goes wrong is the promise's, never the page's. */
-  const when = <T>(act: (loaded: ReturnType<typeof begin>) => T | Promise<T>): Promise<T> => {
-    const time = called ?? unix();
-    return new Promise((done, fail) => {
-      const attempt = () => {
-        try {
-          done(act(client!));
-        } catch (error) {
-          fail(error);
-        }
-      };
-      client ? attempt() : early.push(() => at(time, attempt));
-    });
+  const when = <T>(act: (loaded: ReturnType<typeof begin>) => Promise<T>): Promise<T> => {
+    if (!client) {
+      const time = called ?? unix();
+      return new Promise((done) => early.push(() => at(time, () => done(when(act)))));
+    }
+    try {
+      return act(client);
+    } catch (error) {
+      return Promise.reject(error);
+    }
   };
 
   const named =
@@ -158,7 +156,7 @@ export const create = (base: string) => {
       call(type: string, head: string, body: string, priority: number, own?: EventOptions) {
         const now = called ?? unix();
         const messageId = uuid(now);
-        if (identity.now().consent == "denied") return { messageId, durable: false };
+        if (identity.now().consent == "denied") return Promise.resolve({ messageId, durable: false });
         const time = timeOf(own?.timestamp, now);
         const taken = intake.take({
           text: textOf(
@@ -177,7 +175,7 @@ export const create = (base: string) => {
         campaign = 0;
         return taken.then((durable) => ({ messageId, durable }));
       },
-      reset() {
+      async reset() {
         identity.renew();
         // A campaign like no other: it begins a session with the next event, whatever tab numbers it.
         campaign = crypto.getRandomValues(new Uint32Array(1))[0] || 1;
@@ -186,7 +184,7 @@ export const create = (base: string) => {
         await intake.settled();
         ask(FLUSH);
       },
-      consent(answer: Consent) {
+      async consent(answer: Consent) {
         identity.set({ consent: answer });
         if (answer == "denied") identity.renew();
         ask(CONSENT, CONSENTS.indexOf(answer));

@@ -33,7 +33,10 @@ unsafe impl Sync for Only {}
 
 static PAGE: Only = Only(UnsafeCell::new(Page { words: [0.0; WORDS], client: None }));
 
-#[allow(unsafe_code, reason = "the exports have no argument that could carry the client without glue in JavaScript")]
+#[allow(
+    unsafe_code,
+    reason = "the exports have no argument that could carry the client without glue in JavaScript"
+)]
 fn page() -> &'static mut Page {
     // SAFETY: each export calls this once, nothing it calls calls an export, and there is one thread.
     unsafe { &mut *PAGE.0.get() }
@@ -63,7 +66,9 @@ pub fn start(saved: bool, monotonic_ms: f64, unix_ms: f64) {
 pub fn input(kind: u32, a: f64, b: f64, c: f64, monotonic_ms: f64, unix_ms: f64) {
     let Page { words, client } = page();
     let Some(client) = client else { return };
-    let row = |size: usize, count: f64| words.get(..size.saturating_mul(int(count) as usize)).unwrap_or(&[]);
+    let row = |size: usize, count: f64| {
+        words.get(..size.saturating_mul(int(count) as usize)).unwrap_or(&[])
+    };
     let now = now(monotonic_ms, unix_ms);
     let input = match kind {
         0 => {
@@ -116,4 +121,39 @@ fn now(monotonic_ms: f64, unix_ms: f64) -> Now {
 
 fn wide(high: f64, low: f64) -> u64 {
     u64::from(int(high)) << 32 | u64::from(int(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The exports share one client, so that one test speaks with it: a page's first event, as `js/driver.ts` sees it.
+    #[test]
+    fn a_page_speaks_with_its_client() {
+        let read = || -> Vec<f64> { page().words[..effects() as usize].to_vec() };
+        assert!(read().is_empty(), "nothing happens before the start");
+        input(2, 0.0, 0.0, 0.0, 0.0, 0.0);
+
+        page().words[..4].copy_from_slice(&[1.0, 2.0, 3.0, 4.0]);
+        start(false, 10.0, 1e12);
+        assert_eq!(read(), [6.0, 512.0], "the backlog is asked for first");
+        input(1, 0.0, 0.0, 0.0, 11.0, 1e12);
+        let fresh = read();
+        assert_eq!(fresh[0], 3.0, "a new queue's identity is saved: {fresh:?}");
+
+        page().words[..ENTRY].copy_from_slice(&[1.0, 300.0, 1.0, 1e12, 0.0, 0.0, 0.0, 0.0]);
+        input(0, 1.0, 0.0, 0.0, 12.0, 1e12);
+        let effects = read();
+        assert_eq!(
+            effects[..5],
+            [1.0, 1.0, 1.0, 1e12, 1.0],
+            "stored as number 1, at the start of a session"
+        );
+        let turn = effects.iter().rposition(|word| *word == 5.0).unwrap();
+        for kind in 0..12 {
+            input(kind, f64::NAN, f64::INFINITY, -1.0, f64::NAN, 1e300);
+            while !read().is_empty() {}
+        }
+        assert!(turn > 5);
+    }
 }

@@ -42,11 +42,8 @@ pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + 
             at_ms: long(at_ms),
             campaign: int(campaign),
         };
-        let stamp = Stamp {
-            seq: long(seq),
-            session_ms: long(session_ms),
-            session_start: start != 0.0,
-        };
+        let stamp =
+            Stamp { seq: long(seq), session_ms: long(session_ms), session_start: start != 0.0 };
         (entry, (stamp.seq > 0).then_some(stamp))
     })
 }
@@ -184,7 +181,129 @@ pub(crate) fn long(word: f64) -> u64 {
     word as u64
 }
 
-#[allow(clippy::cast_precision_loss, reason = "times, keys, counts and sequence numbers stay below 2^53")]
+#[allow(
+    clippy::cast_precision_loss,
+    reason = "times, keys, counts and sequence numbers stay below 2^53"
+)]
 fn float(number: u64) -> f64 {
     number as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use headwater_core::platform::{DropReason, Outgoing, Request, Turn};
+
+    fn written(effect: &Effect) -> Vec<f64> {
+        let mut words = [0.0; WORDS];
+        let mut out = Row::new(&mut words);
+        row(effect, *b"0123456789abcdef", &mut out);
+        let len = out.len();
+        words[..len].to_vec()
+    }
+
+    #[test]
+    fn an_entry_is_eight_words_and_a_number_of_zero_is_no_stamp() {
+        let words =
+            [7.0, 512.0, 2.0, 1.7e12, 9.0, 0.0, 0.0, 0.0, 8.0, 1.0, 0.0, 2.0, 0.0, 3.0, 4.0, 1.0];
+        let read: Vec<_> = entries(&words).collect();
+        let entry = Entry {
+            key: Key(7),
+            bytes: 512,
+            priority: Priority::High,
+            at_ms: 1_700_000_000_000,
+            campaign: 9,
+        };
+        assert_eq!(read[0], (entry, None));
+        assert_eq!(read[1].1, Some(Stamp { seq: 3, session_ms: 4, session_start: true }));
+    }
+
+    #[test]
+    fn words_that_make_no_sense_become_the_nearest_that_do() {
+        for word in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300, 0.5] {
+            let row = [word; ENTRY];
+            assert_eq!(entries(&row).count(), 1);
+            assert_eq!(listed(&[word, word]).len(), 1);
+            assert!(bytes(&[word, word, word]).len() <= 8);
+            let _ = consent(word);
+        }
+        assert_eq!(entries(&[1.0; ENTRY - 1]).count(), 0);
+        assert!(bytes(&[]).is_empty());
+    }
+
+    #[test]
+    fn a_receipt_is_pairs_and_any_other_word_a_refusal() {
+        let outcomes: Vec<_> = listed(&[0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 9.0])
+            .iter()
+            .map(|line| line.outcome)
+            .collect();
+        use Outcome::{Accepted, Duplicate, Quarantined, Refused};
+        assert_eq!(outcomes, [Accepted, Duplicate, Quarantined, Refused, Refused]);
+    }
+
+    #[test]
+    fn saved_bytes_come_back_whatever_their_count() {
+        for count in [0, 1, 3, 4, 5, MAX_STATE_BYTES] {
+            #[allow(clippy::cast_possible_truncation, reason = "any bytes will do")]
+            let state: Vec<u8> = (0..count).map(|at| at as u8 | 0x80).collect();
+            let row = written(&Effect::Save { state: state.clone() });
+            assert_eq!(
+                row.len(),
+                2 + count.div_ceil(4),
+                "what JavaScript works out from the count"
+            );
+            assert_eq!(bytes(&row[1..]), state);
+        }
+    }
+
+    #[test]
+    fn every_effect_has_its_row() {
+        let stamp = Stamp { seq: 3, session_ms: 1_700_000_000_000, session_start: true };
+        assert_eq!(written(&Effect::Store { key: Key(9), stamp }), [1.0, 9.0, 3.0, 1.7e12, 1.0]);
+        assert_eq!(written(&Effect::Forget { key: Key(9) }), [2.0, 9.0]);
+        assert_eq!(written(&Effect::Purge), [4.0]);
+        assert_eq!(written(&Effect::Commit { turn: Turn(2) }), [5.0, 2.0]);
+        assert_eq!(written(&Effect::Load { limit: 9_999 }), [6.0, 512.0]);
+        assert_eq!(written(&Effect::WakeAt { monotonic_ms: 40 }), [8.0, 40.0]);
+        let reports = [
+            (Report::Dropped { key: Key(4), reason: DropReason::Refused }, [9.0, 0.0, 4.0, 3.0]),
+            (Report::Stopped { status: 401 }, [9.0, 1.0, 401.0, 0.0]),
+            (Report::NotDurable, [9.0, 2.0, 0.0, 0.0]),
+            (Report::StateLost, [9.0, 3.0, 0.0, 0.0]),
+        ];
+        for (report, row) in reports {
+            assert_eq!(written(&Effect::Report(report)), row);
+        }
+    }
+
+    #[test]
+    fn a_batch_says_its_counts_first() {
+        let sending = Sending {
+            request: Request(5),
+            events: Vec::from([
+                Outgoing { key: Key(1), numbered: true },
+                Outgoing { key: Key(2), numbered: false },
+            ]),
+            dropped: Vec::from([Dropped { first: 7, last: 8, reason: DropReason::TooOld }]),
+            dropped_at: 1,
+            leaving: true,
+        };
+        let row = written(&Effect::Send(sending));
+        assert_eq!(row[..6], [7.0, 5.0, 1.0, 1.0, 2.0, 1.0]);
+        assert_eq!(row[6], f64::from(u32::from_le_bytes(*b"0123")));
+        assert_eq!(row[10..], [1.0, 1.0, 2.0, 0.0, 7.0, 8.0, 1.0]);
+    }
+
+    #[test]
+    fn a_row_that_is_longer_than_the_buffer_is_cut_and_does_not_panic() {
+        let events = (0..3_000).map(|key| Outgoing { key: Key(key), numbered: true }).collect();
+        let sending = Sending {
+            request: Request(1),
+            events,
+            dropped: Vec::new(),
+            dropped_at: 0,
+            leaving: false,
+        };
+        assert_eq!(written(&Effect::Send(sending)).len(), WORDS);
+    }
 }

@@ -1,0 +1,102 @@
+# Headwater. `make` lists the targets; `make run` and `make test` are the two that matter.
+#
+# What a plain Debian or Ubuntu machine with Rust (rustup), Node 20 and a C compiler lacks is installed here: npm packages
+# and the wasm target by their own tools, Chromium by apt-get, and each says so.
+
+.DEFAULT_GOAL := help
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+
+CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome || echo /usr/bin/chromium)
+export CHROMIUM
+
+SAY := printf '\033[1m— %s\033[0m\n'
+
+SDK_SOURCES := $(shell find sdk-core/src sdk-wasm/src sdk-wasm/js sdk-wasm/pack/src -type f) \
+	Cargo.toml Cargo.lock sdk-core/Cargo.toml sdk-wasm/Cargo.toml sdk-wasm/pack/Cargo.toml sdk-wasm/build.mjs sdk-wasm/package.json
+
+.PHONY: help run build check test bench tools format clean e2e
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: build .build/npm-examples ## build everything, start the demo shop, print one URL
+	@node examples/demo/demo.mjs target/release/headwater --data data/demo
+
+build: sdk-wasm/dist/headwater.js ## build the SDK and the collector (target/release/headwater)
+	@$(SAY) "collector: target/release/headwater (a first build takes some minutes)"
+	cargo build --release --locked -p headwater-collector --bin headwater
+
+check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast tests
+	@$(SAY) "format"
+	cargo fmt --all --check
+	@$(SAY) "lints"
+	cargo clippy --locked --workspace --all-targets --all-features -- -D warnings
+	cd sdk-wasm && npm run --silent check
+	@$(SAY) "unit and simulation tests"
+	cargo test --locked -q -p headwater-core --all-features
+	cargo test --locked -q -p headwater-wasm
+	cargo test --locked -q -p headwater-collector --lib
+
+test: check .build/chromium ## everything: check, collector, browser and end-to-end tests
+	@$(SAY) "the core on wasm32"
+	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
+	@$(SAY) "collector"
+	cargo build --locked -q -p headwater-collector --bin headwater
+	cargo test --locked -q -p headwater-collector --tests --doc
+	@$(SAY) "browser SDK in Chromium"
+	cd sdk-wasm && npm test --silent
+	@$(SAY) "examples, and every part together in Chromium"
+	cd examples && HEADWATER=$(CURDIR)/target/debug/headwater npm test --silent
+
+bench: build .build/chromium ## speed, memory and bytes, as ratios to a floor measured in the same run
+	@$(SAY) "collector against its floor"
+	cargo bench --locked -p headwater-collector --bench ingest
+	@$(SAY) "browser SDK: bytes, microseconds per call, time to commit"
+	cd sdk-wasm && npm run --silent bench
+
+format: ## format the Rust sources
+	cargo fmt --all
+
+clean: ## delete everything that was built
+	cargo clean
+	rm -rf .build sdk-wasm/dist sdk-wasm/node_modules examples/node_modules
+
+# ---- what the targets above need
+
+sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
+	@$(SAY) "browser SDK: sdk-wasm/dist"
+	cd sdk-wasm && npm run --silent build
+	@touch $@
+
+.build/npm-sdk: sdk-wasm/package.json sdk-wasm/package-lock.json | tools
+	@$(SAY) "installing the SDK's build tools into sdk-wasm/node_modules"
+	cd sdk-wasm && npm ci --no-audit --no-fund
+	@mkdir -p .build && touch $@
+
+.build/npm-examples: examples/package.json examples/package-lock.json | tools
+	@$(SAY) "installing the examples' packages into examples/node_modules"
+	cd examples && npm ci --no-audit --no-fund
+	@mkdir -p .build && touch $@
+
+.build/wasm-target: rust-toolchain.toml | tools
+	@$(SAY) "installing the Rust toolchain that rust-toolchain.toml names, with its wasm target"
+	rustup toolchain install --profile minimal --component rustfmt --component clippy --target wasm32-unknown-unknown \
+		$$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+	@mkdir -p .build && touch $@
+
+# Asked anew each time: a browser can be removed behind our back, and looking costs nothing.
+.PHONY: .build/chromium
+.build/chromium:
+	@if ! [ -x "$(CHROMIUM)" ]; then \
+		$(SAY) "installing Chromium with apt-get (set CHROMIUM to use another one)"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends chromium; \
+	fi
+
+tools:
+	@command -v rustup cargo >/dev/null || { echo "Rust is missing: install it with rustup (https://rustup.rs)"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install build-essential"; exit 1; }
+	@node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null \
+		|| { echo "Node 20 or newer is missing: https://nodejs.org"; exit 1; }

@@ -1,0 +1,137 @@
+//! What the log asks of a disk: a folder of files, positional reads and writes, and the two syncs that make them last.
+//! Promises nothing about durability before a sync returns `Ok`; that is the point of having it as a value.
+//! Knows nothing of segments, chunks or events.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A folder's worth of storage. Every call may block.
+pub trait Disk: Send + Sync {
+    /// Makes the folder and its parents, durably, if they are not there.
+    fn create_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Takes the folder for this process; `WouldBlock` when another holds it. Held until the value is dropped.
+    fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>>;
+    /// Names of the files in the folder, in no order.
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
+    /// A new file, for reading and writing; fails if it exists. Not durable before [`Disk::sync_dir`].
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// An existing file, for reading and writing.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Removes a file. Not durable before [`Disk::sync_dir`].
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes creations and removals in the folder durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+}
+
+/// An open file. Reads may run beside writes.
+pub trait File: Send + Sync {
+    /// Fills as much of `buffer` as there is from `position` on; less than all only at the end of the file.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> io::Result<usize>;
+    /// Writes all of `bytes` at `position`, extending the file as needed.
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()>;
+    /// Makes what was written durable (fdatasync). After an error nothing about the unsynced bytes is known.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Cuts the file.
+    fn truncate(&self, len: u64) -> io::Result<()>;
+    /// The file's length in bytes.
+    fn size(&self) -> io::Result<u64>;
+}
+
+/// The file system.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct FileSystem;
+
+const LOCK_FILE: &str = "lock";
+
+impl Disk for FileSystem {
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        if dir.is_dir() {
+            return Ok(());
+        }
+        std::fs::create_dir_all(dir)?;
+        // The folder's own name lives in its parent.
+        match dir.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => self.sync_dir(parent),
+            _ => self.sync_dir(Path::new(".")),
+        }
+    }
+
+    fn lock(&self, dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        let path = dir.join(LOCK_FILE);
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .open(path)?;
+        file.try_lock().map_err(|error| match error {
+            std::fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
+            std::fs::TryLockError::Error(error) => error,
+        })?;
+        Ok(Box::new(file))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in std::fs::read_dir(dir)? {
+            // A name that is not UTF-8 is not one of ours.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file =
+            std::fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(file))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(std::fs::OpenOptions::new().read(true).write(true).open(path)?))
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        std::fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        std::fs::File::open(dir)?.sync_all()
+    }
+}
+
+impl File for std::fs::File {
+    fn read_at(&self, mut buffer: &mut [u8], mut position: u64) -> io::Result<usize> {
+        let wanted = buffer.len();
+        while !buffer.is_empty() {
+            match std::os::unix::fs::FileExt::read_at(self, buffer, position) {
+                Ok(0) => break,
+                Ok(n) => {
+                    buffer = &mut buffer[n..];
+                    position += n as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(wanted - buffer.len())
+    }
+
+    fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::write_all_at(self, bytes, position)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        std::fs::File::sync_data(self)
+    }
+
+    fn truncate(&self, len: u64) -> io::Result<()> {
+        self.set_len(len)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.metadata()?.len())
+    }
+}
