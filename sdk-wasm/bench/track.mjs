@@ -1,0 +1,91 @@
+/*
+ * What the SDK costs a page, in a real browser: microseconds for each `track()` in a loop of 1,000 on a fresh page, milliseconds from call to
+ * commit, main thread, and the bytes (gzip -9) of everything transferred until the first acknowledgement. Prints a table, and the
+ * same as one line of JSON. `node bench/track.mjs [PAGES]`
+ */
+import { gzipSync } from "node:zlib";
+import { startBrowser, until } from "../tests/browser.mjs";
+import { startCollector } from "../tests/collector.mjs";
+
+const PAGES = Number(process.argv[2] ?? 7);
+const quantile = (numbers, part) =>
+  numbers.toSorted((a, b) => a - b)[Math.min(numbers.length - 1, Math.floor(part * numbers.length))];
+
+/** A fresh browser and a page in which the SDK is up and idle. */
+const fresh = async () => {
+  const [collector, browser] = await Promise.all([startCollector(), startBrowser()]);
+  const page = await browser.context.newPage();
+  const transferred = [];
+  page.on("response", async (response) => {
+    if (/headwater\.(js|wasm)/.test(response.url())) transferred.push(await response.body());
+  });
+  await page.goto(collector.page);
+  await page.waitForFunction(() => headwater.track);
+  await page.evaluate(() => headwater.track("First"));
+  await until(() => collector.stored.size === 1, "the first acknowledgement");
+  const bytes = transferred.reduce((sum, body) => sum + gzipSync(body, { level: 9 }).length, 0);
+  const close = async () => {
+    await browser.close();
+    collector.close();
+  };
+  return { collector, page, bytes, close };
+};
+
+const mainThread = async (page) => {
+  const session = (page.session ??= await page.context().newCDPSession(page));
+  await session.send("Performance.enable");
+  const { metrics } = await session.send("Performance.getMetrics");
+  return metrics.find(({ name }) => name === "TaskDuration").value * 1000;
+};
+
+const perCall = [];
+const burst = [];
+const thread = [];
+let bytes = 0;
+for (let count = 0; count < PAGES; count++) {
+  const { collector, page, close, ...seen } = await fresh();
+  bytes = seen.bytes;
+  const before = await mainThread(page);
+  const { us, waits } = await page.evaluate(async () => {
+    const properties = { sku: "kettle-01", price: 49.5, currency: "EUR", list: "kitchen", position: 3 };
+    const calls = new Array(1000);
+    const start = performance.now();
+    for (let index = 0; index < 1000; index++) calls[index] = headwater.track("Product Viewed", properties);
+    const us = performance.now() - start;
+    const waits = await Promise.all(calls.map((call) => call.then(() => performance.now() - start)));
+    return { us, waits };
+  });
+  await until(() => collector.stored.size === 1001, "all events");
+  perCall.push(us);
+  burst.push(Math.max(...waits));
+  thread.push((await mainThread(page)) - before);
+  await close();
+}
+
+// Call to commit as a person causes it: one click at a time.
+const { page, close } = await fresh();
+const waits = await page.evaluate(async () => {
+  const waits = [];
+  for (let index = 0; index < 300; index++) {
+    const start = performance.now();
+    await headwater.track("Clicked", { index });
+    waits.push(performance.now() - start);
+    await new Promise((done) => setTimeout(done, 5));
+  }
+  return waits;
+});
+await close();
+
+const round = (number) => Math.round(number * 10) / 10;
+const figures = {
+  gzip_bytes_until_first_acknowledgement: bytes,
+  us_per_track_median: round(quantile(perCall, 0.5)),
+  us_per_track_range: [round(Math.min(...perCall)), round(Math.max(...perCall))],
+  burst_of_1000_committed_ms_median: round(quantile(burst, 0.5)),
+  main_thread_ms_per_1000_median: round(quantile(thread, 0.5)),
+  call_to_commit_ms_p50: round(quantile(waits, 0.5)),
+  call_to_commit_ms_p99: round(quantile(waits, 0.99)),
+  pages: PAGES,
+};
+for (const [name, value] of Object.entries(figures)) console.log(name.padEnd(42), String(value));
+console.log(JSON.stringify(figures));

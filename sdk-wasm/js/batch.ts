@@ -1,0 +1,38 @@
+/*
+ * The body of a request: texts with their stamps. Promises the same bytes as the core's golden files; knows nothing of where the
+ * texts come from or who decides what goes together.
+ */
+import { iso } from "./clock";
+
+/** As the core numbers them. */
+export const REASONS = ["queue_full", "too_old", "too_large", "refused", "unnumbered"] as const;
+
+/** What is added to an event's context when it is sent. The context is last in the text, which therefore ends in `}}`. */
+export const stamped = (
+  text: string,
+  seq: number,
+  session: number,
+  start: boolean,
+  queue: string | false,
+  dropped: [number, number, string][],
+) =>
+  text.slice(0, -2) +
+  ',"sessionId":' +
+  session +
+  (start ? ',"sessionStart":true' : "") +
+  (queue
+    ? ',"headwater":{"queue":"' + queue + '","seq":' + seq +
+      (dropped.length ? ',"dropped":' + JSON.stringify(dropped) : "") + "}"
+    : "") +
+  "}}";
+
+/** The body of a batch, sent at this time. */
+export const batchOf = (texts: string[], at: number, writeKey: string) =>
+  `{"batch":[${texts}],"sentAt":"${iso(at)}","writeKey":${JSON.stringify(writeKey)}}`;
+
+/** A queue's identity as it is written: four words of four bytes as 22 characters. */
+export const queueOf = (words: Float64Array) =>
+  btoa(String.fromCharCode(...new Uint8Array(new Uint32Array(words).buffer)))
+    .replace(/\+/g, "-")
+    .replace(/\//g, "_")
+    .slice(0, 22);

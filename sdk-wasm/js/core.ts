@@ -1,0 +1,69 @@
+/*
+ * The core in this page: its wasm loaded, and the numbers that it speaks (`src/lib.rs`, `src/words.rs`). Promises a fresh
+ * client at every start; knows nothing of what an effect is good for.
+ */
+
+/** Kinds of input, and what their numbers mean. */
+export const TRACKED = 0; // entries in the words, their count
+export const LOADED = 1; // the same, and whether there are more
+export const CHANGED = 2;
+export const COMMITTED = 3; // turn, whether durable
+export const ANSWERED = 4; // request, status or 0, wait in ms or count of listed pairs in the words
+export const WOKE = 5;
+export const FLUSH = 6;
+export const ONLINE = 7;
+export const LEAVING = 8;
+export const CONSENT = 9; // 0 pending, 1 granted, 2 denied
+
+/** Kinds of effect: the first word of their row, and what the others mean. */
+export const STORE = 1; // key, seq, session, start
+export const FORGET = 2; // key
+export const SAVE = 3; // count of bytes, then four to a word: given back at the next start
+export const PURGE = 4;
+export const COMMIT = 5; // turn
+export const LOAD = 6; // limit
+export const SEND = 7; // request, leaving, droppedAt, events, drops, queue (4), [key, numbered]…, [first, last, reason]…
+export const WAKE_AT = 8; // monotonic ms
+export const REPORT = 9; // kind, two numbers
+
+/** Entries that one input can bring. */
+export const MAX_ENTRIES = 512;
+const WORDS = 4096;
+
+interface Exports {
+  memory: WebAssembly.Memory;
+  words(): number;
+  start(saved: number, monotonic: number, unix: number): void;
+  input(kind: number, a: number, b: number, c: number, monotonic: number, unix: number): void;
+  effects(): number;
+}
+
+/** A client, and its end of the conversation. */
+export interface Core extends Pick<Exports, "input" | "effects"> {
+  /** The words shared with it: read them, or write them, before the next call. */
+  words(): Float64Array;
+}
+
+let module: WebAssembly.Module | undefined;
+
+/** Starts a client from what was saved. Fails if the wasm cannot be had. */
+export const startCore = async (
+  url: string,
+  saved: Float64Array | undefined,
+  monotonic: () => number,
+  unix: () => number,
+): Promise<Core> => {
+  if (!module) {
+    const response = await fetch(url, { credentials: "omit" });
+    if (!response.ok) throw new Error(url + ": " + response.status);
+    module = await WebAssembly.compile(await response.arrayBuffer());
+  }
+  const { exports } = await WebAssembly.instantiate(module);
+  const core = exports as unknown as Exports;
+  // A view dies when memory grows.
+  const words = () => new Float64Array(core.memory.buffer, core.words(), WORDS);
+  words().set(crypto.getRandomValues(new Uint32Array(4)));
+  if (saved) words().set(saved, 4);
+  core.start(saved ? 1 : 0, monotonic(), unix());
+  return { input: core.input, effects: core.effects, words };
+};

@@ -1,0 +1,320 @@
+/*
+ * Owns the core for as long as this tab leads: what happens goes in, its effects are carried out. Promises one transaction
+ * for whatever the core wants committed together, texts at hand only up to a bound, and that nothing of an earlier term
+ * touches a later one. Knows nothing of calls, tabs or pages, and decides nothing.
+ *
+ * The core knows each event by a key that is counted here; a record's events have keys in a row. What the core stores is
+ * written into the record's words, and they go to storage with the record, or beside it if it lies there already
+ * (`marks`). A record is deleted when all its events are done with.
+ */
+import { batchOf, queueOf, REASONS, stamped } from "./batch";
+import { monotonic, unix } from "./clock";
+import * as Core from "./core";
+import { SEQ, textsOf, WORDS, type Rec } from "./record";
+import { noChanges, type Storage } from "./storage";
+import type { Answer } from "./transport";
+import type { Reports } from "./types";
+
+/** What the driver is given. */
+export interface Parts {
+  core: Core.Core;
+  storage: Storage;
+  send(body: string): Promise<Answer>;
+  writeKey: string;
+  report<Name extends keyof Reports>(name: Name, report: Reports[Name]): void;
+  /** The backlog has been handed over, or more of it has. */
+  loaded(): void;
+  /** The core stopped in the middle of something. */
+  failed(error: unknown): void;
+}
+
+export type Driver = ReturnType<typeof drive>;
+
+/** Texts kept at hand: several times what can be sent while leaving, and nothing to a page. */
+const MAX_CACHED = 262144;
+
+export const drive = ({ core, storage, send, writeKey, report, loaded, failed }: Parts) => {
+  const held = new Map<number, Rec>();
+  /** Records handed over already that a read may still come across. */
+  const own = new Set<number>();
+  let nextKey = 1;
+  let cursor = 0;
+  let caughtUp = false;
+  let changes = noChanges();
+  let cached = 0;
+  let perRecord = 100;
+  let over = false;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  let forgotten: Rec | undefined;
+
+  /** Gives the core one input and carries out what follows; says when that is durable, if it wants to be. */
+  const input = (kind: number, a = 0, b = 0, c = 0) => {
+    tell(kind, a, b, c);
+    return carryOut();
+  };
+  const tell = (kind: number, a = 0, b = 0, c = 0) => {
+    if (over) return;
+    try {
+      core.input(kind, a, b, c, monotonic(), unix());
+    } catch (error) {
+      stop(error);
+    }
+  };
+  const stop = (error: unknown) => {
+    end();
+    failed(error);
+  };
+  const end = () => {
+    over = true;
+    clearTimeout(timer);
+  };
+
+  const carryOut = () => {
+    const turns: number[] = [];
+    while (!over) {
+      let size = 0;
+      try {
+        size = core.effects();
+      } catch (error) {
+        stop(error);
+      }
+      if (!size) break;
+      const words = core.words().slice(0, size);
+      for (let at = 0; at < size; ) at += effect(words.subarray(at), turns);
+    }
+    return turns.length ? commit(turns) : undefined;
+  };
+
+  /** Carries out the first effect of these rows; says how many words it has. */
+  const effect = (row: Float64Array, turns: number[]) => {
+    const key = row[1];
+    switch (row[0]) {
+      case Core.STORE: {
+        const rec = held.get(key);
+        if (rec) {
+          rec.words.set(row.subarray(2, 5), (key - rec.first) * WORDS + SEQ);
+          (rec.id || rec.adding ? changes.mark : changes.add).add(rec);
+        }
+        return 5;
+      }
+      case Core.FORGET:
+        forget(key);
+        return 2;
+      case Core.SAVE: {
+        const size = 2 + Math.ceil(key / 4);
+        changes.state.core = row.slice(1, size);
+        return size;
+      }
+      case Core.PURGE:
+        changes = { ...noChanges(), state: changes.state, purge: true };
+        held.clear();
+        cached = 0;
+        return 1;
+      case Core.COMMIT:
+        turns.push(key);
+        return 2;
+      case Core.LOAD:
+        load(key);
+        return 2;
+      case Core.SEND:
+        carry(row);
+        return 10 + row[4] * 2 + row[5] * 3;
+      case Core.WAKE_AT:
+        clearTimeout(timer);
+        timer = setTimeout(input, key - monotonic(), Core.WOKE);
+        return 2;
+      default:
+        tellPage(row);
+        return 4;
+    }
+  };
+
+  const forget = (key: number) => {
+    const rec = held.get(key);
+    if (!rec) return;
+    held.delete(key);
+    forgotten = rec;
+    rec.words[(key - rec.first) * WORDS + SEQ] = -1;
+    if (--rec.live) {
+      if (rec.id || rec.adding) changes.mark.add(rec);
+    } else {
+      changes.add.delete(rec);
+      changes.mark.delete(rec);
+      if (rec.id) changes.remove.add(rec.id);
+      if (rec.text && rec.id) cached -= rec.text.length;
+    }
+  };
+
+  const commit = async (turns: number[]) => {
+    const wanted = changes;
+    changes = noChanges();
+    // What is on its way into storage has no key yet: its change waits for the transaction after.
+    for (const rec of wanted.mark)
+      if (!rec.id) {
+        wanted.mark.delete(rec);
+        changes.mark.add(rec);
+      }
+    for (const rec of wanted.add) rec.adding = true;
+    const durable = await storage.write(wanted);
+    for (const rec of wanted.add) {
+      rec.adding = false;
+      if (durable) {
+        own.add(rec.id!);
+        keepText(rec);
+        if (!rec.live) changes.remove.add(rec.id!);
+      } else if (rec.live) {
+        // Tried again with the next transaction, without the numbers: the core gives them up.
+        unnumber(rec);
+        changes.add.add(rec);
+      }
+    }
+    // A deletion that failed is tried again; until then the collector recognises what comes twice.
+    for (const id of wanted.remove) durable ? own.delete(id) : changes.remove.add(id);
+    for (const turn of turns) tell(Core.COMMITTED, turn, durable ? 1 : 0);
+    carryOut();
+    if (durable && (changes.remove.size || changes.mark.size) && !over) commit([]);
+    return durable;
+  };
+
+  const unnumber = (rec: Rec) => {
+    for (let at = SEQ; at < rec.words.length; at += WORDS)
+      if (rec.words[at] > 0) rec.words[at] = 0;
+  };
+
+  const keepText = (rec: Rec) => {
+    const { length } = rec.text!;
+    if (cached + length > MAX_CACHED) rec.text = undefined;
+    else cached += length;
+  };
+
+  const hold = (rec: Rec) => {
+    rec.first = nextKey;
+    for (let at = SEQ; at < rec.words.length; at += WORDS, nextKey++)
+      if (rec.words[at] < 0) rec.live--;
+      else held.set(nextKey, rec);
+  };
+
+  /** Writes a record's entries into the core's words behind `count` others; says how many there are then. */
+  const enter = (rec: Rec, count: number) => {
+    const words = core.words();
+    for (let at = 0; at < rec.words.length; at += WORDS) {
+      if (rec.words[at + SEQ] < 0) continue;
+      words.set(rec.words.subarray(at, at + WORDS), count * WORDS);
+      words[count++ * WORDS] = rec.first + at / WORDS;
+    }
+    return count;
+  };
+
+  const load = async (limit: number) => {
+    const asked = Math.max(5, Math.floor(limit / perRecord));
+    const found = (await storage.read(cursor, asked)) ?? [];
+    if (over) return;
+    let more = found.length == asked;
+    let count = 0;
+    for (const stored of found) {
+      const size = stored.words.length / WORDS;
+      if (count + size > limit) {
+        more = true;
+        break;
+      }
+      cursor = stored.id;
+      if (own.delete(cursor)) continue;
+      const rec: Rec = { ...stored, first: 0, live: size };
+      hold(rec);
+      keepText(rec);
+      count = enter(rec, count);
+    }
+    if (count) perRecord = count / found.length;
+    caughtUp = !more;
+    input(Core.LOADED, count, more ? 1 : 0);
+    loaded();
+  };
+
+  const carry = async (words: Float64Array) => {
+    const [, request, leaving, droppedAt, events, drops] = words;
+    const queue = queueOf(words.subarray(6, 10));
+    const recs: Rec[] = [];
+    for (let at = 0; at < events; at++) recs.push(held.get(words[10 + at * 2])!);
+    const dropped: [number, number, string][] = [];
+    for (let at = 10 + events * 2; dropped.length < drops; at += 3)
+      dropped.push([words[at], words[at + 1], REASONS[words[at + 2]]]);
+
+    const texts = new Map<Rec, string[]>();
+    const away = new Set<Rec>();
+    for (const rec of recs)
+      if (rec.text) texts.has(rec) || texts.set(rec, textsOf(rec.words, rec.text));
+      else away.add(rec);
+    // Nothing may be waited for while the page is being left.
+    if (away.size && !leaving) {
+      const found = await storage.texts([...away].map((rec) => rec.id!));
+      if (!found) return input(Core.ANSWERED, request);
+      [...away].forEach((rec, index) => texts.set(rec, textsOf(rec.words, found[index] ?? "")));
+    }
+    /** Positions in the request of the events that are in the body. */
+    const sent: number[] = [];
+    const parts: string[] = [];
+    recs.forEach((rec, index) => {
+      const key = words[10 + index * 2];
+      const at = (key - rec.first) * WORDS;
+      const text = texts.get(rec)?.[at / WORDS];
+      if (text) {
+        const [seq, session, start] = rec.words.subarray(at + SEQ);
+        const numbered = words[11 + index * 2] && queue;
+        const told = index == droppedAt ? dropped : [];
+        parts.push(stamped(text, seq, session, !!start, numbered || false, told));
+        sent.push(index);
+      } else if (!leaving) report("dropped", { reason: "storage_lost" });
+    });
+    let answer: Answer = { status: leaving ? 0 : 200, wait: 0, listed: [] };
+    if (sent.length) answer = await send(batchOf(parts, unix(), writeKey));
+    if (over) return;
+    const { status, wait, listed } = answer;
+    if (status != 200) return input(Core.ANSWERED, request, status, wait);
+    // An answer is for the whole request: if part of it was not at hand while leaving, all of it goes again.
+    if (leaving && sent.length < events) return input(Core.ANSWERED, request);
+    const shared = core.words();
+    listed.forEach(([index, outcome], at) => shared.set([sent[index], outcome], at * 2));
+    return input(Core.ANSWERED, request, 200, listed.length);
+  };
+
+  const tellPage = ([, kind, a, b]: Float64Array) => {
+    if (kind == 1) report("stopped", { status: a });
+    else if (kind) report(kind == 2 ? "not_durable" : "state_lost", {});
+    else {
+      // The core forgets an event, then says why.
+      const { text, words, first } = forgotten!;
+      const own = text && textsOf(words, text)[a - first];
+      report("dropped", { messageId: own?.split('"messageId":"')[1]?.slice(0, 36), reason: REASONS[b] });
+    }
+  };
+
+  return {
+    /** Whether calls can go to the core at once: everything older has been handed over. */
+    caughtUp: () => caughtUp && !over,
+    /** New records; says when they are durable. With `leaving`, what follows from that is part of it. */
+    track(records: Rec[], leaving?: boolean) {
+      let count = 0;
+      for (const rec of records) {
+        if (count + rec.words.length / WORDS > Core.MAX_ENTRIES) {
+          tell(Core.TRACKED, count);
+          count = 0;
+        }
+        hold(rec);
+        count = enter(rec, count);
+      }
+      if (count) tell(Core.TRACKED, count);
+      if (leaving) tell(Core.LEAVING);
+      return carryOut() ?? Promise.resolve(false);
+    },
+    input,
+    /** Whether the record of this key has been handed over. */
+    has: (id: number) => id <= cursor,
+    /** Ends the term. What is in memory alone is given back, for others to number. */
+    end() {
+      end();
+      const left = new Set([...held.values()].filter((rec) => !rec.id && !rec.adding));
+      left.forEach(unnumber);
+      return [...left];
+    },
+  };
+};

@@ -1,0 +1,110 @@
+/*
+ * A call becomes an event's text: its id, its time, its JSON with `context` last. Promises the same bytes as the core's
+ * golden files, made once and never parsed again; knows nothing of storage, numbers or sending.
+ *
+ * A UUID of version 7 is time and randomness; randomness is drawn for 128 ids at a time, since asking the browser costs
+ * more than the rest of a call.
+ */
+import { iso, unix } from "./clock";
+
+const quote = JSON.stringify;
+
+const hex = Array.from({ length: 256 }, (_, byte) => (byte + 256).toString(16).slice(1));
+const pool = new Uint8Array(1280);
+let used = pool.length;
+let latest = -1;
+let time = "";
+const random = () => hex[pool[used++]];
+
+/** A UUID of version 7 for this time. */
+export const uuid = (ms: number) => {
+  if (used == pool.length) {
+    crypto.getRandomValues(pool);
+    used = 0;
+  }
+  if (ms != latest) {
+    latest = ms;
+    const digits = ms.toString(16).padStart(12, "0");
+    time = digits.slice(0, 8) + "-" + digits.slice(8) + "-7";
+  }
+  return (
+    time + random().slice(1) + random() + "-" + hex[(pool[used++] & 63) | 128] + random() + "-" +
+    random() + random() + random() + random() + random() + random()
+  );
+};
+
+/** `,"name":value`, or nothing. */
+export const member = (name: string, value: unknown) => {
+  const text = value == null ? value : quote(value);
+  return text ? ',"' + name + '":' + text : "";
+};
+
+/** The text. `head`, `who` and `body` are members; `context` is an object with at least one. */
+export const textOf = (
+  type: string,
+  head: string,
+  messageId: string,
+  who: string,
+  at: number,
+  body: string,
+  context: string,
+) =>
+  '{"type":"' + type + '"' + head + ',"messageId":"' + messageId + '"' + who +
+  ',"timestamp":"' + iso(at) + '"' + body + ',"context":' + context + "}";
+
+let seen = "";
+let title = "";
+let kept = "";
+let base: Record<string, unknown> = {};
+
+/** The `context` of an event that happens now, as text. It is made anew when the page's address or title changes. */
+export const contextNow = (own?: object, always?: object) => {
+  if (document.URL != seen || document.title != title) {
+    seen = document.URL;
+    title = document.title;
+    base = {
+      library: { name: "headwater.js", version: VERSION },
+      page: pageNow(),
+      userAgent: navigator.userAgent,
+      locale: navigator.language,
+      timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+      screen: { width: screen.width, height: screen.height, density: devicePixelRatio },
+      campaign: campaign(),
+      ...always,
+    };
+    kept = quote(base);
+  }
+  return own ? quote({ ...base, ...own }) : kept;
+};
+
+/** What is known of the page itself. */
+export const pageNow = () => ({
+  url: location.href,
+  path: location.pathname,
+  search: location.search || undefined,
+  referrer: document.referrer || undefined,
+  title: document.title,
+});
+
+/** The campaign in the page's address: `utm_*`, as Segment names them. */
+const campaign = () => {
+  let found: Record<string, string> | undefined;
+  new URLSearchParams(location.search).forEach((value, name) => {
+    if (name.startsWith("utm_"))
+      (found ??= {})[name == "utm_campaign" ? "name" : name.slice(4)] = value;
+  });
+  return found;
+};
+
+/** A number that differs when the campaign of the page's address does; 0 for none. */
+export const campaignNow = () => {
+  let hash = 0;
+  for (const char of quote(campaign()) ?? "") hash = (hash * 31 + char.charCodeAt(0)) >>> 0;
+  return hash;
+};
+
+/** The time that an event names for itself, or now. */
+export const timeOf = (given: Date | string | number | undefined, called = unix()) => {
+  const at = given === undefined ? called : +new Date(given);
+  return at >= 0 && at < 253402300800000 ? Math.floor(at) : called;
+};

@@ -1,0 +1,233 @@
+/*
+ * The public surface, and the one place where the parts meet: a call becomes a text (`event`, `identity`), is made durable
+ * (`intake`, `storage`), and is numbered and sent by the core (`driver`, `transport`) in the tab that leads (`election`).
+ * Promises that no verb throws into the page and that calls made before `load` count; knows no rule about events.
+ */
+import { batchOf } from "./batch";
+import { monotonic, unix } from "./clock";
+import { CHANGED, CONSENT, FLUSH, ONLINE, startCore, WOKE } from "./core";
+import { drive, type Driver } from "./driver";
+import { createElection } from "./election";
+import { campaignNow, contextNow, member, pageNow, textOf, timeOf, uuid } from "./event";
+import { createIdentity, type Kept } from "./identity";
+import { createIntake } from "./intake";
+import { watchPage } from "./lifecycle";
+import { textsOf } from "./record";
+import { createStorage, noChanges } from "./storage";
+import { createTransport } from "./transport";
+import type { Consent, EventOptions, Fields, Headwater, LoadOptions, Reports } from "./types";
+
+const CONSENTS: Consent[] = ["pending", "granted", "denied"];
+
+/** The wait before the core is tried again, milliseconds: doubled each time. */
+const RETRY_MS = 1000;
+const MAX_RETRY_MS = 60000;
+
+/** A client of its own, and a way to repeat calls made at another time. `base` is where the script came from. */
+export const create = (base: string) => {
+  const listeners: { [name: string]: Set<(report: never) => void> } = {};
+  const report = <Name extends keyof Reports>(name: Name, what: Reports[Name]) =>
+    listeners[name]?.forEach((listener) => {
+      try {
+        listener(what as never);
+      } catch (error) {
+        // The page's own mistake: shown, and kept out of the way of events.
+        reportError?.(error);
+      }
+    });
+
+  let client: ReturnType<typeof begin> | undefined;
+  let early: (() => void)[] = [];
+  /** The time of the call that is being repeated. */
+  let called: number | undefined;
+  const at = (time: number | undefined, act: () => unknown) => {
+    called = time;
+    act();
+    called = undefined;
+  };
+  /** Does it now, or when `load` is called, at the time of now. What goes wrong is the promise's, never the page's. */
+  const when = <T>(act: (loaded: ReturnType<typeof begin>) => Promise<T>): Promise<T> => {
+    if (!client) {
+      const time = called ?? unix();
+      return new Promise((done) => early.push(() => at(time, () => done(when(act)))));
+    }
+    try {
+      return act(client);
+    } catch (error) {
+      return Promise.reject(error);
+    }
+  };
+
+  const named =
+    (type: string) =>
+    (a?: string, b?: string | Fields, c?: Fields | EventOptions, d?: EventOptions) =>
+      when(({ call }) => {
+        const two = typeof b == "string";
+        const given = two ? c : b;
+        return call(
+          type,
+          two ? member("category", a) + member("name", b) : member("name", a),
+          member("properties", type == "page" ? { ...pageNow(), ...(given as Fields) } : given),
+          0,
+          two ? d : (c as EventOptions),
+        );
+      });
+
+  const begin = (options: LoadOptions) => {
+    const { writeKey, endpoint = base, wasm = base + "/headwater.wasm?v=" + WASM } = options;
+    const name = "headwater:" + writeKey;
+    const storage = createStorage(name);
+    const send = createTransport(endpoint.replace(/\/+$/, ""));
+    let driver: Driver | undefined;
+    /** Counts the terms of leadership: what was begun in one must not go on in another. */
+    let term = 0;
+    let attempts = 0;
+    let campaign = campaignNow();
+
+    const identity = createIdentity(name, (kept: Kept) => {
+      if (storage.isOpen()) storage.write({ ...noChanges(), state: { identity: kept } });
+    });
+    const intake = createIntake(
+      storage,
+      () => driver,
+      () => {
+        if (driver) return void driver.input(CHANGED);
+        nudge(CHANGED);
+        // A leader that is hidden has slow timers: it is woken when it will want to send.
+        clearTimeout(later);
+        later = setTimeout(nudge, 300, WOKE);
+      },
+      () => report("dropped", { reason: "queue_full" }),
+    );
+
+    const others = self.BroadcastChannel && new BroadcastChannel(name);
+    let later: ReturnType<typeof setTimeout> | undefined;
+    const nudge = (kind: number, a?: number) => others?.postMessage([kind, a]);
+    if (others) others.onmessage = ({ data: [kind, a] }) => void driver?.input(kind, a);
+
+    const lead = async () => {
+      const mine = ++term;
+      try {
+        const saved = await storage.saved("core");
+        const core = await startCore(wasm, saved, monotonic, unix);
+        if (mine != term) return;
+        driver = drive({ core, storage, send, writeKey, report, loaded: intake.flush, failed });
+        const { consent } = identity.now();
+        if (consent) driver.input(CONSENT, CONSENTS.indexOf(consent));
+        else driver.input(WOKE);
+        attempts = 0;
+      } catch (error) {
+        if (mine == term) failed(error);
+      }
+    };
+    const resign = () => {
+      term++;
+      if (driver) intake.strand(driver.end());
+      driver = undefined;
+    };
+    const failed = (error: unknown) => {
+      resign();
+      report("core_failed", { error });
+      const mine = term;
+      setTimeout(
+        () => mine == term && lead(),
+        Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** attempts++),
+      );
+    };
+    const election = createElection(name, storage, lead, resign);
+
+    const leaving = (gone: boolean) => {
+      const left = intake.leave();
+      // No core here, and perhaps none anywhere: what this page said goes as it is, known by its ids alone.
+      if (left.length && election.role() != "waiting" && (identity.now().consent ?? "granted") == "granted")
+        send(batchOf(left.flatMap((rec) => textsOf(rec.words, rec.text!)), unix(), writeKey));
+      if (gone) {
+        resign();
+        election.leave();
+      }
+    };
+    watchPage(leaving, election.join, () => driver?.input(ONLINE));
+    storage.open().then(() => storage.saved("identity")).then(identity.restore);
+    election.join();
+
+    const ask = (kind: number, a?: number) => (driver ? void driver.input(kind, a) : nudge(kind, a));
+    return {
+      identity,
+      call(type: string, head: string, body: string, priority: number, own?: EventOptions) {
+        const now = called ?? unix();
+        const messageId = uuid(now);
+        if (identity.now().consent == "denied") return Promise.resolve({ messageId, durable: false });
+        const time = timeOf(own?.timestamp, now);
+        const taken = intake.take({
+          text: textOf(
+            type,
+            head,
+            messageId,
+            identity.who(),
+            time,
+            body + member("integrations", own?.integrations),
+            contextNow(own?.context, options.context),
+          ),
+          priority,
+          at: time,
+          campaign,
+        });
+        campaign = 0;
+        return taken.then((durable) => ({ messageId, durable }));
+      },
+      async reset() {
+        identity.renew();
+        // A campaign like no other: it begins a session with the next event, whatever tab numbers it.
+        campaign = crypto.getRandomValues(new Uint32Array(1))[0] || 1;
+      },
+      async flush() {
+        await intake.settled();
+        ask(FLUSH);
+      },
+      async consent(answer: Consent) {
+        identity.set({ consent: answer });
+        if (answer == "denied") identity.renew();
+        ask(CONSENT, CONSENTS.indexOf(answer));
+      },
+    };
+  };
+
+  const headwater: Headwater = {
+    load(options) {
+      if (client) return;
+      client = begin(options);
+      early.forEach((act) => act());
+      early = [];
+    },
+    track: (event, properties, options) =>
+      when(({ call }) =>
+        call("track", member("event", String(event)), member("properties", properties), 1, options),
+      ),
+    identify: (userId, traits, options) =>
+      when(({ call, identity }) => {
+        if (userId != null) identity.set({ userId: String(userId) });
+        return call("identify", "", member("traits", traits), 2, options);
+      }),
+    page: named("page"),
+    screen: named("screen"),
+    group: (groupId, traits, options) =>
+      when(({ call }) =>
+        call("group", member("groupId", String(groupId)), member("traits", traits), 2, options),
+      ),
+    alias: (userId, previousId, options) =>
+      when(({ call, identity }) => {
+        const { userId: known, anonymousId } = identity.now();
+        identity.set({ userId: String(userId) });
+        return call("alias", member("previousId", previousId ?? known ?? anonymousId), "", 2, options);
+      }),
+    reset: () => void when((loaded) => loaded.reset()),
+    flush: () => when((loaded) => loaded.flush()),
+    consent: (answer) => void when((loaded) => loaded.consent(answer)),
+    on(name, listener) {
+      const set = (listeners[name] ??= new Set());
+      set.add(listener as never);
+      return () => void set.delete(listener as never);
+    },
+  };
+  return { headwater, at };
+};

@@ -1,0 +1,110 @@
+/*
+ * The way of a call's text to storage. Promises that all calls of one microtask are committed together, in their order, and
+ * that what storage refuses stays in memory, bounded, and is tried again. Knows nothing of numbers, requests or tabs,
+ * but for where a record goes: to the core when it is there and has seen everything older, else straight into storage,
+ * where the core finds it.
+ *
+ * While a transaction is under way, further calls gather: one transaction for all of them follows it (group commit).
+ */
+import { LEAVING } from "./core";
+import type { Driver } from "./driver";
+import { recordsOf, utf8, type Call, type Rec } from "./record";
+import { noChanges, type Storage } from "./storage";
+
+/** Calls kept in memory while there is no storage and no core. The core's own bound, for the same reason. */
+const MAX_STRANDED = 10000;
+
+export const createIntake = (
+  storage: Storage,
+  /** The core, if this tab leads. */
+  core: () => Driver | undefined,
+  /** Records lie in storage without numbers. */
+  wrote: () => void,
+  dropped: () => void,
+) => {
+  let calls: Call[] = [];
+  let stranded: Rec[] = [];
+  let writing = 0;
+  let turn: { promise: Promise<boolean>; done(durable: boolean): void } | undefined;
+  /** Texts of this page that the core has not been given: what the page can send by itself if it is left now. */
+  let unled: Rec[] = [];
+  let last: Promise<unknown> | undefined;
+  let lastId = 0;
+  let unknown = 0;
+
+  const ready = () => {
+    const driver = core();
+    const all = driver?.caughtUp() && !unknown && driver.has(lastId);
+    if (all) unled = [];
+    return all && driver;
+  };
+
+  const write = (records: Rec[]) => {
+    unled.push(...records);
+    unknown++;
+    const changes = noChanges();
+    records.forEach((rec) => changes.add.add(rec));
+    return storage.write(changes).then((durable) => {
+      unknown--;
+      if (durable) {
+        for (const { id } of records) lastId = Math.max(lastId, id!);
+        wrote();
+      } else strand(records);
+      return durable;
+    });
+  };
+
+  const strand = (records: Rec[]) => {
+    stranded = records.concat(stranded);
+    let count = 0;
+    stranded = stranded.filter((rec) => (count += rec.live) <= MAX_STRANDED || dropped() || false);
+    unled = unled.filter((rec) => !stranded.includes(rec));
+  };
+
+  const flush = (leaving?: boolean) => {
+    if ((writing && !leaving) || !(calls.length || stranded.length || leaving)) return;
+    const driver = ready();
+    const records = stranded.concat(recordsOf(calls));
+    const done = turn?.done;
+    calls = [];
+    stranded = [];
+    turn = undefined;
+    if (!driver && leaving) core()?.input(LEAVING);
+    if (!driver && !records.length) return;
+    writing++;
+    (driver ? driver.track(records, leaving) : write(records)).then((durable) => {
+      writing--;
+      done?.(durable);
+      // Without storage a record waits for a core, or for the next call.
+      if (calls.length || ready()) flush();
+    });
+  };
+
+  return {
+    /** Takes an event; says whether it became durable, once that is known. */
+    take(call: Call) {
+      calls.push(call);
+      if (!turn) {
+        let done!: (durable: boolean) => void;
+        const promise = new Promise<boolean>((resolve) => (done = resolve));
+        last = promise;
+        turn = { promise, done };
+        queueMicrotask(() => flush());
+      }
+      return turn.promise;
+    },
+    /** When every call so far is committed, or known not to be. */
+    settled: () => last,
+    /** The core may have caught up. */
+    flush: () => flush(),
+    strand,
+    /** The page is being left: one transaction, now. Gives back the texts that no core will send for it. */
+    leave() {
+      flush(true);
+      let left = 60000;
+      const recs = ready() ? [] : unled.concat(stranded);
+      unled = [];
+      return recs.filter((rec) => rec.text && (left -= utf8(rec.text).length) >= 0);
+    },
+  };
+};

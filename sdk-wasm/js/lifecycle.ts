@@ -1,0 +1,16 @@
+/*
+ * What happens to the page: it is hidden, left, shown again, online again. Promises one word for each; knows nothing of what
+ * is done about it. `unload` and `beforeunload` are not listened to: they keep a page out of the back/forward cache.
+ */
+export const watchPage = (
+  /** The page may be about to go; `gone` says that it does. */
+  leaving: (gone: boolean) => void,
+  /** The page came back from the back/forward cache. */
+  back: () => void,
+  online: () => void,
+) => {
+  addEventListener("pagehide", () => leaving(true));
+  addEventListener("pageshow", (event) => event.persisted && back());
+  addEventListener("online", online);
+  document.addEventListener("visibilitychange", () => document.hidden && leaving(false));
+};

@@ -1,0 +1,30 @@
+/*
+ * The classic script `headwater.js`: the global `headwater`, the calls that were queued before it was there, and `load` from the
+ * tag's attributes (`data-write-key`, `data-endpoint`). Promises that a queued call keeps its time, where the queue noted
+ * it; knows nothing of events.
+ *
+ * A queue is an array of calls: ["track", "Clicked", {…}], or ["track", ["Clicked", {…}], Date.now()].
+ */
+import { create } from "./index";
+import type { Headwater } from "./types";
+
+type Queued = [verb: keyof Headwater, ...given: unknown[]];
+
+const tag = document.currentScript as HTMLScriptElement;
+const page = self as unknown as { headwater?: Queued[] | Headwater };
+const queued = page.headwater;
+const { headwater, at } = create(new URL(".", tag.src).href.slice(0, -1));
+/** Makes these calls, at their time if they noted it. */
+const push = (...calls: Queued[]) => {
+  for (const [verb, first, time, ...rest] of calls) {
+    const listed = Array.isArray(first);
+    const given = listed ? first : [first, time, ...rest];
+    at(listed ? (time as number) : undefined, () =>
+      (headwater[verb] as (...given: unknown[]) => unknown)?.(...given),
+    );
+  }
+};
+page.headwater = Object.assign(headwater, { push });
+const { writeKey, endpoint } = tag.dataset;
+if (writeKey) headwater.load({ writeKey, endpoint });
+if (queued) push(...(queued as Queued[]));

@@ -1,0 +1,72 @@
+/*
+ * One request to the collector and what came of it, as numbers. Promises an answer within the time-out (0: nobody answered
+ * in words that a collector uses), a request that outlives the page as long as the browsers' budget allows, no header that
+ * costs a preflight, and that every answer is read: an unread one keeps its share of that budget. Knows nothing of
+ * events, retries or why something is sent.
+ */
+import { utf8 } from "./record";
+
+/** What came of a request. */
+export interface Answer {
+  /** The HTTP status; 0 if there was none, or a success without a receipt (a captive portal says 200 as well). */
+  status: number;
+  /** The wait that the collector asks for, milliseconds. */
+  wait: number;
+  /** The receipt: index and outcome of every event that was not plainly accepted. */
+  listed: [number, number][];
+}
+
+/** As the core numbers them (`src/words.rs`); any other word is a refusal. */
+const OUTCOMES = ["accepted", "duplicate", "quarantined"];
+
+/** Of the 65,536 bytes that browsers allow to all requests that may outlive a page. */
+const BUDGET = 64000;
+
+/** The core goes on five seconds later without an answer. */
+const TIMEOUT_MS = 30000;
+
+const headers = { "content-type": "text/plain;charset=UTF-8" };
+
+export const createTransport = (endpoint: string) => {
+  const url = endpoint + "/v1/batch?receipt=1";
+  let outliving = 0;
+
+  return async (text: string): Promise<Answer> => {
+    const body = utf8(text);
+    const { length } = body;
+    const keepalive = outliving + length <= BUDGET;
+    const abort = new AbortController();
+    const timer = setTimeout(() => abort.abort(), TIMEOUT_MS);
+    if (keepalive) outliving += length;
+    const answer: Answer = { status: 0, wait: 0, listed: [] };
+    try {
+      const response = await fetch(url, {
+        method: "POST",
+        body,
+        headers,
+        keepalive,
+        credentials: "omit",
+        signal: abort.signal,
+      });
+      const said = await response.text();
+      // What is not JSON is not from a collector: caught below for a success, worth its status otherwise.
+      if (!response.ok) answer.status = response.status;
+      // Seconds; a date is none, and waits as after any failure.
+      answer.wait = +response.headers.get("retry-after")! * 1000 || 0;
+      const { success, events, error } = JSON.parse(said);
+      answer.wait = error?.retry_after_ms || answer.wait;
+      if (response.ok && success) {
+        answer.status = 200;
+        for (const { index, outcome } of events || []) {
+          const known = OUTCOMES.indexOf(outcome);
+          answer.listed.push([index, known < 0 ? 3 : known]);
+        }
+      }
+    } catch {
+      // Unreachable, aborted, or not a collector's words.
+    }
+    clearTimeout(timer);
+    if (keepalive) outliving -= length;
+    return answer;
+  };
+};

@@ -1,0 +1,125 @@
+/*
+ * A stand-in for the collector and for the shop's web server, on two ports of the loopback interface, so that every request
+ * crosses origins as it does in production. Promises to record every request, and to answer as the test says; knows no
+ * browser.
+ */
+import { createServer } from "node:http";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+const dist = join(import.meta.dirname, "../dist");
+const TYPES = { js: "text/javascript", mjs: "text/javascript", wasm: "application/wasm" };
+
+const listen = (server) =>
+  new Promise((done) => server.listen(0, "127.0.0.1", () => done(server.address().port)));
+const read = async (request) => {
+  const chunks = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+};
+
+/** Starts both. `respond(batch, count)` says what the next answer is: see `reply`. */
+export const startCollector = async () => {
+  const requests = [];
+  const stored = new Map();
+  const state = { respond: undefined, wasm: true, preflights: 0, transferred: 0 };
+  const cors = { "access-control-allow-origin": "*", "access-control-expose-headers": "Retry-After" };
+
+  const collector = createServer(async (request, response) => {
+    if (request.method === "OPTIONS") {
+      state.preflights++;
+      response.writeHead(204, { ...cors, "access-control-allow-headers": "*" }).end();
+      return;
+    }
+    let body;
+    try {
+      body = await read(request);
+    } catch {
+      return; // The page went away in the middle of its request.
+    }
+    const { batch } = JSON.parse(body);
+    const answer = state.respond?.(batch, requests.length) ?? {};
+    requests.push({ body, batch, url: request.url, headers: request.headers, at: Date.now(), answer });
+    if (answer.down) {
+      response.destroy();
+      return;
+    }
+    if (answer.status) {
+      response.writeHead(answer.status, { ...cors, ...answer.headers });
+      response.end(JSON.stringify(answer.body ?? { error: { code: "x", message: "x" } }));
+      return;
+    }
+    const events = [];
+    batch.forEach((event, index) => {
+      const detail = answer.refuse?.(event);
+      if (detail) events.push({ index, outcome: "refused", reason: "invalid_field", detail });
+      else if (stored.has(event.messageId)) events.push({ index, outcome: "duplicate" });
+      else stored.set(event.messageId, event);
+    });
+    response.writeHead(200, { ...cors, "content-type": "application/json" });
+    response.end(
+      JSON.stringify({ success: true, accepted: batch.length - events.length, duplicate: 0, events }),
+    );
+  });
+
+  const pages = createServer((request, response) => {
+    const url = new URL(request.url, "http://page");
+    const file = url.pathname.slice(1);
+    const type = TYPES[file.split(".").pop()];
+    if (type && (state.wasm || !file.endsWith("wasm"))) {
+      response.writeHead(200, { "content-type": type, "access-control-allow-origin": "*" });
+      response.end(readFileSync(join(dist, file)));
+      return;
+    }
+    if (type) {
+      response.writeHead(404).end();
+      return;
+    }
+    // The tag as the documentation shows it, with a queue for what is called before the script is there.
+    const key = url.searchParams.get("key") ?? "wk_test";
+    const tag = url.searchParams.has("bare")
+      ? ""
+      : `<script async src="/headwater.js" data-write-key="${key}" data-endpoint="${endpoint}"></script>`;
+    response.writeHead(200, { "content-type": "text/html;charset=utf-8" });
+    response.end(
+      `<!doctype html><title>Shop</title><script>headwater = [];` +
+        `${url.searchParams.get("early") ?? ""}</script>${tag}<h1>Shop</h1>`,
+    );
+  });
+
+  const endpoint = `http://127.0.0.1:${await listen(collector)}`;
+  const page = `http://127.0.0.1:${await listen(pages)}`;
+  const close = () => {
+    for (const server of [collector, pages]) {
+      server.closeAllConnections();
+      server.close();
+    }
+  };
+  return Object.assign(state, { requests, stored, endpoint, page, close });
+};
+
+/** Answers of a collector that is not there. */
+export const down = () => ({ down: true });
+
+/** Fails unless the numbers seen are 1, 2, 3… without a gap, each of one event alone; says how many there are. */
+export const gapless = (collector) => {
+  const numbers = new Map();
+  for (const { batch } of collector.requests)
+    for (const { messageId, context } of batch) {
+      const { queue, seq, dropped = [] } = context.headwater ?? {};
+      if (!seq) continue;
+      const key = `${queue} ${seq}`;
+      const other = numbers.get(key) ?? messageId;
+      if (other !== messageId) throw new Error(`${key} is the number of ${other} and of ${messageId}`);
+      numbers.set(key, messageId);
+      for (const [first, last, reason] of dropped)
+        for (let gone = first; gone <= last; gone++) numbers.set(`${queue} ${gone}`, reason);
+    }
+  const queues = new Set([...numbers.keys()].map((key) => key.split(" ")[0]));
+  for (const queue of queues) {
+    const own = [...numbers.keys()].filter((key) => key.startsWith(queue));
+    const highest = Math.max(...own.map((key) => +key.split(" ")[1]));
+    if (highest !== own.length) throw new Error(`${own.length} numbers up to ${highest}`);
+  }
+  return { queues: queues.size, numbers: numbers.size };
+};

@@ -1,0 +1,124 @@
+/*
+ * Who an event belongs to, in a real browser: ids, signing in and out, sessions, consent.
+ */
+import assert from "node:assert/strict";
+import { afterEach, beforeEach, test } from "node:test";
+import { startBrowser, until } from "./browser.mjs";
+import { startCollector } from "./collector.mjs";
+
+let collector;
+let browser;
+beforeEach(async () => {
+  [collector, browser] = await Promise.all([startCollector(), startBrowser()]);
+});
+afterEach(async () => {
+  await browser.close();
+  collector.close();
+});
+
+const open = async (query = "") => {
+  const page = await browser.context.newPage();
+  await page.goto(`${collector.page}/${query}`);
+  await page.waitForFunction(() => headwater.track);
+  return page;
+};
+const events = async (count) => {
+  await until(() => collector.stored.size >= count, `${count} events`);
+  return [...collector.stored.values()];
+};
+
+test("identify, alias and reset change who the next event belongs to", async () => {
+  const page = await open();
+  await page.evaluate(async () => {
+    headwater.track("A");
+    headwater.identify("u-1", { plan: "pro" });
+    headwater.track("B");
+    headwater.group("acme", { seats: 12 });
+    headwater.alias("u-2");
+    headwater.page("Docs", "Pricing", { own: true });
+    headwater.reset();
+    await headwater.track("C");
+  });
+  const [a, identify, b, group, alias, pricing, c] = await events(7);
+  assert.equal(a.userId, undefined);
+  assert.deepEqual([identify.userId, identify.traits], ["u-1", { plan: "pro" }]);
+  assert.deepEqual([b.userId, b.anonymousId], ["u-1", a.anonymousId]);
+  assert.deepEqual([group.groupId, group.traits], ["acme", { seats: 12 }]);
+  assert.deepEqual([alias.userId, alias.previousId], ["u-2", "u-1"]);
+  assert.deepEqual([pricing.category, pricing.name, pricing.properties.own], ["Docs", "Pricing", true]);
+  assert.equal(pricing.properties.title, "Shop");
+  assert.equal(c.userId, undefined);
+  assert.notEqual(c.anonymousId, a.anonymousId);
+  assert.notEqual(c.context.sessionId, a.context.sessionId);
+  assert.equal(c.context.sessionStart, true);
+});
+
+test("the identity and the session are the same in every tab and after a reload", async () => {
+  const first = await open();
+  await first.evaluate(() => headwater.identify("u-1"));
+  const second = await open();
+  await second.evaluate(() => headwater.track("B"));
+  await first.reload();
+  await first.waitForFunction(() => headwater.track);
+  await first.evaluate(() => headwater.track("C"));
+  const [a, b, c] = await events(3);
+  for (const event of [b, c]) {
+    assert.equal(event.userId, "u-1");
+    assert.equal(event.anonymousId, a.anonymousId);
+    assert.equal(event.context.sessionId, a.context.sessionId);
+    assert.equal(event.context.sessionStart, undefined);
+  }
+});
+
+test("the anonymous id is restored when only localStorage was cleared", async () => {
+  const page = await open();
+  await page.evaluate(() => headwater.track("A"));
+  await page.evaluate(() => localStorage.clear());
+  await page.reload();
+  await page.waitForFunction(() => headwater.track);
+  const [a] = await events(1);
+  await until(() => page.evaluate((id) => JSON.stringify(localStorage).includes(id), a.anonymousId));
+});
+
+test("another campaign begins a session, with what the address says of it", async () => {
+  const page = await open();
+  await page.evaluate(() => headwater.track("A"));
+  await page.goto(`${collector.page}/?utm_source=mail&utm_campaign=spring`);
+  await page.waitForFunction(() => headwater.track);
+  await page.evaluate(async () => {
+    headwater.track("B");
+    await headwater.track("C");
+  });
+  const [a, b, c] = await events(3);
+  assert.notEqual(b.context.sessionId, a.context.sessionId);
+  assert.equal(c.context.sessionId, b.context.sessionId);
+  assert.deepEqual(b.context.campaign, { source: "mail", name: "spring" });
+});
+
+test("consent: pending keeps, granted sends, denied deletes", async () => {
+  const page = await open();
+  await page.evaluate(async () => {
+    headwater.consent("pending");
+    await headwater.track("A");
+    await headwater.flush();
+    headwater.consent("granted");
+    await headwater.track("B");
+  });
+  const [a, b] = await events(2);
+  assert.deepEqual([a.event, b.event], ["A", "B"]);
+  const refused = await page.evaluate(async () => {
+    headwater.consent("pending");
+    await headwater.track("Never");
+    headwater.consent("denied");
+    return headwater.track("Nor this");
+  });
+  assert.equal(refused.durable, false);
+  await page.evaluate(async () => {
+    headwater.consent("granted");
+    await headwater.track("C");
+  });
+  const [, , c] = await events(3);
+  assert.equal(c.event, "C");
+  assert.notEqual(c.anonymousId, a.anonymousId);
+  assert.notEqual(c.context.headwater.queue, a.context.headwater.queue);
+});
