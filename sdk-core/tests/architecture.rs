@@ -124,3 +124,37 @@ fn sources() -> Vec<(String, String)> {
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
+
+#[test]
+fn the_map_names_only_what_exists() {
+    let top = root().parent().unwrap();
+    let map = fs::read_to_string(top.join("ARCHITECTURE.md")).unwrap();
+    let mut named = 0;
+    // `src/…` and `js/…` continue the folder named last on that page: sdk-core, sdk-wasm or collector.
+    let mut part = "";
+    for word in map.split(|c: char| c.is_whitespace() || "`,;()|".contains(c)) {
+        let word = word.trim_end_matches(['.', ':']);
+        part = ["sdk-core", "sdk-wasm", "collector"]
+            .into_iter()
+            .find(|p| word.starts_with(p))
+            .unwrap_or(part);
+        let looks_like_a_path =
+            word.contains('/') && !word.starts_with('/') && word.contains(char::is_alphabetic)
+                || [".rs", ".ts", ".md"].iter().any(|end| word.ends_with(end));
+        if !looks_like_a_path || word.contains('?') {
+            continue;
+        }
+        named += 1;
+        let places = [
+            word.to_owned(),
+            format!("{part}/{word}"),
+            format!("{part}/src/{word}"),
+            format!("{part}/js/{word}"),
+        ];
+        assert!(
+            places.iter().any(|place| top.join(place).exists()),
+            "ARCHITECTURE.md names {word}, which does not exist"
+        );
+    }
+    assert!(named > 25, "found only {named} paths: this test looks past them");
+}
