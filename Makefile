@@ -98,5 +98,5 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 tools:
 	@command -v rustup cargo >/dev/null || { echo "Rust is missing: install it with rustup (https://rustup.rs)"; exit 1; }
 	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install build-essential"; exit 1; }
-	@node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null \
+	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
 		|| { echo "Node 20 or newer is missing: https://nodejs.org"; exit 1; }

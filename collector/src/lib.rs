@@ -1,3 +1,235 @@
-//! Headwater's collector.
+//! Headwater's collector: takes events over HTTP, makes them durable, and carries them to consumers.
+//!
+//! ```text
+//!  request ─▶ http ─▶ ingest ─▶ decode ─▶ validate ─▶ event_log ──▶ fdatasync ─▶ receipt (200)
+//!            accept,  the path   bytes →   wire →      append,         │
+//!            limits,  of an      wire      events,     deduplicate     │ "the log now ends at N"
+//!            drain    event      batch     refusals                    ▼
+//!                                              GET /v1/events, /v1/live: http::read
+//!                                              consumer ─▶ sinks: webhook
+//!                                                 └─▶ state: cursor, parked
+//! ```
+//! Promises:
+//! - A receipt says `accepted` only for events that are on disk, and each is stored once as far as the
+//!   memory of ids, or the sequence, reaches.
+//! - Each consumer gets each event it wants at least once, in order per order key, under an id that stays
+//!   the same; one that is down stops neither another nor the write path.
+//! - Memory and waiting are bounded by the numbers in [`limits`].
+//!
+//! Deliberately no globals: everything hangs from a [`Collector`], so that a test starts the real server
+//! on port 0 in one line.
 
+pub mod config;
+mod consumer;
+pub mod decode;
 pub mod event_log;
+pub mod event_time;
+mod http;
+pub mod ingest;
+pub mod limits;
+pub mod metrics;
+mod sinks;
+pub mod sources;
+pub mod stamp;
+pub mod state;
+pub mod validate;
+mod vitals;
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+
+use crate::{
+    config::{Config, ConsumerConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
+    consumer::{Consumer, Surroundings},
+    event_log::{Disk, EventLog, FileSystem, OpenError, Options, Recovered, Trust, system_clock},
+    http::Http,
+    ingest::Ingest,
+    metrics::Metrics,
+    sinks::{Webhook, WebhookError},
+    sources::{Source, Sources},
+    state::{State, StateError},
+    vitals::Vitals,
+};
+
+/// Runs a collector until `shutdown`, then drains it. [`Collector`] does the same in two steps, for who
+/// wants to know its keys.
+pub async fn run(
+    listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    run_on(listener, config, Arc::new(FileSystem), shutdown).await
+}
+
+/// [`run`], with the event log on another disk: one that delays or fails.
+pub async fn run_on(
+    listener: TcpListener,
+    config: Config,
+    disk: Arc<dyn Disk>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), StartError> {
+    Collector::open(config, disk)?.serve(listener, shutdown).await;
+    Ok(())
+}
+
+/// A collector whose data folder is open, before it serves.
+pub struct Collector {
+    ingest: Ingest,
+    consumers: Vec<Consumer<Webhook>>,
+    admin_token_hash: [u8; 32],
+    new_admin_token: Option<Secret<String>>,
+    tag_key: Option<Secret<String>>,
+}
+
+/// Why a collector cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Nothing can be kept there: correct `data`, or the folder's owner.
+    #[error("the data folder {path} cannot be used: {cause}")]
+    DataFolder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The event log cannot be opened.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The state database cannot be opened.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A consumer cannot deliver as configured.
+    #[error("consumer `{consumer}`: {cause}")]
+    Consumer {
+        /// Its name.
+        consumer: Name,
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+impl Collector {
+    /// Opens or begins what is kept in the data folder. Blocks: the log reads the ids of all its events.
+    pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
+        let folder = |cause| StartError::DataFolder { path: config.data.clone(), cause };
+        create_private(&config.data).map_err(folder)?;
+        let clock = system_clock();
+        // The log first: it locks the folder, so that two servers never share a database either.
+        let (log, recovered) =
+            EventLog::open(&config.data.join("log"), Options::default(), disk, Arc::clone(&clock))?;
+        report(&recovered);
+        let state = State::open(&config.data.join("state.db"))?;
+        let (admin_token_hash, new_admin_token) = state.admin_token()?;
+
+        let (log, metrics) = (Arc::new(log), Arc::new(Metrics::new()));
+        let (sources, tag_key) = sources(&config, &state)?;
+        let around = Surroundings {
+            log: Arc::clone(&log),
+            state,
+            metrics: Arc::clone(&metrics),
+            clock: Arc::clone(&clock),
+        };
+        let consumers = config.consumers.into_iter();
+        let consumers = consumers
+            .map(|(name, consumer)| open_consumer(name, consumer, around.clone()))
+            .collect::<Result<_, _>>()?;
+        let ingest = Ingest { log, sources, metrics, clock };
+        Ok(Self { ingest, consumers, admin_token_hash, new_admin_token, tag_key })
+    }
+
+    /// The admin token, if this start has made it: the only time anyone sees it.
+    pub fn new_admin_token(&self) -> Option<&str> {
+        self.new_admin_token.as_ref().map(|token| token.expose().as_str())
+    }
+
+    /// The write key of the source that exists because none is configured.
+    pub fn default_write_key(&self) -> Option<&str> {
+        self.tag_key.as_ref().map(|key| key.expose().as_str())
+    }
+
+    /// Serves until `shutdown`; then accepts no more, finishes the requests and deliveries under way,
+    /// saves the cursors and closes the log.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
+        let (drain, draining) = watch::channel(false);
+        let log = Arc::clone(&self.ingest.log);
+        let cursors =
+            self.consumers.iter().map(|consumer| (consumer.name().clone(), consumer.cursor()));
+        let metrics = Arc::clone(&self.ingest.metrics);
+        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors.collect());
+
+        let mut consumers = JoinSet::new();
+        for consumer in self.consumers {
+            consumers.spawn(consumer.run(draining.clone()));
+        }
+        let http = Http::new(self.ingest, self.admin_token_hash, vitals, draining);
+        let drain_at_the_end = async {
+            shutdown.await;
+            tracing::info!("stopping: finishing what is under way");
+            drain.send_replace(true);
+        };
+        tokio::join!(drain_at_the_end, http.serve(listener));
+        while let Some(ended) = consumers.join_next().await {
+            if let Err(panic) = ended {
+                tracing::error!(%panic, "a consumer had stopped");
+            }
+        }
+        let closed = tokio::task::spawn_blocking(move || log.close()).await;
+        if let Err(panic) = closed {
+            tracing::error!(%panic, "the event log was not closed");
+        }
+    }
+}
+
+/// The sources, and the key for the script tag if it is ours to print.
+fn sources(
+    config: &Config,
+    state: &State,
+) -> Result<(Sources, Option<Secret<String>>), StateError> {
+    if !config.sources.is_empty() {
+        let configured = config.sources.iter().map(|(name, source)| Source::new(name, source));
+        return Ok((Sources::new(configured.collect()), None));
+    }
+    let key = state.default_write_key()?;
+    let name = Name::try_from("web".to_owned()).expect("`web` is three letters");
+    let write_key =
+        Secret::new(WriteKey::try_from(key.expose().clone()).map_err(StateError::BadKey)?);
+    let web = SourceConfig { write_key, trust: Trust::Client, events: None };
+    Ok((Sources::new(vec![Source::new(&name, &web)]), Some(key)))
+}
+
+fn open_consumer(
+    name: Name,
+    config: ConsumerConfig,
+    around: Surroundings,
+) -> Result<Consumer<Webhook>, StartError> {
+    let wrong = |cause: WebhookError| StartError::Consumer {
+        consumer: name.clone(),
+        cause: cause.to_string(),
+    };
+    let sink = match config.kind {
+        SinkKind::Webhook => Webhook::new(config.url, &config.secret).map_err(wrong)?,
+    };
+    Ok(Consumer::open(name, config.events, sink, around)?)
+}
+
+/// Makes the folder for its owner only: it holds what people did.
+fn create_private(folder: &std::path::Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
+fn report(recovered: &Recovered) {
+    tracing::info!(events = recovered.events, end = %recovered.end, "opened the event log");
+    if let Some(cut) = &recovered.cut {
+        tracing::info!(
+            ?cut,
+            "cut a commit that a crash had left unfinished; nobody was told it was stored"
+        );
+    }
+    for damage in &recovered.damaged {
+        tracing::error!(?damage, "stored events cannot be read");
+    }
+}

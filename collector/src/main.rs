@@ -1,2 +1,120 @@
-//! The `headwater` binary.
-fn main() {}
+//! The `headwater` binary: arguments → configuration → a collector that runs until it is told to stop.
+//! Promises errors that say what to do, exit code 0 after a drain, 1 when it cannot start, and 2 when
+//! it was called wrongly. Deliberately the only place that prints, reads arguments or sets up logging.
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use headwater_collector::{Collector, config::Config, event_log::FileSystem};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tracing_subscriber::EnvFilter;
+
+/// Customer events, from where they happen to whoever must react. Loses nothing.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Take events, store them, and deliver them to consumers.
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Serve {
+    /// Configuration in TOML. Without it, a source `web` gets a write key of its own.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Address and port to listen on; port 0 takes a free one. Wins over the configuration.
+    /// [default: 127.0.0.1:8420]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Folder for everything that is kept. Wins over the configuration. [default: ./data]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let Arguments { command: Command::Serve(arguments) } = Arguments::parse();
+    let filter =
+        EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    match serve(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if standard error is closed.
+            drop(writeln!(std::io::stderr(), "error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(arguments: Serve) -> anyhow::Result<()> {
+    let mut config = match &arguments.config {
+        Some(file) => Config::read(file)?,
+        None => Config::default(),
+    };
+    config.listen = arguments.listen.unwrap_or(config.listen);
+    config.data = arguments.data.unwrap_or(config.data);
+
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let listen = config.listen;
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("cannot listen on {listen}; choose another address with --listen")
+        })?;
+        let address = listener.local_addr()?;
+        let collector = Collector::open(config, Arc::new(FileSystem))?;
+        announce(&collector, address).context("cannot write to standard output")?;
+        let shutdown = async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        collector.serve(listener, shutdown).await;
+        Ok(())
+    })
+}
+
+/// What the operator needs to go on, on standard output; everything else goes to the log.
+fn announce(collector: &Collector, address: SocketAddr) -> std::io::Result<()> {
+    // A browser on this machine cannot open "every address".
+    let address = match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "headwater listens on http://{address}")?;
+    if let Some(key) = collector.default_write_key() {
+        writeln!(out, "put this into your pages:")?;
+        writeln!(
+            out,
+            "  <script async src=\"http://{address}/headwater.js\" data-write-key=\"{key}\"></script>"
+        )?;
+    }
+    if let Some(token) = collector.new_admin_token() {
+        writeln!(out, "this reads events, and is not shown again:")?;
+        writeln!(out, "admin token: {token}")?;
+    }
+    out.flush()
+}

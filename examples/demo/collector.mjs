@@ -93,9 +93,9 @@ export function createCollector({ binary, config, toml, port, logFile, onChange,
   };
 }
 
-/** The port in a line of the collector's output that says where it listens, or in the script tag that it prints. */
+/** The port in a line of the collector's output that says where it listens. */
 export function boundPort(line) {
-  const found = /listening\b.*?:(\d+)\b/i.exec(line) ?? /:(\d+)\/headwater\.js/.exec(line);
+  const found = /\blistens on http:\/\/[^/\s]*:(\d+)\b/.exec(line);
   return found ? Number(found[1]) : null;
 }
 

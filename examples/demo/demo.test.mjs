@@ -145,9 +145,8 @@ test('a damaged key file is named rather than replaced', async () => {
 });
 
 test('where it listens is read from its words; what is filled in is escaped', () => {
-  assert.equal(boundPort('INFO headwater: listening on 127.0.0.1:40123'), 40123);
-  assert.equal(boundPort('listening addr=http://127.0.0.1:40123'), 40123);
-  assert.equal(boundPort('<script async src="http://127.0.0.1:40123/headwater.js" data-write-key="k">'), 40123);
+  assert.equal(boundPort('headwater listens on http://127.0.0.1:40123'), 40123);
+  assert.equal(boundPort('headwater listens on http://[::1]:40123'), 40123);
   assert.equal(boundPort('consumer receiver: http://127.0.0.1:8422/webhook'), null);
   assert.equal(fillIn('<a data-x="__KEY__">__OTHER__', { KEY: '"><b>' }), '<a data-x="&#34;&#62;&#60;b&#62;">__OTHER__');
 });

@@ -19,6 +19,6 @@ const server = http.createServer((request, response) => {
 });
 server.listen(Number(port), host, () => {
   console.log('admin token: stand-in-token');
-  console.log(`listening on ${host}:${server.address().port}`);
+  console.log(`headwater listens on http://${host}:${server.address().port}`);
 });
 process.on('SIGTERM', () => process.exit(0));

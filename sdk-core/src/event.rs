@@ -9,7 +9,8 @@ use crate::json::{self, Malformed};
 pub const MAX_EVENT_BYTES: usize = 32 * 1024;
 /// Most bytes of a batch before compression: 500 KiB, the limit of Segment's API.
 pub const MAX_BATCH_BYTES: usize = 500 * 1024;
-/// Deepest nesting of an event's JSON: far more than people write, far less than exhausts a stack.
+/// Deepest nesting of an event's JSON, the event itself being the first level: far more than people write, and readers that
+/// stop at 128 (serde_json) can still wrap it.
 pub const MAX_DEPTH: usize = 64;
 /// Most bytes of a message id: generous for the UUIDs and prefixed UUIDs that clients send.
 pub const MAX_MESSAGE_ID_BYTES: usize = 256;

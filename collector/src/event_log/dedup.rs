@@ -10,6 +10,7 @@ use super::chunk::{Columns, Mark, QueueRef};
 use super::ids::{HashKey, Id, Ids};
 use super::queues::{HashedMap, Queues, Settled};
 use super::record::{NewEvent, SourceName};
+use super::timestamp::Timestamp;
 use super::varint;
 
 /// The events of one `append`, hashed and encoded where the sender runs, so that the one writer has less to do.
@@ -27,6 +28,8 @@ pub(super) struct Arriving {
     /// The queue's hash, and the number in it; 0 if only drops are reported.
     sequence: Option<(u64, u64)>,
     dropped: Vec<(u64, u64)>,
+    /// When it happened, by the collector's clock; `None` means now.
+    event_time: Option<Timestamp>,
     /// Where its bytes end in the batch's.
     end: usize,
 }
@@ -48,11 +51,19 @@ impl Batch {
                 source: event.source.clone(),
                 sequence: event.sequence.as_ref().map(queue),
                 dropped: event.dropped.iter().filter(possible).map(|r| (r.first, r.last)).collect(),
+                event_time: event.event_time,
                 end: bytes.len(),
             }
         });
         Self { events: events.collect(), bytes }
     }
+}
+
+/// What a stored event is confirmed by.
+pub(super) struct Stored {
+    pub(super) id: Id,
+    pub(super) body_hash: u32,
+    pub(super) received_at: Timestamp,
 }
 
 /// What the log has seen.
@@ -66,9 +77,11 @@ pub(super) struct Memory {
 pub struct Conflicts {
     /// The same source and message id with another body.
     pub other_body: u64,
-    /// A sequence number that had arrived (or was reported dropped), with a message id that is not stored.
+    /// A sequence number that had arrived (or was reported dropped), with a message id that is certainly not stored: another
+    /// event, from a device whose storage forgot. It is kept.
     pub other_id: u64,
-    /// As `other_id`, but older than the ids remembered: an honest repetition, or not.
+    /// As `other_id`, but the event is older than the ids remembered: taken for the honest repetition that it nearly
+    /// certainly is.
     pub unknowable: u64,
 }
 
@@ -83,12 +96,12 @@ pub(super) struct Judged {
 }
 
 impl Memory {
-    /// Judges each event against what is stored and against the events before it in the group. `stored` reads the id and the
-    /// body's hash at an offset, `None` where they cannot be read.
+    /// Judges each event against what is stored and against the events before it in the group. `stored` reads what stands at
+    /// an offset, `None` where it cannot be read.
     pub(super) fn judge(
         &self,
         batches: &[Batch],
-        mut stored: impl FnMut(u64) -> io::Result<Option<(Id, u32)>>,
+        mut stored: impl FnMut(u64) -> io::Result<Option<Stored>>,
     ) -> io::Result<Judged> {
         self.ids.warm(batches.iter().flat_map(|batch| &batch.events).map(|event| event.id));
         let mut judged = Judged::default();
@@ -106,10 +119,10 @@ impl Memory {
                 let mut known = ids.get(&event.id).copied();
                 if known.is_none() {
                     for offset in self.ids.candidates(event.id) {
-                        if let Some((id, body)) = stored(offset)?
-                            && id == event.id
+                        if let Some(found) = stored(offset)?
+                            && found.id == event.id
                         {
-                            known = Some(body);
+                            known = Some(found.body_hash);
                             break;
                         }
                     }
@@ -119,20 +132,34 @@ impl Memory {
                     self.queues.is_settled(queue, seq, seq) || numbers.contains(&(queue, seq))
                 };
                 let number_known = number.is_some_and(repeats);
+                let oldest_remembered =
+                    if number_known && known.is_none() && self.ids.has_forgotten() {
+                        Some(
+                            stored(self.ids.floor())?
+                                .map_or(Timestamp::MIN, |found| found.received_at),
+                        )
+                    } else {
+                        None
+                    };
                 let verdict = match known {
                     Some(body) => {
                         let differs = body != event.body_hash && body != 0 && event.body_hash != 0;
                         judged.conflicts.other_body += u64::from(differs);
                         Appended::Duplicate
                     }
-                    None if number_known => {
-                        if self.ids.has_forgotten() {
+                    // The number has been seen and the id has not. An event is received after it happened: if the ids reach
+                    // back to before this one happened, it was never stored, and a device that lost its storage (a power cut)
+                    // gave the number again. Calling that a duplicate would lose the event.
+                    None if number_known => match oldest_remembered {
+                        Some(oldest) if event.event_time.is_some_and(|at| at <= oldest) => {
                             judged.conflicts.unknowable += 1;
-                        } else {
-                            judged.conflicts.other_id += 1;
+                            Appended::Duplicate
                         }
-                        Appended::Duplicate
-                    }
+                        _ => {
+                            judged.conflicts.other_id += 1;
+                            Appended::Accepted
+                        }
+                    },
                     None => Appended::Accepted,
                 };
                 verdicts.push(verdict);

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use super::chunk::{Chunk, Columns, Encoder};
-use super::dedup::{Batch, Judged, Memory};
+use super::dedup::{Batch, Judged, Memory, Stored};
 use super::disk::File;
-use super::ids::{HashKey, Id};
+use super::ids::HashKey;
 use super::inbox::{Next, Weight};
 use super::reader::{Step, Walk};
 use super::record::Offset;
@@ -288,7 +288,7 @@ impl OpenSegment {
 pub(super) struct Confirm {
     walk: Walk,
     /// The columns read last: repetitions come in batches.
-    last: Option<(u64, Columns)>,
+    last: Option<(u64, Columns, Timestamp)>,
 }
 
 impl Confirm {
@@ -296,28 +296,29 @@ impl Confirm {
         Self { walk, last: None }
     }
 
-    /// The id and body hash at an offset; `None` where the log is damaged: then the event is taken for new, stored twice
+    /// What stands at an offset; `None` where the log is damaged: then the event is taken for new, stored twice
     /// rather than lost.
-    fn stored(&mut self, offset: u64) -> io::Result<Option<(Id, u32)>> {
+    fn stored(&mut self, offset: u64) -> io::Result<Option<Stored>> {
         if let Some(chunk) = self.walk.source.tail.chunk(offset) {
-            return Ok(at(chunk.first, &chunk.columns, offset));
+            return Ok(at(chunk.first, &chunk.columns, chunk.received_at, offset));
         }
-        if let Some((first, columns)) = &self.last
-            && let Some(found) = at(*first, columns, offset)
+        if let Some((first, columns, received_at)) = &self.last
+            && let Some(found) = at(*first, columns, *received_at, offset)
         {
             return Ok(Some(found));
         }
         let Step::Chunk(header, position) = self.walk.find(offset)? else { return Ok(None) };
         let Some(columns) = self.walk.columns(&header, position)? else { return Ok(None) };
-        let found = at(header.first, &columns, offset);
-        self.last = Some((header.first, columns));
+        let found = at(header.first, &columns, header.received_at, offset);
+        self.last = Some((header.first, columns, header.received_at));
         Ok(found)
     }
 }
 
-fn at(first: u64, columns: &Columns, offset: u64) -> Option<(Id, u32)> {
+fn at(first: u64, columns: &Columns, received_at: Timestamp, offset: u64) -> Option<Stored> {
     let index = usize::try_from(offset.checked_sub(first)?).ok()?;
-    Some((*columns.ids.get(index)?, *columns.body_hashes.get(index)?))
+    let (id, body_hash) = (*columns.ids.get(index)?, *columns.body_hashes.get(index)?);
+    Some(Stored { id, body_hash, received_at })
 }
 
 /// Smooths the latency of syncs: the newest counts an eighth.

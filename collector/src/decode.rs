@@ -1,0 +1,452 @@
+//! Bytes and headers become a wire batch: inflated, within its limits, its members found but not
+//! read. Promises one pass over the text, no copy of it, and that no input makes it panic or hold
+//! more than its limit. Deliberately does not know what a valid event is: see `validate`.
+
+use std::{borrow::Cow, fmt, io::Read, ops::Range};
+
+use bytes::Bytes;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+
+use crate::limits::{MAX_BATCH_EVENTS, MAX_BODY_BYTES};
+
+/// What a request's path says its body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// `{"batch":[…]}`.
+    Batch,
+    /// One event, whose type is the path's.
+    Single(EventType),
+}
+
+/// The types of event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the six words of Segment's API are their own documentation")]
+pub enum EventType {
+    Track,
+    Identify,
+    Page,
+    Screen,
+    Group,
+    Alias,
+}
+
+impl EventType {
+    /// Every type.
+    pub const ALL: [Self; 6] =
+        [Self::Track, Self::Identify, Self::Page, Self::Screen, Self::Group, Self::Alias];
+
+    /// The word for it, in JSON and in paths.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Track => "track",
+            Self::Identify => "identify",
+            Self::Page => "page",
+            Self::Screen => "screen",
+            Self::Group => "group",
+            Self::Alias => "alias",
+        }
+    }
+
+    /// The type of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|known| known.as_str() == word)
+    }
+}
+
+/// Why a request cannot be taken as a whole. What the caller can do: correct the request.
+#[derive(Debug, PartialEq, Eq)]
+pub enum DecodeError {
+    /// More than `limit` bytes, as sent or once inflated: send smaller batches.
+    BodyTooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// More events than `limit`: send smaller batches.
+    TooManyEvents {
+        /// Events of one batch.
+        limit: usize,
+    },
+    /// A `Content-Encoding` other than gzip and identity.
+    UnknownEncoding(String),
+    /// The body says it is gzip and is not.
+    BadGzip,
+    /// JSON is UTF-8.
+    NotUtf8,
+    /// Not JSON, or not the JSON that the path asks for. The text says where.
+    BadJson(String),
+}
+
+/// Undoes the content encoding. A body that starts as every gzip file does is inflated whatever the
+/// headers say (RudderStack's Node client says only that it is a form): no JSON starts like that.
+///
+/// `limit` bounds the result while it inflates, so that a bomb costs no more than an honest body.
+pub fn inflate(body: Bytes, encoding: Option<&[u8]>, limit: usize) -> Result<Bytes, DecodeError> {
+    let says_gzip = match encoding.map(<[u8]>::trim_ascii) {
+        None | Some(b"" | b"identity") => false,
+        Some(name) if [&b"gzip"[..], b"x-gzip"].iter().any(|g| name.eq_ignore_ascii_case(g)) => {
+            true
+        }
+        Some(other) => {
+            return Err(DecodeError::UnknownEncoding(String::from_utf8_lossy(other).into_owned()));
+        }
+    };
+    if body.len() > limit {
+        return Err(DecodeError::BodyTooLarge { limit });
+    }
+    if !says_gzip && !body.starts_with(&[0x1f, 0x8b, 0x08]) {
+        return Ok(body);
+    }
+    let mut text = Vec::with_capacity((body.len() * 4).min(limit));
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let inflating = flate2::read::MultiGzDecoder::new(&body[..]);
+    inflating.take(most).read_to_end(&mut text).map_err(|_| DecodeError::BadGzip)?;
+    if text.len() > limit {
+        return Err(DecodeError::BodyTooLarge { limit });
+    }
+    Ok(text.into())
+}
+
+/// The parts of a request's body, borrowed from its text.
+#[derive(Debug, Default)]
+pub struct WireBatch<'a> {
+    /// The write key in the body, for clients that cannot set a header.
+    pub write_key: Option<&'a RawValue>,
+    /// When the client sent this, by its own clock.
+    pub sent_at: Option<&'a RawValue>,
+    /// Goes into the context of every event that does not say otherwise.
+    pub context: Option<&'a RawValue>,
+    /// Goes into every event that has none.
+    pub integrations: Option<&'a RawValue>,
+    events: Vec<WireEvent>,
+    /// The members of all events, one after the other: one growing list, not one for each event.
+    members: Vec<Member<'a>>,
+}
+
+/// A member of an event's object: its name without escapes, and its value's text.
+pub type Member<'a> = (Cow<'a, str>, &'a RawValue);
+
+/// Where an event's members are.
+#[derive(Debug, Clone)]
+enum WireEvent {
+    Object(Range<usize>),
+    NotAnObject,
+}
+
+impl<'a> WireBatch<'a> {
+    /// Parses a body. The text has been inflated.
+    pub fn parse(body: &'a [u8], shape: Shape) -> Result<Self, DecodeError> {
+        if body.len() > MAX_BODY_BYTES {
+            return Err(DecodeError::BodyTooLarge { limit: MAX_BODY_BYTES });
+        }
+        let text = std::str::from_utf8(body).map_err(|_| DecodeError::NotUtf8)?;
+        let mut batch = Self::default();
+        let mut json = serde_json::Deserializer::from_str(text);
+        match shape {
+            Shape::Batch => json.deserialize_map(Envelope(&mut batch)),
+            Shape::Single(_) => Event(&mut batch).deserialize(&mut json),
+        }
+        .and_then(|()| json.end())
+        .map_err(|error| DecodeError::BadJson(error.to_string()))?;
+
+        if batch.events.len() > MAX_BATCH_EVENTS {
+            return Err(DecodeError::TooManyEvents { limit: MAX_BATCH_EVENTS });
+        }
+        if let Shape::Single(_) = shape {
+            batch.take_envelope_from_the_event()?;
+        }
+        Ok(batch)
+    }
+
+    /// The write key in the body, if it is a text.
+    pub fn key(&self) -> Option<Cow<'a, str>> {
+        let raw = self.write_key?.get();
+        let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
+        match memchr::memchr(b'\\', inside.as_bytes()) {
+            None => Some(Cow::Borrowed(inside)),
+            Some(_) => serde_json::from_str(raw).ok().map(Cow::Owned),
+        }
+    }
+
+    /// How many events there are, valid or not.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// The events in order: the members of each, or `None` where there is no object.
+    pub fn events(&self) -> impl Iterator<Item = Option<&[Member<'a>]>> {
+        self.events.iter().map(|event| match event {
+            WireEvent::Object(members) => Some(&self.members[members.clone()]),
+            WireEvent::NotAnObject => None,
+        })
+    }
+
+    /// The members of an object; `None` if the text is not one.
+    pub fn members_of(object: &'a str) -> Option<Vec<Member<'a>>> {
+        let mut one = Self::default();
+        Event(&mut one).deserialize(&mut serde_json::Deserializer::from_str(object)).ok()?;
+        matches!(one.events[..], [WireEvent::Object(_)]).then_some(one.members)
+    }
+
+    /// A single event carries `writeKey` and `sentAt` itself.
+    fn take_envelope_from_the_event(&mut self) -> Result<(), DecodeError> {
+        if !matches!(self.events[..], [WireEvent::Object(_)]) {
+            return Err(DecodeError::BadJson("expected an event: a JSON object".to_owned()));
+        }
+        let named =
+            |name| self.members.iter().rev().find(|(key, _)| key == name).map(|member| member.1);
+        (self.write_key, self.sent_at) = (named("writeKey"), named("sentAt"));
+        Ok(())
+    }
+}
+
+/// Reads the batch's own object.
+struct Envelope<'b, 'a>(&'b mut WireBatch<'a>);
+
+impl<'a> Visitor<'a> for Envelope<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a batch: an object with an array `batch`")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
+        let mut has_batch = false;
+        while let Some(Key(key)) = map.next_key()? {
+            match &*key {
+                "batch" => {
+                    has_batch = true;
+                    map.next_value_seed(Events(self.0))?;
+                }
+                "writeKey" => self.0.write_key = map.next_value()?,
+                "sentAt" => self.0.sent_at = map.next_value()?,
+                "context" => self.0.context = map.next_value()?,
+                "integrations" => self.0.integrations = map.next_value()?,
+                _ => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        if has_batch { Ok(()) } else { Err(M::Error::missing_field("batch")) }
+    }
+}
+
+/// Reads the array of events.
+struct Events<'b, 'a>(&'b mut WireBatch<'a>);
+
+impl<'a> DeserializeSeed<'a> for Events<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, array: D) -> Result<(), D::Error> {
+        array.deserialize_seq(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Events<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, mut array: S) -> Result<(), S::Error> {
+        // One above the limit is enough to know; the rest is only skipped.
+        while self.0.events.len() <= MAX_BATCH_EVENTS {
+            if array.next_element_seed(Event(self.0))?.is_none() {
+                return Ok(());
+            }
+        }
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(())
+    }
+}
+
+/// Reads one event, whatever it is: a bad one must not cost the others of its batch.
+struct Event<'b, 'a>(&'b mut WireBatch<'a>);
+
+impl<'a> DeserializeSeed<'a> for Event<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, value: D) -> Result<(), D::Error> {
+        value.deserialize_any(self)
+    }
+}
+
+impl<'a> Event<'_, 'a> {
+    fn not_an_object<E>(self) -> Result<(), E> {
+        self.0.events.push(WireEvent::NotAnObject);
+        Ok(())
+    }
+}
+
+impl<'a> Visitor<'a> for Event<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<M: MapAccess<'a>>(self, mut map: M) -> Result<(), M::Error> {
+        let first = self.0.members.len();
+        while let Some(Key(key)) = map.next_key()? {
+            self.0.members.push((key, map.next_value()?));
+        }
+        self.0.events.push(WireEvent::Object(first..self.0.members.len()));
+        Ok(())
+    }
+
+    fn visit_seq<S: SeqAccess<'a>>(self, mut array: S) -> Result<(), S::Error> {
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        self.not_an_object()
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.not_an_object()
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.not_an_object()
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        self.not_an_object()
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        self.not_an_object()
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.not_an_object()
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        self.not_an_object()
+    }
+}
+
+/// A member's name, borrowed unless it has escapes; serde's own `Cow` always copies.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Key<'de> {
+    fn deserialize<D: Deserializer<'de>>(name: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl<'de> Visitor<'de> for Name {
+            type Value = Key<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a name")
+            }
+
+            fn visit_borrowed_str<E>(self, name: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(name)))
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(name.to_owned())))
+            }
+        }
+        name.deserialize_str(Name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Bytes {
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(text).unwrap();
+        gz.finish().unwrap().into()
+    }
+
+    #[test]
+    fn a_batch_is_split_without_being_read() {
+        let body =
+            br#"{"sentAt":"s","batch":[{"a":1,"b\n":{"c":[ ]}},7,null,[1],"x",{}],"writeKey":"k"}"#;
+        let batch = WireBatch::parse(body, Shape::Batch).unwrap();
+        assert_eq!(batch.write_key.unwrap().get(), r#""k""#);
+        let events: Vec<_> = batch.events().collect();
+        assert_eq!(events.len(), 6);
+        let first = events[0].unwrap();
+        assert_eq!((&*first[1].0, first[1].1.get()), ("b\n", r#"{"c":[ ]}"#));
+        assert!(events[1..5].iter().all(Option::is_none));
+        assert!(events[5].unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_single_event_carries_its_own_envelope() {
+        let body = br#"{"event":"A","writeKey":"k","sentAt":"s"}"#;
+        let batch = WireBatch::parse(body, Shape::Single(EventType::Track)).unwrap();
+        assert_eq!(batch.write_key.unwrap().get(), r#""k""#);
+        assert_eq!((batch.len(), batch.sent_at.unwrap().get()), (1, r#""s""#));
+    }
+
+    #[test]
+    fn what_is_not_a_batch_says_why() {
+        for body in
+            [&b""[..], b"{}", b"[]", br#"{"batch":3}"#, b"{\"batch\":[]} x", b"{\"batch\":["]
+        {
+            let error = WireBatch::parse(body, Shape::Batch).unwrap_err();
+            assert!(matches!(error, DecodeError::BadJson(_)), "{error:?}");
+        }
+        let single = Shape::Single(EventType::Page);
+        assert!(matches!(WireBatch::parse(b"[{}]", single), Err(DecodeError::BadJson(_))));
+        assert_eq!(WireBatch::parse(b"\"\xff\"", single).unwrap_err(), DecodeError::NotUtf8);
+        let many = format!("{{\"batch\":[{}1]}}", "1,".repeat(MAX_BATCH_EVENTS));
+        let error = WireBatch::parse(many.as_bytes(), Shape::Batch).unwrap_err();
+        assert_eq!(error, DecodeError::TooManyEvents { limit: MAX_BATCH_EVENTS });
+    }
+
+    #[test]
+    fn nesting_does_not_end_the_stack() {
+        let deep =
+            format!("{{\"batch\":[{{\"p\":{}{}}}]}}", "[".repeat(200_000), "]".repeat(200_000));
+        WireBatch::parse(deep.as_bytes(), Shape::Batch).unwrap();
+    }
+
+    #[test]
+    fn gzip_is_known_by_its_header_and_by_its_first_bytes() {
+        let body = gzip(b"{}");
+        assert_eq!(inflate(body.clone(), Some(b"gzip"), 99).unwrap(), "{}");
+        assert_eq!(inflate(body, None, 99).unwrap(), "{}");
+        assert_eq!(inflate("{}".into(), None, 9).unwrap(), "{}");
+        assert_eq!(inflate("{}".into(), Some(b"GZIP"), 9), Err(DecodeError::BadGzip));
+        let brotli = inflate("{}".into(), Some(b"br"), 9);
+        assert_eq!(brotli, Err(DecodeError::UnknownEncoding("br".to_owned())));
+    }
+
+    #[test]
+    fn a_bomb_is_cut_while_it_inflates() {
+        let bomb = gzip(&vec![b' '; 20 * MAX_BODY_BYTES]);
+        assert!(bomb.len() < MAX_BODY_BYTES);
+        let cut = inflate(bomb, Some(b"gzip"), MAX_BODY_BYTES);
+        assert_eq!(cut, Err(DecodeError::BodyTooLarge { limit: MAX_BODY_BYTES }));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(
+            body in prop::collection::vec(any::<u8>(), 0..400),
+            encoding in prop::option::of(prop::collection::vec(any::<u8>(), 0..8)),
+            gzipped: bool,
+        ) {
+            let body = if gzipped { gzip(&body) } else { body.into() };
+            if let Ok(text) = inflate(body, encoding.as_deref(), 300) {
+                prop_assert!(text.len() <= 300);
+                drop(WireBatch::parse(&text, Shape::Batch));
+                drop(WireBatch::parse(&text, Shape::Single(EventType::Track)));
+            }
+        }
+    }
+}

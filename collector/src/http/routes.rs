@@ -1,0 +1,146 @@
+//! Which request goes where: the whole public face of the collector on one screen.
+//! Promises that every path has one answer for every method, and that browsers may read the answers
+//! they are meant for. Deliberately does not do any of the work.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use hyper::{Method, Request, StatusCode, body::Body, header};
+
+use super::{
+    Http,
+    answer::{Answer, Failure, allow_any_origin, empty, ok, preflight, receipt},
+    auth, body, read,
+};
+use crate::{
+    decode::{EventType, Shape},
+    ingest::Incoming,
+    limits::MAX_BODY_BYTES,
+};
+
+/// What a path stands for.
+enum Route {
+    Ingest(Shape),
+    Events,
+    Live,
+    Sdk,
+    Healthy,
+    Ready,
+    Metrics,
+}
+
+impl Http {
+    /// Answers a request.
+    pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let Some((route, name)) = self.route(request.uri().path()) else {
+            let message = "there is nothing at this path";
+            return Failure::new(StatusCode::NOT_FOUND, "not_found", message).into_answer();
+        };
+        let started = Instant::now();
+        let answer = match (&route, request.method()) {
+            (Route::Ingest(_), &Method::OPTIONS) => Ok(preflight()),
+            (&Route::Ingest(shape), &Method::POST) => {
+                let taken = self.take(request, shape).await;
+                self.vitals.metrics().request_took(started.elapsed());
+                taken
+            }
+            (Route::Ingest(_), _) => Err(wrong_method("POST, OPTIONS")),
+            (_, method) if method != Method::GET && method != Method::HEAD => {
+                Err(wrong_method("GET, HEAD"))
+            }
+            (Route::Events, _) => self.read(&request),
+            (Route::Live, _) => self.live(&request),
+            (Route::Sdk, _) => Ok(self.sdk.answer(request.uri().path(), request.headers())),
+            (Route::Healthy, _) => Ok(ok("text/plain", "ok\n")),
+            (Route::Ready, _) => Ok(self.ready()),
+            (Route::Metrics, _) => {
+                let page = self.vitals.print();
+                Ok(ok("application/openmetrics-text; version=1.0.0; charset=utf-8", page))
+            }
+        };
+        let mut answer = answer.unwrap_or_else(Failure::into_answer);
+        if let Route::Ingest(_) = route {
+            allow_any_origin(answer.headers_mut());
+        }
+        self.vitals.metrics().request(name, answer.status().as_u16());
+        answer
+    }
+
+    fn route(&self, path: &str) -> Option<(Route, &'static str)> {
+        Some(match path {
+            "/v1/batch" => (Route::Ingest(Shape::Batch), "batch"),
+            "/v1/events" => (Route::Events, "events"),
+            "/v1/live" => (Route::Live, "live"),
+            "/healthz" => (Route::Healthy, "healthz"),
+            "/readyz" => (Route::Ready, "readyz"),
+            "/metrics" => (Route::Metrics, "metrics"),
+            path if self.sdk.is_path(path) => (Route::Sdk, "sdk"),
+            path => {
+                let event_type = EventType::from_word(path.strip_prefix("/v1/")?)?;
+                (Route::Ingest(Shape::Single(event_type)), event_type.as_str())
+            }
+        })
+    }
+
+    async fn take<B>(&self, request: Request<B>, shape: Shape) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let (head, body) = request.into_parts();
+        let in_detail = head.uri.query().is_some_and(|query| {
+            query.split('&').any(|pair| matches!(pair, "receipt=1" | "receipt=true"))
+        });
+        let (body, held) = body::read(body, &self.bodies).await?;
+        let key = auth::basic_key(&head.headers)?;
+        let encoding = head.headers.get(header::CONTENT_ENCODING);
+        let encoding = encoding.map(|encoding| encoding.as_bytes().to_vec());
+        // What a compressed body may become is held before it is inflated.
+        let inflated = match body.first() {
+            Some(0x1f) => Some(self.bodies.hold(MAX_BODY_BYTES)?),
+            _ => None,
+        };
+        let taken = self.ingest.take(Incoming { body, encoding, shape, key }).await?;
+        drop((held, inflated));
+        Ok(receipt(&taken, in_detail))
+    }
+
+    fn read<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
+        auth::require_admin(request.headers(), &self.admin_token_hash)?;
+        if request.method() == Method::HEAD {
+            return Ok(empty(StatusCode::OK));
+        }
+        read::events(&self.ingest.log, request.uri().query())
+    }
+
+    fn live<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
+        auth::require_admin(request.headers(), &self.admin_token_hash)?;
+        if request.method() == Method::HEAD {
+            return Ok(empty(StatusCode::OK));
+        }
+        let draining = self.draining.clone();
+        read::live(&self.ingest.log, request.uri().query(), request.headers(), draining)
+    }
+
+    /// Whether new events can be taken now: what a load balancer wants to know.
+    fn ready(&self) -> Answer {
+        let (status, text) = if *self.draining.borrow() {
+            (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        } else if !self.ingest.log.is_healthy() {
+            (StatusCode::SERVICE_UNAVAILABLE, "the event log cannot be written\n")
+        } else {
+            (StatusCode::OK, "ready\n")
+        };
+        let mut answer = ok("text/plain", text);
+        *answer.status_mut() = status;
+        answer
+    }
+}
+
+fn wrong_method(allowed: &'static str) -> Failure {
+    let message = format!("this path takes {allowed}");
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+        .with_header(header::ALLOW, allowed)
+}

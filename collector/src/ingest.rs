@@ -1,0 +1,161 @@
+//! The write path on one screen: decode → validate → append → receipt.
+//! Promises that a receipt exists only once its events are on disk, and that each event of a batch is
+//! in it exactly once. Deliberately knows nothing of HTTP, and nothing of who reads the log.
+
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    decode::{DecodeError, Shape, WireBatch, inflate},
+    event_log::{AppendError, Appended, Clock, EventLog, NewEvent},
+    limits::MAX_BODY_BYTES,
+    metrics::Metrics,
+    sources::Sources,
+    validate::{Reason, Sender, Validated, validate},
+};
+
+/// What the write path needs, for all requests.
+pub struct Ingest {
+    /// Where events go.
+    pub log: Arc<EventLog>,
+    /// Who may send.
+    pub sources: Sources,
+    /// Where outcomes are counted.
+    pub metrics: Arc<Metrics>,
+    /// Tells when a batch was received.
+    pub clock: Clock,
+}
+
+/// A request, without its HTTP.
+#[derive(Debug)]
+pub struct Incoming {
+    /// As received.
+    pub body: Bytes,
+    /// `Content-Encoding`, if any.
+    pub encoding: Option<Vec<u8>>,
+    /// A batch or a single event.
+    pub shape: Shape,
+    /// The write key of the authorization header; wins over the one in the body.
+    pub key: Option<String>,
+}
+
+/// What became of a batch's events.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Receipt {
+    /// How many were stored by this request.
+    pub accepted: u64,
+    /// How many had been stored before.
+    pub duplicate: u64,
+    /// All that were not accepted, by index.
+    pub not_accepted: Vec<NotAccepted>,
+}
+
+/// An event that was not stored by this request.
+#[derive(Debug, PartialEq, Eq)]
+pub struct NotAccepted {
+    /// Its place in the batch, from 0.
+    pub index: usize,
+    /// Why, and in words for a human; `None` if it is a duplicate.
+    pub refused: Option<(Reason, Cow<'static, str>)>,
+}
+
+/// Why no event of a request was taken. The sender still has all of them.
+#[derive(Debug)]
+pub enum NotTaken {
+    /// Neither the header nor the body has a write key.
+    NoKey,
+    /// No source has it.
+    UnknownKey,
+    /// The request cannot be read: correct it.
+    Undecodable(DecodeError),
+    /// The log has more to write than it may hold: come back later.
+    Overloaded {
+        /// Not before this.
+        retry_after: Duration,
+    },
+    /// The disk refused. Nothing is known about this batch; sending it again stores it once.
+    StorageFailed,
+    /// The collector is shutting down.
+    Closing,
+}
+
+impl Ingest {
+    /// Takes a request's events. Returns once the good ones are on disk.
+    pub async fn take(&self, incoming: Incoming) -> Result<Receipt, NotTaken> {
+        // A key that is known to be wrong costs no decoding.
+        let from_header = incoming.key.as_deref().map(|key| self.sources.with_key(key));
+        if let Some(None) = from_header {
+            return Err(NotTaken::UnknownKey);
+        }
+        let text = inflate(incoming.body, incoming.encoding.as_deref(), MAX_BODY_BYTES)?;
+        let (source, sorted) = {
+            let batch = WireBatch::parse(&text, incoming.shape)?;
+            let source = match from_header.flatten() {
+                Some(source) => source,
+                None => {
+                    let key = batch.key().ok_or(NotTaken::NoKey)?;
+                    self.sources.with_key(&key).ok_or(NotTaken::UnknownKey)?
+                }
+            };
+            let sender = Sender {
+                source: source.name.clone(),
+                trust: source.trust,
+                may_send: source.may_send.as_ref(),
+                received_at: (self.clock)(),
+            };
+            (source, validate(&batch, incoming.shape, &sender, fresh_id))
+        };
+        drop(text);
+
+        let Validated { events, indexes, refused } = sorted;
+        let appended = if events.is_empty() { Vec::new() } else { self.append(events).await? };
+
+        let mut receipt = Receipt::default();
+        for (index, outcome) in indexes.into_iter().zip(appended) {
+            match outcome {
+                Appended::Accepted => receipt.accepted += 1,
+                Appended::Duplicate => {
+                    receipt.duplicate += 1;
+                    receipt.not_accepted.push(NotAccepted { index, refused: None });
+                }
+            }
+        }
+        self.metrics.events(&source.name, "accepted", "", receipt.accepted);
+        self.metrics.events(&source.name, "duplicate", "", receipt.duplicate);
+        for event in refused {
+            self.metrics.events(&source.name, "refused", event.reason.as_str(), 1);
+            let refused = Some((event.reason, event.detail));
+            receipt.not_accepted.push(NotAccepted { index: event.index, refused });
+        }
+        receipt.not_accepted.sort_unstable_by_key(|event| event.index);
+        Ok(receipt)
+    }
+
+    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, NotTaken> {
+        let handed_over = Instant::now();
+        let appended = self.log.append(events).await.map_err(|error| match error {
+            AppendError::Overloaded { retry_after } => NotTaken::Overloaded { retry_after },
+            AppendError::Failed { .. } => NotTaken::StorageFailed,
+            // Not a body of ours: they are bounded far below what a commit can be.
+            AppendError::TooLarge => DecodeError::BodyTooLarge { limit: MAX_BODY_BYTES }.into(),
+            AppendError::Closed => NotTaken::Closing,
+        })?;
+        self.metrics.append_took(handed_over.elapsed());
+        Ok(appended)
+    }
+}
+
+impl From<DecodeError> for NotTaken {
+    fn from(error: DecodeError) -> Self {
+        Self::Undecodable(error)
+    }
+}
+
+fn fresh_id() -> Box<str> {
+    uuid::Uuid::now_v7().hyphenated().to_string().into()
+}

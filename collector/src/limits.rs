@@ -1,0 +1,66 @@
+//! Every bound of the collector in one place, each with its unit and its reason.
+//! Promises that memory and waiting are bounded by these numbers and nothing else.
+//! Deliberately knows nothing of who enforces them.
+
+use std::time::Duration;
+
+pub use headwater_core::event::{
+    MAX_BATCH_BYTES, MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES,
+};
+
+/// Bytes of one request's body once inflated: a batch, and slack for what a client counts differently (its envelope, the
+/// encoding of its text).
+pub const MAX_BODY_BYTES: usize = MAX_BATCH_BYTES + 32 * 1024;
+/// Events of one batch. The smallest valid event has about 45 bytes, so that a full body never has
+/// more than 12,000; beyond are only invalid ones, whose receipt would be larger than the request.
+pub const MAX_BATCH_EVENTS: usize = 12_000;
+/// How far in the future an event may claim to be: two clocks kept by NTP agree far better.
+pub const MAX_AHEAD_MS: i64 = 5_000;
+
+/// Bytes of one request's head, and of hyper's read buffer: browsers send 1–4 KB, cookies 8 KB more.
+pub const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Header fields of one request; hyper's default, said here.
+pub const MAX_HEADERS: usize = 100;
+/// Open connections. Beyond them new ones wait in the system's backlog.
+pub const MAX_CONNECTIONS: usize = 4096;
+/// Bytes of all request bodies held at once, as received and as inflated: beyond them 503.
+pub const MAX_BODIES_BYTES: usize = 64 * 1024 * 1024;
+/// From the first byte of a request, or the end of the last one, to the end of its head. Also how
+/// long an idle connection is kept.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two pieces of a body: a phone in a tunnel; longer than that it retries anyway.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// For the whole body: 532 KB in that time is 18 KB/s.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a reader may leave the next piece of an answer untouched before it is let go.
+pub const READER_STALL: Duration = Duration::from_secs(30);
+/// How long requests and deliveries in flight get after the signal to stop. Orchestrators kill after
+/// 30 s (Kubernetes' default), and the log wants some of that to close.
+pub const DRAIN: Duration = Duration::from_secs(15);
+
+/// Records of one `GET /v1/events`: default and maximum. The answer is streamed, so that its size
+/// costs no memory; the bound only keeps one request from running for hours.
+pub const MAX_EVENTS_PER_READ: u64 = 1_000_000;
+/// Records read from the log at once by a reader or a consumer: about 64 KB of typical events.
+pub const READ_CHUNK: usize = 128;
+/// Between two comments on a silent live stream: proxies cut after 30–60 s of nothing.
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Deliveries of one consumer in flight at once.
+pub const DELIVERIES_IN_FLIGHT: usize = 16;
+/// Records a consumer holds above its watermark: what one slow event can make it remember.
+pub const CONSUMER_WINDOW: usize = 1024;
+/// Attempts for an event that a healthy destination refuses, before it is parked.
+pub const REFUSALS_BEFORE_PARKING: u32 = 3;
+/// Pauses between those attempts.
+pub const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
+/// A destination that fails is tried again after this, doubled each time, with jitter …
+pub const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// … and never later than this: a destination that is back should not wait for us longer.
+pub const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+/// The longest `Retry-After` that a destination is granted.
+pub const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(3600);
+/// One delivery, from connecting to the end of the answer.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+/// Between two commits of a cursor: what is delivered twice after a crash is at most this much.
+pub const CURSOR_PAUSE: Duration = Duration::from_millis(100);

@@ -1,0 +1,177 @@
+//! What the collector counts and measures, in Prometheus' words.
+//! Promises that the registry is a value, not a global, and that labels have few values: names that
+//! the operator configured and words of the code. Deliberately knows nothing of where events go.
+
+use std::{sync::atomic::AtomicU64, time::Duration};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::Registry,
+};
+
+/// Every metric, and the registry that prints them.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    events: Family<EventLabels, Counter>,
+    requests: Family<RequestLabels, Counter>,
+    request_seconds: Histogram,
+    append_seconds: Histogram,
+    fsync_seconds: Gauge<f64, AtomicU64>,
+    log_end: Gauge<u64, AtomicU64>,
+    sequence_gaps: Family<SourceLabel, Gauge<u64, AtomicU64>>,
+    sequence_missing: Family<SourceLabel, Gauge<u64, AtomicU64>>,
+    sequence_dropped: Family<SourceLabel, Gauge<u64, AtomicU64>>,
+    consumer_lag: Family<ConsumerLabel, Gauge<u64, AtomicU64>>,
+    deliveries: Family<DeliveryLabels, Counter>,
+    parked: Family<ConsumerLabel, Gauge<u64, AtomicU64>>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct EventLabels {
+    source: String,
+    outcome: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    route: &'static str,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct SourceLabel {
+    source: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ConsumerLabel {
+    consumer: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct DeliveryLabels {
+    consumer: String,
+    result: &'static str,
+}
+
+/// Seconds: around the targets of a few milliseconds fine, beyond them coarse.
+const SECONDS: [f64; 13] =
+    [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 4.0];
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let histogram = || Histogram::new(SECONDS);
+        let mut metrics = Self {
+            registry: Registry::with_prefix("headwater"),
+            events: Family::default(),
+            requests: Family::default(),
+            request_seconds: histogram(),
+            append_seconds: histogram(),
+            fsync_seconds: Gauge::default(),
+            log_end: Gauge::default(),
+            sequence_gaps: Family::default(),
+            sequence_missing: Family::default(),
+            sequence_dropped: Family::default(),
+            consumer_lag: Family::default(),
+            deliveries: Family::default(),
+            parked: Family::default(),
+        };
+        let to = &mut metrics.registry;
+        to.register("events", "Events by what became of them", metrics.events.clone());
+        to.register("requests", "Requests by route and status", metrics.requests.clone());
+        let help = "From a request's head to its answer's, for requests that bring events";
+        to.register("request_duration_seconds", help, metrics.request_seconds.clone());
+        let help = "From handing a batch to the log until it is on disk";
+        to.register("append_duration_seconds", help, metrics.append_seconds.clone());
+        let help = "Write and fdatasync of a commit, smoothed over about eight of them";
+        to.register("log_sync_seconds", help, metrics.fsync_seconds.clone());
+        to.register("log_end_offset", "Where the log ends", metrics.log_end.clone());
+        let help = "Runs of numbers that devices gave out, and that neither came nor were reported dropped";
+        to.register("sequence_gaps", help, metrics.sequence_gaps.clone());
+        let help = "Events in those runs: lost, or still under way";
+        to.register("sequence_missing_events", help, metrics.sequence_missing.clone());
+        let help = "Events that devices reported as dropped";
+        to.register("sequence_dropped_events", help, metrics.sequence_dropped.clone());
+        let help = "Events between the consumer's cursor and the end of the log";
+        to.register("consumer_lag_events", help, metrics.consumer_lag.clone());
+        to.register("deliveries", "Attempts to deliver, by result", metrics.deliveries.clone());
+        to.register("parked_events", "Events that a consumer set aside", metrics.parked.clone());
+        metrics
+    }
+
+    /// The text that Prometheus scrapes.
+    pub fn print(&self) -> String {
+        let mut page = String::new();
+        text::encode(&mut page, &self.registry).expect("a String takes every write");
+        page
+    }
+
+    /// `count` events of a source had this outcome, for this reason, if there is one.
+    pub fn events(&self, source: &str, outcome: &'static str, reason: &'static str, count: u64) {
+        if count > 0 {
+            let labels = EventLabels { source: source.to_owned(), outcome, reason };
+            self.events.get_or_create(&labels).inc_by(count);
+        }
+    }
+
+    /// A request was answered.
+    pub fn request(&self, route: &'static str, status: u16) {
+        self.requests.get_or_create(&RequestLabels { route, status }).inc();
+    }
+
+    /// A request that brought events took this long.
+    pub fn request_took(&self, time: Duration) {
+        self.request_seconds.observe(time.as_secs_f64());
+    }
+
+    /// The log took this long to make a batch durable.
+    pub fn append_took(&self, time: Duration) {
+        self.append_seconds.observe(time.as_secs_f64());
+    }
+
+    /// The log's write and fdatasync take this long at present.
+    pub fn fsync_took(&self, time: Duration) {
+        self.fsync_seconds.set(time.as_secs_f64());
+    }
+
+    /// Where the log ends.
+    pub fn log_end(&self, offset: u64) {
+        self.log_end.set(offset);
+    }
+
+    /// What is known of the numbers that a source's devices gave out.
+    pub fn sequences(&self, source: &str, gaps: u64, missing: u64, dropped: u64) {
+        let label = SourceLabel { source: source.to_owned() };
+        self.sequence_gaps.get_or_create(&label).set(gaps);
+        self.sequence_missing.get_or_create(&label).set(missing);
+        self.sequence_dropped.get_or_create(&label).set(dropped);
+    }
+
+    /// How far a consumer is behind.
+    pub fn consumer_lag(&self, consumer: &str, events: u64) {
+        self.consumer_lag
+            .get_or_create(&ConsumerLabel { consumer: consumer.to_owned() })
+            .set(events);
+    }
+
+    /// One attempt to deliver ended like this.
+    pub fn delivery(&self, consumer: &str, result: &'static str) {
+        let labels = DeliveryLabels { consumer: consumer.to_owned(), result };
+        self.deliveries.get_or_create(&labels).inc();
+    }
+
+    /// How many events a consumer has parked.
+    pub fn parked(&self, consumer: &str, count: u64) {
+        self.parked.get_or_create(&ConsumerLabel { consumer: consumer.to_owned() }).set(count);
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,272 @@
+//! What must outlive a restart and is kept by key: the write key and admin token made at the first
+//! start, each consumer's cursor, and what it parked. One SQLite database in the data folder.
+//! Promises that what a call returned for is on disk. Deliberately holds no events: the log does, and
+//! this names them by offset.
+
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use rusqlite::{Connection, OptionalExtension as _, params};
+use sha2::{Digest as _, Sha256};
+
+use crate::{
+    config::{Name, Secret},
+    event_log::{Offset, Timestamp},
+};
+
+/// The database. Cheap to clone; calls may block on the disk for a few milliseconds.
+#[derive(Clone, Debug)]
+pub struct State(Arc<Mutex<Connection>>);
+
+/// Why the state cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// SQLite says no: look at the disk, and at who owns the file.
+    #[error("the state database: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// A newer release wrote the file: go back to it.
+    #[error("the state database has version {found}; this release knows versions up to {known}")]
+    Newer {
+        /// Of the file.
+        found: u32,
+        /// Of this program.
+        known: u32,
+    },
+    /// The file says something that this program never writes.
+    #[error("the state database holds a cursor that is no offset: {0}")]
+    BadCursor(String),
+    /// The file holds a write key that this program never makes.
+    #[error("the state database holds an unusable write key: {0}")]
+    BadKey(String),
+    /// The system gives no random bytes.
+    #[error("no randomness for a new key: {0}")]
+    NoRandomness(getrandom::Error),
+}
+
+/// Each entry takes the database from its index's version to the next. A released one is never edited.
+const MIGRATIONS: [&str; 1] = ["
+    CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE parked (
+        consumer TEXT NOT NULL,
+        record TEXT NOT NULL,      -- the offset's token
+        source TEXT NOT NULL,
+        message_id TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        parked_at_ms INTEGER NOT NULL,
+        PRIMARY KEY (consumer, record)
+    ) STRICT, WITHOUT ROWID;
+"];
+
+/// An event that a consumer set aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// Where it is in the log.
+    pub record: Offset,
+    /// Whose event it is.
+    pub source: String,
+    /// Its id within the source.
+    pub message_id: String,
+    /// What the destination said.
+    pub reason: String,
+    /// When it was given up.
+    pub parked_at: Timestamp,
+}
+
+impl State {
+    /// Opens or makes the database, and brings it to this release's version.
+    pub fn open(path: &Path) -> Result<Self, StateError> {
+        let mut database = Connection::open(path)?;
+        database.busy_timeout(Duration::from_secs(5))?;
+        database.pragma_update(None, "journal_mode", "WAL")?;
+        // A parked event must not be forgotten while the cursor has passed it, nor a key that was printed.
+        database.pragma_update(None, "synchronous", "FULL")?;
+        let found: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let mut known = 0;
+        for (version, migration) in (1_u32..).zip(MIGRATIONS) {
+            known = version;
+            if version <= found {
+                continue;
+            }
+            let change = database.transaction()?;
+            change.execute_batch(migration)?;
+            change.pragma_update(None, "user_version", version)?;
+            change.commit()?;
+        }
+        if found > known {
+            return Err(StateError::Newer { found, known });
+        }
+        Ok(Self(Arc::new(Mutex::new(database))))
+    }
+
+    /// The write key of the source that exists without configuration; made once.
+    pub fn default_write_key(&self) -> Result<Secret<String>, StateError> {
+        let fresh = random_text("wk_", 18)?;
+        self.with(|database| {
+            database.execute(
+                "INSERT INTO secret VALUES ('default_write_key', ?1) ON CONFLICT DO NOTHING",
+                [fresh.as_bytes()],
+            )?;
+            let key: Vec<u8> = database.query_row(
+                "SELECT value FROM secret WHERE name = 'default_write_key'",
+                [],
+                |row| row.get(0),
+            )?;
+            Ok(Secret::new(String::from_utf8_lossy(&key).into_owned()))
+        })
+    }
+
+    /// The SHA-256 of the admin token, and, once in the life of the data folder, the token itself.
+    pub fn admin_token(&self) -> Result<([u8; 32], Option<Secret<String>>), StateError> {
+        let fresh = random_text("admin_", 32)?;
+        self.with(|database| {
+            let made = database.execute(
+                "INSERT INTO secret VALUES ('admin_token_sha256', ?1) ON CONFLICT DO NOTHING",
+                [&Sha256::digest(&fresh)[..]],
+            )?;
+            let hash = database.query_row(
+                "SELECT value FROM secret WHERE name = 'admin_token_sha256'",
+                [],
+                |row| row.get(0),
+            )?;
+            Ok((hash, (made == 1).then(|| Secret::new(fresh))))
+        })
+    }
+
+    /// How far the consumer has got; `None` before its first progress.
+    pub fn cursor(&self, consumer: &Name) -> Result<Option<Offset>, StateError> {
+        let token: Option<String> = self.with(|database| {
+            let mut query =
+                database.prepare_cached("SELECT after FROM cursor WHERE consumer = ?1")?;
+            query.query_row([consumer.as_str()], |row| row.get(0)).optional()
+        })?;
+        token.map(|token| token.parse().map_err(|_| StateError::BadCursor(token))).transpose()
+    }
+
+    /// Remembers that the consumer is done with everything up to `after`.
+    pub fn save_cursor(&self, consumer: &Name, after: Offset) -> Result<(), StateError> {
+        self.with(|database| {
+            database
+                .prepare_cached(
+                    "INSERT INTO cursor VALUES (?1, ?2)
+                     ON CONFLICT (consumer) DO UPDATE SET after = excluded.after",
+                )?
+                .execute(params![consumer.as_str(), after.to_string()])?;
+            Ok(())
+        })
+    }
+
+    /// Sets an event aside. Parking it again, after a crash, changes nothing but the reason and time.
+    pub fn park(&self, consumer: &Name, parked: &Parked) -> Result<(), StateError> {
+        self.with(|database| {
+            database
+                .prepare_cached("INSERT OR REPLACE INTO parked VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![
+                    consumer.as_str(),
+                    parked.record.to_string(),
+                    parked.source,
+                    parked.message_id,
+                    parked.reason,
+                    parked.parked_at.unix_ms(),
+                ])?;
+            Ok(())
+        })
+    }
+
+    /// What the consumer has set aside, oldest first.
+    pub fn parked(&self, consumer: &Name) -> Result<Vec<Parked>, StateError> {
+        let rows = self.with(|database| {
+            let mut query = database.prepare_cached(
+                "SELECT record, source, message_id, reason, parked_at_ms FROM parked
+                 WHERE consumer = ?1 ORDER BY parked_at_ms, record",
+            )?;
+            let rows = query.query_map([consumer.as_str()], |row| {
+                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        rows.into_iter()
+            .map(|(record, source, message_id, reason, at)| {
+                let record = record.parse().map_err(|_| StateError::BadCursor(record))?;
+                let parked_at = Timestamp::from_unix_ms(at);
+                Ok(Parked { record, source, message_id, reason, parked_at })
+            })
+            .collect()
+    }
+
+    fn with<T>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, rusqlite::Error>,
+    ) -> Result<T, StateError> {
+        // SQLite keeps its own consistency: a panic elsewhere leaves nothing half done here.
+        Ok(work(&self.0.lock().unwrap_or_else(PoisonError::into_inner))?)
+    }
+}
+
+/// `bytes` random bytes as text that needs no quoting anywhere.
+fn random_text(prefix: &str, bytes: usize) -> Result<String, StateError> {
+    let mut random = vec![0; bytes];
+    getrandom::fill(&mut random).map_err(StateError::NoRandomness)?;
+    Ok(format!("{prefix}{}", BASE64_URL_SAFE_NO_PAD.encode(random)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.to_owned().try_into().unwrap()
+    }
+
+    #[test]
+    fn keys_are_made_once_and_the_token_is_shown_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let (key, hash) = {
+            let state = State::open(&path).unwrap();
+            let (hash, token) = state.admin_token().unwrap();
+            assert_eq!(Sha256::digest(token.unwrap().expose())[..], hash);
+            (state.default_write_key().unwrap(), hash)
+        };
+        let state = State::open(&path).unwrap();
+        assert_eq!(state.default_write_key().unwrap(), key);
+        assert_eq!(state.admin_token().unwrap(), (hash, None));
+    }
+
+    #[test]
+    fn cursors_and_parked_events_outlive_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let (crm, record) = (name("crm"), "7".parse().unwrap());
+        let parked = Parked {
+            record,
+            source: "web".into(),
+            message_id: "m".into(),
+            reason: "400: no".into(),
+            parked_at: Timestamp::from_unix_ms(5),
+        };
+        {
+            let state = State::open(&path).unwrap();
+            assert_eq!(state.cursor(&crm).unwrap(), None);
+            state.save_cursor(&crm, record).unwrap();
+            state.park(&crm, &parked).unwrap();
+            state.park(&crm, &parked).unwrap();
+        }
+        let state = State::open(&path).unwrap();
+        assert_eq!(state.cursor(&crm).unwrap(), Some(record));
+        assert_eq!(state.parked(&crm).unwrap(), [parked]);
+        assert_eq!(state.cursor(&name("other")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_newer_database_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(State::open(&path), Err(StateError::Newer { found: 99, .. })));
+    }
+}

@@ -1,0 +1,193 @@
+//! What `validate` takes, refuses and stores, case by case.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: i64 = 1_795_000_000_000;
+
+fn run(shape: Shape, body: &str, may_send: Option<&EventFilter>) -> Validated {
+    let batch = WireBatch::parse(body.as_bytes(), shape).unwrap();
+    let sender = Sender {
+        source: "web".parse().unwrap(),
+        trust: Trust::Client,
+        may_send,
+        received_at: Timestamp::from_unix_ms(NOW),
+    };
+    validate(&batch, shape, &sender, || "fresh".into())
+}
+
+fn one(event: &str) -> Result<NewEvent, Reason> {
+    let mut sorted = run(Shape::Batch, &format!("{{\"batch\":[{event}]}}"), None);
+    assert_eq!(sorted.events.len() + sorted.refused.len(), 1);
+    sorted.events.pop().ok_or_else(|| sorted.refused[0].reason)
+}
+
+#[test]
+fn every_refusal_has_its_word() {
+    let long = "x".repeat(MAX_MESSAGE_ID_BYTES + 1);
+    let deep = format!("{}{}", "[".repeat(MAX_DEPTH), "]".repeat(MAX_DEPTH));
+    let large = "x".repeat(MAX_EVENT_BYTES);
+    for (event, reason) in [
+        ("7", "not_an_object"),
+        ("{}", "unknown_type"),
+        (r#"{"type":"click","userId":"u"}"#, "unknown_type"),
+        (r#"{"type":"track","userId":"u"}"#, "missing_event"),
+        (r#"{"type":"track","userId":"u","event":""}"#, "missing_event"),
+        (r#"{"type":"page"}"#, "missing_user_id"),
+        (r#"{"type":"page","userId":"","anonymousId":null}"#, "missing_user_id"),
+        (r#"{"type":"group","userId":"u"}"#, "missing_group_id"),
+        (r#"{"type":"alias","userId":"u"}"#, "missing_previous_id"),
+        (r#"{"type":"page","userId":7}"#, "invalid_field"),
+        (r#"{"type":"page","userId":"\ud800"}"#, "invalid_field"),
+        (r#"{"type":"page","userId":"u","properties":[]}"#, "invalid_field"),
+        (r#"{"type":"page","userId":"u","context":{"headwater":1}}"#, "invalid_field"),
+        (&format!(r#"{{"type":"page","userId":"u","messageId":"{long}"}}"#), "message_id_too_long"),
+        (&format!(r#"{{"type":"page","userId":"u","properties":{{"a":{deep}}}}}"#), "too_deep"),
+        (&format!(r#"{{"type":"page","userId":"u","name":"{large}"}}"#), "too_large"),
+    ] {
+        assert_eq!(one(event).map_err(Reason::as_str), Err(reason), "{event:.80}");
+    }
+}
+
+#[test]
+fn a_source_sends_what_its_list_says() {
+    #[derive(serde::Deserialize)]
+    struct List {
+        events: EventFilter,
+    }
+    let list: List = toml::from_str("events = ['page', 'Paid']").unwrap();
+    let body = r#"{"batch":[{"type":"page","userId":"u"},{"type":"track","event":"Paid","userId":"u"},
+        {"type":"track","event":"Other","userId":"u"},{"type":"identify","event":"Paid","userId":"u"}]}"#;
+    let sorted = run(Shape::Batch, body, Some(&list.events));
+    assert_eq!(sorted.indexes, [0, 1]);
+    assert!(sorted.refused.iter().all(|refused| refused.reason == Reason::TypeNotAllowed));
+    assert_eq!(sorted.refused.iter().map(|refused| refused.index).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn the_record_s_own_fields_cannot_be_forged() {
+    let event = one(
+        r#"{"type":"track","event":"A","messageId":"m","anonymousId":"a","userId":"u","offset":"9",
+        "source":"bank","trust":"server","orderKey":"x","origin":"import","receivedAt":"r","writeKey":"k",
+        "timestamp":"2026-11-22T00:00:00Z","originalTimestamp":"o","sentAt":"s","properties":{ "a" : [1,
+        2]},"custom":1}"#,
+    )
+    .unwrap();
+    assert_eq!(
+        &*event.json,
+        r#"{"type":"track","event":"A","messageId":"m","anonymousId":"a","userId":"u","properties":{ "a" : [1,         2]},"custom":1}"#
+    );
+    assert_eq!((&*event.order_key, &*event.message_id, &*event.source), ("a", "m", "web"));
+    assert_eq!(event.claimed_time.unwrap().to_string(), "2026-11-22T00:00:00.000Z");
+}
+
+#[test]
+fn the_path_gives_a_single_event_its_type() {
+    let body = r#"{"type":"page","event":"A","userId":"u","writeKey":"k"}"#;
+    let event = run(Shape::Single(EventType::Track), body, None).events.remove(0);
+    assert_eq!(&*event.json, r#"{"type":"track","messageId":"fresh","event":"A","userId":"u"}"#);
+    assert_eq!((&*event.order_key, &*event.message_id), ("u", "fresh"));
+    assert_eq!((event.event_time, event.claimed_time), (None, None));
+}
+
+#[test]
+fn what_a_batch_says_for_all_is_merged_in() {
+    let body = r#"{"context":{"app":"x","ip":"1"},"integrations":{"All":true},"batch":[
+        {"type":"page","messageId":"1","userId":"u","context":{"ip":"2","headwater":{"queue":"q","seq":3}}},
+        {"type":"page","messageId":"2","userId":"u","integrations":{"All":false}},
+        {"type":"page","messageId":"3","userId":"u","context":null,"integrations":null}]}"#;
+    let stored: Vec<_> = run(Shape::Batch, body, None).events;
+    let json: Vec<_> = stored.iter().map(|event| &*event.json).collect();
+    assert_eq!(
+        json,
+        [
+            r#"{"type":"page","messageId":"1","userId":"u","context":{"app":"x","ip":"2","headwater":{"queue":"q","seq":3}},"integrations":{"All":true}}"#,
+            r#"{"type":"page","messageId":"2","userId":"u","integrations":{"All":false},"context":{"app":"x","ip":"1"}}"#,
+            r#"{"type":"page","messageId":"3","userId":"u","context":{"app":"x","ip":"1"},"integrations":{"All":true}}"#,
+        ]
+    );
+    assert_eq!(stored[0].sequence.as_ref().unwrap().seq, 3);
+}
+
+#[test]
+fn a_repeated_name_counts_once_and_the_last_wins() {
+    let event =
+        one(r#"{"type":"page","userId":"a","messageId":"1","userId":"b","message\u0049d":"2"}"#);
+    let event = event.unwrap();
+    assert_eq!((&*event.order_key, &*event.message_id), ("b", "2"));
+    assert_eq!(&*event.json, r#"{"type":"page","userId":"b","messageId":"2"}"#);
+}
+
+#[test]
+fn the_body_s_hash_is_blind_to_the_stamp_only() {
+    let hash = |event: &str| one(event).unwrap().body_hash;
+    let event = |name: &str, seq: u32| {
+        format!(
+            r#"{{"type":"track","event":"{name}","messageId":"m","userId":"u","context":{{"headwater":{{"queue":"q","seq":{seq}}}}}}}"#
+        )
+    };
+    assert_eq!(hash(&event("A", 1)), hash(&event("A", 2)));
+    assert_ne!(hash(&event("A", 1)), hash(&event("B", 1)));
+}
+
+#[test]
+fn time_is_corrected_by_when_it_was_sent() {
+    let body = r#"{"sentAt":"2020-01-01T00:00:10Z","batch":[
+        {"type":"page","userId":"u","timestamp":"2020-01-01T00:00:00Z"},
+        {"type":"page","userId":"u","timestamp":"yesterday"}]}"#;
+    let events = run(Shape::Batch, body, None).events;
+    assert_eq!(events[0].event_time.unwrap().unix_ms(), NOW - 10_000);
+    assert_eq!((events[1].event_time, events[1].claimed_time), (None, None));
+}
+
+#[test]
+fn brackets_in_texts_are_not_depth() {
+    let text = "[{".repeat(200);
+    one(&format!(r#"{{"type":"page","userId":"u","properties":{{"a":"\"{text}"}}}}"#)).unwrap();
+    assert!(deeper_than("[[[]]]", 2) && !deeper_than("[[],[],[]]", 2));
+    assert!(!deeper_than(r#"["[[[[\\\"[["]"#, 2));
+}
+
+/// JSON that looks like events, often enough.
+fn json() -> impl Strategy<Value = String> {
+    let names = FIELDS.map(|(name, _)| name.to_owned());
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        Just("\"track\"".to_owned()),
+        Just("\"2026-01-01T00:00:00Z\"".to_owned()),
+        Just(r#"{"headwater":{"queue":"q","seq":1}}"#.to_owned()),
+        any::<i64>().prop_map(|n| n.to_string()),
+        any::<String>().prop_map(|text| serde_json::Value::from(text).to_string()),
+    ];
+    leaf.prop_recursive(4, 32, 6, move |inner| {
+        let name = prop_oneof![prop::sample::select(names.to_vec()), any::<String>()];
+        let member = (name, inner.clone())
+            .prop_map(|(name, value)| format!("{}:{value}", serde_json::Value::from(name)));
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(",\n"))),
+            prop::collection::vec(member, 0..9).prop_map(|all| format!("{{{}}}", all.join(","))),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn each_event_has_one_outcome_and_is_stored_as_one_line_of_json(
+        events in prop::collection::vec(json(), 0..5),
+        shared in json(),
+    ) {
+        let body = format!("{{\"context\":{shared},\"integrations\":{shared},\"batch\":[{}]}}", events.join(","));
+        let sorted = run(Shape::Batch, &body, None);
+        prop_assert_eq!(sorted.events.len(), sorted.indexes.len());
+        let mut all: Vec<_> = sorted.indexes.clone();
+        all.extend(sorted.refused.iter().map(|refused| refused.index));
+        all.sort_unstable();
+        prop_assert_eq!(all, (0..events.len()).collect::<Vec<_>>());
+        for event in sorted.events {
+            prop_assert!(!event.json.contains(['\n', '\r']));
+            let stored: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&event.json).unwrap();
+            prop_assert_eq!(stored["messageId"].as_str(), Some(&*event.message_id));
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! The binary as an operator meets it: what it prints, how it fails, and that neither SIGTERM nor
+//! SIGKILL under load costs an acknowledged event.
+#![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
+
+mod server;
+
+use std::{
+    collections::HashSet,
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::json;
+use server::{PATIENCE, client, ids, track};
+
+fn headwater(arguments: &[&str], data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.arg("serve").arg("--data").arg(data).args(arguments);
+    command.env("HEADWATER_LOG", "warn").stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// A running binary, killed if the test ends before it.
+struct Running {
+    process: Child,
+    url: String,
+    key: Option<String>,
+    token: Option<String>,
+}
+
+impl Running {
+    fn start(data: &Path) -> Self {
+        let mut process =
+            headwater(&["--listen", "127.0.0.1:0"], data).stderr(Stdio::inherit()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let first = lines.next().unwrap().unwrap();
+        let url = first.strip_prefix("headwater listens on ").unwrap().to_owned();
+        lines.next();
+        let tag = lines.next().unwrap().unwrap();
+        let (before, key) = tag.split_once("data-write-key=\"").unwrap();
+        assert_eq!(before.trim(), format!("<script async src=\"{url}/headwater.js\""));
+        let key = key.strip_suffix("\"></script>").map(str::to_owned);
+        // Its output ends with the process, so only read on where there is more to come.
+        let has_token = !data.join("token").exists();
+        let token = has_token.then(|| {
+            lines.next();
+            let line = lines.next().unwrap().unwrap();
+            line.strip_prefix("admin token: ").unwrap().to_owned()
+        });
+        if let Some(token) = &token {
+            std::fs::write(data.join("token"), token).unwrap();
+        }
+        Self { process, url, key, token }
+    }
+
+    fn end(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    fn terminate(&self) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+}
+
+fn fails(arguments: &[&str], data: &Path) -> String {
+    let Output { status, stderr, .. } = headwater(arguments, data).output().unwrap();
+    assert!(!status.success());
+    String::from_utf8(stderr).unwrap()
+}
+
+#[test]
+fn errors_read_like_help() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hw.toml");
+    std::fs::write(
+        &file,
+        "listen = '127.0.0.1:0'\n[sources.web]\nwrite_key = 'k'\ntrsut = 'server'\n",
+    )
+    .unwrap();
+    let path = file.to_str().unwrap();
+    let error = fails(&["--config", path], folder.path());
+    assert!(error.starts_with(&format!("error: {path}:4: unknown field `trsut`")), "{error}");
+    assert!(error.contains("did you mean `trust`?"), "{error}");
+
+    let error = fails(&["--config", "/nowhere.toml"], folder.path());
+    assert!(error.contains("/nowhere.toml"), "{error}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let error = fails(&["--listen", &address], folder.path());
+    assert!(error.contains(&address) && error.contains("--listen"), "{error}");
+    assert!(fails(&["--nonsense"], folder.path()).contains("Usage"));
+}
+
+#[test]
+fn two_servers_cannot_share_a_data_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(folder.path());
+    let error = fails(&["--listen", "127.0.0.1:0"], folder.path());
+    assert!(error.contains("in use by another process"), "{error}");
+    running.end();
+}
+
+#[tokio::test]
+async fn the_key_stays_and_the_token_is_shown_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = Running::start(folder.path());
+    let (key, token) = (first.key.clone(), first.token.clone().unwrap());
+    first.terminate();
+    let mut first = first;
+    let status = tokio::task::spawn_blocking(move || first.process.wait().unwrap());
+    assert_eq!(status.await.unwrap().code(), Some(0));
+
+    let second = Running::start(folder.path());
+    assert_eq!((&second.key, &second.token), (&key, &None));
+    let read = client().get(format!("{}/v1/events", second.url)).bearer_auth(token);
+    assert_eq!(read.send().await.unwrap().status(), 200);
+    second.end();
+}
+
+/// Sends batches until the server goes away; returns what was acknowledged and what was not.
+async fn load(url: String, key: String, name: String) -> (Vec<String>, Vec<String>) {
+    let (client, mut acknowledged) = (client(), Vec::new());
+    for batch in 0.. {
+        let events: Vec<_> = (0..10).map(|n| track(format!("{name}-{batch}-{n}"), &name)).collect();
+        let body = json!({"batch": events}).to_string();
+        let post = client.post(format!("{url}/v1/batch")).basic_auth(&key, Some("")).body(body);
+        match post.send().await {
+            Ok(answer) if answer.status() == 200 => acknowledged.extend(ids(&events)),
+            _ => return (acknowledged, ids(&events)),
+        }
+    }
+    unreachable!("the loop ends with the server")
+}
+
+#[tokio::test]
+async fn killed_under_load_it_keeps_every_acknowledged_event_once() {
+    let rounds: u32 = std::env::var("HEADWATER_KILL_ROUNDS").map_or(30, |n| n.parse().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let (mut acknowledged, mut doubtful) = (Vec::new(), Vec::new());
+    let mut token = None;
+    for round in 0..rounds {
+        let running = Running::start(folder.path());
+        token = token.or_else(|| running.token.clone());
+        let (url, key) = (running.url.clone(), running.key.clone().unwrap());
+        // What the last kill left in doubt is sent again: it must not be stored twice.
+        let again: Vec<_> = doubtful.drain(..).map(|id: String| track(id, "again")).collect();
+        if !again.is_empty() {
+            let post = client().post(format!("{url}/v1/batch")).basic_auth(&key, Some(""));
+            let answer = post.body(json!({"batch": again}).to_string()).send().await.unwrap();
+            assert_eq!(answer.status(), 200);
+            acknowledged.extend(ids(&again));
+        }
+        let senders: Vec<_> = (0..4)
+            .map(|n| tokio::spawn(load(url.clone(), key.clone(), format!("{round}-{n}"))))
+            .collect();
+        // A different moment of the work each time; how much is done by then does not matter.
+        tokio::time::sleep(Duration::from_millis(40 + u64::from(round) * 37 % 200)).await;
+        running.end();
+        for sender in senders {
+            let (kept, unknown) = tokio::time::timeout(PATIENCE, sender).await.unwrap().unwrap();
+            acknowledged.extend(kept);
+            doubtful.extend(unknown);
+        }
+    }
+    let running = Running::start(folder.path());
+    let read = client().get(format!("{}/v1/events", running.url)).bearer_auth(token.unwrap());
+    let text = read.send().await.unwrap().text().await.unwrap();
+    let stored: Vec<_> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let stored = ids(&stored);
+    let once: HashSet<_> = stored.iter().collect();
+    assert_eq!(once.len(), stored.len(), "none twice");
+    let lost: Vec<_> = acknowledged.iter().filter(|id| !once.contains(id)).collect();
+    assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
+    assert!(acknowledged.len() > rounds as usize * 20, "there was load: {}", acknowledged.len());
+    running.end();
+}
