@@ -59,7 +59,6 @@ run(
     // What every browser has had since 2021, and no more: other features save nothing and shut pages out.
     ...["--mvp-features", "--enable-bulk-memory", "--enable-sign-ext", "--enable-mutable-globals"],
     "--enable-nontrapping-float-to-int",
-    "--one-caller-inline-max-function-size=0",
     ...["--strip-producers", "--strip-target-features", "--strip-debug"],
     ...[packed, "-o", wasm],
   ],
