@@ -1,7 +1,6 @@
 //! The only conductor: an [`Input`] goes in, [`Effect`]s come out. Promises that every event it was given is sent until the
 //! collector answers for it, or is reported dropped; does no I/O, and leaves each decision to the module it belongs to.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::batcher::{self, Waiting};
@@ -49,7 +48,9 @@ pub struct Client {
     wake_at_ms: Option<u64>,
     /// Both clocks at the start of this life: ages are measured by the clock that does not jump.
     started: Now,
-    effects: VecDeque<Effect>,
+    effects: Vec<Effect>,
+    /// The ones being polled, the next one last.
+    polled: Vec<Effect>,
 }
 
 /// One request under way.
@@ -67,10 +68,10 @@ impl Client {
     /// A client at the start of a life.
     ///
     /// `seed` is 128 bits from the platform's source of entropy, fresh at every start: the queue's id is made of it.
-    /// `saved` is what [`Effect::Save`] last kept, if anything. The first effect is [`Effect::Load`].
+    /// `saved` is what [`Effect::Save`] last kept, if anything. The first effect is [`Effect::Load`]. A configuration that is not the
+    /// default has to be [`Config::checked`]: a page, which has no other, is spared those 340 bytes.
     #[must_use]
     pub fn new(config: Config, seed: [u64; 2], saved: Option<&[u8]>, now: Now) -> Self {
-        let config = config.checked();
         let mut random = Random::new(seed);
         let known = saved.and_then(Saved::decode);
         let lost = saved.is_some() && known.is_none();
@@ -111,12 +112,13 @@ impl Client {
             unsaved: fresh,
             wake_at_ms: None,
             started: now,
-            effects: VecDeque::new(),
+            effects: Vec::new(),
+            polled: Vec::new(),
         };
         if lost {
             client.report(Report::StateLost);
         }
-        client.effects.push_back(Effect::Load { limit: client.config.load_limit });
+        client.effects.push(Effect::Load { limit: client.config.load_limit });
         client
     }
 
@@ -153,7 +155,11 @@ impl Client {
 
     /// The next thing to do, if there is one.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        if self.polled.is_empty() {
+            core::mem::swap(&mut self.effects, &mut self.polled);
+            self.polled.reverse();
+        }
+        self.polled.pop()
     }
 
     /// The queue's identity: 16 random bytes, the same for as long as the platform's storage lives.
@@ -199,7 +205,7 @@ impl Client {
         }
         self.turn_open = true;
         let stamp = Stamp { seq, session_ms: session.start_ms, session_start };
-        self.effects.push_back(Effect::Store { key: entry.key, stamp });
+        self.effects.push(Effect::Store { key: entry.key, stamp });
         // The number is new, so that the queue has none like it.
         let _ = self.queue.insert(Held::storing(entry, seq, self.turn));
     }
@@ -227,7 +233,7 @@ impl Client {
 
     fn load(&mut self) {
         self.loading = true;
-        self.effects.push_back(Effect::Load { limit: self.config.load_limit });
+        self.effects.push(Effect::Load { limit: self.config.load_limit });
     }
 
     fn committed(&mut self, turn: Turn, durable: bool) {
@@ -265,7 +271,7 @@ impl Client {
             if let State::InFlight(_) = self.transport.state {
                 self.transport.state = State::Ready;
             }
-            self.effects.push_back(Effect::Purge);
+            self.effects.push(Effect::Purge);
         }
     }
 
@@ -310,7 +316,7 @@ impl Client {
 
     fn forget(&mut self, key: Key) {
         self.turn_open = true;
-        self.effects.push_back(Effect::Forget { key });
+        self.effects.push(Effect::Forget { key });
     }
 
     // ---- events go out
@@ -330,13 +336,14 @@ impl Client {
         if due > now.monotonic_ms && !self.flushing() {
             return;
         }
-        let picked: Vec<u64> = batcher::pick(
+        let mut picked = Vec::new();
+        for held in batcher::pick(
             self.queue.ready_events(),
             self.transport.batch_events(),
             self.config.max_batch_bytes,
-        )
-        .map(|held| held.seq)
-        .collect();
+        ) {
+            picked.push(held.seq);
+        }
         let request = self.send(&picked, false, now);
         self.transport.sent(request, now.monotonic_ms);
         if self.queue.ready().0 == 0 {
@@ -365,19 +372,19 @@ impl Client {
         if silent || self.consent != Consent::Granted {
             return;
         }
-        let in_flight: u64 = self
-            .requests
-            .iter()
-            .flat_map(|carrying| &carrying.events)
-            .filter_map(|(seq, _)| self.queue.get(*seq))
-            .map(|held| u64::from(held.entry.bytes))
-            .sum();
-        let budget = u64::from(self.config.leaving_bytes).saturating_sub(in_flight);
-        let budget = u32::try_from(budget).unwrap_or(u32::MAX);
-        let picked: Vec<u64> = batcher::pick(self.queue.not_in_flight(), u32::MAX, budget)
-            .filter(|held| held.entry.bytes <= budget)
-            .map(|held| held.seq)
-            .collect();
+        let mut budget = self.config.leaving_bytes;
+        for carrying in &self.requests {
+            for (seq, _) in &carrying.events {
+                let bytes = self.queue.get(*seq).map_or(0, |held| held.entry.bytes);
+                budget = budget.saturating_sub(bytes);
+            }
+        }
+        let mut picked = Vec::new();
+        for held in self.queue.not_in_flight() {
+            let Some(left) = budget.checked_sub(held.entry.bytes) else { break };
+            budget = left;
+            picked.push(held.seq);
+        }
         if !picked.is_empty() {
             self.send(&picked, true, now);
         }
@@ -386,8 +393,8 @@ impl Client {
     fn send(&mut self, picked: &[u64], leaving: bool, now: Now) -> Request {
         let request = Request(self.next_request);
         self.next_request = self.next_request.wrapping_add(1);
-        let mut events = Vec::with_capacity(picked.len());
-        let mut carried = Vec::with_capacity(picked.len());
+        let mut events = Vec::new();
+        let mut carried = Vec::new();
         // Drops are told with an event that the collector cannot have seen: only then is it certain to keep them.
         let mut dropped_at = None;
         for (index, seq) in (0u32..).zip(picked) {
@@ -416,13 +423,7 @@ impl Client {
             dropped_at,
             started_ms: now.monotonic_ms,
         });
-        self.effects.push_back(Effect::Send(Sending {
-            request,
-            events,
-            dropped,
-            dropped_at,
-            leaving,
-        }));
+        self.effects.push(Effect::Send(Sending { request, events, dropped, dropped_at, leaving }));
         request
     }
 
@@ -524,9 +525,9 @@ impl Client {
                 backoff: self.transport.backoff(now.monotonic_ms, now.unix_ms),
                 dropped: self.drops.ranges().to_vec(),
             };
-            self.effects.push_back(Effect::Save { state: saved.encode() });
+            self.effects.push(Effect::Save { state: saved.encode() });
         }
-        self.effects.push_back(Effect::Commit { turn: self.turn });
+        self.effects.push(Effect::Commit { turn: self.turn });
         self.turn = Turn(self.turn.0.wrapping_add(1));
         self.turn_open = false;
     }
@@ -550,12 +551,12 @@ impl Client {
         let Some(monotonic_ms) = [overdue, next].into_iter().flatten().min() else { return };
         if self.wake_at_ms != Some(monotonic_ms) {
             self.wake_at_ms = Some(monotonic_ms);
-            self.effects.push_back(Effect::WakeAt { monotonic_ms });
+            self.effects.push(Effect::WakeAt { monotonic_ms });
         }
     }
 
     fn report(&mut self, report: Report) {
-        self.effects.push_back(Effect::Report(report));
+        self.effects.push(Effect::Report(report));
     }
 }
 

@@ -1,8 +1,8 @@
 //! One plain struct: every bound and every wait of the client, with unit, default and reason.
 //! Promises that any combination is safe (see [`Config::checked`]); knows nothing of where values come from.
 
-/// The most bytes that the core ever asks a platform to save: a header of 80 and [`MAX_DROPPED_RANGES`] ranges of 17.
-pub const MAX_STATE_BYTES: usize = 80 + MAX_DROPPED_RANGES * 17;
+/// The most bytes that the core ever asks a platform to save: twelve words of eight and [`MAX_DROPPED_RANGES`] ranges of two.
+pub const MAX_STATE_BYTES: usize = 96 + MAX_DROPPED_RANGES * 16;
 
 /// Reported ranges kept at once. More need more than 512 separate holes in one outage; the oldest are then given up, and
 /// the collector counts them as what they look like to it: losses.
@@ -89,5 +89,15 @@ impl Config {
         self.session_ms = self.session_ms.clamp(1, 7 * 24 * 3_600_000);
         self.load_limit = self.load_limit.clamp(1, 10_000);
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_needs_no_check() {
+        assert_eq!(Config::default().checked(), Config::default());
     }
 }

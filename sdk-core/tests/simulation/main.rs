@@ -130,7 +130,7 @@ fn no_input_panics() {
         let saved: Vec<u8> = (0..dice.up_to(120)).map(|_| dice.next().to_le_bytes()[0]).collect();
         let now = |dice: &mut Dice| Now { monotonic_ms: wild(dice), unix_ms: wild(dice) };
         let start = now(&mut dice);
-        let mut client = Client::new(config, [dice.next(), 0], Some(&saved), start);
+        let mut client = Client::new(config.checked(), [dice.next(), 0], Some(&saved), start);
         for _ in 0..200 {
             let entry = |dice: &mut Dice| Entry {
                 key: Key(wild(dice)),
