@@ -44,7 +44,8 @@ test: check .build/chromium ## everything: check, collector, browser and end-to-
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
 	cargo build --locked -q -p headwater-collector --bin headwater
-	cargo test --locked -q -p headwater-collector --tests --doc
+	cargo test --locked -q -p headwater-collector --test '*'
+	cargo test --locked -q -p headwater-collector --doc
 	@$(SAY) "browser SDK in Chromium"
 	cd sdk-wasm && npm test --silent
 	@$(SAY) "examples, and every part together in Chromium"
