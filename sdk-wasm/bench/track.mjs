@@ -15,15 +15,13 @@ const quantile = (numbers, part) =>
 const fresh = async () => {
   const [collector, browser] = await Promise.all([startCollector(), startBrowser()]);
   const page = await browser.context.newPage();
-  const transferred = [];
-  page.on("response", async (response) => {
-    if (/headwater\.(js|wasm)/.test(response.url())) transferred.push(await response.body());
-  });
   await page.goto(collector.page);
   await page.waitForFunction(() => headwater.track);
   await page.evaluate(() => headwater.track("First"));
   await until(() => collector.stored.size === 1, "the first acknowledgement");
-  const bytes = transferred.reduce((sum, body) => sum + gzipSync(body, { level: 9 }).length, 0);
+  const bytes = Object.fromEntries(
+    [...collector.served].map(([file, body]) => [file, gzipSync(body, { level: 9 }).length]),
+  );
   const close = async () => {
     await browser.close();
     collector.close();
@@ -41,7 +39,7 @@ const mainThread = async (page) => {
 const perCall = [];
 const burst = [];
 const thread = [];
-let bytes = 0;
+let bytes = {};
 for (let count = 0; count < PAGES; count++) {
   const { collector, page, close, ...seen } = await fresh();
   bytes = seen.bytes;
@@ -78,7 +76,8 @@ await close();
 
 const round = (number) => Math.round(number * 10) / 10;
 const figures = {
-  gzip_bytes_until_first_acknowledgement: bytes,
+  gzip_bytes_until_first_acknowledgement: Object.values(bytes).reduce((sum, size) => sum + size, 0),
+  gzip_bytes_of_each: bytes,
   us_per_track_median: round(quantile(perCall, 0.5)),
   us_per_track_range: [round(Math.min(...perCall)), round(Math.max(...perCall))],
   burst_of_1000_committed_ms_median: round(quantile(burst, 0.5)),
@@ -87,5 +86,5 @@ const figures = {
   call_to_commit_ms_p99: round(quantile(waits, 0.99)),
   pages: PAGES,
 };
-for (const [name, value] of Object.entries(figures)) console.log(name.padEnd(42), String(value));
+for (const [name, value] of Object.entries(figures)) console.log(name.padEnd(42), typeof value === "object" ? JSON.stringify(value) : value);
 console.log(JSON.stringify(figures));

@@ -22,7 +22,7 @@ const read = async (request) => {
 export const startCollector = async () => {
   const requests = [];
   const stored = new Map();
-  const state = { respond: undefined, wasm: true, preflights: 0, transferred: 0 };
+  const state = { respond: undefined, wasm: true, preflights: 0, served: new Map() };
   const cors = { "access-control-allow-origin": "*", "access-control-expose-headers": "Retry-After" };
 
   const collector = createServer(async (request, response) => {
@@ -68,7 +68,9 @@ export const startCollector = async () => {
     const type = TYPES[file.split(".").pop()];
     if (type && (state.wasm || !file.endsWith("wasm"))) {
       response.writeHead(200, { "content-type": type, "access-control-allow-origin": "*" });
-      response.end(readFileSync(join(dist, file)));
+      const bytes = readFileSync(join(dist, file));
+      state.served.set(file, bytes);
+      response.end(bytes);
       return;
     }
     if (type) {
