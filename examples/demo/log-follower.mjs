@@ -33,11 +33,12 @@ export function followLog({ url, token, onRecords, onUp }) {
   }
 
   async function readPage() {
-    const path = token() ? `/v1/events?limit=${PAGE}${after === null ? '' : `&after=${encodeURIComponent(after)}`}` : '/healthz';
+    const reader = token(); // asked once: it may come while the answer is on its way
+    const path = reader ? `/v1/events?limit=${PAGE}${after === null ? '' : `&after=${encodeURIComponent(after)}`}` : '/healthz';
     let response, text;
     try {
       response = await fetch(url() + path, {
-        headers: token() ? { authorization: `Bearer ${token()}` } : {},
+        headers: reader ? { authorization: `Bearer ${reader}` } : {},
         signal: AbortSignal.timeout(5000),
       });
       text = await response.text();
@@ -45,7 +46,7 @@ export function followLog({ url, token, onRecords, onUp }) {
       return tell(false), false;
     }
     tell(true);
-    if (!token() || !response.ok) return false;
+    if (!reader || !response.ok) return false;
     const records = text.split('\n').filter(Boolean).map((line) => JSON.parse(line));
     if (records.length === 0) return false;
     after = records.at(-1).offset;

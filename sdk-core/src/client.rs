@@ -362,7 +362,8 @@ impl Client {
         self.queue.ready_events().next().is_some_and(|first| first.seq < self.flush_to_seq)
     }
 
-    /// Sends what no request carries, as far as the browsers' budget for requests that outlive a page goes.
+    /// Sends all that is not acknowledged, as far as the browsers' budget for requests that outlive a page goes, in place
+    /// of the requests under way.
     fn leave(&mut self, now: Now) {
         let silent = match self.transport.state {
             State::Ready | State::InFlight(_) => false,
@@ -372,13 +373,20 @@ impl Client {
         if silent || self.consent != Consent::Granted {
             return;
         }
-        let mut budget = self.config.leaving_bytes;
-        for carrying in &self.requests {
+        if self.queue.not_in_flight().next().is_none() {
+            return;
+        }
+        // A request under way may be slower than this one, or die with the page: its events go again, in front. The
+        // collector knows them if it has them, and the order is kept either way.
+        for carrying in core::mem::take(&mut self.requests) {
             for (seq, _) in &carrying.events {
-                let bytes = self.queue.get(*seq).map_or(0, |held| held.entry.bytes);
-                budget = budget.saturating_sub(bytes);
+                self.queue.update(*seq, |held| held.in_flight = None);
             }
         }
+        if let State::InFlight(_) = self.transport.state {
+            self.transport.state = State::Ready;
+        }
+        let mut budget = self.config.leaving_bytes;
         let mut picked = Vec::new();
         for held in self.queue.not_in_flight() {
             let Some(left) = budget.checked_sub(held.entry.bytes) else { break };

@@ -21,8 +21,8 @@ pub struct Config {
     pub max_event_bytes: u32,
     /// Events in a batch. Default 100: one storage record of the browser's.
     pub max_batch_events: u32,
-    /// Bytes of the texts of a batch. Default 48,000: browsers cap the keepalive bodies in flight at 64 KiB, and what is
-    /// in flight must leave room for what is sent while leaving.
+    /// Bytes of the texts of a batch. Default 48,000: browsers cap the keepalive bodies in flight at 64 KiB, and each
+    /// request should be able to outlive its page.
     pub max_batch_bytes: u32,
     /// How long the first event of a batch waits for others, milliseconds. Default 20: below what a person notices.
     pub gather_ms: u64,
@@ -39,7 +39,8 @@ pub struct Config {
     /// When a request without an answer is given up, milliseconds. Default 30,000. The platform should abort it then; the
     /// core goes on in any case 5 s later.
     pub request_timeout_ms: u64,
-    /// Bytes of texts in flight while leaving a page. Default 60,000: of the browsers' 64 KiB, less stamps and envelope.
+    /// Bytes of texts in a request made while leaving a page. Default 55,000: of the browsers' 64 KiB, less a stamp of 85
+    /// bytes for each of a hundred events, and the envelope.
     pub leaving_bytes: u32,
     /// Inactivity after which a session ends, milliseconds. Default 1,800,000: the 30 minutes of every analytics product.
     pub session_ms: u64,
@@ -62,7 +63,7 @@ impl Default for Config {
             backoff_max_ms: 60_000,
             retry_after_max_ms: 3_600_000,
             request_timeout_ms: 30_000,
-            leaving_bytes: 60_000,
+            leaving_bytes: 55_000,
             session_ms: 30 * 60_000,
             load_limit: 500,
         }

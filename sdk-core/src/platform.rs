@@ -217,7 +217,8 @@ pub struct Sending {
     pub dropped: Vec<Dropped>,
     /// Which of `events` carries `dropped`; meaningless while that is empty.
     pub dropped_at: u32,
-    /// Sent while the page is being left: the request must outlive the page.
+    /// Sent while the page is being left: the request must outlive the page, and takes the place of those under way, which
+    /// should be aborted to make room for it. Their answers are ignored.
     pub leaving: bool,
 }
 

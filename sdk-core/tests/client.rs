@@ -129,23 +129,39 @@ fn leaving_sends_what_no_request_carries_within_the_browsers_budget() {
     let config = Config { leaving_bytes: 2_000, ..Config::default() };
     let mut device = device(config);
     let carried = track_and_send(&mut device, 1..2);
-    device.track(&[sample(2), sample(3), sample(4), sample(5)]);
+    device.answer(carried.request, Answer::Delivered(&[]));
+    while device.finish_transaction().is_some() {}
+    device.track(&[sample(2), sample(3), sample(4), sample(5), sample(6)]);
     let leaving = device.input(Input::Leaving).requests.pop().unwrap();
     assert!(leaving.leaving);
-    assert_eq!(ids(&leaving), [2, 3], "600 of 2,000 bytes are in flight already");
+    assert_eq!(ids(&leaving), [2, 3, 4], "600 bytes each, of 2,000");
     assert!(
         leaving.events.iter().all(|event| event.number.is_none()),
         "their numbers are not committed yet"
     );
-    device.answer(carried.request, Answer::Delivered(&[]));
     device.answer(leaving.request, Answer::Delivered(&[]));
     while device.finish_transaction().is_some() {}
     // The numbers of the two were never seen: they are told with the next event.
     device.pass(1_000);
     let rest = device.wake().requests.pop().unwrap();
-    assert_eq!(ids(&rest), [4, 5]);
+    assert_eq!(ids(&rest), [5, 6]);
     let told = rest.events[0].dropped[0];
-    assert_eq!((told.first, told.last, told.reason), (2, 3, DropReason::Unnumbered));
+    assert_eq!((told.first, told.last, told.reason), (2, 4, DropReason::Unnumbered));
+}
+
+#[test]
+fn leaving_takes_the_place_of_the_request_under_way_so_that_nothing_overtakes_it() {
+    let mut device = device(Config::default());
+    let carried = track_and_send(&mut device, 1..3);
+    assert!(device.input(Input::Leaving).requests.is_empty(), "all of it is under way already");
+    device.track(&[sample(3)]);
+    let leaving = device.input(Input::Leaving).requests.pop().unwrap();
+    assert_eq!(ids(&leaving), [1, 2, 3]);
+    let happened = device.answer(carried.request, Answer::Delivered(&[]));
+    assert_eq!(device.client().pending(), 3, "the answer to the request it replaced is nobody's");
+    assert_eq!(happened.requests.len(), 0);
+    device.answer(leaving.request, Answer::Delivered(&[]));
+    assert_eq!(device.client().pending(), 0);
 }
 
 #[test]

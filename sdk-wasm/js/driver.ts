@@ -19,7 +19,7 @@ import type { Reports } from "./types";
 export interface Parts {
   core: Core.Core;
   storage: Storage;
-  send(body: string): Promise<Answer>;
+  send(body: string, alone?: boolean): Promise<Answer>;
   writeKey: string;
   report<Name extends keyof Reports>(name: Name, report: Reports[Name]): void;
   /** The backlog has been handed over, or more of it has. */
@@ -266,7 +266,7 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
       } else if (!leaving) report("dropped", { reason: "storage_lost" });
     });
     let answer: Answer = { status: leaving ? 0 : 200, wait: 0, listed: [] };
-    if (sent.length) answer = await send(batchOf(parts, unix(), writeKey));
+    if (sent.length) answer = await send(batchOf(parts, unix(), writeKey), !!leaving);
     if (over) return;
     const { status, wait, listed } = answer;
     if (status != 200) return input(Core.ANSWERED, request, status, wait);

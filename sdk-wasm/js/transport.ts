@@ -29,15 +29,20 @@ const headers = { "content-type": "text/plain;charset=UTF-8" };
 
 export const createTransport = (endpoint: string) => {
   const url = endpoint + "/v1/batch?receipt=1";
-  let outliving = 0;
+  /** The requests under way, and what each takes of the budget. */
+  const underWay = new Map<AbortController, number>();
 
-  return async (text: string): Promise<Answer> => {
+  /** With `alone`, the requests under way are aborted first: this one takes their place, and their budget. */
+  return async (text: string, alone?: boolean): Promise<Answer> => {
     const body = utf8(text);
-    const { length } = body;
-    const keepalive = outliving + length <= BUDGET;
     const abort = new AbortController();
+    let room = BUDGET - body.length;
+    for (const [other, size] of underWay)
+      if (alone) other.abort();
+      else room -= size;
+    const keepalive = room >= 0;
     const timer = setTimeout(() => abort.abort(), TIMEOUT_MS);
-    if (keepalive) outliving += length;
+    underWay.set(abort, keepalive ? body.length : 0);
     const answer: Answer = { status: 0, wait: 0, listed: [] };
     try {
       const response = await fetch(url, {
@@ -66,7 +71,7 @@ export const createTransport = (endpoint: string) => {
       // Unreachable, aborted, or not a collector's words.
     }
     clearTimeout(timer);
-    if (keepalive) outliving -= length;
+    underWay.delete(abort);
     return answer;
   };
 };

@@ -108,6 +108,8 @@ struct Travelling {
     begun_ms: u64,
     arrives_ms: u64,
     fate: Fate,
+    /// A request made while leaving took its place: it may arrive, and nobody waits for its answer.
+    replaced: bool,
 }
 
 enum Fate {
@@ -302,7 +304,13 @@ impl Run {
         self.device.pass(end.saturating_sub(now));
     }
 
-    fn arrive(&mut self, Travelling { outbound, fate, .. }: Travelling) {
+    fn arrive(&mut self, Travelling { outbound, fate, replaced, .. }: Travelling) {
+        if replaced {
+            if matches!(fate, Fate::Delivered | Fate::AnswerLost { .. }) {
+                self.collector.take(&outbound.events);
+            }
+            return;
+        }
         let request = outbound.request;
         match fate {
             Fate::Lost { noticed } => self.unreachable(request, noticed),
@@ -410,10 +418,12 @@ impl Run {
         );
         if outbound.leaving {
             self.covered.leaving += 1;
+            self.travelling.iter_mut().for_each(|travelling| travelling.replaced = true);
         } else {
             // The core gives up a request that is never answered; it may go on travelling.
             let patience = self.weather.config.request_timeout_ms + 5_000;
-            let in_flight = self.travelling.iter().any(|t| now < t.begun_ms + patience);
+            let in_flight =
+                self.travelling.iter().any(|t| !t.replaced && now < t.begun_ms + patience);
             assert!(!in_flight, "a second request in flight");
             let bytes: u64 =
                 outbound.events.iter().map(|event| u64::from(event.sample.bytes)).sum();
@@ -442,6 +452,7 @@ impl Run {
             begun_ms: now,
             arrives_ms: now + takes_ms,
             fate,
+            replaced: false,
         });
     }
 
@@ -502,7 +513,7 @@ impl Run {
             unexplained[0].1
         );
         // An event that could not be stored with its number is numbered anew by the next life, behind later ones.
-        if !self.weather.leaving && !self.weather.full_storage {
+        if !self.weather.full_storage {
             let mut latest: BTreeMap<u64, u64> = BTreeMap::new();
             // What was given up may still arrive, with a request that nobody waits for any more.
             for id in self.collector.log.iter().filter(|id| !self.given_up.contains_key(id)) {
