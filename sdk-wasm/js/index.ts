@@ -23,10 +23,27 @@ const CONSENTS: Consent[] = ["pending", "granted", "denied"];
 const RETRY_MS = 1000;
 const MAX_RETRY_MS = 60000;
 
+const isFields = (value: unknown): value is Fields => !!value && typeof value == "object";
+
+/** A name or an id as text. What is neither would be stored as "undefined" or "[object Object]", for good. */
+const word = (value: unknown, verb: keyof Headwater) => {
+  if (value == null || value === "" || isFields(value))
+    throw new TypeError(`${verb}() needs a name or an id first, and was given ${JSON.stringify(value)}`);
+  return String(value);
+};
+
+/** The same promise; nobody has to handle its failure, which was shown already. */
+const quiet = <T>(promise: Promise<T>) => {
+  promise.catch(() => {});
+  return promise;
+};
+
 /** A client of its own, and a way to repeat calls made at another time. `base` is where the script came from. */
 export const create = (base: string) => {
   const listeners: { [name: string]: Set<(report: never) => void> } = {};
-  const report = <Name extends keyof Reports>(name: Name, what: Reports[Name]) =>
+  const report = <Name extends keyof Reports>(name: Name, what: Reports[Name]) => {
+    // Nobody asked to be told: a developer looks into the console first.
+    if (!listeners[name]?.size) console.warn("headwater:", name, what);
     listeners[name]?.forEach((listener) => {
       try {
         listener(what as never);
@@ -35,6 +52,7 @@ export const create = (base: string) => {
         reportError?.(error);
       }
     });
+  };
 
   let client: ReturnType<typeof begin> | undefined;
   let early: (() => void)[] = [];
@@ -49,19 +67,21 @@ export const create = (base: string) => {
   const when = <T>(act: (loaded: ReturnType<typeof begin>) => Promise<T>): Promise<T> => {
     if (!client) {
       const time = called ?? unix();
-      return new Promise((done) => early.push(() => at(time, () => done(when(act)))));
+      return quiet(new Promise<T>((done) => early.push(() => at(time, () => done(when(act))))));
     }
     try {
       return act(client);
     } catch (error) {
-      return Promise.reject(error);
+      console.error("headwater:", error);
+      return quiet(Promise.reject(error));
     }
   };
 
   const named =
     (type: string) =>
-    (a?: string, b?: string | Fields, c?: Fields | EventOptions, d?: EventOptions) =>
+    (a?: string | Fields | null, b?: string | Fields | EventOptions, c?: Fields | EventOptions, d?: EventOptions) =>
       when(({ call }) => {
+        if (isFields(a)) [a, b, c] = [null, a, b as EventOptions];
         const two = typeof b == "string";
         const given = two ? c : b;
         return call(
@@ -201,23 +221,24 @@ export const create = (base: string) => {
     },
     track: (event, properties, options) =>
       when(({ call }) =>
-        call("track", member("event", String(event)), member("properties", properties), 1, options),
+        call("track", member("event", word(event, "track")), member("properties", properties), 1, options),
       ),
-    identify: (userId, traits, options) =>
+    identify: (userId?: string | Fields | null, traits?: Fields | EventOptions, options?: EventOptions) =>
       when(({ call, identity }) => {
-        if (userId != null) identity.set({ userId: String(userId) });
+        if (isFields(userId)) [userId, traits, options] = [null, userId, traits];
+        if (userId != null) identity.set({ userId: word(userId, "identify") });
         return call("identify", "", member("traits", traits), 2, options);
       }),
     page: named("page"),
     screen: named("screen"),
     group: (groupId, traits, options) =>
       when(({ call }) =>
-        call("group", member("groupId", String(groupId)), member("traits", traits), 2, options),
+        call("group", member("groupId", word(groupId, "group")), member("traits", traits), 2, options),
       ),
     alias: (userId, previousId, options) =>
       when(({ call, identity }) => {
         const { userId: known, anonymousId } = identity.now();
-        identity.set({ userId: String(userId) });
+        identity.set({ userId: word(userId, "alias") });
         return call("alias", member("previousId", previousId ?? known ?? anonymousId), "", 2, options);
       }),
     reset: () => void when((loaded) => loaded.reset()),

@@ -62,12 +62,17 @@ export interface Reports {
   core_failed: { error: unknown };
 }
 
-/** The client. Every verb returns at once; its promise resolves when the event is committed to storage. */
+/**
+ * The client. Every verb returns at once; its promise resolves when the event is committed to storage, and is rejected (and
+ * the error shown in the console) if there is no event: a name or an id is missing, or the fields have no JSON form.
+ */
 export interface Headwater {
   load(options: LoadOptions): void;
   track(event: string, properties?: Fields, options?: EventOptions): Promise<Committed>;
   identify(userId?: string | null, traits?: Fields, options?: EventOptions): Promise<Committed>;
+  identify(traits: Fields, options?: EventOptions): Promise<Committed>;
   page(name?: string, properties?: Fields, options?: EventOptions): Promise<Committed>;
+  page(properties: Fields, options?: EventOptions): Promise<Committed>;
   page(
     category: string,
     name: string,
@@ -75,6 +80,7 @@ export interface Headwater {
     options?: EventOptions,
   ): Promise<Committed>;
   screen(name?: string, properties?: Fields, options?: EventOptions): Promise<Committed>;
+  screen(properties: Fields, options?: EventOptions): Promise<Committed>;
   screen(
     category: string,
     name: string,

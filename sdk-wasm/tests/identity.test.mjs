@@ -53,6 +53,42 @@ test("identify, alias and reset change who the next event belongs to", async () 
   assert.equal(c.context.sessionStart, true);
 });
 
+test("the short forms of the verbs mean what they mean at Segment", async () => {
+  const page = await open();
+  await page.evaluate(async () => {
+    headwater.identify({ plan: "pro" });
+    headwater.page({ own: true });
+    await headwater.track("A");
+  });
+  const [identify, pricing, a] = await events(3);
+  assert.deepEqual([identify.userId, identify.traits], [undefined, { plan: "pro" }]);
+  assert.deepEqual([pricing.name, pricing.properties.own], [undefined, true]);
+  assert.equal(a.userId, undefined);
+});
+
+test("a call that is no event is refused, shown in the console, and throws nothing into the page", async () => {
+  const page = await open();
+  const shown = [];
+  const thrown = [];
+  page.on("console", (message) => message.type() === "error" && shown.push(message.text()));
+  page.on("pageerror", (error) => thrown.push(error.message));
+  const refused = await page.evaluate(async () => {
+    const circular = {};
+    circular.itself = circular;
+    headwater.track("Circular", circular); // nobody waits for it
+    const calls = [() => headwater.track(), () => headwater.track({}), () => headwater.track(""), () => headwater.group(),
+      () => headwater.group({ seats: 1 }), () => headwater.identify(""), () => headwater.track("Big", { n: 1n })];
+    const outcomes = await Promise.allSettled(calls.map((call) => call()));
+    await headwater.track("Good");
+    return outcomes.filter(({ status }) => status === "rejected").length;
+  });
+  assert.equal(refused, 7);
+  const [good] = await events(1);
+  assert.deepEqual([good.event, good.userId, collector.stored.size], ["Good", undefined, 1]);
+  await until(() => shown.length === 8, "eight errors in the console");
+  assert.deepEqual(thrown, []);
+});
+
 test("the identity and the session are the same in every tab and after a reload", async () => {
   const first = await open();
   await first.evaluate(() => headwater.identify("u-1"));
