@@ -21,11 +21,11 @@ SDK_SOURCES := $(shell find sdk-core/src sdk-wasm/src sdk-wasm/js sdk-wasm/pack/
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build .build/npm-examples ## build everything, start the demo shop, print one URL
-	@node examples/demo/demo.mjs target/release/headwater --data data/demo
+run: build .build/npm-examples ## build everything, start the demo shop, print one URL (ARGS="--port 8431 …": its flags)
+	@node examples/demo/demo.mjs target/release/headwater --data data/demo $(ARGS)
 
 build: sdk-wasm/dist/headwater.js ## build the SDK and the collector (target/release/headwater)
-	@$(SAY) "collector: target/release/headwater (a first build takes some minutes)"
+	@$(SAY) "collector: target/release/headwater (the first time this takes some minutes)"
 	cargo build --release --locked -p headwater-collector --bin headwater
 
 check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast tests
@@ -83,7 +83,7 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 
 .build/wasm-target: rust-toolchain.toml | tools
 	@$(SAY) "installing the Rust toolchain that rust-toolchain.toml names, with its wasm target"
-	rustup toolchain install --profile minimal --component rustfmt --component clippy --target wasm32-unknown-unknown \
+	@rustup toolchain install --profile minimal --component rustfmt --component clippy --target wasm32-unknown-unknown \
 		$$(sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 	@mkdir -p .build && touch $@
 

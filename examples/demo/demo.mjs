@@ -164,7 +164,7 @@ async function mustBeFree(flag, port) {
     await listen(probe, port);
   } catch (error) {
     if (error.code !== 'EADDRINUSE') throw error;
-    throw new Error(`Port ${port} is taken: another program, or another demo, listens there.\nStop that one, or choose another port: ${flag} ${port + 10} (0 takes any free one).`);
+    throw new Error(`Port ${port} is taken: another program, or another demo, listens there.\nStop that one, or choose another port: ${flag} ${port + 10} (make run ARGS='${flag} ${port + 10}').`);
   }
   await new Promise((done) => probe.close(done));
 }
@@ -210,7 +210,7 @@ async function main() {
       collector: { url: collector.url, pid: collector.state().pid }, receiver: { url: receiver.url },
     }));
   } else {
-    console.log(`\n  The demo is at  ${url}\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'}\n`);
+    console.log(`\n  The demo is at  ${url}\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
   }
 }
 

@@ -10,10 +10,11 @@ const MATCH_WITHIN_MS = 30_000;
  * @param {Array<{ key: string, at: number, type: string, name: string, about?: string, id?: string, failed?: string }>} accounts.calls
  * @param {Map<string, object>} accounts.stored     message id → record of the event log
  * @param {Map<string, { deliveredAt: string, event: object }>} accounts.delivered  message id → first delivery
+ * @param {string[]} accounts.devices  the anonymous ids that this browser has now: only their events can be its calls
  * @returns {Array<object>} newest first: `{ key, id, type, name, detail, clickedAt, storedAt, deliveredAt, state, elsewhere, event }`;
  *   times in unix ms, `state` is waiting | stored | delivered
  */
-export function join({ calls, stored, delivered }) {
+export function join({ calls, stored, delivered, devices }) {
   const arrived = new Map(); // message id → the event, as far as it has come
   for (const [id, record] of stored) arrived.set(id, record);
   for (const [id, { event }] of delivered) arrived.set(id, event);
@@ -22,7 +23,8 @@ export function join({ calls, stored, delivered }) {
   const claimed = new Set(idOf.values());
   const open = calls.filter((call) => !call.id);
   if (open.length) {
-    const free = [...arrived].filter(([id]) => !claimed.has(id));
+    const mine = new Set([...devices, ...[...claimed].map((id) => arrived.get(id)?.anonymousId)]);
+    const free = [...arrived].filter(([id, event]) => !claimed.has(id) && mine.has(event.anonymousId));
     for (const call of open.sort((a, b) => a.at - b.at)) {
       let best = null;
       for (const [id, event] of free) {

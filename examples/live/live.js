@@ -1,7 +1,7 @@
 // Wires the live view: two streams in (the demo's, the receiver's), the shop's ledger, the buttons; one drawing out.
 // Promises: a hidden tab holds no connection; nothing that arrives is ever markup.
 
-import { calls, forget, onNote } from '/shop/ledger.js';
+import { calls, forget, onNote, devices } from '/shop/ledger.js';
 import { duration, join, totals } from './journeys.js';
 import { createStream } from './stream.js';
 import { createTrial, words } from './trial.js';
@@ -79,7 +79,7 @@ function changed() {
 
 function draw() {
   const now = Date.now();
-  const journeys = join({ calls: calls(), stored, delivered });
+  const journeys = join({ calls: calls(), stored, delivered, devices: devices() });
   const sum = totals(journeys);
   const duplicates = Math.max(doubles.size, state?.storedTwice ?? 0);
   stream.draw(journeys, now);

@@ -39,6 +39,16 @@ export function calls() {
   }).filter((call) => call?.at);
 }
 
+/** The anonymous ids that the SDK keeps in this browser, one for each write key. */
+export const devices = () =>
+  Object.keys(localStorage).filter((key) => key.startsWith('headwater:')).map((key) => {
+    try {
+      return JSON.parse(localStorage.getItem(key)).anonymousId;
+    } catch {
+      return undefined;
+    }
+  }).filter(Boolean);
+
 /** Forgets all calls: a new run of the demo counts from zero. */
 export const forget = () => keys().forEach((key) => localStorage.removeItem(key));
 

@@ -86,10 +86,6 @@ impl Queue {
         self.held.iter().filter(|held| held.in_flight.is_none())
     }
 
-    pub(crate) fn get(&self, seq: u64) -> Option<&Held> {
-        self.position(seq).ok().and_then(|at| self.held.get(at))
-    }
-
     /// Puts an event in its place. Gives it back if the queue has one of that number.
     pub(crate) fn insert(&mut self, held: Held) -> Result<(), Held> {
         let at = match self.held.last() {

@@ -14,9 +14,9 @@ use super::answer::{Answer, Failure, empty, ok, set};
 /// The files, as they were when the binary was built.
 const BUILT: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/sdk_files.rs"));
 
-/// Long enough to spare a visitor's every page view the question, short enough that a new release
-/// reaches pages within minutes; after it the ETag makes the question cheap.
-const CACHE: &str = "public, max-age=300";
+/// Five minutes without a question, so that a new release reaches pages soon. After them a page uses the copy it has and asks
+/// behind its back, for a month: a page that opens while the collector is down still has the SDK, which keeps its events.
+const CACHE: &str = "public, max-age=300, stale-while-revalidate=2592000";
 
 /// All files, ready to be sent.
 #[derive(Debug)]
