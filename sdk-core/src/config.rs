@@ -15,7 +15,8 @@ pub struct Config {
     pub max_queue_events: u32,
     /// Bytes of their texts, kept in storage. Default 10 MiB: a tenth of what the strictest browser grants an origin.
     pub max_queue_bytes: u64,
-    /// Age at which an event is given up, milliseconds. Default 30 days: a month without the app.
+    /// Age at which an event is given up, milliseconds, judged when a request fails. Default none: the queue is bounded by
+    /// events and bytes, and a device whose clock was wrong for one visit must not throw its backlog away.
     pub max_age_ms: u64,
     /// Bytes of one event's text. Default 32,512: Segment's limit of 32 KiB, less what a stamp adds.
     pub max_event_bytes: u32,
@@ -53,7 +54,7 @@ impl Default for Config {
         Self {
             max_queue_events: 10_000,
             max_queue_bytes: 10 * 1024 * 1024,
-            max_age_ms: 30 * 24 * 3_600_000,
+            max_age_ms: u64::MAX,
             max_event_bytes: 32_512,
             max_batch_events: 100,
             max_batch_bytes: 48_000,

@@ -155,7 +155,7 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
         changes.mark.add(rec);
       }
     for (const rec of wanted.add) rec.adding = true;
-    const durable = await storage.write(wanted);
+    const durable = await storage.write(wanted, true);
     for (const rec of wanted.add) {
       rec.adding = false;
       if (durable) {
@@ -273,8 +273,11 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
     // An answer is for the whole request: if part of it was not at hand while leaving, all of it goes again.
     if (leaving && sent.length < events) return input(Core.ANSWERED, request);
     const shared = core.words();
-    listed.forEach(([index, outcome], at) => shared.set([sent[index], outcome], at * 2));
-    return input(Core.ANSWERED, request, 200, listed.length);
+    // A hostile answer lists what was not sent, or the same thing often.
+    const known = new Map(listed.filter(([index]) => index in sent));
+    let at = 0;
+    for (const [index, outcome] of known) shared.set([sent[index], outcome], at++ * 2);
+    return input(Core.ANSWERED, request, 200, known.size);
   };
 
   const tellPage = ([, kind, a, b]: Float64Array) => {
@@ -309,10 +312,15 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
     input,
     /** Whether the record of this key has been handed over. */
     has: (id: number) => id <= cursor,
-    /** Ends the term. What is in memory alone is given back, for others to number. */
-    end() {
+    /** Ends the term. What is in memory alone is given back, for others to number: with `lost`, all of it is. */
+    end(lost?: boolean) {
       end();
-      const left = new Set([...held.values()].filter((rec) => !rec.id && !rec.adding));
+      const left = new Set([...held.values()].filter((rec) => (lost || !rec.id) && !rec.adding));
+      for (const rec of left)
+        if (lost && !rec.text) {
+          left.delete(rec);
+          report("dropped", { reason: "storage_lost" });
+        } else rec.id = undefined;
       left.forEach(unnumber);
       return [...left];
     },

@@ -74,7 +74,9 @@ export const contextNow = (own?: object, always?: object) => {
     };
     kept = quote(base);
   }
-  return own ? quote({ ...base, ...own }) : kept;
+  // What makes something else of itself (`toJSON`) is no context.
+  const text = own && quote({ ...base, ...own });
+  return text?.[0] == "{" ? text : kept;
 };
 
 /** What is known of the page itself. */

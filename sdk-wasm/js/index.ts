@@ -96,7 +96,13 @@ export const create = (base: string) => {
   const begin = (options: LoadOptions) => {
     const { writeKey, endpoint = base, wasm = base + "/headwater.wasm?v=" + WASM } = options;
     const name = "headwater:" + writeKey;
-    const storage = createStorage(name);
+    const storage = createStorage(name, () => {
+      // The keys that the driver knows are those of a database that is no more: a new term begins with what there is.
+      if (!driver) return;
+      intake.strand(driver.end(true));
+      driver = undefined;
+      lead();
+    });
     const send = createTransport(endpoint.replace(/\/+$/, ""));
     let driver: Driver | undefined;
     /** Counts the terms of leadership: what was begun in one must not go on in another. */

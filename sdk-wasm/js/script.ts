@@ -13,18 +13,24 @@ type Queued = [verb: keyof Headwater, ...given: unknown[]];
 const tag = document.currentScript as HTMLScriptElement;
 const page = self as unknown as { headwater?: Queued[] | Headwater };
 const queued = page.headwater;
-const { headwater, at } = create(new URL(".", tag.src).href.slice(0, -1));
-/** Makes these calls, at their time if they noted it. */
-const push = (...calls: Queued[]) => {
-  for (const [verb, first, time, ...rest] of calls) {
-    const listed = Array.isArray(first);
-    const given = listed ? first : [first, time, ...rest];
-    at(listed ? (time as number) : undefined, () =>
-      (headwater[verb] as (...given: unknown[]) => unknown)?.(...given),
-    );
-  }
+
+const start = (calls: Queued[]) => {
+  const { headwater, at } = create(new URL(".", tag.src).href.slice(0, -1));
+  /** Makes these calls, at their time if they noted it. */
+  const push = (...calls: Queued[]) => {
+    for (const [verb, first, time, ...rest] of calls) {
+      const listed = Array.isArray(first);
+      const given = listed ? first : [first, time, ...rest];
+      at(listed ? (time as number) : undefined, () =>
+        (headwater[verb] as (...given: unknown[]) => unknown)?.(...given),
+      );
+    }
+  };
+  page.headwater = Object.assign(headwater, { push });
+  const { writeKey, endpoint } = tag.dataset;
+  if (writeKey) headwater.load({ writeKey, endpoint });
+  push(...calls);
 };
-page.headwater = Object.assign(headwater, { push });
-const { writeKey, endpoint } = tag.dataset;
-if (writeKey) headwater.load({ writeKey, endpoint });
-if (queued) push(...(queued as Queued[]));
+
+// Where the script is on the page twice, the first one goes on.
+if (!queued || Array.isArray(queued)) start(queued ?? []);

@@ -41,7 +41,11 @@ const MARKS = "marks";
 const STATE = "state";
 const ALL = [RECORDS, MARKS, STATE];
 
-export const createStorage = (name: string) => {
+/** How long the database may take to open before events go on from memory: it is blocked while somebody deletes it. */
+const OPEN_MS = 5000;
+
+/** `lost` is called when the database goes away: deleted by the person, or wanted by a newer version. */
+export const createStorage = (name: string, lost: () => void) => {
   let db: IDBDatabase | undefined;
   let opening: Promise<unknown> | undefined;
   /** In place of a lock where there are none: see `election.ts`. */
@@ -57,11 +61,15 @@ export const createStorage = (name: string) => {
       };
       request.onsuccess = () => {
         db = request.result;
-        // Deleted by the person, or wanted by a newer version: opened anew at the next change.
-        db.onclose = db.onversionchange = close;
+        // Opened anew at the next change; what has a key in it has none in the next one.
+        db.onclose = db.onversionchange = () => {
+          close();
+          lost();
+        };
         done();
       };
       request.onerror = request.onblocked = () => done();
+      setTimeout(done, OPEN_MS);
     }).catch(() => {}));
   const close = () => {
     db?.close();
@@ -104,10 +112,13 @@ export const createStorage = (name: string) => {
   return {
     open,
     isOpen: () => !!db,
-    /** Commits these changes. Records that were added have their `id` by the time of the answer. */
-    write: (changes: Changes) =>
+    /**
+     * Commits these changes. Records that were added have their `id` by the time of the answer. What only a leader may change is
+     * not, once another tab has the lease.
+     */
+    write: (changes: Changes, leading?: boolean) =>
       transact("readwrite", (tx) => {
-        if (!fence) return apply(tx, changes);
+        if (!fence || !leading) return apply(tx, changes);
         const lease = tx.objectStore(STATE).get("lease");
         lease.onsuccess = () =>
           lease.result?.owner == fence ? apply(tx, changes) : tx.abort();

@@ -236,3 +236,68 @@ test("without Web Locks: a lease lets one tab lead", async () => {
   await stored(60);
   complete(60);
 });
+
+test("the database is deleted under the tab that leads: nobody's events are lost", async () => {
+  collector.respond = down;
+  const leader = await open();
+  await track(leader, 5);
+  await until(() => collector.requests.length > 0, "a request of the tab that leads");
+  const other = await open();
+  await other.evaluate(
+    () =>
+      new Promise((done, failed) => {
+        const request = indexedDB.deleteDatabase("headwater:wk_test");
+        request.onsuccess = done;
+        request.onerror = failed;
+      }),
+  );
+  const committed = await track(other, 5, 5);
+  assert.ok(committed.every(({ durable }) => durable));
+  collector.respond = undefined;
+  await stored(10);
+  assert.deepEqual(names().sort(), expected(10).sort());
+});
+
+test("without Web Locks, a tab that slept through its lease still stores what is called in it", async () => {
+  await browser.context.addInitScript(() => {
+    Object.defineProperty(Navigator.prototype, "locks", { value: undefined });
+  });
+  const sleeper = await open();
+  await track(sleeper, 1);
+  await stored(1);
+  const other = await open();
+  // Its main thread is busy for longer than a lease lasts.
+  await sleeper.evaluate(() => {
+    for (const end = Date.now() + 9000; Date.now() < end; );
+  });
+  await until(async () => (await track(other, 1, collector.stored.size)) && collector.stored.size > 1, "the other tab leads");
+  const before = collector.stored.size;
+  const committed = await track(sleeper, 5, 100);
+  assert.ok(committed.every(({ durable }) => durable), "they are in storage");
+  await stored(before + 5);
+});
+
+test("a hostile receipt drops nothing, and the script may be on the page twice", async () => {
+  const thrown = [];
+  collector.respond = () => ({
+    status: 200,
+    body: { success: true, events: [999, -1, 0.5].map((index) => ({ index, outcome: "refused" })) },
+  });
+  const page = await open();
+  page.on("pageerror", (error) => thrown.push(error.message));
+  await page.evaluate(() => {
+    dropped = [];
+    headwater.on("dropped", (report) => dropped.push(report));
+    const again = document.createElement("script");
+    again.src = document.querySelector("script[src]").src;
+    return new Promise((done) => {
+      again.onload = done;
+      document.head.append(again);
+    });
+  });
+  await track(page, 3);
+  await until(() => collector.requests.flatMap(({ batch }) => batch).length === 3, "the events");
+  await page.evaluate(() => headwater.flush());
+  assert.deepEqual(await page.evaluate(() => dropped), []);
+  assert.deepEqual(thrown, []);
+});

@@ -30,7 +30,11 @@ pub(crate) struct Weather {
 
 impl Weather {
     pub(crate) fn any(dice: &mut Dice) -> Self {
-        let config = Config { load_limit: 1 + dice.small(30), ..Config::default() };
+        let config = Config {
+            load_limit: 1 + dice.small(30),
+            max_age_ms: if dice.one_in(3) { 30 * 86_400_000 } else { u64::MAX },
+            ..Config::default()
+        };
         Self {
             config,
             steps: 20 + dice.up_to(200),
