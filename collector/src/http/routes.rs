@@ -5,7 +5,11 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::{Method, Request, StatusCode, body::Body, header};
+use hyper::{
+    Method, Request, StatusCode,
+    body::Body,
+    header::{self, HeaderValue},
+};
 
 use super::{
     Http,
@@ -13,7 +17,7 @@ use super::{
     auth, body, read,
 };
 use crate::{
-    decode::{EventType, Shape},
+    decode::{Encoding, EventType, Shape},
     ingest::Incoming,
     limits::MAX_BODY_BYTES,
 };
@@ -95,13 +99,10 @@ impl Http {
         });
         let (body, held) = body::read(body, &self.bodies).await?;
         let key = auth::basic_key(&head.headers)?;
-        let encoding = head.headers.get(header::CONTENT_ENCODING);
-        let encoding = encoding.map(|encoding| encoding.as_bytes().to_vec());
+        let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
+        let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
         // What a compressed body may become is held before it is inflated.
-        let inflated = match body.first() {
-            Some(0x1f) => Some(self.bodies.hold(MAX_BODY_BYTES)?),
-            _ => None,
-        };
+        let inflated = encoding.map(|_| self.bodies.hold(MAX_BODY_BYTES)).transpose()?;
         let taken = self.ingest.take(Incoming { body, encoding, shape, key }).await?;
         drop((held, inflated));
         Ok(receipt(&taken, in_detail))
