@@ -174,7 +174,7 @@ async fn a_page_of_any_origin_may_send() {
     assert_eq!(header("access-control-allow-origin"), "*");
     assert_eq!(
         header("access-control-allow-headers"),
-        "authorization, content-type, content-encoding"
+        "authorization, content-type, content-encoding, x-retry-count"
     );
     assert_eq!(header("access-control-max-age"), "86400");
 

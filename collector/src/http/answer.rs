@@ -131,6 +131,10 @@ impl Failure {
         Self { status, code, message: message.into(), retry_after: None, header: None }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.header = Some((name, value));
         self
@@ -251,7 +255,8 @@ pub(super) fn preflight() -> Answer {
     set(
         headers,
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "authorization, content-type, content-encoding",
+        // The last one is how Segment's browser SDK counts its retries: refused, they would all fail.
+        "authorization, content-type, content-encoding, x-retry-count",
     );
     set(headers, header::ACCESS_CONTROL_MAX_AGE, "86400");
     answer
