@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    decode::{DecodeError, Shape, WireBatch, inflate},
+    decode::{DecodeError, Encoding, Shape, WireBatch, inflate},
     event_log::{AppendError, Appended, Clock, EventLog, NewEvent},
     limits::MAX_BODY_BYTES,
     metrics::Metrics,
@@ -36,8 +36,8 @@ pub struct Ingest {
 pub struct Incoming {
     /// As received.
     pub body: Bytes,
-    /// `Content-Encoding`, if any.
-    pub encoding: Option<Vec<u8>>,
+    /// What the body is compressed with, if at all.
+    pub encoding: Option<Encoding>,
     /// A batch or a single event.
     pub shape: Shape,
     /// The write key of the authorization header; wins over the one in the body.
@@ -92,7 +92,7 @@ impl Ingest {
         if let Some(None) = from_header {
             return Err(NotTaken::UnknownKey);
         }
-        let text = inflate(incoming.body, incoming.encoding.as_deref(), MAX_BODY_BYTES)?;
+        let text = inflate(incoming.body, incoming.encoding, MAX_BODY_BYTES)?;
         let (source, sorted) = {
             let batch = WireBatch::parse(&text, incoming.shape)?;
             let source = match from_header.flatten() {

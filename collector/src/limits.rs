@@ -14,6 +14,9 @@ pub const MAX_BODY_BYTES: usize = MAX_BATCH_BYTES + 32 * 1024;
 /// Events of one batch. The smallest valid event has about 45 bytes, so that a full body never has
 /// more than 12,000; beyond are only invalid ones, whose receipt would be larger than the request.
 pub const MAX_BATCH_EVENTS: usize = 12_000;
+/// Largest window of a zstd body, as a power of two: 8 MiB, which RFC 9659 allows HTTP's senders. It is
+/// allocated while the body inflates, at once for no more bodies than there are worker threads.
+pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 /// How far in the future an event may claim to be: two clocks kept by NTP agree far better.
 pub const MAX_AHEAD_MS: i64 = 5_000;
 

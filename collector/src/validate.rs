@@ -175,6 +175,7 @@ const PREVIOUS_ID: usize = 6;
 const CONTEXT: usize = 11;
 const INTEGRATIONS: usize = 12;
 const TIMESTAMP: usize = 13;
+const ORIGINAL_TIMESTAMP: usize = 14;
 const SENT_AT: usize = 15;
 
 /// What a known field has to be, and whether the stored JSON has it.
@@ -268,7 +269,9 @@ impl<'e, 'a> Fields<'e, 'a> {
             }
             None => Stamp::default(),
         };
-        let claimed_time = self.raw(TIMESTAMP).and_then(time);
+        // RudderStack's clients write when it happened into the other one, and leave the first to the server.
+        let mut times = [TIMESTAMP, ORIGINAL_TIMESTAMP].into_iter().filter_map(|at| self.raw(at));
+        let claimed_time = times.find_map(time);
         let sent_at = envelope.sent_at.or_else(|| self.raw(SENT_AT).and_then(time));
         let fresh = given_id.is_none().then_some(&*message_id);
 

@@ -142,6 +142,15 @@ fn time_is_corrected_by_when_it_was_sent() {
 }
 
 #[test]
+fn rudderstack_s_clients_claim_a_time_under_its_other_name() {
+    let event = |times: &str| one(&format!(r#"{{"type":"page","userId":"u",{times}}}"#)).unwrap();
+    let other = r#""originalTimestamp":"2020-01-01T00:00:00Z""#;
+    assert_eq!(event(other).claimed_time.unwrap().to_string(), "2020-01-01T00:00:00.000Z");
+    let both = event(&format!(r#"{other},"timestamp":"2021-01-01T00:00:00Z""#));
+    assert_eq!(both.claimed_time.unwrap().to_string(), "2021-01-01T00:00:00.000Z");
+}
+
+#[test]
 fn brackets_in_texts_are_not_depth() {
     let text = "[{".repeat(200);
     one(&format!(r#"{{"type":"page","userId":"u","properties":{{"a":"\"{text}"}}}}"#)).unwrap();

@@ -143,8 +143,9 @@ async fn bodies_come_plain_or_compressed_under_any_content_type() {
     for (body, headers, status, code) in [
         (bomb, &[("content-encoding", "gzip")][..], 413, "body_too_large"),
         (large, &[], 413, "body_too_large"),
-        (b"{}".to_vec(), &[("content-encoding", "gzip")], 400, "bad_gzip"),
-        (b"{}".to_vec(), &[("content-encoding", "br")], 415, "unknown_encoding"),
+        (b"{}".to_vec(), &[("content-encoding", "gzip")], 400, "corrupt_body"),
+        (b"{}".to_vec(), &[("content-encoding", "lzma")], 415, "unknown_encoding"),
+        (b"{}".to_vec(), &[("content-encoding", "gzip, br")], 415, "many_encodings"),
         (b"{\"batch\":".to_vec(), &[], 400, "invalid_json"),
         (b"\xff".to_vec(), &[], 400, "invalid_json"),
     ] {
@@ -173,7 +174,7 @@ async fn a_page_of_any_origin_may_send() {
     assert_eq!(header("access-control-allow-origin"), "*");
     assert_eq!(
         header("access-control-allow-headers"),
-        "authorization, content-type, content-encoding"
+        "authorization, content-type, content-encoding, x-retry-count"
     );
     assert_eq!(header("access-control-max-age"), "86400");
 

@@ -23,6 +23,9 @@ use crate::{
     ingest::{NotTaken, Receipt},
 };
 
+/// Said with a 415, as RFC 9110 12.5.3 has it.
+const KNOWN_ENCODINGS: &str = "gzip, deflate, br, zstd, identity";
+
 /// The answer to a request.
 pub(super) type Answer = Response<AnswerBody>;
 
@@ -128,6 +131,10 @@ impl Failure {
         Self { status, code, message: message.into(), retry_after: None, header: None }
     }
 
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
     pub(super) fn with_header(mut self, name: HeaderName, value: &'static str) -> Self {
         self.header = Some((name, value));
         self
@@ -212,11 +219,20 @@ impl From<DecodeError> for Failure {
             DecodeError::UnknownEncoding(encoding) => Self::new(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unknown_encoding",
-                format!("content encoding `{encoding}` is not known; gzip and identity are"),
+                format!("content encoding `{encoding}` is not known; {KNOWN_ENCODINGS} are"),
+            )
+            .with_header(header::ACCEPT_ENCODING, KNOWN_ENCODINGS),
+            DecodeError::ManyEncodings => Self::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "many_encodings",
+                format!("a body has one content encoding at most: one of {KNOWN_ENCODINGS}"),
+            )
+            .with_header(header::ACCEPT_ENCODING, KNOWN_ENCODINGS),
+            DecodeError::Corrupt(encoding) => Self::new(
+                StatusCode::BAD_REQUEST,
+                "corrupt_body",
+                format!("the body is not intact {encoding}"),
             ),
-            DecodeError::BadGzip => {
-                Self::new(StatusCode::BAD_REQUEST, "bad_gzip", "the body is not intact gzip")
-            }
             DecodeError::NotUtf8 => {
                 Self::new(StatusCode::BAD_REQUEST, "invalid_json", "the body is not UTF-8")
             }
@@ -239,7 +255,8 @@ pub(super) fn preflight() -> Answer {
     set(
         headers,
         header::ACCESS_CONTROL_ALLOW_HEADERS,
-        "authorization, content-type, content-encoding",
+        // The last one is how Segment's browser SDK counts its retries: refused, they would all fail.
+        "authorization, content-type, content-encoding, x-retry-count",
     );
     set(headers, header::ACCESS_CONTROL_MAX_AGE, "86400");
     answer

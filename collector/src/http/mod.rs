@@ -6,9 +6,11 @@
 mod answer;
 mod auth;
 mod body;
+mod pixel;
 mod read;
 mod routes;
 mod sdk;
+mod settings;
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 

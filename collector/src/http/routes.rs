@@ -5,22 +5,28 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use hyper::{Method, Request, StatusCode, body::Body, header};
+use hyper::{
+    Method, Request, StatusCode,
+    body::Body,
+    header::{self, HeaderValue},
+};
 
 use super::{
     Http,
     answer::{Answer, Failure, allow_any_origin, empty, ok, preflight, receipt},
-    auth, body, read,
+    auth, body, pixel, read, settings,
 };
 use crate::{
-    decode::{EventType, Shape},
-    ingest::Incoming,
+    decode::{Encoding, EventType, Shape},
+    ingest::{Incoming, Receipt},
     limits::MAX_BODY_BYTES,
 };
 
 /// What a path stands for.
 enum Route {
     Ingest(Shape),
+    Pixel(EventType),
+    Settings,
     Events,
     Live,
     Sdk,
@@ -48,9 +54,18 @@ impl Http {
                 taken
             }
             (Route::Ingest(_), _) => Err(wrong_method("POST, OPTIONS")),
+            // Not HEAD: it asks what a GET would say, and must not be an event.
+            (&Route::Pixel(event_type), &Method::GET) => {
+                let taken = self.take_pixel(&request, event_type).await;
+                self.vitals.metrics().request_took(started.elapsed());
+                Ok(pixel::image(taken))
+            }
+            (Route::Pixel(_), _) => Err(wrong_method("GET")),
+            (Route::Settings, &Method::OPTIONS) => Ok(preflight()),
             (_, method) if method != Method::GET && method != Method::HEAD => {
                 Err(wrong_method("GET, HEAD"))
             }
+            (Route::Settings, _) => self.settings(&request),
             (Route::Events, _) => self.read(&request),
             (Route::Live, _) => self.live(&request),
             (Route::Sdk, _) => Ok(self.sdk.answer(request.uri().path(), request.headers())),
@@ -62,7 +77,7 @@ impl Http {
             }
         };
         let mut answer = answer.unwrap_or_else(Failure::into_answer);
-        if let Route::Ingest(_) = route {
+        if let Route::Ingest(_) | Route::Settings = route {
             allow_any_origin(answer.headers_mut());
         }
         self.vitals.metrics().request(name, answer.status().as_u16());
@@ -71,17 +86,24 @@ impl Http {
 
     fn route(&self, path: &str) -> Option<(Route, &'static str)> {
         Some(match path {
-            "/v1/batch" => (Route::Ingest(Shape::Batch), "batch"),
             "/v1/events" => (Route::Events, "events"),
             "/v1/live" => (Route::Live, "live"),
             "/healthz" => (Route::Healthy, "healthz"),
             "/readyz" => (Route::Ready, "readyz"),
             "/metrics" => (Route::Metrics, "metrics"),
             path if self.sdk.is_path(path) => (Route::Sdk, "sdk"),
-            path => {
-                let event_type = EventType::from_word(path.strip_prefix("/v1/")?)?;
-                (Route::Ingest(Shape::Single(event_type)), event_type.as_str())
-            }
+            path if settings::key_in(path).is_some() => (Route::Settings, "settings"),
+            path => match path.strip_prefix("/v1/")? {
+                "batch" | "b" => (Route::Ingest(Shape::Batch), "batch"),
+                "import" => (Route::Ingest(Shape::Batch), "import"),
+                word => match word.strip_prefix("pixel/") {
+                    Some(word) => (Route::Pixel(EventType::from_word(word)?), "pixel"),
+                    None => {
+                        let event_type = event_type_of(word)?;
+                        (Route::Ingest(Shape::Single(event_type)), event_type.as_str())
+                    }
+                },
+            },
         })
     }
 
@@ -95,16 +117,39 @@ impl Http {
         });
         let (body, held) = body::read(body, &self.bodies).await?;
         let key = auth::basic_key(&head.headers)?;
-        let encoding = head.headers.get(header::CONTENT_ENCODING);
-        let encoding = encoding.map(|encoding| encoding.as_bytes().to_vec());
-        // What a compressed body may become is held before it is inflated.
-        let inflated = match body.first() {
-            Some(0x1f) => Some(self.bodies.hold(MAX_BODY_BYTES)?),
-            _ => None,
-        };
-        let taken = self.ingest.take(Incoming { body, encoding, shape, key }).await?;
-        drop((held, inflated));
+        let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
+        let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
+        let taken = self.hand_in(Incoming { body, encoding, shape, key }).await?;
+        drop(held);
         Ok(receipt(&taken, in_detail))
+    }
+
+    async fn take_pixel<B>(
+        &self,
+        request: &Request<B>,
+        event_type: EventType,
+    ) -> Result<(), Failure> {
+        let body = pixel::event(request.uri().query())?;
+        let encoding = Encoding::of(std::iter::empty(), &body)?;
+        let shape = Shape::Single(event_type);
+        self.hand_in(Incoming { body, encoding, shape, key: None }).await.map(drop)
+    }
+
+    async fn hand_in(&self, incoming: Incoming) -> Result<Receipt, Failure> {
+        // What a compressed body may become is held before it is inflated.
+        let inflated = incoming.encoding.map(|_| self.bodies.hold(MAX_BODY_BYTES)).transpose()?;
+        let receipt = self.ingest.take(incoming).await?;
+        drop(inflated);
+        Ok(receipt)
+    }
+
+    fn settings<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
+        let key = settings::key_in(request.uri().path()).unwrap_or_default();
+        if self.ingest.sources.with_key(key).is_none() {
+            let message = "no source has this write key";
+            return Err(Failure::new(StatusCode::NOT_FOUND, "unknown_write_key", message));
+        }
+        Ok(settings::document(key, request.headers()))
     }
 
     fn read<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
@@ -137,6 +182,14 @@ impl Http {
         *answer.status_mut() = status;
         answer
     }
+}
+
+/// `/v1/track`, or `/v1/t` as Segment's own SDKs have it.
+fn event_type_of(word: &str) -> Option<EventType> {
+    EventType::ALL.into_iter().find(|known| {
+        let long = known.as_str();
+        word == long || word == &long[..1]
+    })
 }
 
 fn wrong_method(allowed: &'static str) -> Failure {

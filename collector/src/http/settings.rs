@@ -1,0 +1,92 @@
+//! The settings document: what `analytics-next` and Segment's mobile libraries fetch before they send.
+//! Promises that a client that knows only where this document is sends its events here, and nothing to
+//! anyone else. Deliberately has no opinion on destinations: none is loaded into a page.
+
+use hyper::{HeaderMap, header};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, ok, set};
+
+/// The key in `/v1/projects/KEY/settings`.
+pub(super) fn key_in(path: &str) -> Option<&str> {
+    let key = path.strip_prefix("/v1/projects/")?.strip_suffix("/settings")?;
+    (!key.is_empty() && !key.contains('/')).then_some(key)
+}
+
+/// The document for the holder of this key.
+pub(super) fn document(key: &str, headers: &HeaderMap) -> Answer {
+    let mut segment = json!({
+        "apiKey": key,
+        // Nothing of Segment's own bookkeeping in the events.
+        "addBundledMetadata": false,
+        "unbundledIntegrations": [],
+    });
+    if let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) {
+        // Without it a client would send to Segment.
+        segment["apiHost"] = Value::from(format!("{host}/v1"));
+        segment["protocol"] = Value::from(if is_secure(headers) { "https" } else { "http" });
+    }
+    let everything = json!({"__default": {"enabled": true, "integrations": {}}});
+    let document = json!({
+        "integrations": {"Segment.io": segment},
+        "plan": {"track": everything, "identify": everything, "group": everything},
+        "edgeFunction": {},
+        "analyticsNextEnabled": true,
+        "middlewareSettings": {},
+        "enabledMiddleware": {},
+        // They count themselves and report it to Segment, unless told not to.
+        "metrics": {"sampleRate": 0.0},
+        "legacyVideoPluginsEnabled": false,
+        "remotePlugins": [],
+    });
+    let mut answer = ok("application/json", document.to_string());
+    // It depends on how it was asked for, and is asked for once a page.
+    set(answer.headers_mut(), header::CACHE_CONTROL, "no-store");
+    answer
+}
+
+/// Whether whoever asks should send over TLS: what ends it for us says so, or the page is secure itself
+/// and may not send otherwise. A lie about it reaches only the liar.
+fn is_secure(headers: &HeaderMap) -> bool {
+    let is = |name: &str, start: &str| {
+        let value = headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        value.trim_start().get(..start.len()).is_some_and(|s| s.eq_ignore_ascii_case(start))
+    };
+    is("x-forwarded-proto", "https") || is("origin", "https:")
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_key_is_one_part_of_the_path() {
+        assert_eq!(key_in("/v1/projects/abc/settings"), Some("abc"));
+        for other in ["/v1/projects//settings", "/v1/projects/a/b/settings", "/v1/projects/abc"] {
+            assert_eq!(key_in(other), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn it_sends_a_client_back_to_where_it_asked() {
+        for (headers, protocol) in [
+            (&[("host", "hw.example:1")][..], "http"),
+            (&[("host", "hw.example:1"), ("x-forwarded-proto", "https")], "https"),
+            (&[("host", "hw.example:1"), ("origin", "https://shop.example")], "https"),
+            (&[("host", "hw.example:1"), ("origin", "http://shop.example")], "http"),
+        ] {
+            let headers = headers.iter().map(|(name, value)| {
+                (header::HeaderName::from_static(name), value.parse().unwrap())
+            });
+            let answer = document("k", &headers.collect());
+            let body = answer.into_body().collect().await.unwrap().to_bytes();
+            let segment =
+                &serde_json::from_slice::<Value>(&body).unwrap()["integrations"]["Segment.io"];
+            assert_eq!(segment["apiKey"], "k");
+            assert_eq!(segment["apiHost"], "hw.example:1/v1");
+            assert_eq!(segment["protocol"], protocol);
+        }
+    }
+}
