@@ -22,6 +22,7 @@
 pub mod config;
 mod consumer;
 pub mod decode;
+pub mod doctor;
 pub mod event_log;
 pub mod event_time;
 mod http;

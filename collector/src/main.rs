@@ -1,6 +1,6 @@
-//! The `headwater` binary: arguments → configuration → a collector that runs until it is told to stop.
-//! Promises errors that say what to do, exit code 0 after a drain, 1 when it cannot start, and 2 when
-//! it was called wrongly. Deliberately the only place that prints, reads arguments or sets up logging.
+//! The `headwater` binary: arguments → configuration → a collector that runs until it is told to stop,
+//! or one of the tools for what it has stored. Promises errors that say what to do, exit code 0 after a
+//! drain, 1 when it cannot start, and 2 when it was called wrongly. Deliberately the only place that prints, reads arguments or sets up logging.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use headwater_collector::{Collector, config::Config, event_log::FileSystem};
+use headwater_collector::{Collector, config::Config, doctor, event_log::FileSystem};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -31,6 +31,19 @@ struct Arguments {
 enum Command {
     /// Take events, store them, and deliver them to consumers.
     Serve(Serve),
+    /// Check every byte that is stored. Changes nothing; may run beside a server.
+    ///
+    /// Exit code 0: sound. 1: something stored cannot be read. 2: the folder cannot be read.
+    Doctor(Doctor),
+}
+
+#[derive(Args)]
+struct Doctor {
+    /// The data folder, or a copy of one.
+    data: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -48,7 +61,7 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
-    let Arguments { command: Command::Serve(arguments) } = Arguments::parse();
+    let Arguments { command } = Arguments::parse();
     let filter =
         EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -56,13 +69,37 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match serve(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to tell if standard error is closed.
-            drop(writeln!(std::io::stderr(), "error: {error:#}"));
-            ExitCode::FAILURE
+    let done = match command {
+        Command::Serve(arguments) => serve(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(arguments) => return examine(&arguments),
+    };
+    done.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
+}
+
+fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    // Nobody is left to tell if standard error is closed.
+    drop(writeln!(std::io::stderr(), "error: {error:#}"));
+    code
+}
+
+fn examine(arguments: &Doctor) -> ExitCode {
+    let unreadable = |error: anyhow::Error| fail(&error, ExitCode::from(2));
+    let data = arguments.data.display();
+    let report = match doctor::examine(&arguments.data) {
+        Ok(report) => report,
+        Err(cause) => {
+            return unreadable(anyhow::Error::new(cause).context(format!(
+                "cannot read {data}; name the data folder, the one that `log` is in"
+            )));
         }
+    };
+    let mut out = std::io::stdout().lock();
+    let printed =
+        if arguments.json { report.write_json(&mut out) } else { report.write_text(&mut out) };
+    match printed {
+        Ok(()) if report.sound => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(cause) => unreadable(anyhow::Error::new(cause).context("cannot print the report")),
     }
 }
 

@@ -14,6 +14,7 @@
 mod chunk;
 mod dedup;
 mod disk;
+mod fold;
 mod ids;
 mod inbox;
 mod queues;
@@ -21,6 +22,7 @@ mod reader;
 mod record;
 mod recovery;
 mod segment;
+mod snapshot;
 mod stats;
 mod tail;
 #[cfg(any(test, feature = "testing"))]
@@ -39,14 +41,16 @@ use std::{fmt, io};
 use tokio::sync::{oneshot, watch};
 
 pub use dedup::Conflicts;
-pub use disk::{Disk, File, FileSystem};
+pub use disk::{Disk, File, FileSystem, ReadOnly};
+pub use fold::{Cut, Damage, Harm};
 pub use queues::SourceSequences;
 pub use reader::{ReadError, Reader};
 pub use record::{
     DroppedRange, Flags, InvalidOffset, InvalidSourceName, NewEvent, Offset, Origin, Record,
     Sequence, SourceName, Trust, body_hash,
 };
-pub use recovery::{Cut, Damage, Recovered};
+pub use recovery::Recovered;
+pub use snapshot::{Check, Snapshot, Survey};
 pub use stats::Stats;
 pub use timestamp::{Clock, Timestamp, system_clock};
 
