@@ -8,11 +8,19 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use headwater_collector::{Collector, config::Config, doctor, event_log::FileSystem};
+use headwater_collector::{
+    Collector,
+    config::Config,
+    doctor,
+    event_log::{FileSystem, Offset, SourceName},
+    export::{self, Selection},
+    import::{self, Imported, Progress},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -35,6 +43,35 @@ enum Command {
     ///
     /// Exit code 0: sound. 1: something stored cannot be read. 2: the folder cannot be read.
     Doctor(Doctor),
+    /// Write stored events to standard output, one JSON object a line. May run beside a server.
+    Export(Export),
+    /// Store events from lines of JSON: exported ones, or plain Segment events. Not beside a server.
+    ///
+    /// What is stored already is recognised, so an import can be run again. Exit code 1: some lines were not taken.
+    Import(Import),
+}
+
+#[derive(Args)]
+struct Export {
+    /// The data folder, or a copy of one.
+    data: PathBuf,
+    /// Only events after this offset.
+    #[arg(long, value_name = "OFFSET")]
+    after: Option<Offset>,
+    /// Only events of this source.
+    #[arg(long, value_name = "NAME")]
+    source: Option<SourceName>,
+}
+
+#[derive(Args)]
+struct Import {
+    /// The data folder; made if it is not there.
+    data: PathBuf,
+    /// A file with one JSON object a line; `-` is standard input.
+    file: PathBuf,
+    /// Source of events that do not name theirs.
+    #[arg(long, value_name = "NAME")]
+    source: Option<SourceName>,
 }
 
 #[derive(Args)]
@@ -72,6 +109,8 @@ fn main() -> ExitCode {
     let done = match command {
         Command::Serve(arguments) => serve(arguments).map(|()| ExitCode::SUCCESS),
         Command::Doctor(arguments) => return examine(&arguments),
+        Command::Export(arguments) => export_events(arguments),
+        Command::Import(arguments) => import_events(&arguments),
     };
     done.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
 }
@@ -102,6 +141,66 @@ fn examine(arguments: &Doctor) -> ExitCode {
         Err(cause) => unreadable(anyhow::Error::new(cause).context("cannot print the report")),
     }
 }
+
+fn export_events(arguments: Export) -> anyhow::Result<ExitCode> {
+    let Export { data, after, source } = arguments;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let exported = export::export(&data, &Selection { after, source }, &mut out)
+        .with_context(|| format!("cannot export {}", data.display()))?;
+    for unreadable in &exported.unreadable {
+        writeln!(std::io::stderr(), "missing: {unreadable}")?;
+    }
+    Ok(if exported.unreadable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn import_events(arguments: &Import) -> anyhow::Result<ExitCode> {
+    let Import { data, file, source } = arguments;
+    let mut lines: Box<dyn std::io::BufRead> = match file.as_os_str() == "-" {
+        true => Box::new(std::io::stdin().lock()),
+        false => {
+            let opened = std::fs::File::open(file);
+            let opened = opened.with_context(|| format!("cannot read {}", file.display()))?;
+            Box::new(std::io::BufReader::new(opened))
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut progress = Printed { reached: Instant::now() };
+    let imported =
+        runtime.block_on(import::import(data, &mut lines, source.as_ref(), &mut progress))?;
+    progress.print(imported);
+    Ok(if imported.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Progress on standard error; nobody is left to tell if that is closed.
+struct Printed {
+    reached: Instant,
+}
+
+impl Printed {
+    fn print(&self, imported: Imported) {
+        let Imported { lines, accepted, duplicate, refused } = imported;
+        drop(writeln!(
+            std::io::stderr(),
+            "{lines} lines: {accepted} accepted, {duplicate} duplicate, {refused} refused"
+        ));
+    }
+}
+
+impl Progress for Printed {
+    fn refused(&mut self, line: u64, why: &str) {
+        drop(writeln!(std::io::stderr(), "line {line}: {why}"));
+    }
+
+    fn reached(&mut self, imported: Imported) {
+        if self.reached.elapsed() >= PROGRESS_EVERY {
+            self.reached = Instant::now();
+            self.print(imported);
+        }
+    }
+}
+
+/// Often enough to see that it goes on.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 fn serve(arguments: Serve) -> anyhow::Result<()> {
     let mut config = match &arguments.config {
