@@ -19,6 +19,7 @@
 //! Deliberately no globals: everything hangs from a [`Collector`], so that a test starts the real server
 //! on port 0 in one line.
 
+pub mod backup;
 pub mod config;
 mod consumer;
 pub mod decode;

@@ -15,6 +15,7 @@ use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use headwater_collector::{
     Collector,
+    backup::{self, BackedUp},
     config::Config,
     doctor,
     event_log::{FileSystem, Offset, SourceName},
@@ -49,6 +50,18 @@ enum Command {
     ///
     /// What is stored already is recognised, so an import can be run again. Exit code 1: some lines were not taken.
     Import(Import),
+    /// Copy everything that is stored, as it is at one moment, into a new folder. May run beside a server.
+    ///
+    /// To restore, start a server on the copy.
+    Backup(Backup),
+}
+
+#[derive(Args)]
+struct Backup {
+    /// The data folder.
+    data: PathBuf,
+    /// The folder to make; it must not be there, or be empty.
+    dest: PathBuf,
 }
 
 #[derive(Args)]
@@ -111,6 +124,7 @@ fn main() -> ExitCode {
         Command::Doctor(arguments) => return examine(&arguments),
         Command::Export(arguments) => export_events(arguments),
         Command::Import(arguments) => import_events(&arguments),
+        Command::Backup(arguments) => back_up(&arguments),
     };
     done.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
 }
@@ -169,6 +183,15 @@ fn import_events(arguments: &Import) -> anyhow::Result<ExitCode> {
         runtime.block_on(import::import(data, &mut lines, source.as_ref(), &mut progress))?;
     progress.print(imported);
     Ok(if imported.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn back_up(Backup { data, dest }: &Backup) -> anyhow::Result<ExitCode> {
+    let BackedUp { events, end, unreadable } = backup::backup(data, dest)?;
+    writeln!(std::io::stdout(), "{events} events, up to offset {end}, are in {}", dest.display())?;
+    if unreadable > 0 {
+        anyhow::bail!("{unreadable} events were damaged already; see `headwater doctor`");
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Progress on standard error; nobody is left to tell if that is closed.

@@ -17,7 +17,7 @@ use super::ids::Ids;
 use super::queues::{Queues, SourceSequences};
 use super::reader::{Reader, Source};
 use super::record::{Offset, SourceName};
-use super::segment::{Segment, Segments};
+use super::segment::{Segment, SegmentFile, Segments};
 use super::tail::Tail;
 
 /// How closely a snapshot looks at what it finds.
@@ -57,7 +57,9 @@ pub struct Survey {
 /// A log, not opened but looked at.
 pub struct Snapshot {
     survey: Survey,
-    pub(super) source: Source,
+    source: Source,
+    /// Each with where its copy ends. Open, so that they stay readable whatever a server does to their names.
+    files: Vec<(SegmentFile, u64)>,
 }
 
 /// Files may be replaced between listing and opening them, by a server that recovers from a disk error or lets old ones go;
@@ -100,6 +102,13 @@ impl Snapshot {
             // The last chunk may have been written but not yet synced. Now it is.
             last.file.sync_data()?;
         }
+        let mut copied = Vec::with_capacity(segments.len());
+        for (at, (file, segment)) in files.segments.into_iter().zip(&segments).enumerate() {
+            let is_last = at + 1 == segments.len();
+            // Of one with damage everything is kept: someone may find more in it than we do.
+            let end = if is_last { segment.end_position } else { file.file.size()? };
+            copied.push((file, end));
+        }
         let segments = Segments::new(segments);
         let (count, bytes, _) = segments.totals();
         let end = Offset(fold.next - 1);
@@ -122,7 +131,7 @@ impl Snapshot {
             tail: Arc::new(Tail::new(0)),
             end: watch::channel(end).1,
         };
-        Ok(Self { survey, source })
+        Ok(Self { survey, source, files: copied })
     }
 
     /// What was found.
@@ -134,4 +143,28 @@ impl Snapshot {
     pub fn reader(&self, after: Option<Offset>) -> Reader {
         Reader::new(self.source.clone(), after.unwrap_or(Offset::START))
     }
+
+    /// Copies the log, up to the end of this snapshot, into a folder that is there and empty, and makes the copy last.
+    pub fn copy_to(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        let mut window = vec![0; COPY_WINDOW];
+        for (from, end) in &self.files {
+            let to = disk.create(&from.name.path(dir))?;
+            let mut position = 0;
+            while position < *end {
+                let len =
+                    usize::try_from(end - position).map_or(COPY_WINDOW, |n| n.min(COPY_WINDOW));
+                let read = from.file.read_at(&mut window[..len], position)?;
+                if read == 0 {
+                    break;
+                }
+                to.write_at(&window[..read], position)?;
+                position += read as u64;
+            }
+            to.sync_data()?;
+        }
+        disk.sync_dir(dir)
+    }
 }
+
+/// Large enough that a disk streams.
+const COPY_WINDOW: usize = 1 << 20;
