@@ -1,6 +1,6 @@
 //! `headwater export`: stored events as lines of JSON, the ones that consumers read, with what an import needs beside them.
 //! Promises the order of the log and one line an event; a server may go on writing, what it stores later is not in it.
-//! Deliberately leaves out erased events, and does not stop at damage: it says what is missing.
+//! Deliberately does not stop at damage: it says what is missing. Erased events are not missing, they are gone.
 
 use std::{
     io::{self, Write},
@@ -69,7 +69,7 @@ pub fn export(data: &Path, selection: &Selection, out: &mut impl Write) -> io::R
         lines.clear();
         for record in &records {
             let wanted = selection.source.as_ref().is_none_or(|source| *source == record.source);
-            if wanted && !record.flags.erased {
+            if wanted {
                 write_line(record, &mut lines)?;
                 exported.events += 1;
             }

@@ -181,6 +181,10 @@ impl Disk for Early {
         self.beneath.remove(path)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        self.beneath.rename(from, to)
+    }
+
     fn sync_dir(&self, dir: &Path) -> std::io::Result<()> {
         self.beneath.sync_dir(dir)
     }

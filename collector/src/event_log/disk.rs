@@ -21,7 +21,9 @@ pub trait Disk: Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Removes a file. Not durable before [`Disk::sync_dir`].
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes creations and removals in the folder durable.
+    /// Gives a file another name, in one step. Not durable before [`Disk::sync_dir`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes creations, removals and new names in the folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
@@ -111,6 +113,10 @@ impl Disk for FileSystem {
         std::fs::remove_file(path)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         std::fs::File::open(dir)?.sync_all()
     }
@@ -162,6 +168,10 @@ impl Disk for ReadOnly {
     }
 
     fn remove(&self, _path: &Path) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
         Self::refuse()
     }
 

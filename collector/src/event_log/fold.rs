@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::chunk::{Columns, Header};
 use super::dedup::Memory;
 use super::disk::{Disk, File};
+use super::erase;
 use super::ids::HashKey;
 use super::record::Offset;
 use super::segment::{self, Found, Segment, SegmentFile, SegmentHeader, SegmentName};
@@ -62,7 +63,7 @@ pub(super) struct Files {
     pub(super) segments: Vec<SegmentFile>,
     /// What holds nothing that was ever acknowledged: the earlier of two with the same first offset, and creations that were
     /// never completed.
-    pub(super) dead: Vec<SegmentName>,
+    pub(super) dead: Vec<String>,
     /// Whose header is damaged; their chunks are read nevertheless.
     pub(super) headless: Vec<SegmentName>,
     pub(super) hash_key: Option<HashKey>,
@@ -72,12 +73,13 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn find(disk: &dyn Disk, dir: &Path) -> io::Result<Self> {
+        let listed = disk.list(dir)?;
         let mut names: Vec<SegmentName> =
-            disk.list(dir)?.iter().filter_map(|name| SegmentName::parse(name)).collect();
+            listed.iter().filter_map(|name| SegmentName::parse(name)).collect();
         names.sort_unstable();
         let mut files = Files {
             segments: Vec::new(),
-            dead: Vec::new(),
+            dead: listed.into_iter().filter(|name| name.ends_with(erase::UNFINISHED)).collect(),
             headless: Vec::new(),
             hash_key: None,
             ordinal: names.iter().map(|name| name.ordinal).max().unwrap_or(0),
@@ -85,7 +87,7 @@ impl Files {
         for (at, name) in names.iter().enumerate() {
             // Of those with the same first offset only the last can hold anything acknowledged.
             if names.get(at + 1).is_some_and(|next| next.first == name.first) {
-                files.dead.push(*name);
+                files.dead.push(name.to_string());
                 continue;
             }
             files.add(*name, disk.open(&name.path(dir))?)?;
@@ -107,7 +109,7 @@ impl Files {
                 self.headless.push(name);
                 self.segments.push(SegmentFile { file, name, generation: header.generation });
             }
-            None => self.dead.push(name),
+            None => self.dead.push(name.to_string()),
         }
         Ok(())
     }

@@ -52,7 +52,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
         tracing::error!(segment = %name, "the header of a segment is damaged; its chunks are read nevertheless");
     }
     for name in &files.dead {
-        disk.remove(&name.path(dir))?;
+        disk.remove(&dir.join(name))?;
     }
     let hash_key = match files.hash_key {
         Some(key) => key,
