@@ -19,12 +19,16 @@
 //! Deliberately no globals: everything hangs from a [`Collector`], so that a test starts the real server
 //! on port 0 in one line.
 
+pub mod backup;
 pub mod config;
 mod consumer;
 pub mod decode;
+pub mod doctor;
 pub mod event_log;
 pub mod event_time;
+pub mod export;
 mod http;
+pub mod import;
 pub mod ingest;
 pub mod limits;
 pub mod metrics;

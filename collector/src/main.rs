@@ -1,6 +1,6 @@
-//! The `headwater` binary: arguments → configuration → a collector that runs until it is told to stop.
-//! Promises errors that say what to do, exit code 0 after a drain, 1 when it cannot start, and 2 when
-//! it was called wrongly. Deliberately the only place that prints, reads arguments or sets up logging.
+//! The `headwater` binary: arguments → configuration → a collector that runs until it is told to stop,
+//! or one of the tools for what it has stored. Promises errors that say what to do, exit code 0 after a
+//! drain, 1 when it cannot start, and 2 when it was called wrongly. Deliberately the only place that prints, reads arguments or sets up logging.
 
 use std::{
     io::{IsTerminal as _, Write as _},
@@ -8,11 +8,20 @@ use std::{
     path::PathBuf,
     process::ExitCode,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use headwater_collector::{Collector, config::Config, event_log::FileSystem};
+use headwater_collector::{
+    Collector,
+    backup::{self, BackedUp},
+    config::Config,
+    doctor,
+    event_log::{FileSystem, Offset, SourceName},
+    export::{self, Selection},
+    import::{self, Imported, Progress},
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -31,6 +40,60 @@ struct Arguments {
 enum Command {
     /// Take events, store them, and deliver them to consumers.
     Serve(Serve),
+    /// Check every byte that is stored. Changes nothing; may run beside a server.
+    ///
+    /// Exit code 0: sound. 1: something stored cannot be read. 2: the folder cannot be read.
+    Doctor(Doctor),
+    /// Write stored events to standard output, one JSON object a line. May run beside a server.
+    Export(Export),
+    /// Store events from lines of JSON: exported ones, or plain Segment events. Not beside a server.
+    ///
+    /// What is stored already is recognised, so an import can be run again. Exit code 1: some lines were not taken.
+    Import(Import),
+    /// Copy everything that is stored, as it is at one moment, into a new folder. May run beside a server.
+    ///
+    /// To restore, start a server on the copy.
+    Backup(Backup),
+}
+
+#[derive(Args)]
+struct Backup {
+    /// The data folder.
+    data: PathBuf,
+    /// The folder to make; it must not be there, or be empty.
+    dest: PathBuf,
+}
+
+#[derive(Args)]
+struct Export {
+    /// The data folder, or a copy of one.
+    data: PathBuf,
+    /// Only events after this offset.
+    #[arg(long, value_name = "OFFSET")]
+    after: Option<Offset>,
+    /// Only events of this source.
+    #[arg(long, value_name = "NAME")]
+    source: Option<SourceName>,
+}
+
+#[derive(Args)]
+struct Import {
+    /// The data folder; made if it is not there.
+    data: PathBuf,
+    /// A file with one JSON object a line; `-` is standard input.
+    file: PathBuf,
+    /// Source of events that do not name theirs.
+    #[arg(long, value_name = "NAME")]
+    source: Option<SourceName>,
+}
+
+#[derive(Args)]
+struct Doctor {
+    /// The data folder, or a copy of one.
+    data: PathBuf,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -48,7 +111,7 @@ struct Serve {
 }
 
 fn main() -> ExitCode {
-    let Arguments { command: Command::Serve(arguments) } = Arguments::parse();
+    let Arguments { command } = Arguments::parse();
     let filter =
         EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -56,15 +119,111 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    match serve(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Nobody is left to tell if standard error is closed.
-            drop(writeln!(std::io::stderr(), "error: {error:#}"));
-            ExitCode::FAILURE
+    let done = match command {
+        Command::Serve(arguments) => serve(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Doctor(arguments) => return examine(&arguments),
+        Command::Export(arguments) => export_events(arguments),
+        Command::Import(arguments) => import_events(&arguments),
+        Command::Backup(arguments) => back_up(&arguments),
+    };
+    done.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
+}
+
+fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    // Nobody is left to tell if standard error is closed.
+    drop(writeln!(std::io::stderr(), "error: {error:#}"));
+    code
+}
+
+fn examine(arguments: &Doctor) -> ExitCode {
+    let unreadable = |error: anyhow::Error| fail(&error, ExitCode::from(2));
+    let data = arguments.data.display();
+    let report = match doctor::examine(&arguments.data) {
+        Ok(report) => report,
+        Err(cause) => {
+            return unreadable(anyhow::Error::new(cause).context(format!(
+                "cannot read {data}; name the data folder, the one that `log` is in"
+            )));
+        }
+    };
+    let mut out = std::io::stdout().lock();
+    let printed =
+        if arguments.json { report.write_json(&mut out) } else { report.write_text(&mut out) };
+    match printed {
+        Ok(()) if report.sound => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(cause) => unreadable(anyhow::Error::new(cause).context("cannot print the report")),
+    }
+}
+
+fn export_events(arguments: Export) -> anyhow::Result<ExitCode> {
+    let Export { data, after, source } = arguments;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let exported = export::export(&data, &Selection { after, source }, &mut out)
+        .with_context(|| format!("cannot export {}", data.display()))?;
+    for unreadable in &exported.unreadable {
+        writeln!(std::io::stderr(), "missing: {unreadable}")?;
+    }
+    Ok(if exported.unreadable.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn import_events(arguments: &Import) -> anyhow::Result<ExitCode> {
+    let Import { data, file, source } = arguments;
+    let mut lines: Box<dyn std::io::BufRead> = match file.as_os_str() == "-" {
+        true => Box::new(std::io::stdin().lock()),
+        false => {
+            let opened = std::fs::File::open(file);
+            let opened = opened.with_context(|| format!("cannot read {}", file.display()))?;
+            Box::new(std::io::BufReader::new(opened))
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let mut progress = Printed { reached: Instant::now() };
+    let imported =
+        runtime.block_on(import::import(data, &mut lines, source.as_ref(), &mut progress))?;
+    progress.print(imported);
+    Ok(if imported.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn back_up(Backup { data, dest }: &Backup) -> anyhow::Result<ExitCode> {
+    let BackedUp { events, end, unreadable } = backup::backup(data, dest)?;
+    writeln!(std::io::stdout(), "{events} events, up to offset {end}, are in {}", dest.display())?;
+    if unreadable > 0 {
+        anyhow::bail!("{unreadable} events were damaged already; see `headwater doctor`");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Progress on standard error; nobody is left to tell if that is closed.
+struct Printed {
+    reached: Instant,
+}
+
+impl Printed {
+    fn print(&self, imported: Imported) {
+        let Imported { lines, accepted, duplicate, refused } = imported;
+        drop(writeln!(
+            std::io::stderr(),
+            "{lines} lines: {accepted} accepted, {duplicate} duplicate, {refused} refused"
+        ));
+    }
+}
+
+impl Progress for Printed {
+    fn refused(&mut self, line: u64, why: &str) {
+        drop(writeln!(std::io::stderr(), "line {line}: {why}"));
+    }
+
+    fn reached(&mut self, imported: Imported) {
+        if self.reached.elapsed() >= PROGRESS_EVERY {
+            self.reached = Instant::now();
+            self.print(imported);
         }
     }
 }
+
+/// Often enough to see that it goes on.
+const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 fn serve(arguments: Serve) -> anyhow::Result<()> {
     let mut config = match &arguments.config {

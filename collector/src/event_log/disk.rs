@@ -5,6 +5,7 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A folder's worth of storage. Every call may block.
 pub trait Disk: Send + Sync {
@@ -20,7 +21,9 @@ pub trait Disk: Send + Sync {
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Removes a file. Not durable before [`Disk::sync_dir`].
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Makes creations and removals in the folder durable.
+    /// Gives a file another name, in one step. Not durable before [`Disk::sync_dir`].
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes creations, removals and new names in the folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
@@ -43,6 +46,9 @@ pub trait File: Send + Sync {
 pub struct FileSystem;
 
 const LOCK_FILE: &str = "lock";
+/// A server is there for longer than these take together.
+const LOCK_ATTEMPTS: u32 = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 impl Disk for FileSystem {
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
@@ -65,11 +71,21 @@ impl Disk for FileSystem {
             .read(true)
             .write(true)
             .open(path)?;
-        file.try_lock().map_err(|error| match error {
-            std::fs::TryLockError::WouldBlock => io::ErrorKind::WouldBlock.into(),
-            std::fs::TryLockError::Error(error) => error,
-        })?;
-        Ok(Box::new(file))
+        let mut questions = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Box::new(file)),
+                // Someone may only be asking, for microseconds; see [`ReadOnly::is_held`].
+                Err(std::fs::TryLockError::WouldBlock) if questions < LOCK_ATTEMPTS => {
+                    questions += 1;
+                    std::thread::sleep(LOCK_PAUSE);
+                }
+                Err(std::fs::TryLockError::WouldBlock) => {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                Err(std::fs::TryLockError::Error(error)) => return Err(error),
+            }
+        }
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
@@ -97,8 +113,70 @@ impl Disk for FileSystem {
         std::fs::remove_file(path)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        std::fs::rename(from, to)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         std::fs::File::open(dir)?.sync_all()
+    }
+}
+
+/// The file system, to look at only: what would change a file or the folder is refused.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct ReadOnly;
+
+impl ReadOnly {
+    /// Whether a server holds the folder. Takes no longer than asking, so that one may start meanwhile.
+    pub fn is_held(self, dir: &Path) -> io::Result<bool> {
+        let file = match std::fs::File::open(dir.join(LOCK_FILE)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            file => file?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+            Err(std::fs::TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn refuse<T>() -> io::Result<T> {
+        Err(io::Error::new(io::ErrorKind::ReadOnlyFilesystem, "opened to look at only"))
+    }
+}
+
+impl Disk for ReadOnly {
+    fn create_dir(&self, _dir: &Path) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn lock(&self, _dir: &Path) -> io::Result<Box<dyn Send + Sync>> {
+        Self::refuse()
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<String>> {
+        FileSystem.list(dir)
+    }
+
+    fn create(&self, _path: &Path) -> io::Result<Arc<dyn File>> {
+        Self::refuse()
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        // Opened for reading only, so that the system refuses writes, also where it would grant them.
+        Ok(Arc::new(std::fs::File::open(path)?))
+    }
+
+    fn remove(&self, _path: &Path) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn rename(&self, _from: &Path, _to: &Path) -> io::Result<()> {
+        Self::refuse()
+    }
+
+    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+        Self::refuse()
     }
 }
 

@@ -7,6 +7,7 @@
 //! append ─▶ dedup::Batch ─▶ inbox ─▶ writer ─┬─▶ chunk ─▶ segment ─▶ disk ─▶ fdatasync
 //!          (sender's thread)      (one thread)└─◀ ids, queues (judged before, remembered after)
 //! Reader ◀─ tail (memory) ◀─ published end ◀──┘        recovery: the same fold, at open
+//! Snapshot ─▶ fold, Reader: beside a server, changing nothing     erase: sealed segments written anew, in their places
 //! ```
 //! One group is one chunk is one fdatasync: so at most the last chunk of the log is ever unsynced, and recovery can tell a
 //! torn commit (cut) from damage to acknowledged records (reported).
@@ -14,6 +15,8 @@
 mod chunk;
 mod dedup;
 mod disk;
+mod erase;
+mod fold;
 mod ids;
 mod inbox;
 mod queues;
@@ -21,6 +24,7 @@ mod reader;
 mod record;
 mod recovery;
 mod segment;
+mod snapshot;
 mod stats;
 mod tail;
 #[cfg(any(test, feature = "testing"))]
@@ -39,14 +43,17 @@ use std::{fmt, io};
 use tokio::sync::{oneshot, watch};
 
 pub use dedup::Conflicts;
-pub use disk::{Disk, File, FileSystem};
+pub use disk::{Disk, File, FileSystem, ReadOnly};
+pub use erase::Erased;
+pub use fold::{Cut, Damage, Harm};
 pub use queues::SourceSequences;
 pub use reader::{ReadError, Reader};
 pub use record::{
     DroppedRange, Flags, InvalidOffset, InvalidSourceName, NewEvent, Offset, Origin, Record,
     Sequence, SourceName, Trust, body_hash,
 };
-pub use recovery::{Cut, Damage, Recovered};
+pub use recovery::Recovered;
+pub use snapshot::{Check, Snapshot, Survey};
 pub use stats::Stats;
 pub use timestamp::{Clock, Timestamp, system_clock};
 
@@ -184,6 +191,8 @@ pub struct EventLog {
     hash_key: ids::HashKey,
     source: reader::Source,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// Held while records are erased: one at a time gives segments new files.
+    erasing: Arc<Mutex<()>>,
 }
 
 /// What the writer's thread and the rest share.
@@ -282,7 +291,8 @@ impl EventLog {
             drop(lock);
         })?;
         let writer = Mutex::new(Some(thread));
-        let log = EventLog { shared, hash_key: state.hash_key, source, writer };
+        let erasing = Arc::default();
+        let log = EventLog { shared, hash_key: state.hash_key, source, writer, erasing };
         Ok((log, state.recovered))
     }
 
@@ -297,13 +307,40 @@ impl EventLog {
         if batch.bytes.len() > chunk::MAX_BODY {
             return Err(AppendError::TooLarge);
         }
+        self.request(batch, false).await
+    }
+
+    async fn request(&self, batch: dedup::Batch, seal: bool) -> Result<Vec<Appended>, AppendError> {
         let (answer, answered) = oneshot::channel();
-        self.shared.inbox.put(Request { batch, answer }).map_err(|refused| match refused {
-            Refused::Full => AppendError::Overloaded { retry_after: RETRY_AFTER },
-            Refused::Closed => AppendError::Closed,
-        })?;
+        self.shared.inbox.put(Request { batch, seal, answer }).map_err(
+            |refused| match refused {
+                Refused::Full => AppendError::Overloaded { retry_after: RETRY_AFTER },
+                Refused::Closed => AppendError::Closed,
+            },
+        )?;
         // The sender is dropped unanswered only if the writer's thread is gone.
         answered.await.unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Erases these records for good, in the background of everything else: their offsets stay, readers pass over them, and
+    /// if they are sent again they are still recognised. Resolves when no file of the log has them any more. An error, or a
+    /// crash, may leave some of them: ask again until it succeeds. What was read before is not called back.
+    pub async fn erase(&self, offsets: &[Offset]) -> Result<Erased, AppendError> {
+        let offsets = erase::within(offsets, *self.source.end.borrow());
+        let Some(&last) = offsets.last() else { return Ok(Erased::default()) };
+        self.request(dedup::Batch::new(&self.hash_key, &[]), true).await?;
+        let (source, erasing) = (self.source.clone(), Arc::clone(&self.erasing));
+        let erased = tokio::task::spawn_blocking(move || {
+            let _one_at_a_time = erasing.lock().unwrap_or_else(PoisonError::into_inner);
+            let erased = erase::erase(&source, &offsets)?;
+            source.tail.forget(last);
+            io::Result::Ok(erased)
+        });
+        let failed = |cause: String| AppendError::Failed { cause };
+        erased
+            .await
+            .map_err(|panic| failed(panic.to_string()))?
+            .map_err(|error| failed(error.to_string()))
     }
 
     /// The offset of the last durable record, now and whenever it moves; [`Offset::START`] in an empty log.

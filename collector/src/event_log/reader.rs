@@ -56,7 +56,21 @@ impl Reader {
 
     /// The next records, in order: at least one and at most `limit` (but none if that is 0), or none where the log ends now.
     /// What one call returns was written together, so it can be fewer than `limit` although more follow.
+    ///
+    /// Erased records are passed over.
     pub fn next_chunk(&mut self, limit: usize) -> Result<Vec<Record>, ReadError> {
+        loop {
+            let before = self.next;
+            let mut records = self.next_written(limit)?;
+            records.retain(|record| !record.flags.erased);
+            if !records.is_empty() || self.next == before {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// As they were written together, erased ones too.
+    fn next_written(&mut self, limit: usize) -> Result<Vec<Record>, ReadError> {
         let end = self.walk.source.end.borrow().0;
         if self.next > end || limit == 0 {
             return Ok(Vec::new());
@@ -141,6 +155,19 @@ impl Walk {
 
     /// Looks for `offset`, which must be durable.
     pub(super) fn find(&mut self, offset: u64) -> io::Result<Step> {
+        loop {
+            let name = self.source.segments.place(offset).map(|place| place.name);
+            match self.find_once(offset) {
+                // The segment got a new file between asking for its name and opening it.
+                Err(error)
+                    if error.kind() == io::ErrorKind::NotFound
+                        && self.source.segments.place(offset).map(|place| place.name) != name => {}
+                found => return found,
+            }
+        }
+    }
+
+    fn find_once(&mut self, offset: u64) -> io::Result<Step> {
         // Asked anew each time: the open segment may have ended meanwhile, with dead chunks behind its end.
         let Some(place) = self.source.segments.place(offset) else { return Ok(Step::Hole(None)) };
         let offset = offset.max(match &place {

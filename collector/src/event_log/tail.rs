@@ -43,6 +43,16 @@ impl Tail {
         drop(freed);
     }
 
+    /// Lets go of `offset` and everything before it.
+    pub(super) fn forget(&self, offset: u64) {
+        let mut chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);
+        while chunks.queue.front().is_some_and(|chunk| chunk.first <= offset) {
+            if let Some(oldest) = chunks.queue.pop_front() {
+                chunks.bytes -= oldest.memory();
+            }
+        }
+    }
+
     /// The chunk that holds `offset`.
     pub(super) fn chunk(&self, offset: u64) -> Option<Arc<Chunk>> {
         let chunks = self.chunks.lock().unwrap_or_else(PoisonError::into_inner);

@@ -121,6 +121,10 @@ impl Disk for FaultyDisk {
         self.beneath.remove(path)
     }
 
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.beneath.rename(from, to)
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.faults.check(&self.faults.fail_syncs)?;
         self.faults.dir_syncs.fetch_add(1, Ordering::SeqCst);
@@ -188,6 +192,7 @@ struct Platter {
 enum Change {
     Set(PathBuf, Arc<Content>),
     Gone(PathBuf),
+    Moved(PathBuf, PathBuf),
 }
 
 #[derive(Default)]
@@ -278,6 +283,11 @@ impl Change {
         match self {
             Change::Set(path, content) => drop(names.insert(path.clone(), Arc::clone(content))),
             Change::Gone(path) => drop(names.remove(path)),
+            Change::Moved(from, to) => {
+                if let Some(content) = names.remove(from) {
+                    names.insert(to.clone(), content);
+                }
+            }
         }
     }
 }
@@ -363,6 +373,14 @@ impl Disk for PowerlessDisk {
         let mut platter = self.operate();
         platter.names.remove(path).ok_or(io::ErrorKind::NotFound)?;
         platter.renames.push(Change::Gone(path.to_owned()));
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut platter = self.operate();
+        let content = platter.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        platter.names.insert(to.to_owned(), content);
+        platter.renames.push(Change::Moved(from.to_owned(), to.to_owned()));
         Ok(())
     }
 

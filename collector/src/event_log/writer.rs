@@ -24,6 +24,8 @@ use super::{AppendError, Appended, Shared};
 /// A batch that waits for its answer.
 pub(super) struct Request {
     pub(super) batch: Batch,
+    /// What is durable by now is to be in segments that are not written any more.
+    pub(super) seal: bool,
     pub(super) answer: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
 }
 
@@ -102,11 +104,10 @@ impl Writer {
     }
 
     fn commit(&mut self, group: Vec<Request>) {
+        let (seals, group): (Vec<_>, Vec<_>) = group.into_iter().partition(|request| request.seal);
         let (batches, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|request| (request.batch, request.answer)).unzip();
-        let committed =
-            self.write(&batches).map_err(|error| AppendError::Failed { cause: error.to_string() });
-        match committed {
+        match self.write(&batches).map_err(failed) {
             Ok(verdicts) => {
                 for (answer, verdicts) in answers.into_iter().zip(verdicts) {
                     // Whoever gave up waiting has no use for the answer.
@@ -118,6 +119,9 @@ impl Writer {
                     drop(answer.send(Err(error.clone())));
                 }
             }
+        }
+        for request in seals {
+            drop(request.answer.send(self.seal().map(|()| Vec::new()).map_err(failed)));
         }
     }
 
@@ -195,6 +199,21 @@ impl Writer {
         Ok(())
     }
 
+    /// Begins a new segment, unless the last one is empty.
+    fn seal(&mut self) -> io::Result<()> {
+        self.writable()?;
+        let Writable::Open(open) = &self.segment else { return Ok(()) };
+        let sealed = (Arc::clone(&open.file), open.position, open.zeroed_to);
+        if sealed.1 > segment::HEADER_LEN as u64 {
+            self.open_segment()?;
+            if sealed.2 > sealed.1 {
+                // Only saves space: a tail of zeros is an end like any other.
+                drop(sealed.0.truncate(sealed.1));
+            }
+        }
+        Ok(())
+    }
+
     /// A segment to write to, if need be a new one.
     fn writable(&mut self) -> io::Result<()> {
         match &self.segment {
@@ -257,6 +276,11 @@ impl Writer {
             cause: error.to_string(),
         };
     }
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
+fn failed(error: io::Error) -> AppendError {
+    AppendError::Failed { cause: error.to_string() }
 }
 
 /// However the writer ends, even by a panic: nobody waits for it any longer.

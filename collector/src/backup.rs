@@ -1,0 +1,110 @@
+//! `headwater backup`: everything that is stored, as it is at one moment, copied while the server goes on.
+//! Promises a copy that a server can start on: no cursor in it is ahead of its log, and it is whole and synced, or not there.
+//! Deliberately copies nothing that is configured: the configuration is the operator's file.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags};
+
+use crate::event_log::{Check, Disk as _, FileSystem, Offset, ReadOnly, Snapshot};
+
+/// What is in the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackedUp {
+    /// Events that can be read.
+    pub events: u64,
+    /// The last one.
+    pub end: Offset,
+    /// Events that could not be read before either.
+    pub unreadable: u64,
+}
+
+/// Why there is no copy.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// Name another folder.
+    #[error("{} is not empty; a backup makes a folder of its own", .0.display())]
+    NotEmpty(PathBuf),
+    /// Name the data folder, the one that `log` is in.
+    #[error("cannot read {}: {cause}", path.display())]
+    Unreadable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The state database cannot be copied.
+    #[error("cannot copy the state database: {0}")]
+    State(#[from] rusqlite::Error),
+    /// What was copied so far is in `incomplete` there, and of no use.
+    #[error("cannot write to {}: {cause}", path.display())]
+    Unwritable {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// Where the copy is until it is whole.
+const INCOMPLETE: &str = "incomplete";
+const LOG: &str = "log";
+const STATE: &str = "state.db";
+/// A server holds the database for milliseconds.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Copies the data folder to `dest`. Blocks.
+pub fn backup(data: &Path, dest: &Path) -> Result<BackedUp, BackupError> {
+    let unreadable = |cause| BackupError::Unreadable { path: data.to_owned(), cause };
+    let unwritable = |cause| BackupError::Unwritable { path: dest.to_owned(), cause };
+    ReadOnly.list(&data.join(LOG)).map_err(unreadable)?;
+    crate::create_private(dest).map_err(unwritable)?;
+    if !ReadOnly.list(dest).map_err(unwritable)?.is_empty() {
+        return Err(BackupError::NotEmpty(dest.to_owned()));
+    }
+    let incomplete = dest.join(INCOMPLETE);
+    crate::create_private(&incomplete.join(LOG)).map_err(unwritable)?;
+
+    // The state first: a cursor ahead of the log that is copied with it would make its consumer skip events.
+    let has_state = data.join(STATE).exists();
+    if has_state {
+        copy_state(&data.join(STATE), &incomplete.join(STATE))?;
+        let copied = std::fs::File::open(incomplete.join(STATE));
+        copied.and_then(|file| file.sync_all()).map_err(unwritable)?;
+    }
+    let snapshot = Snapshot::take(Arc::new(ReadOnly), &data.join(LOG), Check::Headers);
+    let snapshot = snapshot.map_err(unreadable)?;
+    let finish = || {
+        snapshot.copy_to(&FileSystem, &incomplete.join(LOG))?;
+        FileSystem.sync_dir(&incomplete)?;
+        // The log first: a log without its state is delivered again, the other way round events would be skipped.
+        std::fs::rename(incomplete.join(LOG), dest.join(LOG))?;
+        FileSystem.sync_dir(dest)?;
+        if has_state {
+            std::fs::rename(incomplete.join(STATE), dest.join(STATE))?;
+        }
+        std::fs::remove_dir(&incomplete)?;
+        FileSystem.sync_dir(dest)?;
+        match dest.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => FileSystem.sync_dir(parent),
+            _ => FileSystem.sync_dir(Path::new(".")),
+        }
+    };
+    finish().map_err(unwritable)?;
+    let survey = snapshot.survey();
+    let lost = survey.damaged.iter().map(|damage| damage.offsets.1.since(damage.offsets.0) + 1);
+    Ok(BackedUp { events: survey.events, end: survey.end, unreadable: lost.sum() })
+}
+
+/// One transaction's view of the database, also while others write to it.
+fn copy_state(from: &Path, to: &Path) -> rusqlite::Result<()> {
+    let database = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    database.busy_timeout(BUSY)?;
+    database.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
+    Ok(())
+}

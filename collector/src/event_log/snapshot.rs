@@ -1,0 +1,170 @@
+//! The log as its files stand at this moment, for whoever is not its owner: doctor, export, backup.
+//! Promises: changes nothing and needs no lock, so that a server may go on writing; ends at a record that is durable.
+//! Knows nothing of what comes after it was taken; take another to see that.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::Options;
+use super::dedup::Memory;
+use super::disk::Disk;
+use super::fold::{Cut, Damage, Depth, Files, Fold};
+use super::ids::Ids;
+use super::queues::{Queues, SourceSequences};
+use super::reader::{Reader, Source};
+use super::record::{Offset, SourceName};
+use super::segment::{Segment, SegmentFile, Segments};
+use super::tail::Tail;
+
+/// How closely a snapshot looks at what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// As a server does when it starts.
+    Headers,
+    /// Every byte of every segment.
+    Everything,
+}
+
+/// What a snapshot found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Survey {
+    /// Records that can be read.
+    pub events: u64,
+    /// Where the log begins: the first record that its first file should hold.
+    pub first: Offset,
+    /// The last record; before `first` in an empty log.
+    pub end: Offset,
+    /// Segment files.
+    pub segments: u64,
+    /// Bytes in them, up to the last chunk of each.
+    pub bytes: u64,
+    /// What a crash tore, or a server is writing just now.
+    pub cut: Option<Cut>,
+    /// Records that cannot be read.
+    pub damaged: Vec<Damage>,
+    /// Segments whose header is damaged; their records can be read.
+    pub headless: Vec<String>,
+    /// Gaps, drops and what was not tracked, by source.
+    pub sequences: BTreeMap<SourceName, SourceSequences>,
+    /// Device queues seen.
+    pub queues: u64,
+}
+
+/// A log, not opened but looked at.
+pub struct Snapshot {
+    survey: Survey,
+    source: Source,
+    /// Each with where its copy ends. Open, so that they stay readable whatever a server does to their names.
+    files: Vec<(SegmentFile, u64)>,
+}
+
+/// Files may be replaced between listing and opening them, by a server that recovers from a disk error or lets old ones go;
+/// it does so once in seconds at most.
+const ATTEMPTS: u32 = 5;
+
+impl Snapshot {
+    /// Looks at the log in `dir`. Blocks: reads as much as `check` says.
+    pub fn take(disk: Arc<dyn Disk>, dir: &Path, check: Check) -> io::Result<Self> {
+        let mut attempts = 1..ATTEMPTS;
+        let files = loop {
+            match Files::find(&*disk, dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    // The folder itself is not there, or was moved once too often.
+                    disk.list(dir)?;
+                    attempts.next().ok_or(error)?;
+                }
+                found => break found?,
+            }
+        };
+        let begin = files.segments.first().map_or(1, |file| file.name.first);
+        // Queues are counted as a server would; ids are of no use here.
+        let memory = Memory {
+            ids: Ids::new(1, begin),
+            queues: Queues::new(Options::default().tracked_queues),
+        };
+        let depth = match check {
+            Check::Headers => Depth::Columns,
+            Check::Everything => Depth::Everything,
+        };
+        let mut fold = Fold::new(memory, begin, depth);
+        let mut segments = Vec::with_capacity(files.segments.len());
+        for (at, file) in files.segments.iter().enumerate() {
+            let ends = files.segments.get(at + 1).map(|next| next.name.first);
+            let mut segment = Segment::new(file.name, file.generation);
+            fold.segment(file, &mut segment, ends)?;
+            segments.push(segment);
+        }
+        if let Some(last) = files.segments.last() {
+            // The last chunk may have been written but not yet synced. Now it is.
+            last.file.sync_data()?;
+        }
+        let mut copied = Vec::with_capacity(segments.len());
+        for (at, (file, segment)) in files.segments.into_iter().zip(&segments).enumerate() {
+            let is_last = at + 1 == segments.len();
+            // Of one with damage everything is kept: someone may find more in it than we do.
+            let end = if is_last { segment.end_position } else { file.file.size()? };
+            copied.push((file, end));
+        }
+        let segments = Segments::new(segments);
+        let (count, bytes, _) = segments.totals();
+        let end = Offset(fold.next - 1);
+        let survey = Survey {
+            events: fold.events,
+            first: Offset(begin),
+            end,
+            segments: count,
+            bytes,
+            cut: fold.cut,
+            damaged: fold.damaged,
+            headless: files.headless.iter().map(ToString::to_string).collect(),
+            sequences: fold.memory.queues.sources().clone(),
+            queues: fold.memory.queues.len(),
+        };
+        let source = Source {
+            disk,
+            dir: dir.to_owned(),
+            segments: Arc::new(segments),
+            tail: Arc::new(Tail::new(0)),
+            end: watch::channel(end).1,
+        };
+        Ok(Self { survey, source, files: copied })
+    }
+
+    /// What was found.
+    pub fn survey(&self) -> &Survey {
+        &self.survey
+    }
+
+    /// Reads from the record after `after` on, up to the end of this snapshot.
+    pub fn reader(&self, after: Option<Offset>) -> Reader {
+        Reader::new(self.source.clone(), after.unwrap_or(Offset::START))
+    }
+
+    /// Copies the log, up to the end of this snapshot, into a folder that is there and empty, and makes the copy last.
+    pub fn copy_to(&self, disk: &dyn Disk, dir: &Path) -> io::Result<()> {
+        let mut window = vec![0; COPY_WINDOW];
+        for (from, end) in &self.files {
+            let to = disk.create(&from.name.path(dir))?;
+            let mut position = 0;
+            while position < *end {
+                let len =
+                    usize::try_from(end - position).map_or(COPY_WINDOW, |n| n.min(COPY_WINDOW));
+                let read = from.file.read_at(&mut window[..len], position)?;
+                if read == 0 {
+                    break;
+                }
+                to.write_at(&window[..read], position)?;
+                position += read as u64;
+            }
+            to.sync_data()?;
+        }
+        disk.sync_dir(dir)
+    }
+}
+
+/// Large enough that a disk streams.
+const COPY_WINDOW: usize = 1 << 20;

@@ -1,0 +1,71 @@
+//! A data folder with events in it, made through the log's public face, for tests of the tools that work on folders.
+//! Promises small segments, so that a hundred events make several. Knows nothing of what is done to the folder.
+#![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
+#![allow(dead_code, reason = "each test file uses its own part of this")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use headwater_collector::event_log::*;
+
+pub(crate) fn event(id: &str) -> NewEvent {
+    let json =
+        format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}","anonymousId":"anon"}}"#);
+    NewEvent {
+        message_id: id.into(),
+        source: "web".parse().unwrap(),
+        trust: Trust::Client,
+        origin: Origin::Sent,
+        order_key: "anon".into(),
+        sequence: None,
+        dropped: Vec::new(),
+        event_time: None,
+        claimed_time: None,
+        schema_version: 0,
+        flags: Flags::default(),
+        body_hash: body_hash([id.as_bytes()]),
+        json: json.into(),
+    }
+}
+
+pub(crate) fn numbered(id: &str, queue: &str, seq: u64) -> NewEvent {
+    NewEvent { sequence: Some(Sequence { queue: queue.into(), seq }), ..event(id) }
+}
+
+pub(crate) fn small() -> Options {
+    Options { segment_bytes: 4096, zero_ahead_bytes: 1024, tail_bytes: 2048, ..Options::default() }
+}
+
+/// The log of a data folder.
+pub(crate) fn open(data: &Path) -> EventLog {
+    let dir = data.join("log");
+    EventLog::open(&dir, small(), Arc::new(FileSystem), system_clock()).unwrap().0
+}
+
+/// Stores events `0` to `n - 1`, one a commit.
+pub(crate) async fn fill(data: &Path, n: u32) {
+    let log = open(data);
+    for n in 0..n {
+        log.append(vec![event(&n.to_string())]).await.unwrap();
+    }
+}
+
+/// The segment files of a data folder, in order.
+pub(crate) fn segments(data: &Path) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(data.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<_> = files.filter(|path| path.extension().is_some()).collect();
+    files.sort();
+    files
+}
+
+/// The message ids of all that a log can read.
+pub(crate) fn ids(log: &EventLog) -> Vec<String> {
+    let (mut reader, mut ids) = (log.reader(None), Vec::new());
+    loop {
+        let records = reader.next_chunk(100).unwrap();
+        if records.is_empty() {
+            return ids;
+        }
+        ids.extend(records.iter().map(|record| record.message_id.to_string()));
+    }
+}
