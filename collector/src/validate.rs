@@ -3,7 +3,7 @@
 //! other, and that no value is parsed that is only carried. Deliberately has no clock, no randomness
 //! and no I/O: the time of receipt and fresh ids are handed in.
 
-use std::{borrow::Cow, ops::Range};
+use std::{borrow::Cow, collections::HashSet, ops::Range};
 
 use serde_json::value::RawValue;
 
@@ -12,7 +12,7 @@ use crate::{
     decode::{EventType, Member, Shape, WireBatch},
     event_log::{Flags, NewEvent, Origin, SourceName, Timestamp, Trust, body_hash},
     event_time,
-    limits::{MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES},
+    limits::{MAX_BATCH_BYTES, MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES},
     stamp::Stamp,
 };
 
@@ -97,6 +97,10 @@ impl Reason {
     }
 }
 
+/// Bytes by which what a batch says once may make its events grow, all together: several times what clients send, and a bound
+/// on what a small request can make of itself.
+const MAX_SHARED_BYTES: usize = 4 * MAX_BATCH_BYTES;
+
 /// Sorts a batch. `fresh_id` makes a message id for an event that has none.
 pub fn validate(
     batch: &WireBatch<'_>,
@@ -104,11 +108,16 @@ pub fn validate(
     sender: &Sender<'_>,
     mut fresh_id: impl FnMut() -> Box<str>,
 ) -> Validated {
-    let envelope = Envelope {
+    let context = batch.context.filter(|value| kind(value) == Kind::Object);
+    let integrations = batch.integrations.filter(|value| kind(value) == Kind::Object);
+    let mut envelope = Envelope {
         shape,
         sent_at: batch.sent_at.and_then(time),
-        context: batch.context.and_then(members_of),
-        integrations: batch.integrations.filter(|value| kind(value) == Kind::Object),
+        context: context.and_then(members_of),
+        unreadable: context.is_some_and(|value| members_of(value).is_none()),
+        integrations,
+        bytes: [context, integrations].into_iter().flatten().map(|value| value.get().len()).sum(),
+        bytes_left: MAX_SHARED_BYTES,
     };
     let mut sorted = Validated { events: Vec::with_capacity(batch.len()), ..Validated::default() };
     sorted.indexes.reserve(batch.len());
@@ -117,6 +126,7 @@ pub fn validate(
             Some(members) => Fields::find(members).into_event(&envelope, sender, &mut fresh_id),
             None => Err((Reason::NotAnObject, "an event is a JSON object".into())),
         };
+        envelope.bytes_left = envelope.bytes_left.saturating_sub(envelope.bytes);
         match event {
             Ok(event) => {
                 sorted.events.push(event);
@@ -135,11 +145,17 @@ struct Envelope<'a> {
     shape: Shape,
     sent_at: Option<Timestamp>,
     context: Option<Vec<Member<'a>>>,
+    /// It has a context that cannot be taken apart.
+    unreadable: bool,
     integrations: Option<&'a RawValue>,
+    /// Of context and integrations: what each event grows by.
+    bytes: usize,
+    /// How much the events may still grow by, all together.
+    bytes_left: usize,
 }
 
 /// The fields that mean something to the collector: `FIELDS[i]` is in `Fields::at[i]`.
-const FIELDS: [(&str, Keep); 22] = [
+const FIELDS: [(&str, Keep); 24] = [
     ("type", Keep::Text),
     ("event", Keep::Text),
     ("messageId", Keep::Text),
@@ -163,6 +179,8 @@ const FIELDS: [(&str, Keep); 22] = [
     ("trust", Keep::Nothing),
     ("orderKey", Keep::Nothing),
     ("origin", Keep::Nothing),
+    ("derivedBy", Keep::Nothing),
+    ("derivedDepth", Keep::Nothing),
 ];
 /// The positions in [`FIELDS`] that code below asks for.
 const TYPE: usize = 0;
@@ -224,7 +242,7 @@ impl<'e, 'a> Fields<'e, 'a> {
         sender: &Sender<'_>,
         fresh_id: &mut impl FnMut() -> Box<str>,
     ) -> Result<NewEvent, Refusal> {
-        let size = self.check_size_and_depth()?;
+        let size = self.check_size_and_depth(envelope)?;
         for (field, (_, keep)) in FIELDS.iter().enumerate() {
             let Some(raw) = self.raw(field) else { continue };
             match (keep, kind(raw)) {
@@ -294,11 +312,29 @@ impl<'e, 'a> Fields<'e, 'a> {
     }
 
     /// The size in bytes, without space between members.
-    fn check_size_and_depth(&self) -> Result<usize, Refusal> {
-        let size = self.members.iter().map(|(name, raw)| name.len() + raw.get().len() + 4).sum();
+    /// As it will be stored: with what the batch says for all of its events.
+    fn check_size_and_depth(&self, envelope: &Envelope<'_>) -> Result<usize, Refusal> {
+        let own: usize =
+            self.members.iter().map(|(name, raw)| name.len() + raw.get().len() + 4).sum();
+        let size = own + envelope.bytes;
         if size > MAX_EVENT_BYTES {
             let detail = format!("{size} bytes; an event has at most {MAX_EVENT_BYTES}");
             return Err((Reason::TooLarge, detail.into()));
+        }
+        if envelope.bytes > envelope.bytes_left {
+            let detail = "the batch's `context` and `integrations`, repeated in each of its events, are too \
+                          large for so many: send fewer events, or less for all";
+            return Err((Reason::TooLarge, detail.into()));
+        }
+        if envelope.unreadable {
+            let detail = "the batch's `context` has a name that is no text";
+            return Err((Reason::InvalidField, detail.into()));
+        }
+        if envelope.context.is_some()
+            && let Some(own) = self.raw(CONTEXT).filter(|raw| kind(raw) == Kind::Object)
+            && members_of(own).is_none()
+        {
+            return Err((Reason::InvalidField, "`context` has a name that is no text".into()));
         }
         if self.members.iter().any(|(_, raw)| deeper_than(raw.get(), MAX_DEPTH - 1)) {
             let detail = format!("objects and arrays nest at most {MAX_DEPTH} deep");
@@ -378,9 +414,11 @@ impl<'e, 'a> Fields<'e, 'a> {
 
 /// The shared members that the event's own context does not have, then its own: the stamp stays last.
 fn merged(shared: &[Member<'_>], own: &RawValue) -> String {
+    // That it has members was checked; without any it is the absence of a context.
     let own = members_of(own).unwrap_or_default();
+    let names: HashSet<&str> = own.iter().map(|(name, _)| name.as_ref()).collect();
     let mut text = ObjectText::with_capacity(256);
-    let theirs = shared.iter().filter(|(name, _)| own.iter().all(|(mine, _)| mine != name));
+    let theirs = shared.iter().filter(|(name, _)| !names.contains(name.as_ref()));
     for (name, raw) in theirs.chain(&own) {
         text.member(name, raw.get());
     }

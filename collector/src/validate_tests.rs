@@ -200,3 +200,38 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_batch_says_for_all_counts_for_each_and_is_bounded_in_sum() {
+    let batch = |shared: usize, events: usize| {
+        let event = r#"{"type":"page","userId":"u"}"#;
+        let events = vec![event; events].join(",");
+        let body = format!(r#"{{"context":{{"a":"{}"}},"batch":[{events}]}}"#, "x".repeat(shared));
+        run(Shape::Batch, &body, None)
+    };
+    assert_eq!(batch(1_000, 100).refused.len(), 0);
+    assert_eq!(batch(MAX_EVENT_BYTES, 3).refused.len(), 3);
+    let sorted = batch(20_000, 9_000);
+    let stored: usize = sorted.events.iter().map(|event| event.json.len()).sum();
+    assert!(stored < 2 * MAX_SHARED_BYTES, "{stored} bytes of a request of 300 KB");
+    assert!(
+        !sorted.events.is_empty() && sorted.refused.iter().all(|r| r.reason == Reason::TooLarge)
+    );
+}
+
+#[test]
+fn a_context_that_cannot_be_taken_apart_is_refused_and_never_replaced() {
+    let odd = r#"{"\ud800":1,"page":{"url":"https://shop.example/"}}"#;
+    let own = format!(
+        r#"{{"context":{{"ip":"1"}},"batch":[{{"type":"page","userId":"u","context":{odd}}}]}}"#
+    );
+    let shared = format!(r#"{{"context":{odd},"batch":[{{"type":"page","userId":"u"}}]}}"#);
+    for body in [own, shared] {
+        let sorted = run(Shape::Batch, &body, None);
+        assert_eq!(
+            (sorted.events.len(), sorted.refused[0].reason),
+            (0, Reason::InvalidField),
+            "{body}"
+        );
+    }
+}
