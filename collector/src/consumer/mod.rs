@@ -133,6 +133,8 @@ impl<S: Sink> Consumer<S> {
                 self.save_cursor(&mut state).await;
                 continue;
             }
+            // Records that nobody wants leave the window at once: then there is room for more.
+            let room = !state.read_all && state.lanes.len() <= CONSUMER_WINDOW - READ_CHUNK;
             let backing_off = match state.destination {
                 Destination::BackingOff { failures, until } => Some((failures, until)),
                 _ => None,
@@ -149,6 +151,7 @@ impl<S: Sink> Consumer<S> {
                     state.destination = Destination::Probed { failures };
                 }
                 () = sleep_until(state.save_at), if unsaved => {}
+                () = std::future::ready(()), if room => {}
             }
         }
         let finish = timeout(DRAIN, async {

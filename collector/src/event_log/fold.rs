@@ -64,6 +64,8 @@ pub(super) struct Files {
     /// What holds nothing that was ever acknowledged: the earlier of two with the same first offset, and creations that were
     /// never completed.
     pub(super) dead: Vec<String>,
+    /// Without a header or a chunk that can be read, and yet not empty: damaged beyond this program, or written by a later one.
+    pub(super) unreadable: Vec<String>,
     /// Whose header is damaged; their chunks are read nevertheless.
     pub(super) headless: Vec<SegmentName>,
     pub(super) hash_key: Option<HashKey>,
@@ -80,6 +82,7 @@ impl Files {
         let mut files = Files {
             segments: Vec::new(),
             dead: listed.into_iter().filter(|name| name.ends_with(erase::UNFINISHED)).collect(),
+            unreadable: Vec::new(),
             headless: Vec::new(),
             hash_key: None,
             ordinal: names.iter().map(|name| name.ordinal).max().unwrap_or(0),
@@ -108,6 +111,10 @@ impl Files {
             Some((_, header)) => {
                 self.headless.push(name);
                 self.segments.push(SegmentFile { file, name, generation: header.generation });
+            }
+            // A creation that was never completed holds a part of a header at most.
+            None if file.size()? > segment::HEADER_LEN as u64 => {
+                self.unreadable.push(name.to_string())
             }
             None => self.dead.push(name.to_string()),
         }

@@ -54,6 +54,12 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
     for name in &files.dead {
         disk.remove(&dir.join(name))?;
     }
+    for name in &files.unreadable {
+        let aside = format!("{name}.unreadable");
+        tracing::error!(segment = %name, %aside, "a segment can be read neither by its header nor by its chunks; it is \
+            set aside: restore it from a backup, or ask the version that wrote it");
+        disk.rename(&dir.join(name), &dir.join(aside))?;
+    }
     let hash_key = match files.hash_key {
         Some(key) => key,
         None => HashKey(super::random_bytes()?),
