@@ -213,11 +213,16 @@ impl Memory {
         Ok(judged)
     }
 
-    /// Remembers a durable chunk whose first event is at `first`.
-    pub(super) fn remember(&mut self, first: u64, columns: &Columns) {
+    /// Remembers only the ids: what became of the numbers is known already.
+    pub(super) fn remember_ids(&mut self, first: u64, columns: &Columns) {
         for (offset, id) in (first..).zip(&columns.ids) {
             self.ids.insert(*id, offset);
         }
+    }
+
+    /// Remembers a durable chunk whose first event is at `first`.
+    pub(super) fn remember(&mut self, first: u64, columns: &Columns) {
+        self.remember_ids(first, columns);
         let Columns { sources, queues, .. } = columns;
         let of = |queue: u32| {
             let queue = queues.get(queue as usize)?;

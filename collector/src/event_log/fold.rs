@@ -131,7 +131,9 @@ pub(super) struct Fold {
     /// One past the last record.
     pub(super) next: u64,
     pub(super) last_received_at: Timestamp,
-    depth: Depth,
+    /// Events and numbers of what is read now are known from a checkpoint: only ids are new.
+    pub(super) only_ids: bool,
+    pub(super) depth: Depth,
 }
 
 impl Fold {
@@ -144,6 +146,7 @@ impl Fold {
             damaged: Vec::new(),
             next: begin,
             last_received_at: Timestamp::MIN,
+            only_ids: false,
             depth,
         }
     }
@@ -178,9 +181,13 @@ impl Fold {
             };
             if let Some((header, columns)) = found.zip(columns) {
                 self.hole(file, damaged_at.take().unwrap_or(position), header.first, Harm::Altered);
-                self.memory.remember(header.first, &columns);
+                if self.only_ids {
+                    self.memory.remember_ids(header.first, &columns);
+                } else {
+                    self.memory.remember(header.first, &columns);
+                    self.events += u64::from(header.count);
+                }
                 self.next = header.end();
-                self.events += u64::from(header.count);
                 self.last_received_at = self.last_received_at.max(header.received_at);
                 segment.add(&header, position);
                 last = Some((position, header));

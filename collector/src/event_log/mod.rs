@@ -12,6 +12,7 @@
 //! One group is one chunk is one fdatasync: so at most the last chunk of the log is ever unsynced, and recovery can tell a
 //! torn commit (cut) from damage to acknowledged records (reported).
 
+mod checkpoint;
 mod chunk;
 mod dedup;
 mod disk;

@@ -142,6 +142,42 @@ impl Queues {
         &self.sources
     }
 
+    /// Each queue's key, its highest number, and the gaps below that, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u64, u64, &[(u64, u64)])> {
+        self.shards.iter().flatten().map(|(key, queue)| match queue {
+            Queue::Whole(to) => (*key, *to, [].as_slice()),
+            Queue::Gaps(gaps) => (*key, gaps.highest, gaps.missing.as_slice()),
+        })
+    }
+
+    /// Puts back what [`Queues::iter`] gave; `None` if no queue is like that, or it is there already.
+    pub(super) fn restore(
+        &mut self,
+        key: u64,
+        highest: u64,
+        missing: Vec<(u64, u64)>,
+    ) -> Option<()> {
+        let mut least = 1;
+        for &(from, to) in &missing {
+            if from < least || to < from || to >= highest {
+                return None;
+            }
+            // Gaps never touch.
+            least = to.checked_add(2)?;
+        }
+        let queue = match missing.is_empty() {
+            true => Queue::Whole(highest),
+            false => Queue::Gaps(Box::new(Gaps { highest, missing })),
+        };
+        self.len += 1;
+        self.shards[shard(key)].insert(key, queue).is_none().then_some(())
+    }
+
+    /// Puts back a source's counts.
+    pub(super) fn restore_source(&mut self, source: SourceName, counts: SourceSequences) {
+        self.sources.insert(source, counts);
+    }
+
     /// How many queues are tracked.
     pub(super) fn len(&self) -> u64 {
         self.len

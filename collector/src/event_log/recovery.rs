@@ -7,11 +7,12 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::checkpoint::{self, Checkpoint};
 use super::chunk::Header;
 use super::dedup::Memory;
 use super::disk::Disk;
 use super::fold::{Cut, Damage, Depth, Files, Fold};
-use super::ids::{HashKey, Ids};
+use super::ids::{HashKey, Ids, MAX_REMEMBERED};
 use super::queues::Queues;
 use super::record::Offset;
 use super::segment::{Segment, SegmentFile, SegmentHeader};
@@ -28,7 +29,8 @@ pub struct Recovered {
     pub end: Offset,
     /// A commit that a crash tore: cut off. It was never acknowledged.
     pub cut: Option<Cut>,
-    /// Acknowledged records that can no longer be read. Left in their files as they are.
+    /// Acknowledged records that can no longer be read. Left in their files as they are. In segments that were sound at an
+    /// earlier start and that no id reaches back to, damage is found when they are read, or by the doctor.
     pub damaged: Vec<Damage>,
 }
 
@@ -64,17 +66,34 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
         Some(key) => key,
         None => HashKey(super::random_bytes()?),
     };
-    let (ordinal, files) = (files.ordinal, files.segments);
-    let begin = files.first().map_or(1, |file| file.name.first);
-    let memory = Memory {
-        ids: Ids::new(options.remembered_ids, begin),
-        queues: Queues::new(options.tracked_queues),
-    };
-    let mut fold = Fold::new(memory, begin, Depth::Columns);
+    let (ordinal, headless, files) = (files.ordinal, files.headless, files.segments);
+    let firsts: Vec<u64> = files.iter().map(|file| file.name.first).collect();
+    let log = checkpoint::Log { hash_key, firsts: &firsts };
+    let known = checkpoint::load(disk, dir, &log, options.tracked_queues)?;
+    // Segments that a checkpoint has folded are read only as far back as ids are remembered.
+    let until = known.as_ref().map_or(0, |known| known.until);
+    let last = firsts.last().copied().unwrap_or(1);
+    let reach = until.min(last.saturating_sub(options.remembered_ids.min(MAX_REMEMBERED)));
+    let unread = firsts.iter().skip(1).take_while(|ends| **ends <= reach).count();
+    let begin = firsts.get(unread).copied().unwrap_or(1);
+
+    let mut fold = begin_fold(known, begin, options);
     let mut segments = Vec::with_capacity(files.len());
+    for file in &files[..unread] {
+        segments.push(Segment::unread(file.name, file.generation, file.file.size()?));
+    }
     let mut last_chunk = None;
-    for (at, file) in files.iter().enumerate() {
+    for (at, file) in files.iter().enumerate().skip(unread) {
         let ends = files.get(at + 1).map(|next| next.name.first);
+        // Not with damage in it: that is to be found, and said, at every start.
+        if ends.is_none()
+            && file.name.first > until
+            && fold.damaged.is_empty()
+            && headless.is_empty()
+        {
+            fold = save_checkpoint(disk, dir, &log, fold);
+        }
+        fold.only_ids = file.name.first < until;
         let mut segment = Segment::new(file.name, file.generation);
         last_chunk = fold.segment(file, &mut segment, ends)?;
         segments.push(segment);
@@ -87,6 +106,34 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
     let Fold { memory, events, cut, damaged, next, last_received_at, .. } = fold;
     let recovered = Recovered { events, end: Offset(next - 1), cut, damaged };
     Ok(State { recovered, memory, segments, open, hash_key, ordinal, next, last_received_at })
+}
+
+/// Begins where a checkpoint ended; without one, before the first record.
+fn begin_fold(known: Option<Checkpoint>, begin: u64, options: &Options) -> Fold {
+    let ids = Ids::new(options.remembered_ids, begin);
+    match known {
+        None => {
+            let memory = Memory { ids, queues: Queues::new(options.tracked_queues) };
+            Fold::new(memory, begin, Depth::Columns)
+        }
+        Some(Checkpoint { until: _, events, last_received_at, queues }) => Fold {
+            events,
+            last_received_at,
+            ..Fold::new(Memory { ids, queues }, begin, Depth::Columns)
+        },
+    }
+}
+
+/// Saves what was folded up to the last segment, for the next start. Failing that costs only time.
+fn save_checkpoint(disk: &dyn Disk, dir: &Path, log: &checkpoint::Log<'_>, fold: Fold) -> Fold {
+    let Some(&until) = log.firsts.last() else { return fold };
+    let (events, last_received_at) = (fold.events, fold.last_received_at);
+    let Memory { ids, queues } = fold.memory;
+    let checkpoint = Checkpoint { until, events, last_received_at, queues };
+    if let Err(error) = checkpoint::save(disk, dir, log, &checkpoint) {
+        tracing::warn!(%error, "no checkpoint could be saved; the next start reads as much as this one");
+    }
+    Fold { memory: Memory { ids, queues: checkpoint.queues }, ..fold }
 }
 
 /// Makes the last segment durable and writable. A process that died, or whose sync failed, can have left bytes that only

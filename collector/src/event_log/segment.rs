@@ -241,6 +241,11 @@ impl Segment {
         Self { name, generation, end_position: HEADER_LEN as u64, index: Vec::new() }
     }
 
+    /// A sealed one of so many bytes that nobody has read: what is looked for in it is looked for from its beginning.
+    pub(super) fn unread(name: SegmentName, generation: u64, bytes: u64) -> Self {
+        Self { name, generation, end_position: bytes, index: Vec::new() }
+    }
+
     /// Notes a chunk behind the ones known.
     pub(super) fn add(&mut self, header: &Header, position: u64) {
         if self.index.last().is_none_or(|(_, last)| position - last >= INDEX_EVERY) {

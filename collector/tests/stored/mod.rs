@@ -53,7 +53,8 @@ pub(crate) async fn fill(data: &Path, n: u32) {
 /// The segment files of a data folder, in order.
 pub(crate) fn segments(data: &Path) -> Vec<PathBuf> {
     let files = std::fs::read_dir(data.join("log")).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<_> = files.filter(|path| path.extension().is_some()).collect();
+    let mut files: Vec<_> =
+        files.filter(|path| path.extension().is_some_and(|it| it == "log")).collect();
     files.sort();
     files
 }
