@@ -39,13 +39,16 @@ check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast 
 	cargo test --locked -q -p headwater-wasm
 	cargo test --locked -q -p headwater-collector --lib
 
-test: check .build/chromium ## everything: check, collector, browser and end-to-end tests
+test: check .build/chromium .build/npm-clients .build/python-clients ## everything: check, collector, browser and end-to-end tests
 	@$(SAY) "the core on wasm32"
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
 	cargo build --locked -q -p headwater-collector --bin headwater
 	cargo test --locked -q -p headwater-collector --test '*'
 	cargo test --locked -q -p headwater-collector --doc
+	@$(SAY) "other people's clients, unmodified"
+	cd collector/tests/clients && HEADWATER=$(CURDIR)/target/debug/headwater \
+		HEADWATER_PYTHON=$(CURDIR)/.build/clients-python/bin/python npm test --silent
 	@$(SAY) "browser SDK in Chromium"
 	cd sdk-wasm && npm test --silent
 	@$(SAY) "examples, and every part together in Chromium"
@@ -62,7 +65,7 @@ format: ## format the Rust sources
 
 clean: ## delete everything that was built
 	cargo clean
-	rm -rf .build sdk-wasm/dist sdk-wasm/node_modules examples/node_modules
+	rm -rf .build sdk-wasm/dist sdk-wasm/node_modules examples/node_modules collector/tests/clients/node_modules
 
 # ---- what the targets above need
 
@@ -80,6 +83,22 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 	@$(SAY) "installing the examples' packages into examples/node_modules"
 	cd examples && npm ci --no-audit --no-fund
 	@mkdir -p .build && touch $@
+
+.build/npm-clients: collector/tests/clients/package.json collector/tests/clients/package-lock.json | tools
+	@$(SAY) "installing Segment's and RudderStack's clients, for tests"
+	# Not `npm ci`: of the optional parts of a dependency the lock file has only this platform's, which it takes for a mistake.
+	cd collector/tests/clients && npm install --no-audit --no-fund --no-save --ignore-scripts
+	@mkdir -p .build && touch $@
+
+.build/python-clients: collector/tests/clients/requirements.txt | tools
+	@$(SAY) "installing Segment's Python client into .build, for tests"
+	@mkdir -p .build
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "installing python3-venv with apt-get"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends python3 python3-venv; }
+	python3 -m venv .build/clients-python
+	.build/clients-python/bin/pip install --quiet --disable-pip-version-check -r collector/tests/clients/requirements.txt
+	@touch $@
 
 .build/wasm-target: rust-toolchain.toml | tools
 	@$(SAY) "installing the Rust toolchain that rust-toolchain.toml names, with its wasm target"

@@ -147,3 +147,48 @@ async fn a_redirect_is_not_followed() {
     assert_eq!(attempts.iter().map(|attempt| attempt.status).collect::<Vec<_>>(), [307, 307, 200]);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_was_not_delivered_when_the_server_stopped_is_delivered_after_the_next_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    // One device's first event finds the destination down; what another device sent before it is delivered.
+    receiver.answer_with(|event| if event["anonymousId"] == "stuck" { 503 } else { 200 });
+    let server = Server::start_with(folder.path(), &receiver.consumer("crm")).await;
+    server.batch(&[track("1", "other"), track("2", "stuck"), track("3", "other")]).await;
+    receiver
+        .wait_for("the stuck event was tried", |attempts| attempts.iter().any(|a| a.status == 503))
+        .await;
+    server.stop().await;
+
+    receiver.answer_with(|_| 200);
+    let server = Server::start_with(folder.path(), &receiver.consumer("crm")).await;
+    receiver
+        .wait_for("each was delivered", |attempts| {
+            let delivered = ids(&delivered(attempts));
+            ["1", "2", "3"].iter().all(|id| delivered.contains(&(*id).to_owned()))
+        })
+        .await;
+    server.stop().await;
+}
+
+/// Many commits of one event that the filter does not let through, and one that it does.
+#[tokio::test]
+async fn a_filter_that_lets_little_through_keeps_up_with_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    let toml = receiver.consumer("paid") + "events = ['Paid']\n";
+    let server = Server::start_with(folder.path(), &toml).await;
+    for n in 0..400 {
+        server.batch(&[track(n, "d")]).await;
+    }
+    let mut paid = track("paid", "d");
+    paid["event"] = "Paid".into();
+    let sent = std::time::Instant::now();
+    server.batch(&[paid]).await;
+    let attempts = receiver.wait_for_delivered(1).await;
+    assert_eq!(ids(&delivered(&attempts)), ["paid"]);
+    // At one read for each pause of the cursor it took forty seconds.
+    assert!(sent.elapsed() < std::time::Duration::from_secs(10), "{:?}", sent.elapsed());
+    server.stop().await;
+}

@@ -114,7 +114,7 @@ impl Files {
             }
             // A creation that was never completed holds a part of a header at most.
             None if file.size()? > segment::HEADER_LEN as u64 => {
-                self.unreadable.push(name.to_string())
+                self.unreadable.push(name.to_string());
             }
             None => self.dead.push(name.to_string()),
         }
