@@ -6,13 +6,20 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
     path::{Path, PathBuf},
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use serde::{Deserialize, Deserializer};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, SeqAccess, Visitor},
+};
 
-use crate::event_log::{SourceName, Trust};
+use crate::{
+    event_log::{SourceName, Trust},
+    limits::{MAX_BATCH_BYTES, MAX_EVENT_BYTES},
+};
 
 /// Everything that can be set. [`Config::default`] is the collector that starts without a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -32,8 +39,10 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    /// The key its clients send. Public when it sits in a page or an app.
-    pub write_key: Secret<WriteKey>,
+    /// The keys its clients send: `write_key = "…"`, or two as `write_keys = ["new", "old"]` while a key is
+    /// being replaced. Public when they sit in a page or an app.
+    #[serde(alias = "write_key", deserialize_with = "one_or_two")]
+    pub write_keys: Vec<Secret<WriteKey>>,
     /// `client` or `server`. Default `client`: a key in a page or an app is public, and anyone can
     /// forge its events.
     #[serde(default = "client", deserialize_with = "trust")]
@@ -42,6 +51,43 @@ pub struct SourceConfig {
     /// Default: anything.
     #[serde(default)]
     pub events: Option<EventFilter>,
+    /// The origins of pages that may send, as browsers name them: `https://shop.example`. What is no page
+    /// names none, and is not asked. Default: any.
+    #[serde(default)]
+    pub origins: Option<Vec<Origin>>,
+    /// Events a second, on average; beyond them 429. Default: no limit.
+    #[serde(default)]
+    pub events_per_second: Option<NonZeroU32>,
+    /// Events at once, after a pause, where there is such a limit. Default: one second's.
+    #[serde(default)]
+    pub burst: Option<NonZeroU32>,
+    /// Marks its events as tests. Default `false`.
+    #[serde(default)]
+    pub test: bool,
+    /// Most bytes of an event, 1 to 512,000. Default 32,768: Segment's limit, which clients keep.
+    #[serde(default = "max_event_bytes", deserialize_with = "bytes_of_a_batch")]
+    pub max_event_bytes: usize,
+    /// Most bytes of a batch, inflated, 1 to 512,000. Default 512,000: Segment's limit, and the most that
+    /// the collector reads before it knows the source.
+    #[serde(default = "max_batch_bytes", deserialize_with = "bytes_of_a_batch")]
+    pub max_batch_bytes: usize,
+}
+
+impl SourceConfig {
+    /// A source with this key, and the default of everything else.
+    pub fn new(write_key: Secret<WriteKey>) -> Self {
+        Self {
+            write_keys: vec![write_key],
+            trust: client(),
+            events: None,
+            origins: None,
+            events_per_second: None,
+            burst: None,
+            test: false,
+            max_event_bytes: max_event_bytes(),
+            max_batch_bytes: max_batch_bytes(),
+        }
+    }
 }
 
 /// `[consumers.NAME]`: what it wants, and where it goes.
@@ -61,6 +107,51 @@ pub struct ConsumerConfig {
 
 fn client() -> Trust {
     Trust::Client
+}
+
+fn max_event_bytes() -> usize {
+    MAX_EVENT_BYTES
+}
+
+fn max_batch_bytes() -> usize {
+    MAX_BATCH_BYTES
+}
+
+fn bytes_of_a_batch<'de, D: Deserializer<'de>>(number: D) -> Result<usize, D::Error> {
+    match usize::deserialize(number)? {
+        bytes @ 1..=MAX_BATCH_BYTES => Ok(bytes),
+        bytes => Err(D::Error::custom(format!("{bytes} is not 1 to {MAX_BATCH_BYTES} bytes"))),
+    }
+}
+
+fn one_or_two<'de, D: Deserializer<'de>>(keys: D) -> Result<Vec<Secret<WriteKey>>, D::Error> {
+    struct Keys;
+    impl<'de> Visitor<'de> for Keys {
+        type Value = Vec<Secret<WriteKey>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a write key, or a list of one or two")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
+            let key = WriteKey::try_from(key.to_owned()).map_err(E::custom)?;
+            Ok(vec![Secret::new(key)])
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut keys = Vec::new();
+            while let Some(key) = list.next_element()? {
+                keys.push(key);
+            }
+            if (1..=2).contains(&keys.len()) {
+                Ok(keys)
+            } else {
+                let message = "a source has one write key, or two while one replaces the other";
+                Err(A::Error::custom(message))
+            }
+        }
+    }
+    keys.deserialize_any(Keys)
 }
 
 fn trust<'de, D: Deserializer<'de>>(word: D) -> Result<Trust, D::Error> {
@@ -121,8 +212,10 @@ impl Config {
     /// The key names the source, so two sources cannot have the same one.
     fn refuse_shared_keys(&self, text: &str) -> Result<(), (usize, String)> {
         let mut owners: BTreeMap<&str, &Name> = BTreeMap::new();
-        for (name, source) in &self.sources {
-            let key = source.write_key.expose().as_str();
+        let keys = self.sources.iter().flat_map(|(name, source)| {
+            source.write_keys.iter().map(move |key| (name, key.expose().as_str()))
+        });
+        for (name, key) in keys {
             if let Some(owner) = owners.insert(key, name) {
                 let message = format!(
                     "sources `{owner}` and `{name}` have the same write_key; \
@@ -197,6 +290,33 @@ impl TryFrom<String> for WriteKey {
             Ok(Self(key))
         } else {
             Err("a write_key is 1 to 256 visible ASCII characters without `:`".to_owned())
+        }
+    }
+}
+
+/// An origin as browsers name it: scheme, host, and the port unless it is the scheme's own.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Origin(String);
+
+impl Origin {
+    /// Whether a browser's `Origin` header means this one.
+    pub fn is(&self, header: &str) -> bool {
+        self.0.eq_ignore_ascii_case(header)
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let origin = reqwest::Url::parse(&text).map(|url| url.origin().ascii_serialization());
+        match origin {
+            Ok(origin) if origin.eq_ignore_ascii_case(&text) => Ok(Self(origin)),
+            Ok(origin) if origin != "null" => Err(format!(
+                "`{text}` is no origin; did you mean `{origin}`? An origin has no path"
+            )),
+            _ => Err(format!("`{text}` is no origin; expected `https://shop.example`")),
         }
     }
 }
@@ -363,11 +483,15 @@ mod tests {
         let config = parse(&format!(
             "listen = '0.0.0.0:80'\ndata = '/srv'\n\
              [sources.shop]\nwrite_key = 'k1'\ntrust = 'server'\nevents = ['identify', 'Paid']\n\
+             origins = ['https://shop.example']\nevents_per_second = 5\nburst = 9\ntest = true\n\
+             max_event_bytes = 65536\nmax_batch_bytes = 100000\n\
              [consumers.crm]\nkind = 'webhook'\nurl = 'https://example.com/in'\nsecret = '{SECRET}'"
         ))
         .unwrap();
         let shop = &config.sources[&Name::try_from("shop".to_owned()).unwrap()];
-        assert_eq!((shop.write_key.expose().as_str(), shop.trust), ("k1", Trust::Server));
+        assert_eq!(shop.write_keys[0].expose().as_str(), "k1");
+        assert_eq!((shop.trust, shop.test, shop.burst), (Trust::Server, true, NonZeroU32::new(9)));
+        assert_eq!((shop.max_event_bytes, shop.max_batch_bytes), (65_536, 100_000));
         let events = shop.events.as_ref().unwrap();
         assert!(events.admits("identify", None) && events.admits("track", Some("Paid")));
         assert!(!events.admits("page", None) && !events.admits("track", Some("Viewed")));
@@ -390,6 +514,23 @@ mod tests {
         assert!(error.as_ref().unwrap_err().starts_with("headwater.toml:4: "), "{error:?}");
         let error = parse("[sources.'Web Shop']\nwrite_key = 'a'").unwrap_err();
         assert!(error.starts_with("headwater.toml:1: `Web Shop` is not a name"), "{error}");
+    }
+
+    #[test]
+    fn what_a_source_cannot_be_is_explained_at_its_line() {
+        for (wrong, message) in [
+            ("events_per_second = 0", "expected a nonzero u32"),
+            ("max_event_bytes = 512001", "512001 is not 1 to 512000 bytes"),
+            ("origins = ['https://shop.example/cart']", "did you mean `https://shop.example`?"),
+            ("origins = ['shop.example']", "is no origin; expected `https://"),
+            ("write_keys = []", "one write key, or two"),
+            ("write_keys = ['a', 'b', 'c']", "one write key, or two"),
+        ] {
+            let key = if wrong.starts_with("write") { "" } else { "write_key = 'k'" };
+            let error = parse(&format!("[sources.a]\n{key}\n{wrong}")).unwrap_err();
+            let at_its_line = error.starts_with("headwater.toml:3: ");
+            assert!(at_its_line && error.contains(message), "{error}");
+        }
     }
 
     #[test]

@@ -197,6 +197,8 @@ fn event(line: &[u8], source: Option<&SourceName>, clock: &Clock) -> Result<NewE
         source: source.clone(),
         trust: told.trust.unwrap_or(Trust::Client),
         may_send: None,
+        flags: Flags::default(),
+        max_event_bytes: MAX_EVENT_BYTES,
         received_at,
     };
     let mut body = String::with_capacity(text.len() + 16);

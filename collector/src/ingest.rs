@@ -13,7 +13,7 @@ use bytes::Bytes;
 use crate::{
     decode::{DecodeError, Encoding, Shape, WireBatch, inflate},
     event_log::{AppendError, Appended, Clock, EventLog, NewEvent},
-    limits::MAX_BODY_BYTES,
+    limits::{ENVELOPE_BYTES, MAX_BODY_BYTES},
     metrics::Metrics,
     sources::Sources,
     validate::{Reason, Sender, Validated, validate},
@@ -42,6 +42,8 @@ pub struct Incoming {
     pub shape: Shape,
     /// The write key of the authorization header; wins over the one in the body.
     pub key: Option<String>,
+    /// The page it comes from, if a browser says so.
+    pub origin: Option<String>,
 }
 
 /// What became of a batch's events.
@@ -71,6 +73,13 @@ pub enum NotTaken {
     NoKey,
     /// No source has it.
     UnknownKey,
+    /// The source does not take what pages of that origin send.
+    OriginNotAllowed,
+    /// The source has sent more than it may: come back later.
+    TooFast {
+        /// Not before this.
+        retry_after: Duration,
+    },
     /// The request cannot be read: correct it.
     Undecodable(DecodeError),
     /// The log has more to write than it may hold: come back later.
@@ -102,10 +111,20 @@ impl Ingest {
                     self.sources.with_key(&key).ok_or(NotTaken::UnknownKey)?
                 }
             };
+            if !source.admits_origin(incoming.origin.as_deref()) {
+                return Err(NotTaken::OriginNotAllowed);
+            }
+            if text.len() > source.max_batch_bytes + ENVELOPE_BYTES {
+                return Err(DecodeError::BodyTooLarge { limit: source.max_batch_bytes }.into());
+            }
+            let too_fast = |retry_after| NotTaken::TooFast { retry_after };
+            source.take(batch.len(), Instant::now()).map_err(too_fast)?;
             let sender = Sender {
                 source: source.name.clone(),
                 trust: source.trust,
                 may_send: source.may_send.as_ref(),
+                flags: source.flags,
+                max_event_bytes: source.max_event_bytes,
                 received_at: (self.clock)(),
             };
             (source, validate(&batch, incoming.shape, &sender, fresh_id))

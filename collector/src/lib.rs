@@ -46,7 +46,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     config::{Config, ConsumerConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
     consumer::{Consumer, Surroundings},
-    event_log::{Disk, EventLog, FileSystem, OpenError, Options, Recovered, Trust, system_clock},
+    event_log::{Disk, EventLog, FileSystem, OpenError, Options, Recovered, system_clock},
     http::Http,
     ingest::Ingest,
     metrics::Metrics,
@@ -198,7 +198,7 @@ fn sources(
     let name = Name::try_from("web".to_owned()).expect("`web` is three letters");
     let write_key =
         Secret::new(WriteKey::try_from(key.expose().clone()).map_err(StateError::BadKey)?);
-    let web = SourceConfig { write_key, trust: Trust::Client, events: None };
+    let web = SourceConfig::new(write_key);
     Ok((Sources::new(vec![Source::new(&name, &web)]), Some(key)))
 }
 

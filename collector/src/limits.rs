@@ -8,9 +8,11 @@ pub use headwater_core::event::{
     MAX_BATCH_BYTES, MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES,
 };
 
-/// Bytes of one request's body once inflated: a batch, and slack for what a client counts differently (its envelope, the
-/// encoding of its text).
-pub const MAX_BODY_BYTES: usize = MAX_BATCH_BYTES + 32 * 1024;
+/// What a body may have beside its events, for what a client counts differently: the envelope, and the
+/// encoding of its text.
+pub const ENVELOPE_BYTES: usize = 32 * 1024;
+/// Bytes of one request's body once inflated: a batch and its envelope.
+pub const MAX_BODY_BYTES: usize = MAX_BATCH_BYTES + ENVELOPE_BYTES;
 /// Events of one batch. The smallest valid event has about 45 bytes, so that a full body never has
 /// more than 12,000; beyond are only invalid ones, whose receipt would be larger than the request.
 pub const MAX_BATCH_EVENTS: usize = 12_000;

@@ -2,13 +2,18 @@
 //! Promises that finding a source takes the same time whichever key is tried, right or wrong.
 //! Deliberately knows nothing of HTTP: the key arrives as text, from wherever it stood.
 
+mod rate;
+
+use std::time::{Duration, Instant};
+
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use crate::{
-    config::{EventFilter, Name, SourceConfig},
-    event_log::{SourceName, Trust},
+    config::{EventFilter, Name, Origin, Secret, SourceConfig, WriteKey},
+    event_log::{Flags, SourceName, Trust},
 };
+use rate::Rate;
 
 /// A producer known to the collector.
 #[derive(Debug)]
@@ -19,7 +24,15 @@ pub struct Source {
     pub trust: Trust,
     /// What it may send; `None` is anything.
     pub may_send: Option<EventFilter>,
-    key_hash: [u8; 32],
+    /// What its events are marked with.
+    pub flags: Flags,
+    /// Most bytes of one of its events.
+    pub max_event_bytes: usize,
+    /// Most bytes of one of its batches, inflated.
+    pub max_batch_bytes: usize,
+    origins: Option<Vec<Origin>>,
+    rate: Option<Rate>,
+    key_hashes: Vec<[u8; 32]>,
 }
 
 impl Source {
@@ -29,8 +42,29 @@ impl Source {
             name: name.to_source_name(),
             trust: config.trust,
             may_send: config.events.clone(),
-            key_hash: Sha256::digest(config.write_key.expose().as_str()).into(),
+            flags: Flags { test: config.test, ..Flags::default() },
+            max_event_bytes: config.max_event_bytes,
+            max_batch_bytes: config.max_batch_bytes,
+            origins: config.origins.clone(),
+            rate: config.events_per_second.map(|per_second| {
+                Rate::new(per_second, config.burst.unwrap_or(per_second), Instant::now())
+            }),
+            key_hashes: config.write_keys.iter().map(hash).collect(),
         }
+    }
+
+    /// Whether a page of this origin may send. What is no page has none, and could claim any.
+    pub fn admits_origin(&self, origin: Option<&str>) -> bool {
+        match (&self.origins, origin) {
+            (Some(admitted), Some(origin)) => admitted.iter().any(|one| one.is(origin)),
+            _ => true,
+        }
+    }
+
+    /// Counts this many events against the source's rate, or says how long to wait with them.
+    pub fn take(&self, events: usize, now: Instant) -> Result<(), Duration> {
+        let events = u32::try_from(events).unwrap_or(u32::MAX);
+        self.rate.as_ref().map_or(Ok(()), |rate| rate.take(events, now))
     }
 }
 
@@ -47,12 +81,14 @@ impl Sources {
     /// The source with this key. Hashes are compared, all of them, so that neither a key's first
     /// bytes nor its place in the list can be measured from outside.
     pub fn with_key(&self, key: &str) -> Option<&Source> {
-        let hash: [u8; 32] = Sha256::digest(key).into();
+        let wanted: [u8; 32] = Sha256::digest(key).into();
         let (mut found, mut index) = (Choice::from(0), 0_u32);
         for (at, source) in (0_u32..).zip(&self.0) {
-            let same = source.key_hash.ct_eq(&hash);
-            index.conditional_assign(&at, same);
-            found |= same;
+            for hash in &source.key_hashes {
+                let same = hash.ct_eq(&wanted);
+                index.conditional_assign(&at, same);
+                found |= same;
+            }
         }
         bool::from(found).then(|| &self.0[index as usize])
     }
@@ -63,23 +99,59 @@ impl Sources {
     }
 }
 
+fn hash(key: &Secret<WriteKey>) -> [u8; 32] {
+    Sha256::digest(key.expose().as_str()).into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Secret, WriteKey};
+
+    fn source(name: &str, toml: &str) -> Source {
+        Source::new(&Name::try_from(name.to_owned()).unwrap(), &toml::from_str(toml).unwrap())
+    }
 
     #[test]
     fn a_key_finds_its_source_and_no_other() {
-        let source = |name: &str, key: &str| {
-            let name = Name::try_from(name.to_owned()).unwrap();
-            let write_key = Secret::new(WriteKey::try_from(key.to_owned()).unwrap());
-            Source::new(&name, &SourceConfig { write_key, trust: Trust::Client, events: None })
-        };
-        let sources = Sources::new(vec![source("a", "key-a"), source("b", "key-b")]);
-        assert_eq!(&*sources.with_key("key-b").unwrap().name, "b");
-        assert_eq!(&*sources.with_key("key-a").unwrap().name, "a");
+        let sources = Sources::new(vec![
+            source("a", "write_key = 'key-a'"),
+            source("b", "write_keys = ['key-b', 'old-b']"),
+        ]);
+        for (key, name) in [("key-a", "a"), ("key-b", "b"), ("old-b", "b")] {
+            assert_eq!(&*sources.with_key(key).unwrap().name, name);
+        }
         for wrong in ["", "key-", "key-a ", "KEY-A"] {
             assert!(sources.with_key(wrong).is_none());
         }
+    }
+
+    #[test]
+    fn a_page_of_another_origin_may_not_send() {
+        let any = source("a", "write_key = 'k'");
+        assert!(any.admits_origin(Some("https://x.example")) && any.admits_origin(None));
+        let listed = "write_key = 'k'\norigins = ['https://shop.example', 'http://localhost:3000']";
+        let listed = source("a", listed);
+        assert!(listed.admits_origin(None), "an app, a server or an image");
+        for (origin, admitted) in [
+            ("https://shop.example", true),
+            ("HTTPS://Shop.Example", true),
+            ("http://localhost:3000", true),
+            ("http://shop.example", false),
+            ("https://shop.example:444", false),
+            ("https://shop.example.evil.example", false),
+            ("null", false),
+        ] {
+            assert_eq!(listed.admits_origin(Some(origin)), admitted, "{origin}");
+        }
+    }
+
+    #[test]
+    fn only_a_source_with_a_rate_is_slowed() {
+        let now = Instant::now();
+        let free = source("a", "write_key = 'k'");
+        assert!((0..9).all(|_| free.take(1_000_000, now).is_ok()));
+        let slow = source("a", "write_key = 'k'\nevents_per_second = 10\nburst = 20");
+        slow.take(20, now).unwrap();
+        slow.take(1, now).unwrap_err();
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     decode::{EventType, Member, Shape, WireBatch},
     event_log::{Flags, NewEvent, Origin, SourceName, Timestamp, Trust, body_hash},
     event_time,
-    limits::{MAX_BATCH_BYTES, MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES},
+    limits::{MAX_BATCH_BYTES, MAX_DEPTH, MAX_MESSAGE_ID_BYTES},
     stamp::Stamp,
 };
 
@@ -25,6 +25,10 @@ pub struct Sender<'a> {
     pub trust: Trust,
     /// What that source may send; `None` is anything.
     pub may_send: Option<&'a EventFilter>,
+    /// What its events are marked with.
+    pub flags: Flags,
+    /// Most bytes of one of its events.
+    pub max_event_bytes: usize,
     /// Now, by our own clock.
     pub received_at: Timestamp,
 }
@@ -66,7 +70,7 @@ pub enum Reason {
     MissingGroupId,
     /// An alias call without `previousId`.
     MissingPreviousId,
-    /// More than [`MAX_EVENT_BYTES`].
+    /// More than [`Sender::max_event_bytes`].
     TooLarge,
     /// Nested deeper than [`MAX_DEPTH`].
     TooDeep,
@@ -242,7 +246,7 @@ impl<'e, 'a> Fields<'e, 'a> {
         sender: &Sender<'_>,
         fresh_id: &mut impl FnMut() -> Box<str>,
     ) -> Result<NewEvent, Refusal> {
-        let size = self.check_size_and_depth(envelope)?;
+        let size = self.check_size_and_depth(sender.max_event_bytes, envelope)?;
         for (field, (_, keep)) in FIELDS.iter().enumerate() {
             let Some(raw) = self.raw(field) else { continue };
             match (keep, kind(raw)) {
@@ -304,7 +308,7 @@ impl<'e, 'a> Fields<'e, 'a> {
                 .map(|claimed| event_time::corrected(Some(claimed), sent_at, sender.received_at)),
             claimed_time,
             schema_version: 0,
-            flags: Flags::default(),
+            flags: sender.flags,
             body_hash: self.body_hash(),
             json: self.json(size, event_type, fresh, envelope),
             message_id,
@@ -313,12 +317,16 @@ impl<'e, 'a> Fields<'e, 'a> {
 
     /// The size in bytes, without space between members.
     /// As it will be stored: with what the batch says for all of its events.
-    fn check_size_and_depth(&self, envelope: &Envelope<'_>) -> Result<usize, Refusal> {
+    fn check_size_and_depth(
+        &self,
+        max_event_bytes: usize,
+        envelope: &Envelope<'_>,
+    ) -> Result<usize, Refusal> {
         let own: usize =
             self.members.iter().map(|(name, raw)| name.len() + raw.get().len() + 4).sum();
         let size = own + envelope.bytes;
-        if size > MAX_EVENT_BYTES {
-            let detail = format!("{size} bytes; an event has at most {MAX_EVENT_BYTES}");
+        if size > max_event_bytes {
+            let detail = format!("{size} bytes; an event has at most {max_event_bytes}");
             return Err((Reason::TooLarge, detail.into()));
         }
         if envelope.bytes > envelope.bytes_left {

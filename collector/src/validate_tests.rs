@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::limits::MAX_EVENT_BYTES;
 
 const NOW: i64 = 1_795_000_000_000;
 
@@ -12,6 +13,8 @@ fn run(shape: Shape, body: &str, may_send: Option<&EventFilter>) -> Validated {
         source: "web".parse().unwrap(),
         trust: Trust::Client,
         may_send,
+        flags: Flags { test: true, ..Flags::default() },
+        max_event_bytes: MAX_EVENT_BYTES,
         received_at: Timestamp::from_unix_ms(NOW),
     };
     validate(&batch, shape, &sender, || "fresh".into())
@@ -80,6 +83,7 @@ fn the_record_s_own_fields_cannot_be_forged() {
     );
     assert_eq!((&*event.order_key, &*event.message_id, &*event.source), ("a", "m", "web"));
     assert_eq!(event.claimed_time.unwrap().to_string(), "2026-11-22T00:00:00.000Z");
+    assert!(event.flags.test, "as the source says");
 }
 
 #[test]

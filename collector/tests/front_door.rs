@@ -162,3 +162,47 @@ async fn a_beacon_has_no_header_of_its_own() {
     assert_eq!(ids(&stored), ["a", "b", "c"]);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_source_is_held_to_its_rate_its_origins_and_its_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    let toml = "[sources.web]\nwrite_keys = ['new', 'old']\norigins = ['https://shop.example']\n\
+                max_event_bytes = 300\nmax_batch_bytes = 1000\n\
+                [sources.slow]\nwrite_key = 'slow'\nevents_per_second = 1\nburst = 2\n";
+    let server = Server::start_with(folder.path(), toml).await;
+    let post = |key: &str, events: Vec<Value>| {
+        let request = client().post(server.at("/v1/batch?receipt=1"));
+        request.basic_auth(key, Some("")).body(json!({"batch": events}).to_string())
+    };
+    for (id, key) in [("a", "new"), ("b", "old")] {
+        let request = post(key, vec![track(id, "d")]).header("origin", "https://shop.example");
+        assert_eq!(request.send().await.unwrap().status(), 200, "either key is the source's");
+    }
+    let elsewhere = post("new", vec![track("c", "d")]).header("origin", "https://evil.example");
+    let answer = elsewhere.send().await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*", "its author may read why");
+    assert_eq!(read_json(answer).await["error"]["code"], "origin_not_allowed");
+
+    let large = json!({"type": "page", "userId": "u", "name": "x".repeat(300)});
+    let receipt = read_json(post("new", vec![large]).send().await.unwrap()).await;
+    assert_eq!(receipt["events"][0]["reason"], "too_large");
+    let many = vec![track("y".repeat(200), "d"); 200];
+    assert_eq!(post("new", many).send().await.unwrap().status(), 413);
+
+    // One batch more than the burst, then a wait for what it took too much.
+    let events: Vec<_> = (0..60).map(|n| track(n, "d")).collect();
+    assert_eq!(post("slow", events).send().await.unwrap().status(), 200);
+    let answer = post("slow", vec![track("late", "d")]).send().await.unwrap();
+    assert_eq!(answer.status(), 429);
+    let seconds: u64 = answer.headers()["retry-after"].to_str().unwrap().parse().unwrap();
+    let error = read_json(answer).await["error"].clone();
+    assert_eq!(error["code"], "rate_limited");
+    let wait = error["retry_after_ms"].as_u64().unwrap();
+    assert!((20_000..=59_000).contains(&wait) && seconds == wait.div_ceil(1000), "{wait}");
+
+    let stored = server.events(server.new_token.as_ref().unwrap()).await;
+    assert_eq!(ids(&stored)[..2], ["a", "b"]);
+    assert_eq!(stored.len(), 62);
+    server.stop().await;
+}

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use headwater_collector::decode::{Shape, WireBatch};
-use headwater_collector::event_log::{NewEvent, Timestamp, Trust};
+use headwater_collector::event_log::{Flags, NewEvent, Timestamp, Trust};
+use headwater_collector::limits::MAX_EVENT_BYTES;
 use headwater_collector::validate::{Sender, validate};
 use serde_json::Value;
 
@@ -15,6 +16,8 @@ fn read(body: &str) -> Vec<NewEvent> {
         source: "web".parse().unwrap(),
         trust: Trust::Client,
         may_send: None,
+        flags: Flags::default(),
+        max_event_bytes: MAX_EVENT_BYTES,
         received_at: Timestamp::from_unix_ms(1_763_769_700_000),
     };
     let sorted = validate(&batch, Shape::Batch, &sender, || panic!("each event has its id"));

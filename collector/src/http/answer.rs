@@ -185,6 +185,17 @@ impl From<NotTaken> for Failure {
                 "unknown_write_key",
                 "no source has this write key",
             ),
+            NotTaken::OriginNotAllowed => Self::new(
+                StatusCode::FORBIDDEN,
+                "origin_not_allowed",
+                "this write key is not for pages of this origin",
+            ),
+            NotTaken::TooFast { retry_after } => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "the source has sent more events than it may; send the same batch again later",
+            )
+            .retry_after(retry_after),
             NotTaken::Undecodable(error) => error.into(),
             NotTaken::Overloaded { retry_after } => Self::overloaded(retry_after),
             NotTaken::StorageFailed => Self::new(

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::{
-    Method, Request, StatusCode,
+    HeaderMap, Method, Request, StatusCode,
     body::Body,
     header::{self, HeaderValue},
 };
@@ -119,7 +119,9 @@ impl Http {
         let key = auth::basic_key(&head.headers)?;
         let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
         let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
-        let taken = self.hand_in(Incoming { body, encoding, shape, key }).await?;
+        let taken = self
+            .hand_in(Incoming { body, encoding, shape, key, origin: origin(&head.headers) })
+            .await?;
         drop(held);
         Ok(receipt(&taken, in_detail))
     }
@@ -132,7 +134,15 @@ impl Http {
         let body = pixel::event(request.uri().query())?;
         let encoding = Encoding::of(std::iter::empty(), &body)?;
         let shape = Shape::Single(event_type);
-        self.hand_in(Incoming { body, encoding, shape, key: None }).await.map(drop)
+        self.hand_in(Incoming {
+            body,
+            encoding,
+            shape,
+            key: None,
+            origin: origin(request.headers()),
+        })
+        .await
+        .map(drop)
     }
 
     async fn hand_in(&self, incoming: Incoming) -> Result<Receipt, Failure> {
@@ -182,6 +192,12 @@ impl Http {
         *answer.status_mut() = status;
         answer
     }
+}
+
+/// The page that sends. What is not text names no page that anyone could have listed.
+fn origin(headers: &HeaderMap) -> Option<String> {
+    let origin = headers.get(header::ORIGIN)?;
+    Some(String::from_utf8_lossy(origin.as_bytes()).into_owned())
 }
 
 /// `/v1/track`, or `/v1/t` as Segment's own SDKs have it.

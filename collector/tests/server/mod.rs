@@ -61,7 +61,7 @@ impl Server {
             .sources
             .values()
             .next()
-            .map(|source| source.write_key.expose().as_str().to_owned());
+            .map(|source| source.write_keys[0].expose().as_str().to_owned());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let collector = Collector::open(config, disk).unwrap();
