@@ -130,3 +130,18 @@ async fn what_a_record_says_of_itself_cannot_be_forged() {
     assert!(stored["timestamp"].as_str().unwrap() < "2999", "the future is not believed");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_reader_that_has_seen_more_than_there_is_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let token = server.new_token.clone().unwrap();
+    server.batch(&[track(1, "d"), track(2, "d")]).await;
+    for path in ["/v1/events?after=3", "/v1/live?after=3"] {
+        let answer = client().get(server.at(path)).bearer_auth(&token).send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 410, "{path}");
+        assert_eq!(read_json(answer).await["error"]["code"], "offset_beyond_end");
+    }
+    assert!(server.events_at(&token, "/v1/events?after=2").await.is_empty());
+    server.stop().await;
+}

@@ -213,3 +213,18 @@ impl File for std::fs::File {
         Ok(self.metadata()?.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What cannot be synced says so to whoever asks the kernel, and to nobody else.
+    #[test]
+    fn syncing_asks_the_kernel() {
+        let null = FileSystem.open(Path::new("/dev/null")).unwrap();
+        assert!(null.sync_data().is_err(), "a sync that asks nobody always succeeds");
+        let folder = tempfile::tempdir().unwrap();
+        FileSystem.sync_dir(folder.path()).unwrap();
+        assert!(FileSystem.sync_dir(&folder.path().join("absent")).is_err());
+    }
+}

@@ -26,6 +26,7 @@ pub(super) fn events(log: &EventLog, query: Option<&str>) -> Result<Answer, Fail
     let limit = parameter(query, "limit")?.unwrap_or(MAX_EVENTS_PER_READ).min(MAX_EVENTS_PER_READ);
     let (pieces, answer) = mpsc::channel(1);
     let end = *log.end().borrow();
+    not_beyond(end, after)?;
     tokio::spawn(send_events(log.reader(Some(after)), end, limit, pieces));
     Ok(stream("application/x-ndjson", answer))
 }
@@ -46,7 +47,9 @@ pub(super) fn live(
         None => parameter(query, "after")?,
     };
     let mut end = log.end();
-    let after = after.unwrap_or(*end.borrow_and_update());
+    let now = *end.borrow_and_update();
+    let after = after.unwrap_or(now);
+    not_beyond(now, after)?;
     let (pieces, answer) = mpsc::channel(1);
     tokio::spawn(send_live(log.reader(Some(after)), end, draining, pieces));
     Ok(stream("text/event-stream", answer))
@@ -140,6 +143,18 @@ fn parameter<T: FromStr>(query: Option<&str>, name: &'static str) -> Result<Opti
     let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back();
     value.map(|value| value.parse().map_err(|_| invalid(name))).transpose()
+}
+
+/// A reader that has seen more than there is was reading another log, or one that has lost its end: to wait until this one is
+/// as long would skip what comes meanwhile.
+fn not_beyond(end: Offset, after: Offset) -> Result<(), Failure> {
+    if after <= end {
+        return Ok(());
+    }
+    let message = format!(
+        "the log ends at {end}, before `after`: it was begun anew or restored; read from its beginning, or after {end}"
+    );
+    Err(Failure::new(StatusCode::GONE, "offset_beyond_end", message))
 }
 
 fn invalid(name: &'static str) -> Failure {
