@@ -32,7 +32,7 @@ pub mod import;
 pub mod ingest;
 pub mod limits;
 pub mod metrics;
-mod sinks;
+pub mod sinks;
 pub mod sources;
 pub mod stamp;
 pub mod state;

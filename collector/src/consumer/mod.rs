@@ -242,8 +242,8 @@ impl<S: Sink> Consumer<S> {
             state.work.spawn(async move {
                 let mut line = Vec::with_capacity(record.json.len() + 256);
                 record.write_line(&mut line);
-                let parcel = Parcel { id, line: line.into() };
-                Ended::Delivery(ticket, sink.deliver(&parcel).await)
+                let parcel = Parcel { id, order_key: record.order_key.clone(), line: line.into() };
+                Ended::Delivery(ticket, sink.deliver(&[parcel]).await)
             });
         }
     }
@@ -286,6 +286,10 @@ impl<S: Sink> Consumer<S> {
                 } else {
                     self.park(state, ticket, reason).await;
                 }
+            }
+            Verdict::Gone { reason } => {
+                state.lanes.put_back(ticket);
+                self.back_off(state, &reason, None);
             }
             Verdict::Unavailable { reason, retry_after } => {
                 state.lanes.put_back(ticket);

@@ -1,5 +1,5 @@
 //! The kinds of destination: one file each.
-//! Promises that every attempt ends in one of three verdicts. Deliberately knows nothing of the log,
+//! Promises that every attempt ends in one verdict. Deliberately knows nothing of the log,
 //! of cursors or of retries: what to do about a verdict is the consumer's business.
 
 mod webhook;
@@ -8,26 +8,40 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use crate::limits::DELIVERIES_IN_FLIGHT;
 pub(crate) use webhook::{Webhook, WebhookError};
 
-/// Delivers one event at a time.
-pub(crate) trait Sink: Send + Sync + 'static {
-    /// Tries once. Must end by itself, within a bounded time.
-    fn deliver(&self, parcel: &Parcel) -> impl Future<Output = Verdict> + Send;
+/// Delivers events to one destination.
+pub trait Sink: Send + Sync + 'static {
+    /// Events of one delivery, at most. A consumer hands over as many as there are, and waits for no more.
+    fn most_at_once(&self) -> usize {
+        1
+    }
+
+    /// Deliveries under way at once, at most.
+    fn most_in_flight(&self) -> usize {
+        DELIVERIES_IN_FLIGHT
+    }
+
+    /// Tries once, with at least one event, in the order of the log. The verdict is on all of them: a sink that had
+    /// a part accepted says what is true of the rest, and gets all of them again. Must end by itself, within a bounded time.
+    fn deliver(&self, parcels: &[Parcel]) -> impl Future<Output = Verdict> + Send;
 }
 
 /// An event on its way out.
 #[derive(Clone, Debug)]
-pub(crate) struct Parcel {
-    /// The same at every attempt.
-    pub(crate) id: String,
-    /// The record as a line of JSON.
-    pub(crate) line: Bytes,
+pub struct Parcel {
+    /// The same at every attempt, and different for every consumer: what a receiver deduplicates on.
+    pub id: String,
+    /// Events with the same one keep their order.
+    pub order_key: Box<str>,
+    /// The record as a line of JSON, without the line's end.
+    pub line: Bytes,
 }
 
 /// What came of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// The destination has it.
     Delivered,
     /// The destination works and does not want this event.
@@ -42,15 +56,21 @@ pub(crate) enum Verdict {
         /// When it wants to be asked again, if it said so.
         retry_after: Option<Duration>,
     },
+    /// The destination wants nothing more, ever: until a human says otherwise.
+    Gone {
+        /// What it said.
+        reason: String,
+    },
 }
 
 impl Verdict {
     /// The word for it, as metrics carry it.
-    pub(crate) fn as_str(&self) -> &'static str {
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Delivered => "delivered",
             Self::Refused { .. } => "refused",
             Self::Unavailable { .. } => "unavailable",
+            Self::Gone { .. } => "gone",
         }
     }
 }

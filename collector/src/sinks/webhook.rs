@@ -88,7 +88,8 @@ impl Webhook {
 }
 
 impl Sink for Webhook {
-    async fn deliver(&self, parcel: &Parcel) -> Verdict {
+    async fn deliver(&self, parcels: &[Parcel]) -> Verdict {
+        let [parcel] = parcels else { unreachable!("one at once is the default") };
         let mut answer = match self.post(parcel).await {
             Ok(answer) => answer,
             Err(reason) => return Verdict::Unavailable { reason, retry_after: None },
