@@ -3,6 +3,7 @@
 //! secret shows up in a log. Deliberately knows nothing of sockets, databases or what a sink does.
 
 mod consumer;
+mod log;
 mod name;
 mod source;
 
@@ -16,6 +17,7 @@ use std::{
 use serde::Deserialize;
 
 pub use consumer::{ConsumerConfig, HttpUrl, SinkKind, WebhookSecret};
+pub use log::LogConfig;
 pub use name::{Name, Secret};
 pub use source::{EventFilter, Origin, SourceConfig, WriteKey};
 
@@ -27,6 +29,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Folder of everything that is kept: the event log and the state database. Default `./data`.
     pub data: PathBuf,
+    /// How much history is kept. Default: all of it.
+    pub log: LogConfig,
     /// Producers by name. Without any, a source `web` gets a write key of its own, kept in `data`.
     pub sources: BTreeMap<Name, SourceConfig>,
     /// Readers of the log that the collector delivers to, by name. Default none.
@@ -38,6 +42,7 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8420)),
             data: PathBuf::from("./data"),
+            log: LogConfig::default(),
             sources: BTreeMap::new(),
             consumers: BTreeMap::new(),
         }
@@ -135,10 +140,10 @@ fn nearest_key(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::{num::NonZeroU32, time::Duration};
 
     use super::*;
-    use crate::event_log::Trust;
+    use crate::event_log::{Retention, Trust};
 
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(text, Path::new("headwater.toml")).map_err(|error| error.to_string())
@@ -164,6 +169,18 @@ mod tests {
         assert!(events.admits("identify", None) && events.admits("track", Some("Paid")));
         assert!(!events.admits("page", None) && !events.admits("track", Some("Viewed")));
         assert_eq!(config.consumers.len(), 1);
+    }
+
+    #[test]
+    fn how_long_events_are_kept() {
+        let log = parse("[log]\nkeep_days = 30\nkeep_bytes = 1_000_000\ndelete_unread = true\nremembered_ids = 5").unwrap().log;
+        let limits = (log.retention().max_age, log.retention().max_bytes);
+        assert_eq!(limits, (Some(Duration::from_secs(30 * 86_400)), Some(1_000_000)));
+        assert!(log.delete_unread);
+        assert_eq!(log.options().remembered_ids, 5);
+        assert_eq!(LogConfig::default().retention(), Retention::default());
+        let error = parse("[log]\n\nkeep_days = 0").unwrap_err();
+        assert!(error.starts_with("headwater.toml:3: "), "{error}");
     }
 
     #[test]

@@ -36,6 +36,7 @@ pub mod sinks;
 pub mod sources;
 pub mod stamp;
 pub mod state;
+mod upkeep;
 pub mod validate;
 mod vitals;
 
@@ -44,9 +45,9 @@ use std::{io, path::PathBuf, sync::Arc};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    config::{Config, ConsumerConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
+    config::{Config, ConsumerConfig, LogConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
     consumer::{Consumer, Surroundings},
-    event_log::{Disk, EventLog, FileSystem, OpenError, Options, Recovered, system_clock},
+    event_log::{Disk, EventLog, FileSystem, OpenError, Recovered, system_clock},
     http::Http,
     ingest::Ingest,
     metrics::Metrics,
@@ -80,6 +81,7 @@ pub async fn run_on(
 /// A collector whose data folder is open, before it serves.
 pub struct Collector {
     ingest: Ingest,
+    log: LogConfig,
     consumers: Vec<Consumer<Webhook>>,
     admin_token_hash: [u8; 32],
     new_admin_token: Option<Secret<String>>,
@@ -120,8 +122,12 @@ impl Collector {
         create_private(&config.data).map_err(folder)?;
         let clock = system_clock();
         // The log first: it locks the folder, so that two servers never share a database either.
-        let (log, recovered) =
-            EventLog::open(&config.data.join("log"), Options::default(), disk, Arc::clone(&clock))?;
+        let (log, recovered) = EventLog::open(
+            &config.data.join("log"),
+            config.log.options(),
+            disk,
+            Arc::clone(&clock),
+        )?;
         report(&recovered);
         let state = State::open(&config.data.join("state.db"))?;
         let (admin_token_hash, new_admin_token) = state.admin_token()?;
@@ -139,7 +145,8 @@ impl Collector {
             .map(|(name, consumer)| open_consumer(name, consumer, around.clone()))
             .collect::<Result<_, _>>()?;
         let ingest = Ingest { log, sources, metrics, clock };
-        Ok(Self { ingest, consumers, admin_token_hash, new_admin_token, tag_key })
+        let log = config.log;
+        Ok(Self { ingest, log, consumers, admin_token_hash, new_admin_token, tag_key })
     }
 
     /// The admin token, if this start has made it: the only time anyone sees it.
@@ -160,7 +167,9 @@ impl Collector {
         let cursors =
             self.consumers.iter().map(|consumer| (consumer.name().clone(), consumer.cursor()));
         let metrics = Arc::clone(&self.ingest.metrics);
-        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors.collect());
+        let cursors: Vec<_> = cursors.collect();
+        let upkeep = upkeep::run(Arc::clone(&log), self.log, cursors.clone(), draining.clone());
+        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors);
 
         let mut consumers = JoinSet::new();
         for consumer in self.consumers {
@@ -172,7 +181,7 @@ impl Collector {
             tracing::info!("stopping: finishing what is under way");
             drain.send_replace(true);
         };
-        tokio::join!(drain_at_the_end, http.serve(listener));
+        tokio::join!(drain_at_the_end, http.serve(listener), upkeep);
         while let Some(ended) = consumers.join_next().await {
             if let Err(panic) = ended {
                 tracing::error!(%panic, "a consumer had stopped");

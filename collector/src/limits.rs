@@ -69,3 +69,8 @@ pub const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(3600);
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two commits of a cursor: what is delivered twice after a crash is at most this much.
 pub const CURSOR_PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at what is too old: deleting is counted in days, and a checkpoint is worth having after each segment.
+pub const UPKEEP_PAUSE: Duration = Duration::from_secs(60);
+/// How long a server runs before it believes the clock that an event is old enough to be deleted, and how far that clock may go
+/// apart from the time that has passed: machines without a clock of their own get the time within minutes of their start.
+pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3600);

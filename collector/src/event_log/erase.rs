@@ -119,7 +119,7 @@ fn holds_any(file: &SegmentFile, ends: u64, offsets: &BTreeSet<u64>) -> io::Resu
 }
 
 /// Calls for each chunk of a sealed segment, those without records too; passes over what is damaged.
-fn each_chunk(
+pub(super) fn each_chunk(
     file: &SegmentFile,
     ends: u64,
     mut each: impl FnMut(Header, u64) -> io::Result<()>,

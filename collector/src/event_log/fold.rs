@@ -131,8 +131,10 @@ pub(super) struct Fold {
     /// One past the last record.
     pub(super) next: u64,
     pub(super) last_received_at: Timestamp,
-    /// Events and numbers of what is read now are known from a checkpoint: only ids are new.
-    pub(super) only_ids: bool,
+    /// The numbers of what is read now are known from a checkpoint: only ids are new.
+    pub(super) numbers_known: bool,
+    /// Its events are counted already.
+    pub(super) counted: bool,
     pub(super) depth: Depth,
 }
 
@@ -146,7 +148,8 @@ impl Fold {
             damaged: Vec::new(),
             next: begin,
             last_received_at: Timestamp::MIN,
-            only_ids: false,
+            numbers_known: false,
+            counted: false,
             depth,
         }
     }
@@ -181,10 +184,12 @@ impl Fold {
             };
             if let Some((header, columns)) = found.zip(columns) {
                 self.hole(file, damaged_at.take().unwrap_or(position), header.first, Harm::Altered);
-                if self.only_ids {
+                if self.numbers_known {
                     self.memory.remember_ids(header.first, &columns);
                 } else {
                     self.memory.remember(header.first, &columns);
+                }
+                if !self.counted {
                     self.events += u64::from(header.count);
                 }
                 self.next = header.end();

@@ -265,6 +265,14 @@ impl Segment {
 #[derive(Default)]
 pub(super) struct Segments(RwLock<Vec<Segment>>);
 
+/// A segment that is not written any more.
+pub(super) struct Sealed {
+    pub(super) name: SegmentName,
+    pub(super) generation: u64,
+    /// Up to its last chunk.
+    pub(super) bytes: u64,
+}
+
 /// Where to look for an offset.
 pub(super) struct Place {
     pub(super) name: SegmentName,
@@ -293,9 +301,27 @@ impl Segments {
         })
     }
 
+    /// Those that are not written any more, and where the one that is begins.
+    pub(super) fn sealed(&self) -> (Vec<Sealed>, Option<u64>) {
+        let segments = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some((open, sealed)) = segments.split_last() else { return (Vec::new(), None) };
+        let sealed = sealed.iter().map(|segment| Sealed {
+            name: segment.name,
+            generation: segment.generation,
+            bytes: segment.end_position,
+        });
+        (sealed.collect(), Some(open.name.first))
+    }
+
     /// Changes the list.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Vec<Segment>) -> T) -> T {
         change(&mut self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// The first offset that the log has, or will have.
+    pub(super) fn first(&self) -> u64 {
+        let segments = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        segments.first().map_or(1, |segment| segment.name.first)
     }
 
     /// How many there are, their bytes, and the first offset.
