@@ -226,12 +226,20 @@ fn open_consumer(
     Ok(Consumer::open(name, config.events, sink, around)?)
 }
 
-/// Makes the folder for its owner only: it holds what people did.
+/// Makes the folder for its owner only: it holds what people did. Its name lasts, and those of the parents that were missing.
 fn create_private(folder: &std::path::Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
+    builder.recursive(true).create(folder)?;
+    for made in missing {
+        match made.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => FileSystem.sync_dir(parent)?,
+            _ => FileSystem.sync_dir(std::path::Path::new("."))?,
+        }
+    }
+    Ok(())
 }
 
 fn report(recovered: &Recovered) {

@@ -10,7 +10,7 @@
 use std::io;
 use std::path::Path;
 
-use super::disk::{Disk, File};
+use super::disk::{Disk, File, create_anew};
 use super::erase::UNFINISHED;
 use super::ids::HashKey;
 use super::queues::{Queues, SourceSequences};
@@ -81,7 +81,7 @@ pub(super) fn save(
 ) -> io::Result<()> {
     let path = dir.join(name(checkpoint.until));
     let unfinished = dir.join(format!("{}{UNFINISHED}", name(checkpoint.until)));
-    let file = disk.create(&unfinished)?;
+    let file = create_anew(disk, &unfinished)?;
     let mut position = 0;
     let mut end_section = |bytes: &mut Vec<u8>| -> io::Result<()> {
         let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;

@@ -106,6 +106,14 @@ impl Files {
             self.segments.push(SegmentFile { file, name, generation: header.generation });
             return Ok(());
         }
+        if let Some(version) = SegmentHeader::later_version(&bytes).filter(|_| whole) {
+            let message = format!(
+                "{name} has format version {version}, and this release reads up to {}: start the release that wrote it; \
+                 nothing was changed",
+                segment::VERSION
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
         // No chunk is written before the header is durable: a chunk tells a damaged header from a torn creation.
         match segment::scan(&*file, 0, |header| header.first >= name.first)? {
             Some((_, header)) => {

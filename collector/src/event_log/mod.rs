@@ -244,7 +244,7 @@ impl EventLog {
                     first: state.next,
                     hash_key: state.hash_key,
                 };
-                let file = segment::create(&*disk, dir, name, &header)?;
+                let file = segment::create(&*disk, dir, name, &header, &[])?;
                 state.segments.push(segment::Segment::new(name, generation));
                 let position = segment::HEADER_LEN as u64;
                 writer::OpenSegment { file, generation, position, zeroed_to: position }
