@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::chunk::{Columns, Header};
+use super::closed;
 use super::dedup::Memory;
 use super::disk::{Disk, File};
 use super::erase;
@@ -71,6 +72,8 @@ pub(super) struct Files {
     pub(super) hash_key: Option<HashKey>,
     /// The highest of all names.
     pub(super) ordinal: u32,
+    /// Where the log ended, if it was closed and nobody has opened it since.
+    pub(super) closed: Option<u64>,
 }
 
 impl Files {
@@ -86,6 +89,7 @@ impl Files {
             headless: Vec::new(),
             hash_key: None,
             ordinal: names.iter().map(|name| name.ordinal).max().unwrap_or(0),
+            closed: closed::read(disk, dir)?,
         };
         for (at, name) in names.iter().enumerate() {
             // Of those with the same first offset only the last can hold anything acknowledged.
@@ -143,6 +147,8 @@ pub(super) struct Fold {
     pub(super) numbers_known: bool,
     /// Its events are counted already.
     pub(super) counted: bool,
+    /// As [`Files::closed`].
+    pub(super) closed: Option<u64>,
     pub(super) depth: Depth,
 }
 
@@ -158,6 +164,7 @@ impl Fold {
             last_received_at: Timestamp::MIN,
             numbers_known: false,
             counted: false,
+            closed: None,
             depth,
         }
     }
@@ -262,7 +269,8 @@ impl Fold {
     /// Nothing whole follows: up to the next segment that is damage; at the end of the log a torn commit, or just zeros.
     fn finish(&mut self, file: &SegmentFile, position: u64, ends: Option<u64>) -> io::Result<()> {
         let (torn, size) = file.remains(position)?;
-        if let Some(ends) = ends {
+        // A log that was closed ends where it was closed, as a sealed segment does.
+        if let Some(ends) = ends.or(self.closed.filter(|closed| *closed > self.next)) {
             let harm = if torn { Harm::Altered } else { Harm::Absent };
             self.hole(file, position, ends, harm);
         } else if torn {

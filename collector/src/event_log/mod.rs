@@ -16,6 +16,7 @@
 mod by_time;
 mod checkpoint;
 mod chunk;
+mod closed;
 mod dedup;
 mod disk;
 mod erase;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
 use super::chunk::Header;
+use super::closed;
 use super::dedup::Memory;
 use super::disk::Disk;
 use super::fold::{Cut, Damage, Depth, Files, Fold};
@@ -66,6 +67,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
         Some(key) => key,
         None => HashKey(super::random_bytes()?),
     };
+    let closed = files.closed;
     let (ordinal, headless, mut files) = (files.ordinal, files.headless, files.segments);
     let mut firsts: Vec<u64> = files.iter().map(|file| file.name.first).collect();
     let log = checkpoint::Log { hash_key, firsts: &firsts };
@@ -86,7 +88,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
     // Without a checkpoint nothing says that retention took what is missing at the beginning: then it is a loss.
     let begin = if unread > 0 { firsts[unread] } else { log_begins };
 
-    let mut fold = begin_fold(known, begin, options);
+    let mut fold = Fold { closed, ..begin_fold(known, begin, options) };
     let mut segments = Vec::with_capacity(files.len());
     for file in &files[..unread] {
         segments.push(Segment::unread(file.name, file.generation, file.file.size()?));
@@ -108,7 +110,10 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
         last_chunk = fold.segment(file, &mut segment, ends)?;
         segments.push(segment);
     }
+    closed::remove(disk, dir)?;
     let open = match (files.last(), segments.last()) {
+        // Damage at the very end stays as it is, and the log goes on in a new segment.
+        (Some(file), _) if readable_end(file, last_chunk) < fold.next => None,
         (Some(file), Some(segment)) => Some(reopen(file, segment, hash_key, last_chunk)?),
         _ => None,
     };
@@ -144,6 +149,10 @@ fn save_checkpoint(disk: &dyn Disk, dir: &Path, log: &checkpoint::Log<'_>, fold:
         tracing::warn!(%error, "no checkpoint could be saved; the next start reads as much as this one");
     }
     Fold { memory: Memory { ids, queues: checkpoint.queues }, ..fold }
+}
+
+fn readable_end(file: &SegmentFile, last_chunk: Option<(u64, Header)>) -> u64 {
+    last_chunk.map_or(file.name.first, |(_, header)| header.end())
 }
 
 /// Makes the last segment durable and writable. A process that died, or whose sync failed, can have left bytes that only

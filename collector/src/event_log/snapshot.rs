@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::Options;
 use super::checkpoint::{self, Checkpoint};
+use super::closed;
 use super::dedup::Memory;
 use super::disk::{Disk, File};
 use super::fold::{Cut, Damage, Depth, Files, Fold};
@@ -63,6 +64,7 @@ pub struct Snapshot {
     files: Vec<(SegmentFile, u64)>,
     /// Without it a log that retention has been at looks like one that has lost its beginning.
     checkpoint: Option<(String, Arc<dyn File>)>,
+    closed: Option<u64>,
 }
 
 /// Files may be replaced between listing and opening them, by a server that recovers from a disk error or lets old ones go;
@@ -94,7 +96,7 @@ impl Snapshot {
             Check::Headers => Depth::Columns,
             Check::Everything => Depth::Everything,
         };
-        let mut fold = Fold::new(memory, begin, depth);
+        let mut fold = Fold { closed: files.closed, ..Fold::new(memory, begin, depth) };
         let mut segments = Vec::with_capacity(files.segments.len());
         for (at, file) in files.segments.iter().enumerate() {
             let ends = files.segments.get(at + 1).map(|next| next.name.first);
@@ -111,7 +113,8 @@ impl Snapshot {
         for (at, (file, segment)) in files.segments.into_iter().zip(&segments).enumerate() {
             let is_last = at + 1 == segments.len();
             // Of one with damage everything is kept: someone may find more in it than we do.
-            let end = if is_last { segment.end_position } else { file.file.size()? };
+            let size = file.file.size()?;
+            let end = if is_last && files.closed.is_none() { segment.end_position } else { size };
             copied.push((file, end));
         }
         let segments = Segments::new(segments);
@@ -136,7 +139,13 @@ impl Snapshot {
             tail: Arc::new(Tail::new(0)),
             end: watch::channel(end).1,
         };
-        Ok(Self { survey, source, files: copied, checkpoint: checkpoint_file })
+        Ok(Self {
+            survey,
+            source,
+            files: copied,
+            checkpoint: checkpoint_file,
+            closed: files.closed,
+        })
     }
 
     /// What was found.
@@ -156,6 +165,9 @@ impl Snapshot {
         }
         if let Some((name, from)) = &self.checkpoint {
             copy(&**from, from.size()?, &*disk.create(&dir.join(name))?)?;
+        }
+        if let Some(next) = self.closed {
+            closed::write(disk, dir, next)?;
         }
         disk.sync_dir(dir)
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use super::chunk::{Chunk, Columns, Encoder};
+use super::closed;
 use super::dedup::{Batch, Judged, Memory, Stored};
 use super::disk::File;
 use super::ids::HashKey;
@@ -95,11 +96,13 @@ impl Writer {
                 Next::Closed => break,
             }
         }
-        if let Writable::Open(open) = &self.segment
-            && open.zeroed_to > open.position
-        {
-            // Only saves space: a tail of zeros is an end like any other.
-            drop(open.file.truncate(open.position));
+        if let Writable::Open(open) = &self.segment {
+            if open.zeroed_to > open.position {
+                // Only saves space: a tail of zeros is an end like any other.
+                drop(open.file.truncate(open.position));
+            }
+            // Without it the next start takes damage at the end for a torn commit, as after a crash.
+            drop(closed::write(&*self.shared.disk, &self.shared.dir, self.next));
         }
     }
 
