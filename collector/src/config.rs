@@ -19,7 +19,7 @@ use serde::Deserialize;
 pub use consumer::{ConsumerConfig, HttpUrl, SinkKind, WebhookSecret};
 pub use log::LogConfig;
 pub use name::{Name, Secret};
-pub use source::{EventFilter, Origin, SourceConfig, WriteKey};
+pub use source::{EventFilter, IdentitySecret, Origin, SourceConfig, WriteKey};
 
 /// Everything that can be set. [`Config::default`] is the collector that starts without a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Folder of everything that is kept: the event log and the state database. Default `./data`.
     pub data: PathBuf,
+    /// What of the address is stored that a device sends from, and of `context.ip` that it claims: `keep`, `truncate` (to its
+    /// network: the first three of four numbers, of IPv6 the first three of eight groups) or `drop`. Default `keep`.
+    pub ip: Ip,
     /// How much history is kept. Default: all of it.
     pub log: LogConfig,
     /// Producers by name. Without any, a source `web` gets a write key of its own, kept in `data`.
@@ -37,11 +40,25 @@ pub struct Config {
     pub consumers: BTreeMap<Name, ConsumerConfig>,
 }
 
+/// What of an address is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ip {
+    /// All of it.
+    #[default]
+    Keep,
+    /// The network it is in.
+    Truncate,
+    /// Nothing.
+    Drop,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8420)),
             data: PathBuf::from("./data"),
+            ip: Ip::Keep,
             log: LogConfig::default(),
             sources: BTreeMap::new(),
             consumers: BTreeMap::new(),
@@ -208,8 +225,9 @@ mod tests {
             ("max_event_bytes = 512001", "512001 is not 1 to 512000 bytes"),
             ("origins = ['https://shop.example/cart']", "did you mean `https://shop.example`?"),
             ("origins = ['shop.example']", "is no origin; expected `https://"),
-            ("write_keys = []", "one write key, or two"),
-            ("write_keys = ['a', 'b', 'c']", "one write key, or two"),
+            ("write_keys = []", "one of these, or two"),
+            ("write_keys = ['a', 'b', 'c']", "one of these, or two"),
+            ("identify_secret = 'short'", "16 to 256 bytes"),
         ] {
             let key = if wrong.starts_with("write") { "" } else { "write_key = 'k'" };
             let error = parse(&format!("[sources.a]\n{key}\n{wrong}")).unwrap_err();

@@ -144,7 +144,7 @@ impl Collector {
         let consumers = consumers
             .map(|(name, consumer)| open_consumer(name, consumer, around.clone()))
             .collect::<Result<_, _>>()?;
-        let ingest = Ingest { log, sources, metrics, clock };
+        let ingest = Ingest { log, sources, metrics, clock, ip: config.ip };
         let log = config.log;
         Ok(Self { ingest, log, consumers, admin_token_hash, new_admin_token, tag_key })
     }

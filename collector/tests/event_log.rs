@@ -23,7 +23,7 @@ fn event(id: &str) -> NewEvent {
         schema_version: 0,
         flags: Flags::default(),
         body_hash: 0,
-        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#).into(),
+        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#),
     }
 }
 
@@ -121,7 +121,7 @@ async fn every_field_survives() {
     let NewEvent { trust, origin, event_time, claimed_time, sequence, flags, json, .. } = sent;
     assert_eq!((record.trust, record.origin, record.sequence), (trust, origin, sequence));
     assert_eq!((Some(record.event_time), record.claimed_time), (event_time, claimed_time));
-    assert_eq!((record.schema_version, record.flags, record.json), (3, flags, json));
+    assert_eq!((record.schema_version, record.flags, &*record.json), (3, flags, &*json));
     assert_eq!(record.offset.to_string().parse(), Ok(record.offset));
 }
 
@@ -206,7 +206,7 @@ async fn a_sync_that_failed_in_a_former_life_is_not_trusted() {
     let (log, _) = open(&disk, small());
     // Fills sectors, so that no later write touches those of the second by chance.
     let json: String = (0..400).map(|n| format!("{} ", n * n * 7919 % 10_007)).collect();
-    log.append(vec![NewEvent { json: json.into(), ..event("1") }]).await.unwrap();
+    log.append(vec![NewEvent { json, ..event("1") }]).await.unwrap();
     disk.fail_syncs(true);
     log.append(vec![event("2")]).await.unwrap_err();
     drop(log);
