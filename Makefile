@@ -10,6 +10,8 @@ SHELL := bash
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome || echo /usr/bin/chromium)
 export CHROMIUM
+PROMTOOL ?= $(shell command -v promtool || echo $(CURDIR)/.build/prometheus/usr/bin/promtool)
+export PROMTOOL
 
 SAY := printf '\033[1m— %s\033[0m\n'
 
@@ -39,7 +41,7 @@ check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast 
 	cargo test --locked -q -p headwater-wasm
 	cargo test --locked -q -p headwater-collector --lib
 
-test: check .build/chromium .build/npm-clients .build/python-clients ## everything: check, collector, browser and end-to-end tests
+test: check .build/chromium .build/npm-clients .build/python-clients .build/promtool ## everything: check, collector, browser and end-to-end tests
 	@$(SAY) "the core on wasm32"
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
@@ -113,6 +115,16 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 		$(SAY) "installing Chromium with apt-get (set CHROMIUM to use another one)"; \
 		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends chromium; \
+	fi
+
+# Only unpacked: to install Debian's package would start a server.
+.PHONY: .build/promtool
+.build/promtool:
+	@if ! [ -x "$(PROMTOOL)" ]; then \
+		$(SAY) "unpacking promtool from Debian's package prometheus (19 MB) into .build (set PROMTOOL to use another one)"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		mkdir -p .build/prometheus && $$sudo apt-get update -q && cd .build/prometheus && \
+		apt-get download -q prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; \
 	fi
 
 tools:

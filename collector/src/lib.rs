@@ -80,6 +80,7 @@ pub async fn run_on(
 /// A collector whose data folder is open, before it serves.
 pub struct Collector {
     ingest: Ingest,
+    data: PathBuf,
     consumers: Vec<Consumer<Webhook>>,
     admin_token_hash: [u8; 32],
     new_admin_token: Option<Secret<String>>,
@@ -134,12 +135,13 @@ impl Collector {
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
         };
+        let data = config.data;
         let consumers = config.consumers.into_iter();
         let consumers = consumers
             .map(|(name, consumer)| open_consumer(name, consumer, around.clone()))
             .collect::<Result<_, _>>()?;
         let ingest = Ingest { log, sources, metrics, clock };
-        Ok(Self { ingest, consumers, admin_token_hash, new_admin_token, tag_key })
+        Ok(Self { ingest, data, consumers, admin_token_hash, new_admin_token, tag_key })
     }
 
     /// The admin token, if this start has made it: the only time anyone sees it.
@@ -160,7 +162,8 @@ impl Collector {
         let cursors =
             self.consumers.iter().map(|consumer| (consumer.name().clone(), consumer.cursor()));
         let metrics = Arc::clone(&self.ingest.metrics);
-        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors.collect());
+        let clock = Arc::clone(&self.ingest.clock);
+        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors.collect(), self.data, clock);
 
         let mut consumers = JoinSet::new();
         for consumer in self.consumers {

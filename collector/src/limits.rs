@@ -69,3 +69,6 @@ pub const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(3600);
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two commits of a cursor: what is delivered twice after a crash is at most this much.
 pub const CURSOR_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a scrape has to read from the disk is read again no sooner: Prometheus asks every 15 s or more, anyone may ask often.
+pub const VITALS_KEPT: Duration = Duration::from_secs(2);
