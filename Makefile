@@ -18,10 +18,10 @@ SAY := printf '\033[1m— %s\033[0m\n'
 SDK_SOURCES := $(shell find sdk-core/src sdk-wasm/src sdk-wasm/js sdk-wasm/pack/src -type f) \
 	Cargo.toml Cargo.lock sdk-core/Cargo.toml sdk-wasm/Cargo.toml sdk-wasm/pack/Cargo.toml sdk-wasm/build.mjs sdk-wasm/package.json
 
-.PHONY: help run build check test bench tools format clean e2e
+.PHONY: help run build check test bench tools format data-folder clean e2e
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build .build/npm-examples ## build everything, start the demo shop, print one URL (ARGS="--port 8431 …": its flags)
 	@node examples/demo/demo.mjs target/release/headwater --data data/demo $(ARGS)
@@ -64,6 +64,10 @@ bench: build .build/chromium ## speed, memory and bytes, as ratios to a floor me
 
 format: ## format the Rust sources
 	cargo fmt --all
+
+data-folder: ## write a data folder as this release does, for collector/tests/formats (FOLDER=…)
+	@test -n "$(FOLDER)" || { echo "say where: make data-folder FOLDER=collector/tests/formats/v2"; exit 2; }
+	cargo run --locked -q -p headwater-collector --example write-format -- $(FOLDER)
 
 clean: ## delete everything that was built
 	cargo clean
