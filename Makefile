@@ -41,7 +41,7 @@ check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast 
 	cargo test --locked -q -p headwater-wasm
 	cargo test --locked -q -p headwater-collector --lib
 
-test: check .build/chromium .build/npm-clients .build/python-clients .build/promtool ## everything: check, collector, browser and end-to-end tests
+test: check .build/chromium .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool ## everything: check, collector, browser and end-to-end tests
 	@$(SAY) "the core on wasm32"
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
@@ -50,7 +50,8 @@ test: check .build/chromium .build/npm-clients .build/python-clients .build/prom
 	cargo test --locked -q -p headwater-collector --doc
 	@$(SAY) "other people's clients, unmodified"
 	cd collector/tests/clients && HEADWATER=$(CURDIR)/target/debug/headwater \
-		HEADWATER_PYTHON=$(CURDIR)/.build/clients-python/bin/python npm test --silent
+		HEADWATER_PYTHON=$(CURDIR)/.build/clients-python/bin/python \
+		HEADWATER_KOTLIN=$(CURDIR)/.build/clients-kotlin npm test --silent
 	@$(SAY) "browser SDK in Chromium"
 	cd sdk-wasm && npm test --silent
 	@$(SAY) "examples, and every part together in Chromium"
@@ -120,6 +121,22 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends chromium; \
 	fi
+
+# Java may be removed behind our back, so look each time; the jars stay.
+.PHONY: .build/kotlin-client
+.build/kotlin-client: .build/clients-kotlin
+	@command -v java >/dev/null || { $(SAY) "installing a Java runtime and compiler with apt-get, for tests"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends default-jdk-headless; }
+
+.build/clients-kotlin: collector/tests/clients/kotlin/pom.xml | tools
+	@$(SAY) "fetching Segment's Kotlin client into .build with Maven, for tests"
+	@command -v mvn >/dev/null || { echo "installing Maven with apt-get"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends maven default-jdk-headless; }
+	rm -rf $@
+	mvn -q -B -f collector/tests/clients/kotlin/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@
+	@touch $@
 
 # Only unpacked: to install Debian's package would start a server.
 .PHONY: .build/promtool
