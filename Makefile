@@ -18,7 +18,7 @@ SAY := printf '\033[1m— %s\033[0m\n'
 SDK_SOURCES := $(shell find sdk-core/src sdk-wasm/src sdk-wasm/js sdk-wasm/pack/src -type f) \
 	Cargo.toml Cargo.lock sdk-core/Cargo.toml sdk-wasm/Cargo.toml sdk-wasm/pack/Cargo.toml sdk-wasm/build.mjs sdk-wasm/package.json
 
-.PHONY: help run build check test bench tools format data-folder clean e2e
+.PHONY: help run build check test bench tools format fuzz data-folder clean e2e
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -65,6 +65,18 @@ bench: build .build/chromium ## speed, memory and bytes, as ratios to a floor me
 
 format: ## format the Rust sources
 	cargo fmt --all
+
+FUZZ_SECONDS ?= 300
+
+fuzz: ## feed the collector bytes that nobody would send, with a nightly compiler (FUZZ_SECONDS=300, for each target)
+	@command -v cargo-fuzz >/dev/null || { $(SAY) "installing cargo-fuzz"; cargo install --locked cargo-fuzz; }
+	@rustup toolchain list | grep -q '^nightly' || { $(SAY) "installing a nightly compiler"; rustup toolchain install nightly --profile minimal; }
+	@# What is found on the way is kept in corpus/, which is not under version control; the seeds are.
+	cd collector && for target in decode validate recovery config; do \
+		mkdir -p fuzz/corpus/$$target; \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 -print_final_stats=1; \
+	done
 
 data-folder: ## write a data folder as this release does, for collector/tests/formats (FOLDER=…)
 	@test -n "$(FOLDER)" || { echo "say where: make data-folder FOLDER=collector/tests/formats/v2"; exit 2; }
