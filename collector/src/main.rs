@@ -225,6 +225,9 @@ impl Progress for Printed {
 /// Often enough to see that it goes on.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
+/// The same on every architecture that Linux and macOS run on, but MIPS.
+const SIGXFSZ: i32 = 25;
+
 fn serve(arguments: Serve) -> anyhow::Result<()> {
     let mut config = match &arguments.config {
         Some(file) => Config::read(file)?,
@@ -237,6 +240,8 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
     runtime.block_on(async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // Without a handler a file-size limit (`ulimit -f`) would end the process; with one it is an error of the disk.
+        let _too_long = signal(SignalKind::from_raw(SIGXFSZ))?;
         let listen = config.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}; choose another address with --listen")
