@@ -28,6 +28,10 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Customer events, from where they happen to whoever must react. Loses nothing.
 #[derive(Parser)]
 #[command(version)]
