@@ -27,6 +27,8 @@ fn refusal(folder: &Path, arguments: &[&str]) -> String {
     assert_eq!(stdout, b"", "{arguments:?}: it does not say that it listens");
     assert!(error.starts_with("error: ") && error.ends_with('\n'), "{error:?}");
     assert_eq!(error.lines().count(), 1, "one line: {error}");
+    let said: Vec<_> = error.trim_end().split(": ").collect();
+    assert!(said.windows(2).all(|two| two[0] != two[1]), "said once: {error}");
     assert!(!error.contains("panicked") && !error.contains("RUST_BACKTRACE"), "{error}");
     error
 }
