@@ -41,7 +41,7 @@ check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast 
 	cargo test --locked -q -p headwater-wasm
 	cargo test --locked -q -p headwater-collector --lib
 
-test: check .build/chromium .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool ## everything: check, collector, browser and end-to-end tests
+test: check .build/chromium .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
 	@$(SAY) "the core on wasm32"
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
