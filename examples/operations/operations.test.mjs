@@ -149,3 +149,20 @@ test('the dashboard is one that Grafana takes', () => {
     }
   }
 });
+
+test('the unit and the image call the collector as it wants to be called', () => {
+  const { stdout: help, status } = spawnSync(BINARY, ['serve', '--help'], { encoding: 'utf8' });
+  assert.equal(status, 0);
+  const unit = read('headwater.service');
+  const started = /^ExecStart=\/usr\/local\/bin\/headwater (.*)$/m.exec(unit)[1].split(' ');
+  const image = JSON.parse(/^CMD (.*)$/m.exec(read('Dockerfile'))[1]);
+  for (const [command, ...rest] of [started, image]) {
+    assert.equal(command, 'serve');
+    const flags = rest.filter((word) => word.startsWith('-'));
+    assert.ok(flags.length > 0);
+    for (const flag of flags) assert.match(help, new RegExp(`^\\s+${flag} `, 'm'), `${flag} is known`);
+  }
+  // The collector's own limits: 4,096 connections, and 15 s to drain.
+  assert.ok(Number(/^LimitNOFILE=(\d+)$/m.exec(unit)[1]) > 4096 + 100);
+  assert.ok(Number(/^TimeoutStopSec=(\d+)$/m.exec(unit)[1]) > 15 + 5);
+});

@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use headwater_collector::event_log::{
-    Appended, Clock, EventLog, Flags, NewEvent, Offset, Options, Origin, ReadError, Timestamp,
-    Trust, testing::PowerlessDisk,
+    Appended, Check, Clock, Disk as _, EventLog, Flags, NewEvent, Offset, Options, Origin,
+    ReadError, Reader, Snapshot, Timestamp, Trust, testing::PowerlessDisk,
 };
 
 macro_rules! files {
@@ -91,6 +91,7 @@ pub(crate) fn recovery(input: &[u8]) {
     }
     // What a forged header says cannot be told from the truth: then it is only about ending, and not in a panic.
     let forged = input.chunks_exact(8).take(HARMS).any(|harm| matches!(harm[0] % 10, 7 | 8));
+    look(&disk);
     live(&disk, forged);
 }
 
@@ -171,10 +172,29 @@ fn open(disk: &PowerlessDisk) -> Option<EventLog> {
     EventLog::open(Path::new(DIR), options, Arc::new(disk.clone()), clock).ok().map(|(log, _)| log)
 }
 
+/// What doctor, export and backup do: to look changes nothing, whatever is there.
+fn look(disk: &PowerlessDisk) {
+    let dir = Path::new(DIR);
+    let bytes = || -> Vec<_> {
+        let mut names = disk.list(dir).expect("a folder");
+        names.sort();
+        names.iter().map(|name| disk.bytes(&dir.join(name))).collect()
+    };
+    let before = bytes();
+    for check in [Check::Headers, Check::Everything] {
+        let Ok(snapshot) = Snapshot::take(Arc::new(disk.clone()), dir, check) else { return };
+        let survey = snapshot.survey();
+        read(snapshot.reader(None), survey.end);
+        let copy = PowerlessDisk::default();
+        snapshot.copy_to(&copy, dir).expect("a disk in memory takes a copy");
+    }
+    assert!(bytes() == before, "to look changes nothing");
+}
+
 /// Opens, reads, writes, opens again. A log that says it cannot be opened has kept its promise.
 fn live(disk: &PowerlessDisk, forged: bool) {
     let Some(log) = open(disk) else { return };
-    let before = read(&log);
+    let before = read(log.reader(None), *log.end().borrow());
     let event = NewEvent {
         message_id: "a new one".into(),
         source: "web".parse().expect("a name"),
@@ -200,7 +220,7 @@ fn live(disk: &PowerlessDisk, forged: bool) {
         assert!(forged, "what was opened and written can be opened");
         return;
     };
-    let (found, after) = (*log.end().borrow(), read(&log));
+    let (found, after) = (*log.end().borrow(), read(log.reader(None), *log.end().borrow()));
     if forged {
         return;
     }
@@ -210,9 +230,8 @@ fn live(disk: &PowerlessDisk, forged: bool) {
 }
 
 /// All that can be read, in order.
-fn read(log: &EventLog) -> Vec<(Offset, Box<str>)> {
-    let (mut reader, mut found) = (log.reader(None), Vec::<(Offset, Box<str>)>::new());
-    let end = *log.end().borrow();
+fn read(mut reader: Reader, end: Offset) -> Vec<(Offset, Box<str>)> {
+    let mut found = Vec::<(Offset, Box<str>)>::new();
     // Damage costs one error a run of it at most, and each moves the reader.
     for _ in 0..10_000 {
         match reader.next_chunk(100) {
