@@ -10,16 +10,18 @@ SHELL := bash
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome || echo /usr/bin/chromium)
 export CHROMIUM
+PROMTOOL ?= $(shell command -v promtool || echo $(CURDIR)/.build/prometheus/usr/bin/promtool)
+export PROMTOOL
 
 SAY := printf '\033[1m— %s\033[0m\n'
 
 SDK_SOURCES := $(shell find sdk-core/src sdk-wasm/src sdk-wasm/js sdk-wasm/pack/src -type f) \
 	Cargo.toml Cargo.lock sdk-core/Cargo.toml sdk-wasm/Cargo.toml sdk-wasm/pack/Cargo.toml sdk-wasm/build.mjs sdk-wasm/package.json
 
-.PHONY: help run build check test bench tools format clean e2e
+.PHONY: help run build check test bench tools format fuzz data-folder clean e2e
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build .build/npm-examples ## build everything, start the demo shop, print one URL (ARGS="--port 8431 …": its flags)
 	@node examples/demo/demo.mjs target/release/headwater --data data/demo $(ARGS)
@@ -39,7 +41,7 @@ check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast 
 	cargo test --locked -q -p headwater-wasm
 	cargo test --locked -q -p headwater-collector --lib
 
-test: check .build/chromium .build/npm-clients .build/python-clients ## everything: check, collector, browser and end-to-end tests
+test: check .build/chromium .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
 	@$(SAY) "the core on wasm32"
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
@@ -48,7 +50,8 @@ test: check .build/chromium .build/npm-clients .build/python-clients ## everythi
 	cargo test --locked -q -p headwater-collector --doc
 	@$(SAY) "other people's clients, unmodified"
 	cd collector/tests/clients && HEADWATER=$(CURDIR)/target/debug/headwater \
-		HEADWATER_PYTHON=$(CURDIR)/.build/clients-python/bin/python npm test --silent
+		HEADWATER_PYTHON=$(CURDIR)/.build/clients-python/bin/python \
+		HEADWATER_KOTLIN=$(CURDIR)/.build/clients-kotlin npm test --silent
 	@$(SAY) "browser SDK in Chromium"
 	cd sdk-wasm && npm test --silent
 	@$(SAY) "examples, and every part together in Chromium"
@@ -62,6 +65,22 @@ bench: build .build/chromium ## speed, memory and bytes, as ratios to a floor me
 
 format: ## format the Rust sources
 	cargo fmt --all
+
+FUZZ_SECONDS ?= 300
+
+fuzz: ## feed the collector bytes that nobody would send, with a nightly compiler (FUZZ_SECONDS=300, for each target)
+	@command -v cargo-fuzz >/dev/null || { $(SAY) "installing cargo-fuzz"; cargo install --locked cargo-fuzz; }
+	@rustup toolchain list | grep -q '^nightly' || { $(SAY) "installing a nightly compiler"; rustup toolchain install nightly --profile minimal; }
+	@# What is found on the way is kept in corpus/, which is not under version control; the seeds are.
+	cd collector && for target in decode validate recovery config; do \
+		mkdir -p fuzz/corpus/$$target; \
+		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 -print_final_stats=1; \
+	done
+
+data-folder: ## write a data folder as this release does, for collector/tests/formats (FOLDER=…)
+	@test -n "$(FOLDER)" || { echo "say where: make data-folder FOLDER=collector/tests/formats/v2"; exit 2; }
+	cargo run --locked -q -p headwater-collector --example write-format -- $(FOLDER)
 
 clean: ## delete everything that was built
 	cargo clean
@@ -113,6 +132,32 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 		$(SAY) "installing Chromium with apt-get (set CHROMIUM to use another one)"; \
 		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends chromium; \
+	fi
+
+# Java may be removed behind our back, so look each time; the jars stay.
+.PHONY: .build/kotlin-client
+.build/kotlin-client: .build/clients-kotlin
+	@command -v java >/dev/null || { $(SAY) "installing a Java runtime and compiler with apt-get, for tests"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends default-jdk-headless; }
+
+.build/clients-kotlin: collector/tests/clients/kotlin/pom.xml | tools
+	@$(SAY) "fetching Segment's Kotlin client into .build with Maven, for tests"
+	@command -v mvn >/dev/null || { echo "installing Maven with apt-get"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends maven default-jdk-headless; }
+	rm -rf $@
+	mvn -q -B -f collector/tests/clients/kotlin/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@
+	@touch $@
+
+# Only unpacked: to install Debian's package would start a server.
+.PHONY: .build/promtool
+.build/promtool:
+	@if ! [ -x "$(PROMTOOL)" ]; then \
+		$(SAY) "unpacking promtool from Debian's package prometheus (19 MB) into .build (set PROMTOOL to use another one)"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		mkdir -p .build/prometheus && $$sudo apt-get update -q && cd .build/prometheus && \
+		apt-get download -q prometheus && dpkg-deb -x prometheus_*.deb . && rm prometheus_*.deb; \
 	fi
 
 tools:

@@ -104,6 +104,7 @@ impl Ingest {
         if let Some(None) = from_header {
             return Err(NotTaken::UnknownKey);
         }
+        let begun = Instant::now();
         let text = inflate(incoming.body, incoming.encoding, MAX_BODY_BYTES)?;
         let (source, sorted) = {
             let batch = WireBatch::parse(&text, incoming.shape)?;
@@ -136,6 +137,7 @@ impl Ingest {
             (source, validate(&batch, incoming.shape, &sender, fresh_id))
         };
         drop(text);
+        self.metrics.decode_took(begun.elapsed());
 
         let Validated { events, indexes, refused } = sorted;
         let appended = if events.is_empty() { Vec::new() } else { self.append(events).await? };

@@ -82,6 +82,7 @@ pub async fn run_on(
 pub struct Collector {
     ingest: Ingest,
     log: LogConfig,
+    data: PathBuf,
     consumers: Vec<Consumer<Webhook>>,
     admin_token_hash: [u8; 32],
     new_admin_token: Option<Secret<String>>,
@@ -121,6 +122,8 @@ impl Collector {
         let folder = |cause| StartError::DataFolder { path: config.data.clone(), cause };
         create_private(&config.data).map_err(folder)?;
         let clock = system_clock();
+        // Before anything is changed: a later release may have been here.
+        State::refuse_later(&config.data.join("state.db"))?;
         // The log first: it locks the folder, so that two servers never share a database either.
         let (log, recovered) = EventLog::open(
             &config.data.join("log"),
@@ -140,13 +143,14 @@ impl Collector {
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
         };
+        let data = config.data;
         let consumers = config.consumers.into_iter();
         let consumers = consumers
             .map(|(name, consumer)| open_consumer(name, consumer, around.clone()))
             .collect::<Result<_, _>>()?;
         let ingest = Ingest { log, sources, metrics, clock, ip: config.ip };
         let log = config.log;
-        Ok(Self { ingest, log, consumers, admin_token_hash, new_admin_token, tag_key })
+        Ok(Self { ingest, log, data, consumers, admin_token_hash, new_admin_token, tag_key })
     }
 
     /// The admin token, if this start has made it: the only time anyone sees it.
@@ -169,7 +173,8 @@ impl Collector {
         let metrics = Arc::clone(&self.ingest.metrics);
         let cursors: Vec<_> = cursors.collect();
         let upkeep = upkeep::run(Arc::clone(&log), self.log, cursors.clone(), draining.clone());
-        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors);
+        let clock = Arc::clone(&self.ingest.clock);
+        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors, self.data, clock);
 
         let mut consumers = JoinSet::new();
         for consumer in self.consumers {

@@ -74,3 +74,6 @@ pub const UPKEEP_PAUSE: Duration = Duration::from_secs(60);
 /// How long a server runs before it believes the clock that an event is old enough to be deleted, and how far that clock may go
 /// apart from the time that has passed: machines without a clock of their own get the time within minutes of their start.
 pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3600);
+
+/// What a scrape has to read from the disk is read again no sooner: Prometheus asks every 15 s or more, anyone may ask often.
+pub const VITALS_KEPT: Duration = Duration::from_secs(2);

@@ -28,6 +28,10 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Customer events, from where they happen to whoever must react. Loses nothing.
 #[derive(Parser)]
 #[command(version)]
@@ -130,8 +134,12 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
+    // Many an error says its cause already; the operator reads it once.
+    let line = error.chain().map(ToString::to_string).reduce(|line, cause| {
+        if line.contains(&cause) { line } else { format!("{line}: {cause}") }
+    });
     // Nobody is left to tell if standard error is closed.
-    drop(writeln!(std::io::stderr(), "error: {error:#}"));
+    drop(writeln!(std::io::stderr(), "error: {}", line.unwrap_or_default()));
     code
 }
 
@@ -225,6 +233,9 @@ impl Progress for Printed {
 /// Often enough to see that it goes on.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
+/// The same on every architecture that Linux and macOS run on, but MIPS.
+const SIGXFSZ: i32 = 25;
+
 fn serve(arguments: Serve) -> anyhow::Result<()> {
     let mut config = match &arguments.config {
         Some(file) => Config::read(file)?,
@@ -237,6 +248,8 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
     runtime.block_on(async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        // Without a handler a file-size limit (`ulimit -f`) would end the process; with one it is an error of the disk.
+        let _too_long = signal(SignalKind::from_raw(SIGXFSZ))?;
         let listen = config.listen;
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}; choose another address with --listen")

@@ -2,13 +2,23 @@
 //! Promises that the registry is a value, not a global, and that labels have few values: names that
 //! the operator configured and words of the code. Deliberately knows nothing of where events go.
 
-use std::{sync::atomic::AtomicU64, time::Duration};
+mod log;
+mod process;
+
+use std::{
+    sync::atomic::{AtomicI64, AtomicU64},
+    time::Duration,
+};
 
 use prometheus_client::{
     encoding::{EncodeLabelSet, text},
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
     registry::Registry,
 };
+
+use crate::event_log::BOUNDS;
+
+pub use log::LogFigures;
 
 /// Every metric, and the registry that prints them.
 #[derive(Debug)]
@@ -18,7 +28,6 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     request_seconds: Histogram,
     append_seconds: Histogram,
-    fsync_seconds: Gauge<f64, AtomicU64>,
     log_end: Gauge<u64, AtomicU64>,
     sequence_gaps: Family<SourceLabel, Gauge<u64, AtomicU64>>,
     sequence_missing: Family<SourceLabel, Gauge<u64, AtomicU64>>,
@@ -26,6 +35,10 @@ pub struct Metrics {
     consumer_lag: Family<ConsumerLabel, Gauge<u64, AtomicU64>>,
     deliveries: Family<DeliveryLabels, Counter>,
     parked: Family<ConsumerLabel, Gauge<u64, AtomicU64>>,
+    decode_seconds: Histogram,
+    connections: Gauge<i64, AtomicI64>,
+    consumer_lag_seconds: Family<ConsumerLabel, Gauge<f64, AtomicU64>>,
+    log: log::Shown,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -57,21 +70,16 @@ struct DeliveryLabels {
     result: &'static str,
 }
 
-/// Seconds: around the targets of a few milliseconds fine, beyond them coarse.
-const SECONDS: [f64; 13] =
-    [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 4.0];
-
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
-        let histogram = || Histogram::new(SECONDS);
+        let histogram = || Histogram::new(BOUNDS);
         let mut metrics = Self {
-            registry: Registry::with_prefix("headwater"),
+            registry: Registry::default(),
             events: Family::default(),
             requests: Family::default(),
             request_seconds: histogram(),
             append_seconds: histogram(),
-            fsync_seconds: Gauge::default(),
             log_end: Gauge::default(),
             sequence_gaps: Family::default(),
             sequence_missing: Family::default(),
@@ -79,16 +87,19 @@ impl Metrics {
             consumer_lag: Family::default(),
             deliveries: Family::default(),
             parked: Family::default(),
+            decode_seconds: histogram(),
+            connections: Gauge::default(),
+            consumer_lag_seconds: Family::default(),
+            log: log::Shown::default(),
         };
-        let to = &mut metrics.registry;
+        metrics.registry.register_collector(Box::new(process::Process::new()));
+        let to = metrics.registry.sub_registry_with_prefix("headwater");
         to.register("events", "Events by what became of them", metrics.events.clone());
         to.register("requests", "Requests by route and status", metrics.requests.clone());
         let help = "From a request's head to its answer's, for requests that bring events";
         to.register("request_duration_seconds", help, metrics.request_seconds.clone());
         let help = "From handing a batch to the log until it is on disk";
         to.register("append_duration_seconds", help, metrics.append_seconds.clone());
-        let help = "Write and fdatasync of a commit, smoothed over about eight of them";
-        to.register("log_sync_seconds", help, metrics.fsync_seconds.clone());
         to.register("log_end_offset", "Where the log ends", metrics.log_end.clone());
         let help = "Runs of numbers that devices gave out, and that neither came nor were reported dropped";
         to.register("sequence_gaps", help, metrics.sequence_gaps.clone());
@@ -100,6 +111,14 @@ impl Metrics {
         to.register("consumer_lag_events", help, metrics.consumer_lag.clone());
         to.register("deliveries", "Attempts to deliver, by result", metrics.deliveries.clone());
         to.register("parked_events", "Events that a consumer set aside", metrics.parked.clone());
+        let help = "Inflating, parsing and checking the body of a request";
+        to.register("decode_duration_seconds", help, metrics.decode_seconds.clone());
+        to.register("connections", "Open connections", metrics.connections.clone());
+        let help = "Age of the oldest event that the consumer is not done with; 0 if there is none";
+        to.register("consumer_lag_seconds", help, metrics.consumer_lag_seconds.clone());
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        to.register("build", "The release that runs", version);
+        to.register_collector(Box::new(metrics.log.clone()));
         metrics
     }
 
@@ -133,11 +152,6 @@ impl Metrics {
         self.append_seconds.observe(time.as_secs_f64());
     }
 
-    /// The log's write and fdatasync take this long at present.
-    pub fn fsync_took(&self, time: Duration) {
-        self.fsync_seconds.set(time.as_secs_f64());
-    }
-
     /// Where the log ends.
     pub fn log_end(&self, offset: u64) {
         self.log_end.set(offset);
@@ -167,6 +181,38 @@ impl Metrics {
     /// How many events a consumer has parked.
     pub fn parked(&self, consumer: &str, count: u64) {
         self.parked.get_or_create(&ConsumerLabel { consumer: consumer.to_owned() }).set(count);
+    }
+
+    /// The body of a request took this long to be understood.
+    pub fn decode_took(&self, time: Duration) {
+        self.decode_seconds.observe(time.as_secs_f64());
+    }
+
+    /// Counts a connection until the value is dropped.
+    pub fn connection(&self) -> OpenConnection {
+        self.connections.inc();
+        OpenConnection(self.connections.clone())
+    }
+
+    /// How old the oldest event is that a consumer is not done with.
+    pub fn consumer_lag_seconds(&self, consumer: &str, seconds: f64) {
+        let label = ConsumerLabel { consumer: consumer.to_owned() };
+        self.consumer_lag_seconds.get_or_create(&label).set(seconds);
+    }
+
+    /// What the log says of itself.
+    pub fn log(&self, figures: LogFigures) {
+        self.log.show(figures);
+    }
+}
+
+/// A connection that is counted.
+#[derive(Debug)]
+pub struct OpenConnection(Gauge<i64, AtomicI64>);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -78,6 +78,18 @@ pub struct Parked {
 }
 
 impl State {
+    /// Refuses a database of a later release, without changing it or making one.
+    pub fn refuse_later(path: &Path) -> Result<(), StateError> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        database.busy_timeout(Duration::from_secs(5))?;
+        let found: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+        if found > known { Err(StateError::Newer { found, known }) } else { Ok(()) }
+    }
+
     /// Opens or makes the database, and brings it to this release's version.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let mut database = Connection::open(path)?;

@@ -14,6 +14,8 @@ use super::varint;
 
 /// Length of a chunk's header.
 pub(super) const HEADER_LEN: usize = 64;
+/// No log gets this far; what names a larger offset was not written by one, and adding to it could overflow.
+pub(super) const MAX_OFFSET: u64 = 1 << 62;
 /// A chunk's magic, its first bytes.
 pub(super) const MAGIC: [u8; 4] = *b"HWch";
 const VERSION: u16 = 1;
@@ -50,7 +52,7 @@ impl Header {
         let u16_at = |at: usize| Some(u16::from_le_bytes(*bytes[at..].first_chunk()?));
         let u32_at = |at: usize| Some(u32::from_le_bytes(*bytes[at..].first_chunk()?));
         let u64_at = |at: usize| Some(u64::from_le_bytes(*bytes[at..].first_chunk()?));
-        if u16_at(4)? != VERSION {
+        if u16_at(4)? != VERSION || u64_at(16)? > MAX_OFFSET {
             return None;
         }
         Some(Self {

@@ -19,6 +19,7 @@ mod chunk;
 mod closed;
 mod dedup;
 mod disk;
+mod durations;
 mod erase;
 mod fold;
 mod ids;
@@ -49,6 +50,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use dedup::Conflicts;
 pub use disk::{Disk, File, FileSystem, ReadOnly};
+pub use durations::{BOUNDS, Durations};
 pub use erase::Erased;
 pub use fold::{Cut, Damage, Harm};
 pub use queues::SourceSequences;
@@ -318,12 +320,13 @@ impl EventLog {
 
     async fn request(&self, batch: dedup::Batch, seal: bool) -> Result<Vec<Appended>, AppendError> {
         let (answer, answered) = oneshot::channel();
-        self.shared.inbox.put(Request { batch, seal, answer }).map_err(
-            |refused| match refused {
+        let arrived = std::time::Instant::now();
+        self.shared.inbox.put(Request { batch, seal, answer, arrived }).map_err(|refused| {
+            match refused {
                 Refused::Full => AppendError::Overloaded { retry_after: RETRY_AFTER },
                 Refused::Closed => AppendError::Closed,
-            },
-        )?;
+            }
+        })?;
         // The sender is dropped unanswered only if the writer's thread is gone.
         answered.await.unwrap_or(Err(AppendError::Closed))
     }

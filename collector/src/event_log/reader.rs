@@ -113,7 +113,8 @@ impl Reader {
                 self.next = self.next.max(header.first);
                 match self.walk.chunk(&header, position)? {
                     Some(chunk) => Ok(Arc::new(chunk)),
-                    None => Err(self.damaged(self.walk.segment(), header.end())),
+                    // A header that says more than there is would take the reader past records to come.
+                    None => Err(self.damaged(self.walk.segment(), header.end().min(end + 1))),
                 }
             }
             Step::Hole(until) => {

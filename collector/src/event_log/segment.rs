@@ -35,7 +35,7 @@ impl SegmentName {
         let (first, ordinal) = name.strip_suffix(".log")?.split_once('-')?;
         let parsed =
             Self { first: first.parse().ok()?, ordinal: u32::from_str_radix(ordinal, 16).ok()? };
-        (parsed.to_string() == name).then_some(parsed)
+        (parsed.to_string() == name && parsed.first <= chunk::MAX_OFFSET).then_some(parsed)
     }
 
     pub(super) fn path(self, dir: &Path) -> PathBuf {

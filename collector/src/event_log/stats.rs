@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::dedup::{Conflicts, Memory};
+use super::durations::Durations;
 use super::queues::SourceSequences;
 use super::record::{Offset, SourceName};
 use super::writer::smoothed;
@@ -45,6 +46,10 @@ pub struct Stats {
     pub mean_sync: Duration,
     /// Events in the last commit.
     pub last_group: u64,
+    /// How long batches waited for the commit before theirs to end.
+    pub waits: Durations,
+    /// How long the commits' writes and fdatasyncs took.
+    pub syncs: Durations,
 }
 
 impl Stats {
@@ -68,6 +73,7 @@ impl Stats {
 
     pub(super) fn observe_sync(&mut self, took: Duration) {
         self.commits += 1;
+        self.syncs.observe(took);
         self.last_sync = took;
         self.mean_sync = smoothed(self.mean_sync, took);
     }

@@ -28,6 +28,8 @@ pub(super) struct Request {
     /// What is durable by now is to be in segments that are not written any more.
     pub(super) seal: bool,
     pub(super) answer: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+    /// When it came.
+    pub(super) arrived: Instant,
 }
 
 impl Weight for Request {
@@ -108,6 +110,10 @@ impl Writer {
 
     fn commit(&mut self, group: Vec<Request>) {
         let (seals, group): (Vec<_>, Vec<_>) = group.into_iter().partition(|request| request.seal);
+        let now = Instant::now();
+        self.shared.count(|stats| {
+            group.iter().for_each(|request| stats.waits.observe(now - request.arrived));
+        });
         let (batches, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|request| (request.batch, request.answer)).unzip();
         match self.write(&batches).map_err(failed) {

@@ -95,6 +95,7 @@ impl Http {
     }
 
     async fn serve_connection(self: Arc<Self>, stream: TcpStream) {
+        let _counted = self.vitals.metrics().connection();
         // Answers are small and waited for.
         drop(stream.set_nodelay(true));
         let mut draining = self.draining.clone();

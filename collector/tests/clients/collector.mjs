@@ -18,11 +18,11 @@ const PATIENCE_MS = 60_000; // every client sends within seconds; a loaded machi
 export const KEY = "wk_clients_test";
 
 /** Starts a collector; `stop` ends it and deletes what it stored. */
-export const startCollector = async () => {
+export const startCollector = async (key = KEY) => {
   assert.ok(existsSync(binary), `no collector at ${binary}: cargo build, or set HEADWATER`);
   const data = mkdtempSync(join(tmpdir(), "headwater-clients-"));
   const config = join(data, "headwater.toml");
-  writeFileSync(config, `[sources.app]\nwrite_key = "${KEY}"\n`);
+  writeFileSync(config, `[sources.app]\nwrite_key = "${key}"\n`);
   const child = spawn(
     binary,
     ["serve", "--config", config, "--listen", "127.0.0.1:0", "--data", join(data, "data")],

@@ -1,0 +1,7 @@
+//! See `targets::validate_text`.
+#![no_main]
+
+#[path = "../targets/mod.rs"]
+mod targets;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| targets::validate_text(input));
