@@ -45,12 +45,12 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     config::{Config, ConsumerConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
-    consumer::{Consumer, Surroundings},
+    consumer::{Consumer, Outlet, Surroundings},
     event_log::{Disk, EventLog, FileSystem, OpenError, Options, Recovered, system_clock},
     http::Http,
     ingest::Ingest,
     metrics::Metrics,
-    sinks::{Webhook, WebhookError},
+    sinks::Webhook,
     sources::{Source, Sources},
     state::{State, StateError},
     vitals::Vitals,
@@ -207,14 +207,18 @@ fn open_consumer(
     config: ConsumerConfig,
     around: Surroundings,
 ) -> Result<Consumer<Webhook>, StartError> {
-    let wrong = |cause: WebhookError| StartError::Consumer {
-        consumer: name.clone(),
-        cause: cause.to_string(),
+    let wrong = |cause: String| StartError::Consumer { consumer: name.clone(), cause };
+    let (kind, outlet) = match config.kind {
+        SinkKind::Webhook => {
+            let needed = |key| wrong(format!("a webhook needs `{key}`"));
+            let url = config.url.clone().ok_or_else(|| needed("url"))?;
+            let secret = config.secret.as_ref().ok_or_else(|| needed("secret"))?;
+            let webhook = Webhook::new(url, secret).map_err(|cause| wrong(cause.to_string()))?;
+            ("webhook", Outlet::Push(Arc::new(webhook)))
+        }
+        SinkKind::Pull => ("pull", Outlet::Pull { lease: config.lease.as_duration() }),
     };
-    let sink = match config.kind {
-        SinkKind::Webhook => Webhook::new(config.url, &config.secret).map_err(wrong)?,
-    };
-    Ok(Consumer::open(name, config.events, sink, around)?)
+    Ok(Consumer::open(name, &config, kind, outlet, around)?)
 }
 
 /// Makes the folder for its owner only: it holds what people did.
