@@ -39,7 +39,7 @@ pub mod state;
 pub mod validate;
 mod vitals;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -160,13 +160,18 @@ impl Collector {
         let cursors =
             self.consumers.iter().map(|consumer| (consumer.name().clone(), consumer.cursor()));
         let metrics = Arc::clone(&self.ingest.metrics);
+        let handles: BTreeMap<_, _> = self
+            .consumers
+            .iter()
+            .map(|consumer| (consumer.name().clone(), consumer.handle()))
+            .collect();
         let vitals = Vitals::new(metrics, Arc::clone(&log), cursors.collect());
 
         let mut consumers = JoinSet::new();
         for consumer in self.consumers {
             consumers.spawn(consumer.run(draining.clone()));
         }
-        let http = Http::new(self.ingest, self.admin_token_hash, vitals, draining);
+        let http = Http::new(self.ingest, self.admin_token_hash, vitals, draining, handles);
         let drain_at_the_end = async {
             shutdown.await;
             tracing::info!("stopping: finishing what is under way");

@@ -26,6 +26,7 @@ pub struct Metrics {
     consumer_lag: Family<ConsumerLabel, Gauge<u64, AtomicU64>>,
     deliveries: Family<DeliveryLabels, Counter>,
     parked: Family<ConsumerLabel, Gauge<u64, AtomicU64>>,
+    consumer_state: Family<StateLabels, Gauge<u64, AtomicU64>>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -57,6 +58,12 @@ struct DeliveryLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabels {
+    consumer: String,
+    state: &'static str,
+}
+
 /// Seconds: around the targets of a few milliseconds fine, beyond them coarse.
 const SECONDS: [f64; 13] =
     [0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 4.0];
@@ -79,6 +86,7 @@ impl Metrics {
             consumer_lag: Family::default(),
             deliveries: Family::default(),
             parked: Family::default(),
+            consumer_state: Family::default(),
         };
         let to = &mut metrics.registry;
         to.register("events", "Events by what became of them", metrics.events.clone());
@@ -100,6 +108,8 @@ impl Metrics {
         to.register("consumer_lag_events", help, metrics.consumer_lag.clone());
         to.register("deliveries", "Attempts to deliver, by result", metrics.deliveries.clone());
         to.register("parked_events", "Events that a consumer set aside", metrics.parked.clone());
+        let help = "1 for the state that a consumer is in, 0 for the others";
+        to.register("consumer_state", help, metrics.consumer_state.clone());
         metrics
     }
 
@@ -167,6 +177,14 @@ impl Metrics {
     /// How many events a consumer has parked.
     pub fn parked(&self, consumer: &str, count: u64) {
         self.parked.get_or_create(&ConsumerLabel { consumer: consumer.to_owned() }).set(count);
+    }
+
+    /// Which of these states a consumer is in.
+    pub fn consumer_state(&self, consumer: &str, words: &[&'static str], now: &str) {
+        for &state in words {
+            let labels = StateLabels { consumer: consumer.to_owned(), state };
+            self.consumer_state.get_or_create(&labels).set(u64::from(state == now));
+        }
     }
 }
 

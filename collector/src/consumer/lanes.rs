@@ -148,11 +148,6 @@ impl<T: Clone> Lanes<T> {
         batch
     }
 
-    /// Whether something other than these could go out now.
-    pub(super) fn has_other_than(&self, avoided: &[Ticket]) -> bool {
-        self.ready.iter().any(|lane| self.head(lane).is_some_and(|head| !avoided.contains(&head)))
-    }
-
     /// The event of this ticket, unless it is done.
     pub(super) fn get(&self, ticket: Ticket) -> Option<&T> {
         Some(&self.held(ticket)?.event)
@@ -343,7 +338,6 @@ mod tests {
         lanes.put_back(&tickets, Turn::Last);
         assert_eq!(events(&lanes.next(9, &[])), [3]);
         assert_eq!(events(&lanes.next(9, &[tickets[0]])), [2], "`b` before the one to be avoided");
-        assert!(!lanes.has_other_than(&[tickets[0]]));
         assert_eq!(
             events(&lanes.next(9, &[tickets[0]])),
             [0],

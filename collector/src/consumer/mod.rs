@@ -17,6 +17,8 @@ mod destination;
 mod lanes;
 mod pull;
 mod seek;
+#[cfg(test)]
+mod tests;
 mod wants;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
