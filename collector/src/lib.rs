@@ -136,7 +136,7 @@ impl Collector {
         };
         let consumers = config.consumers.into_iter();
         let consumers = consumers
-            .map(|(name, consumer)| open_consumer(name, consumer, around.clone()))
+            .map(|(name, consumer)| open_consumer(name, &consumer, around.clone()))
             .collect::<Result<_, _>>()?;
         let ingest = Ingest { log, sources, metrics, clock };
         Ok(Self { ingest, consumers, admin_token_hash, new_admin_token, tag_key })
@@ -209,7 +209,7 @@ fn sources(
 
 fn open_consumer(
     name: Name,
-    config: ConsumerConfig,
+    config: &ConsumerConfig,
     around: Surroundings,
 ) -> Result<Consumer<Webhook>, StartError> {
     let wrong = |cause: String| StartError::Consumer { consumer: name.clone(), cause };
@@ -223,7 +223,7 @@ fn open_consumer(
         }
         SinkKind::Pull => ("pull", Outlet::Pull { lease: config.lease.as_duration() }),
     };
-    Ok(Consumer::open(name, &config, kind, outlet, around)?)
+    Ok(Consumer::open(name, config, kind, outlet, around)?)
 }
 
 /// Makes the folder for its owner only: it holds what people did.

@@ -69,7 +69,7 @@ impl<S: Sink> Consumer<S> {
                 self.refused(state, &tickets, reason).await;
             }
             Verdict::Unavailable { reason, retry_after } => {
-                self.failed(state, &tickets, reason, retry_after);
+                self.failed(state, &tickets, &reason, retry_after);
             }
             Verdict::Gone { reason } => {
                 state.lanes.put_back(&tickets, Turn::First);
@@ -87,7 +87,7 @@ impl<S: Sink> Consumer<S> {
         &self,
         state: &mut Loop,
         tickets: &[Ticket],
-        reason: String,
+        reason: &str,
         retry_after: Option<Duration>,
     ) {
         let retry_after = retry_after.map(|asked| asked.min(RETRY_AFTER_LONGEST));

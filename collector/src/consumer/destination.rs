@@ -94,14 +94,14 @@ impl Destination {
     pub(super) fn failed(
         &mut self,
         tickets: &[Ticket],
-        reason: String,
+        reason: &str,
         retry_after: Option<Duration>,
         now: Instant,
         pause: impl Fn(u32) -> Duration,
     ) -> AfterFailure {
         let failure = |count: u32| {
             let wait = pause(count).max(retry_after.unwrap_or_default());
-            Failure { count, reason: reason.clone(), until: now + wait }
+            Failure { count, reason: reason.to_owned(), until: now + wait }
         };
         let mut after = AfterFailure { rest: false, cleared: Vec::new() };
         *self = match std::mem::replace(self, Self::Healthy) {
@@ -188,7 +188,7 @@ mod tests {
 
     fn fail(destination: &mut Destination, ticket: Ticket) -> AfterFailure {
         let pause = |failures| Duration::from_secs(u64::from(failures));
-        destination.failed(&[ticket], "500".into(), None, Instant::now(), pause)
+        destination.failed(&[ticket], "500", None, Instant::now(), pause)
     }
 
     #[test]
@@ -234,7 +234,7 @@ mod tests {
         let mut destination = Destination::Healthy;
         let (now, hour) = (Instant::now(), Duration::from_secs(3600));
         let pause = |_| Duration::from_secs(1);
-        let after = destination.failed(&[A], "503".into(), Some(hour), now, pause);
+        let after = destination.failed(&[A], "503", Some(hour), now, pause);
         assert!(!after.rest);
         assert_eq!(destination.failure().unwrap().until, now + hour);
         assert_eq!(destination.passed(&[B]), AfterPass::Nothing, "the wish still holds");
