@@ -15,7 +15,9 @@ mod control;
 mod delivering;
 mod destination;
 mod lanes;
+mod orders;
 mod pull;
+mod reading;
 mod seek;
 #[cfg(test)]
 mod tests;
@@ -44,7 +46,7 @@ use crate::{
     sinks::{Sink, Verdict},
     state::{Pause, State, StateError},
 };
-use again::{Again, AgainError, Progress, Shelf};
+use again::{Again, AgainError, Progress};
 use control::{Order, Status};
 use destination::Destination;
 use lanes::{Lanes, Ticket, Turn};
@@ -298,107 +300,6 @@ impl<S: Sink> Consumer<S> {
         drop(self.save_cursor(&mut state).await);
     }
 
-    /// Fills the window from the log, in another thread: what is there already goes out meanwhile.
-    fn read(&self, state: &mut Loop) {
-        if state.is_full() || state.is_read(&self.around.log) {
-            return;
-        }
-        let Some(mut reader) = state.reader.take() else { return };
-        let wants = Arc::clone(&self.wants);
-        state.work.spawn_blocking(move || {
-            let (mut found, mut bytes, mut error) = (Vec::new(), 0, None);
-            while found.len() < CONSUMER_READ && bytes < CONSUMER_WINDOW_BYTES {
-                match reader.next_chunk(CONSUMER_READ - found.len()) {
-                    Ok(records) if records.is_empty() => break,
-                    Ok(records) => found.extend(records.into_iter().map(|record| {
-                        bytes += record.json.len();
-                        let (offset, wanted) = (record.offset, wants.admit(&record));
-                        let job = wanted.then(|| Arc::new(Job { record, purpose: Purpose::Live }));
-                        (offset, job)
-                    })),
-                    Err(failed) => {
-                        if let ReadError::Io(_) = failed {
-                            std::thread::sleep(CURSOR_PAUSE);
-                        }
-                        error = Some(failed);
-                        break;
-                    }
-                }
-            }
-            Ended::Read(Box::new(Reading { reader, found, error }))
-        });
-    }
-
-    fn was_read(&self, state: &mut Loop, reading: Reading) {
-        let Reading { reader, found, error } = reading;
-        for (offset, job) in found {
-            match job {
-                Some(job) => {
-                    let (lane, bytes) = (job.record.order_key.clone(), job.record.json.len());
-                    state.lanes.add(offset, &lane, bytes, job);
-                }
-                None => state.lanes.skip(offset),
-            }
-            state.read_to = offset;
-        }
-        match error {
-            None => {}
-            Some(ReadError::Io(error)) => {
-                tracing::warn!(consumer = %self.name, %error, "cannot read the event log");
-            }
-            Some(damage) => {
-                tracing::error!(consumer = %self.name, %damage, "stored events will not be delivered");
-            }
-        }
-        // What the log passed over, erased or damaged, is done.
-        let position = reader.position();
-        if position > state.read_to {
-            state.lanes.skip(position);
-            state.read_to = position;
-        }
-        state.reader = Some(reader);
-    }
-
-    /// Looks for what is to be delivered again, once what was found is done.
-    fn look_again(&self, state: &mut Loop) {
-        if !state.look_again || state.looking || state.lanes.again() > 0 {
-            return;
-        }
-        (state.look_again, state.looking) = (false, true);
-        let shelf = Shelf {
-            name: self.name.clone(),
-            log: Arc::clone(&self.around.log),
-            state: self.around.state.clone(),
-            clock: Arc::clone(&self.around.clock),
-            wants: Arc::clone(&self.wants),
-        };
-        let progress = state.progress.take();
-        state.work.spawn_blocking(move || {
-            let again = shelf.take(progress);
-            if again.is_err() {
-                std::thread::sleep(CURSOR_PAUSE);
-            }
-            Ended::Again(again)
-        });
-    }
-
-    fn is_again(&self, state: &mut Loop, again: Result<Again, AgainError>) {
-        state.looking = false;
-        match again {
-            Ok(Again { jobs, progress }) => {
-                state.progress = progress;
-                for job in jobs {
-                    let (lane, bytes) = (job.record.order_key.clone(), job.record.json.len());
-                    state.lanes.add_again(&lane, bytes, Arc::new(job));
-                }
-            }
-            Err(error) => {
-                tracing::warn!(consumer = %self.name, %error, "cannot deliver events again yet");
-                state.look_again = true;
-            }
-        }
-    }
-
     async fn ended(&self, state: &mut Loop, ended: Result<Ended, tokio::task::JoinError>) {
         match ended {
             Ok(Ended::Delivery(tickets, verdict)) => self.delivered(state, tickets, verdict).await,
@@ -445,59 +346,6 @@ impl<S: Sink> Consumer<S> {
         }
     }
 
-    async fn obey(&self, state: &mut Loop, order: Order) {
-        match order {
-            Order::Pause { reason, done } => {
-                drop(done.send(self.pause(state, "operator", reason).await));
-            }
-            Order::Resume { done } => {
-                let resumed = self.save_pause(None).await;
-                if resumed.is_ok() {
-                    state.paused = None;
-                    state.destination = Destination::Healthy;
-                    let rested = std::mem::take(&mut state.resting);
-                    for (_, tickets) in rested {
-                        state.lanes.put_back(&tickets, Turn::Last);
-                    }
-                    tracing::info!(consumer = %self.name, "resumed");
-                }
-                drop(done.send(resumed));
-            }
-            Order::Seek { to, done } => {
-                self.start_over(state, to).await;
-                tracing::info!(consumer = %self.name, after = %to, "goes on from another place");
-                drop(done.send(self.save_cursor(state).await));
-            }
-            Order::LookAgain => {
-                state.look_again = true;
-                self.count_parked(state).await;
-            }
-            Order::Take { most, until, taken } => self.wait(state, most, until, taken),
-            Order::Settle { lease, upto, failed, settled } => {
-                drop(settled.send(self.settle(state, &lease, upto, failed).await));
-            }
-        }
-    }
-
-    async fn pause(&self, state: &mut Loop, by: &str, reason: String) -> Result<(), OrderError> {
-        let pause = Pause { by: by.to_owned(), reason, since: (self.around.clock)() };
-        self.save_pause(Some(pause.clone())).await?;
-        tracing::warn!(consumer = %self.name, by, reason = pause.reason, "paused, until someone resumes it");
-        state.paused = Some(pause);
-        Ok(())
-    }
-
-    async fn save_pause(&self, pause: Option<Pause>) -> Result<(), OrderError> {
-        self.in_state(move |database, name| database.set_paused(name, pause.as_ref())).await
-    }
-
-    async fn count_parked(&self, state: &mut Loop) {
-        if let Ok(count) = self.in_state(State::parked_count).await {
-            state.parked = count;
-            self.around.metrics.parked(self.name.as_str(), count);
-        }
-    }
-
     async fn save_cursor(&self, state: &mut Loop) -> Result<(), OrderError> {
         let watermark = state.lanes.watermark();
         let saved =
@@ -511,50 +359,6 @@ impl<S: Sink> Consumer<S> {
             Err(error) => tracing::warn!(consumer = %self.name, %error, "cannot save the cursor"),
         }
         saved
-    }
-
-    /// Says what it is doing to whoever asks.
-    fn publish(&self, state: &Loop) {
-        let shown =
-            |standing: &Standing| match (standing, &state.paused, state.destination.failure()) {
-                (Standing::Paused(shown), Some(pause), _) => shown == pause,
-                (Standing::BackingOff { failures, reason, .. }, None, Some(failure)) => {
-                    *failures == failure.count && *reason == failure.reason
-                }
-                (Standing::Running, None, None) => true,
-                _ => false,
-            };
-        let oldest_unread = state.lanes.first().map(|job| job.record.received_at);
-        let under_way = state.in_flight + state.leases.len();
-        self.status.send_if_modified(|status| {
-            let same = shown(&status.standing)
-                && status.oldest_unread == oldest_unread
-                && (status.under_way, status.parked) == (under_way, state.parked);
-            if !same {
-                let standing = self.standing(state);
-                *status = Status { standing, oldest_unread, under_way, parked: state.parked };
-            }
-            !same
-        });
-    }
-
-    fn standing(&self, state: &Loop) -> Standing {
-        match (&state.paused, state.destination.failure()) {
-            (Some(pause), _) => Standing::Paused(pause.clone()),
-            (None, Some(failure)) => {
-                let wait = failure.until.saturating_duration_since(Instant::now());
-                let now = std::time::SystemTime::UNIX_EPOCH
-                    + Duration::from_millis(
-                        (self.around.clock)().unix_ms().try_into().unwrap_or(0),
-                    );
-                Standing::BackingOff {
-                    failures: failure.count,
-                    reason: failure.reason.clone(),
-                    next_attempt: (now + wait).into(),
-                }
-            }
-            (None, None) => Standing::Running,
-        }
     }
 
     /// Works in the state database, where the disk may be waited for.

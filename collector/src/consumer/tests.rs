@@ -2,7 +2,7 @@
 //! Promises no waiting but for conditions, and none longer than its patience. Knows no HTTP.
 
 use std::{
-    collections::HashMap,
+    collections::HashSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -32,7 +32,7 @@ struct Scripted {
     say: Mutex<Say>,
     came: watch::Sender<Vec<(Vec<String>, Verdict)>>,
     /// Order keys under way now: a lane must never be twice in it.
-    under_way: Mutex<HashMap<Box<str>, usize>>,
+    under_way: Mutex<HashSet<Box<str>>>,
     hang: Option<Arc<Notify>>,
 }
 
@@ -62,8 +62,8 @@ impl Sink for Scripted {
         keys.sort();
         keys.dedup();
         for key in &keys {
-            let before = self.under_way.lock().unwrap().insert(key.clone(), 1);
-            assert_eq!(before, None, "`{key}` has two deliveries under way");
+            let alone = self.under_way.lock().unwrap().insert(key.clone());
+            assert!(alone, "`{key}` has two deliveries under way");
         }
         tokio::task::yield_now().await;
         if let Some(hang) = &self.hang {
@@ -71,7 +71,7 @@ impl Sink for Scripted {
         }
         let ids: Vec<_> = parcels.iter().map(|parcel| id(&parcel.line)).collect();
         let verdict = self.say.lock().unwrap()(&ids);
-        keys.iter().for_each(|key| drop(self.under_way.lock().unwrap().remove(key)));
+        self.under_way.lock().unwrap().retain(|key| !keys.contains(key));
         self.came.send_modify(|came| came.push((ids, verdict.clone())));
         verdict
     }

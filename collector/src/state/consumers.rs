@@ -229,7 +229,7 @@ mod tests {
         (state, crm)
     }
 
-    fn records(parked: Vec<Parked>) -> Vec<u64> {
+    fn records(parked: &[Parked]) -> Vec<u64> {
         parked.iter().map(|parked| parked.record.since(Offset::START)).collect()
     }
 
@@ -237,7 +237,7 @@ mod tests {
     fn parked_events_are_paged_in_the_order_of_the_log() {
         let folder = tempfile::tempdir().unwrap();
         let (state, crm) = with_parked(folder.path(), &[100, 9, 10, 2]);
-        let page = |after, limit| records(state.parked_after(&crm, offset(after), limit).unwrap());
+        let page = |after, limit| records(&state.parked_after(&crm, offset(after), limit).unwrap());
         assert_eq!(page(0, 3), [2, 9, 10]);
         assert_eq!(page(10, 3), [100]);
         assert_eq!(state.parked_count(&crm).unwrap(), 4);
@@ -248,7 +248,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (state, crm) = with_parked(folder.path(), &[1, 2, 3]);
         assert_eq!(state.redrive(&crm, Some(&[offset(3), offset(2), offset(77)])).unwrap(), 2);
-        assert_eq!(records(state.to_redrive(&crm, 9).unwrap()), [2, 3]);
+        assert_eq!(records(&state.to_redrive(&crm, 9).unwrap()), [2, 3]);
         assert_eq!(state.drop_parked(&crm, Some(&[offset(2)])).unwrap(), 1);
         let later = Timestamp::from_unix_ms(2);
         state.stay_parked(&crm, offset(2), "again", later).unwrap();
