@@ -5,6 +5,7 @@
 mod consumer;
 mod log;
 mod name;
+mod reading;
 mod source;
 
 use std::{
@@ -19,6 +20,7 @@ use serde::Deserialize;
 pub use consumer::{ConsumerConfig, HttpUrl, SinkKind, WebhookSecret};
 pub use log::LogConfig;
 pub use name::{Name, Secret};
+pub use reading::{Period, Pick, RetrySchedule, Types};
 pub use source::{EventFilter, IdentitySecret, Origin, SourceConfig, WriteKey};
 
 /// Everything that can be set. [`Config::default`] is the collector that starts without a file.
@@ -86,6 +88,9 @@ impl Config {
             wrong(error.span(), format!("{message}{}", nearest_key(message)))
         })?;
         config.refuse_shared_keys(text).map_err(|(at, message)| wrong(Some(at..at), message))?;
+        config
+            .refuse_unknown_sources(text)
+            .map_err(|(at, message)| wrong(Some(at..at), message))?;
         Ok(config)
     }
 
@@ -102,6 +107,29 @@ impl Config {
                      the key says which source an event comes from"
                 );
                 return Err((text.rfind(key).unwrap_or(0), message));
+            }
+        }
+        Ok(())
+    }
+
+    /// A consumer that waits for a source that is not there would wait for ever.
+    fn refuse_unknown_sources(&self, text: &str) -> Result<(), (usize, String)> {
+        let default: Name = "web".to_owned().try_into().expect("`web` is three letters");
+        let known = |word: &str| match self.sources.is_empty() {
+            true => word == default.as_str(),
+            false => self.sources.keys().any(|source| source.as_str() == word),
+        };
+        for (name, consumer) in &self.consumers {
+            let mut words = consumer.sources.iter().flat_map(Pick::words);
+            if let Some(unknown) = words.find(|word| !known(word)) {
+                let section = text.find(&format!("[consumers.{name}]")).unwrap_or(0);
+                let at = text[section..].find("sources").map_or(section, |at| section + at);
+                return Err((
+                    at,
+                    format!(
+                        "consumer `{name}` wants events of `{unknown}`, and there is no such source"
+                    ),
+                ));
             }
         }
         Ok(())
@@ -234,6 +262,30 @@ mod tests {
             let at_its_line = error.starts_with("headwater.toml:3: ");
             assert!(at_its_line && error.contains(message), "{error}");
         }
+    }
+
+    #[test]
+    fn a_consumer_s_filters_and_patience_are_checked() {
+        let with = |line: &str| {
+            parse(&format!("[sources.shop]\nwrite_key = 'k'\n[consumers.a]\nkind = 'pull'\n{line}"))
+        };
+        for right in
+            ["sources = ['shop']", "types = ['!page']", "retry = ['1s', '5m']", "lease = '2m'"]
+        {
+            with(right).unwrap();
+        }
+        for (wrong, message) in [
+            ("sources = ['web']", "`a` wants events of `web`, and there is no such source"),
+            ("sources = ['!web']", "no such source"),
+            ("types = ['pages']", "`pages` is no event type"),
+            ("retry = ['soon']", "`soon` is no length of time"),
+            ("retry = []", "1 to 64 pauses"),
+            ("lease = '0s'", "no length of time"),
+        ] {
+            let error = with(wrong).unwrap_err();
+            assert!(error.starts_with("headwater.toml:5: ") && error.contains(message), "{error}");
+        }
+        parse("[consumers.a]\nkind = 'pull'\nsources = ['web']").unwrap();
     }
 
     #[test]

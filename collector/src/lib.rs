@@ -40,18 +40,18 @@ mod upkeep;
 pub mod validate;
 mod vitals;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     config::{Config, ConsumerConfig, LogConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
-    consumer::{Consumer, Surroundings},
+    consumer::{Consumer, Outlet, Surroundings},
     event_log::{Disk, EventLog, FileSystem, OpenError, Recovered, system_clock},
     http::Http,
     ingest::Ingest,
     metrics::Metrics,
-    sinks::{Webhook, WebhookError},
+    sinks::Webhook,
     sources::{Source, Sources},
     state::{State, StateError},
     vitals::Vitals,
@@ -146,7 +146,7 @@ impl Collector {
         let data = config.data;
         let consumers = config.consumers.into_iter();
         let consumers = consumers
-            .map(|(name, consumer)| open_consumer(name, consumer, around.clone()))
+            .map(|(name, consumer)| open_consumer(name, &consumer, around.clone()))
             .collect::<Result<_, _>>()?;
         let ingest = Ingest { log, sources, metrics, clock, ip: config.ip };
         let log = config.log;
@@ -175,12 +175,17 @@ impl Collector {
         let upkeep = upkeep::run(Arc::clone(&log), self.log, cursors.clone(), draining.clone());
         let clock = Arc::clone(&self.ingest.clock);
         let vitals = Vitals::new(metrics, Arc::clone(&log), cursors, self.data, clock);
+        let handles: BTreeMap<_, _> = self
+            .consumers
+            .iter()
+            .map(|consumer| (consumer.name().clone(), consumer.handle()))
+            .collect();
 
         let mut consumers = JoinSet::new();
         for consumer in self.consumers {
             consumers.spawn(consumer.run(draining.clone()));
         }
-        let http = Http::new(self.ingest, self.admin_token_hash, vitals, draining);
+        let http = Http::new(self.ingest, self.admin_token_hash, vitals, draining, handles);
         let drain_at_the_end = async {
             shutdown.await;
             tracing::info!("stopping: finishing what is under way");
@@ -218,17 +223,21 @@ fn sources(
 
 fn open_consumer(
     name: Name,
-    config: ConsumerConfig,
+    config: &ConsumerConfig,
     around: Surroundings,
 ) -> Result<Consumer<Webhook>, StartError> {
-    let wrong = |cause: WebhookError| StartError::Consumer {
-        consumer: name.clone(),
-        cause: cause.to_string(),
+    let wrong = |cause: String| StartError::Consumer { consumer: name.clone(), cause };
+    let (kind, outlet) = match config.kind {
+        SinkKind::Webhook => {
+            let needed = |key| wrong(format!("a webhook needs `{key}`"));
+            let url = config.url.clone().ok_or_else(|| needed("url"))?;
+            let secret = config.secret.as_ref().ok_or_else(|| needed("secret"))?;
+            let webhook = Webhook::new(url, secret).map_err(|cause| wrong(cause.to_string()))?;
+            ("webhook", Outlet::Push(Arc::new(webhook)))
+        }
+        SinkKind::Pull => ("pull", Outlet::Pull { lease: config.lease.as_duration() }),
     };
-    let sink = match config.kind {
-        SinkKind::Webhook => Webhook::new(config.url, &config.secret).map_err(wrong)?,
-    };
-    Ok(Consumer::open(name, config.events, sink, around)?)
+    Ok(Consumer::open(name, config, kind, outlet, around)?)
 }
 
 /// Makes the folder for its owner only: it holds what people did. Its name lasts, and those of the parents that were missing.

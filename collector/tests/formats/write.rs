@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         message_id: "7".into(),
         reason: "400: no \"such\" person".into(),
         parked_at: Timestamp::from_unix_ms(BEGIN_MS + 60_000),
+        redrive: false,
     };
     state.park(&mail, &parked)?;
     let expected = json!({
