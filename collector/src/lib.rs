@@ -44,13 +44,13 @@ use std::{io, path::PathBuf, sync::Arc};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    config::{Config, ConsumerConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
+    config::{Config, ConsumerConfig, Name, Secret, SourceConfig, WriteKey},
     consumer::{Consumer, Surroundings},
     event_log::{Disk, EventLog, FileSystem, OpenError, Options, Recovered, system_clock},
     http::Http,
     ingest::Ingest,
     metrics::Metrics,
-    sinks::{Webhook, WebhookError},
+    sinks::{AnySink, SinkError},
     sources::{Source, Sources},
     state::{State, StateError},
     vitals::Vitals,
@@ -80,7 +80,7 @@ pub async fn run_on(
 /// A collector whose data folder is open, before it serves.
 pub struct Collector {
     ingest: Ingest,
-    consumers: Vec<Consumer<Webhook>>,
+    consumers: Vec<Consumer<AnySink>>,
     admin_token_hash: [u8; 32],
     new_admin_token: Option<Secret<String>>,
     tag_key: Option<Secret<String>>,
@@ -109,7 +109,7 @@ pub enum StartError {
         /// Its name.
         consumer: Name,
         /// What is wrong.
-        cause: String,
+        cause: SinkError,
     },
 }
 
@@ -206,14 +206,9 @@ fn open_consumer(
     name: Name,
     config: ConsumerConfig,
     around: Surroundings,
-) -> Result<Consumer<Webhook>, StartError> {
-    let wrong = |cause: WebhookError| StartError::Consumer {
-        consumer: name.clone(),
-        cause: cause.to_string(),
-    };
-    let sink = match config.kind {
-        SinkKind::Webhook => Webhook::new(config.url, &config.secret).map_err(wrong)?,
-    };
+) -> Result<Consumer<AnySink>, StartError> {
+    let wrong = |cause| StartError::Consumer { consumer: name.clone(), cause };
+    let sink = AnySink::open(config.sink).map_err(wrong)?;
     Ok(Consumer::open(name, config.events, sink, around)?)
 }
 

@@ -10,6 +10,7 @@ use std::{
 
 use reqwest::{Client, Response, StatusCode, header, redirect};
 use rustls_platform_verifier::BuilderVerifierExt as _;
+use serde::Deserialize;
 
 use super::{Parcel, Sink, Verdict};
 use crate::{
@@ -17,8 +18,18 @@ use crate::{
     limits::DELIVERY_TIMEOUT,
 };
 
+/// `kind = "webhook"`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WebhookConfig {
+    /// Where events are posted. `http` or `https`.
+    pub url: HttpUrl,
+    /// Signs every delivery, in the form of Standard Webhooks: `whsec_` and base64 of 24–64 bytes.
+    pub secret: Secret<WebhookSecret>,
+}
+
 /// A destination that takes webhooks.
-pub(crate) struct Webhook {
+pub struct Webhook {
     client: Client,
     url: HttpUrl,
     signer: standardwebhooks::Webhook,
@@ -32,7 +43,7 @@ impl std::fmt::Debug for Webhook {
 
 /// Why webhooks cannot be sent at all.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum WebhookError {
+pub enum WebhookError {
     /// The system's certificates cannot be used.
     #[error("no TLS for webhooks: {0}")]
     Tls(#[from] rustls::Error),
@@ -50,7 +61,8 @@ const ANSWER_READ: usize = 16 * 1024;
 const REASON_KEPT: usize = 300;
 
 impl Webhook {
-    pub(crate) fn new(url: HttpUrl, secret: &Secret<WebhookSecret>) -> Result<Self, WebhookError> {
+    pub(crate) fn open(config: WebhookConfig) -> Result<Self, WebhookError> {
+        let WebhookConfig { url, secret } = config;
         // Said here rather than by a process-wide default: a library has no business setting one.
         let ring = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(ring)
