@@ -16,8 +16,8 @@ use std::{
 use serde::Deserialize;
 use toml::de::DeTable;
 
-pub(crate) use consumer::keys_of;
 pub use consumer::{ConsumerConfig, HttpUrl, WebhookSecret};
+pub(crate) use consumer::{keys_of, within};
 pub use name::{Name, Secret};
 pub use source::{EventFilter, Origin, SourceConfig, WriteKey};
 
@@ -195,12 +195,20 @@ mod tests {
             ("kind = 1", 2, "unknown kind ``"),
             ("kind = 'webhok'", 2, "did you mean `webhook`?"),
             ("kind = 'webhook'", 2, "missing field `url`"),
-            (&format!("{url}\nkind = 'webhook'"), 3, "missing field `secret"),
+            (&format!("{url}\nkind = 'webhook'"), 3, "missing field `secret`"),
             (&format!("{url}\nevent = []\nkind = 'webhook'"), 3, "did you mean `events`?"),
             (&format!("kind = 'webhook'\n{url}\nurll = ''"), 4, "did you mean `url`?"),
             (&format!("kind = 'webhook'\n{url}\nsink = {{}}"), 4, "unknown field `sink`"),
             (&format!("kind = 'webhook'\n{url}\nsecret = 5"), 4, "invalid type: integer"),
             ("kind = 'webhook'\nurl = 'ftp://h/'", 3, "http:// or https://"),
+            (&format!("kind = 'webhook'\n{url}\nsecrets = []"), 4, "one secret, or two"),
+            (&format!("kind = 'webhook'\n{url}\nbatch = 1001"), 4, "within 1 to 1000"),
+            (&format!("kind = 'webhook'\n{url}\nbatch = 0"), 4, "within 1 to 1000"),
+            (&format!("kind = 'webhook'\n{url}\nbatch = -1"), 4, "invalid value"),
+            (&format!("kind = 'webhook'\n{url}\ntimeout_seconds = 61"), 4, "within 1 to 60"),
+            (&format!("kind = 'webhook'\n{url}\nformat = 'xml'"), 4, "`json`"),
+            (&format!("kind = 'webhook'\n{url}\nallow_private = 1"), 4, "expected true, false"),
+            (&format!("kind = 'webhook'\n{url}\nallow_private = ['me']"), 4, "`me`: expected"),
             ("kind = 'webhook'\nevents = 'a'", 3, "invalid type: string"),
         ] {
             let error = parse(&format!("[consumers.a]\n{text}")).unwrap_err();

@@ -67,5 +67,13 @@ pub const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
 pub const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(3600);
 /// One delivery, from connecting to the end of the answer.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest time-out that a sink can be given: while it lasts, a place among the deliveries in flight is taken.
+pub const LONGEST_DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Events of one webhook, at most: a consumer holds no more at once.
+pub const WEBHOOK_BATCH: usize = 1000;
+/// Bytes of an answer to a webhook that are read: enough for a reason, and to use the connection again …
+pub const WEBHOOK_ANSWER_READ: usize = 16 * 1024;
+/// … and for how long: its status has said what matters.
+pub const WEBHOOK_ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// Between two commits of a cursor: what is delivered twice after a crash is at most this much.
 pub const CURSOR_PAUSE: Duration = Duration::from_millis(100);

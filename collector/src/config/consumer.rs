@@ -2,7 +2,10 @@
 //! Promises that a secret or an address that cannot work is refused here, and that neither is printed.
 //! Deliberately does not know how anything is delivered.
 
-use std::{fmt, ops::Range};
+use std::{
+    fmt,
+    ops::{Range, RangeInclusive},
+};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Deserializer, de, forward_to_deserialize_any};
@@ -76,6 +79,20 @@ fn nest_sink(at: Range<usize>, keys: &mut DeTable<'_>) -> Result<(), Mistake> {
 /// In the words of serde.
 fn one_of(known: &[&str]) -> String {
     format!("expected one of `{}`", known.join("`, `"))
+}
+
+/// A number of the configuration, within bounds.
+pub(crate) fn within<'de, D, N>(number: D, bounds: RangeInclusive<N>) -> Result<N, D::Error>
+where
+    D: Deserializer<'de>,
+    N: Deserialize<'de> + PartialOrd + fmt::Display,
+{
+    let number = N::deserialize(number)?;
+    if bounds.contains(&number) {
+        return Ok(number);
+    }
+    let (least, most) = bounds.into_inner();
+    Err(de::Error::custom(format!("{number} is not within {least} to {most}")))
 }
 
 /// The keys that a part of the configuration has, as serde's derived code tells whom it asks for them.

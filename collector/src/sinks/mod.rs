@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{config::keys_of, limits::DELIVERIES_IN_FLIGHT};
-pub use webhook::{Webhook, WebhookConfig, WebhookError};
+pub use webhook::{AllowPrivate, BodyFormat, NotPublic, Webhook, WebhookConfig, WebhookError};
 
 /// Delivers events to one destination.
 pub trait Sink: Send + Sync + 'static {
@@ -41,9 +41,7 @@ macro_rules! kinds {
         impl SinkConfig {
             /// The kinds' names, as `kind` has them, each with its keys.
             pub(crate) fn kinds() -> Vec<(&'static str, &'static [&'static str])> {
-                let mut kinds = Vec::new();
-                $($(#[$when])? kinds.push(($word, keys_of::<$Config>()));)*
-                kinds
+                [$($(#[$when])? ($word, keys_of::<$Config>()),)*].to_vec()
             }
         }
 
