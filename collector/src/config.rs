@@ -181,7 +181,7 @@ mod tests {
         let error = parse("\nlisten = 'nowhere'").unwrap_err();
         assert!(error.starts_with("headwater.toml:2: "), "{error}");
         let error = parse("[sources.web]\nwrite_key = 'a'\n[consumers.x]\nkind = 'fax'");
-        let expected = "headwater.toml:4: unknown kind `fax`, expected one of `webhook`";
+        let expected = "headwater.toml:4: unknown kind `fax`, expected one of `webhook`, `file`";
         assert!(error.as_ref().unwrap_err().starts_with(expected), "{error:?}");
         let error = parse("[sources.'Web Shop']\nwrite_key = 'a'").unwrap_err();
         assert!(error.starts_with("headwater.toml:1: `Web Shop` is not a name"), "{error}");
@@ -191,7 +191,7 @@ mod tests {
     fn a_kind_has_its_own_keys_and_each_mistake_is_found_at_its_line() {
         let url = "url = 'http://h/'";
         for (text, line, message) in [
-            ("", 1, "missing field `kind`: expected one of `webhook`"),
+            ("", 1, "missing field `kind`: expected one of `webhook`, `file`"),
             ("kind = 1", 2, "unknown kind ``"),
             ("kind = 'webhok'", 2, "did you mean `webhook`?"),
             ("kind = 'webhook'", 2, "missing field `url`"),
@@ -209,6 +209,10 @@ mod tests {
             (&format!("kind = 'webhook'\n{url}\nformat = 'xml'"), 4, "`json`"),
             (&format!("kind = 'webhook'\n{url}\nallow_private = 1"), 4, "expected true, false"),
             (&format!("kind = 'webhook'\n{url}\nallow_private = ['me']"), 4, "`me`: expected"),
+            ("kind = 'file'", 2, "missing field `path`"),
+            ("kind = 'file'\nurl = 'http://h/'", 3, "unknown field `url`, expected one of `kind`"),
+            ("kind = 'file'\npath = 'p'\nmax_bytes = 1000", 4, "within 1024 to 1073741824"),
+            ("kind = 'file'\npath = 'p'\nmax_age_seconds = 0", 4, "within 1 to 2678400"),
             ("kind = 'webhook'\nevents = 'a'", 3, "invalid type: string"),
         ] {
             let error = parse(&format!("[consumers.a]\n{text}")).unwrap_err();

@@ -75,5 +75,15 @@ pub const WEBHOOK_BATCH: usize = 1000;
 pub const WEBHOOK_ANSWER_READ: usize = 16 * 1024;
 /// … and for how long: its status has said what matters.
 pub const WEBHOOK_ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// Lines that the file sink syncs at once, at most: a consumer holds no more.
+pub const FILE_SINK_BATCH: usize = 1000;
+/// Bytes of one of its files, unless it is told otherwise: 250,000 typical events, a second to compress …
+pub const FILE_SINK_BYTES: u64 = 128 * 1024 * 1024;
+/// … and at most: deliveries wait while a file is compressed.
+pub const FILE_SINK_MOST_BYTES: u64 = 1024 * 1024 * 1024;
+/// Age of one of its files, unless it is told otherwise: what loads files into warehouses looks hourly …
+pub const FILE_SINK_AGE: Duration = Duration::from_secs(3600);
+/// … and at most.
+pub const FILE_SINK_LONGEST_AGE: Duration = Duration::from_secs(31 * 24 * 3600);
 /// Between two commits of a cursor: what is delivered twice after a crash is at most this much.
 pub const CURSOR_PAUSE: Duration = Duration::from_millis(100);

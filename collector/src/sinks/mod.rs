@@ -2,6 +2,7 @@
 //! Promises that every attempt ends in one verdict. Deliberately knows nothing of the log,
 //! of cursors or of retries: what to do about a verdict is the consumer's business.
 
+mod file;
 mod webhook;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{config::keys_of, limits::DELIVERIES_IN_FLIGHT};
+pub use file::{FileConfig, FileError, Files};
 pub use webhook::{AllowPrivate, BodyFormat, NotPublic, Webhook, WebhookConfig, WebhookError};
 
 /// Delivers events to one destination.
@@ -84,6 +86,7 @@ macro_rules! kinds {
 
 kinds! {
     "webhook" Webhook(WebhookConfig, WebhookError) "Posts to a URL, signed as Standard Webhooks says."
+    "file" Files(FileConfig, FileError) "Appends to files in a folder."
 }
 
 /// An event on its way out.
