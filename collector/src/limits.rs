@@ -85,5 +85,11 @@ pub const FILE_SINK_MOST_BYTES: u64 = 1024 * 1024 * 1024;
 pub const FILE_SINK_AGE: Duration = Duration::from_secs(3600);
 /// … and at most.
 pub const FILE_SINK_LONGEST_AGE: Duration = Duration::from_secs(31 * 24 * 3600);
+/// Events of one delivery to Kafka, at most, …
+pub const KAFKA_BATCH: usize = 500;
+/// … and deliveries at once: with a round trip of 10 ms, 100,000 events a second.
+pub const KAFKA_IN_FLIGHT: usize = 2;
+/// KiB that Kafka's client may hold: more than that many of the largest events, so that it is never full of ours.
+pub const KAFKA_QUEUE_KIB: usize = 64 * 1024;
 /// Between two commits of a cursor: what is delivered twice after a crash is at most this much.
 pub const CURSOR_PAUSE: Duration = Duration::from_millis(100);

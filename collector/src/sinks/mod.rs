@@ -3,6 +3,8 @@
 //! of cursors or of retries: what to do about a verdict is the consumer's business.
 
 mod file;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod webhook;
 
 use std::time::Duration;
@@ -12,6 +14,8 @@ use serde::Deserialize;
 
 use crate::{config::keys_of, limits::DELIVERIES_IN_FLIGHT};
 pub use file::{FileConfig, FileError, Files};
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaConfig, KafkaError, OptionName, OptionValue};
 pub use webhook::{AllowPrivate, BodyFormat, NotPublic, Webhook, WebhookConfig, WebhookError};
 
 /// Delivers events to one destination.
@@ -87,6 +91,8 @@ macro_rules! kinds {
 kinds! {
     "webhook" Webhook(WebhookConfig, WebhookError) "Posts to a URL, signed as Standard Webhooks says."
     "file" Files(FileConfig, FileError) "Appends to files in a folder."
+    #[cfg(feature = "kafka")]
+    "kafka" Kafka(KafkaConfig, KafkaError) "Writes to a topic of Kafka."
 }
 
 /// An event on its way out.
