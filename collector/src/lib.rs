@@ -6,7 +6,7 @@
 //!            limits,  of an      wire      events,     deduplicate     │ "the log now ends at N"
 //!            drain    event      batch     refusals                    ▼
 //!                                              GET /v1/events, /v1/live: http::read
-//!                                              consumer ─▶ sinks: webhook
+//!                                              consumer ─▶ sinks: webhook, file, kafka
 //!                                                 └─▶ state: cursor, parked
 //! ```
 //! Promises:

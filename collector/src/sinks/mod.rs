@@ -2,6 +2,8 @@
 //! Promises that every attempt ends in one verdict. Deliberately knows nothing of the log,
 //! of cursors or of retries: what to do about a verdict is the consumer's business.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod file;
 #[cfg(feature = "kafka")]
 mod kafka;

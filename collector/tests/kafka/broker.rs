@@ -69,7 +69,8 @@ impl Broker {
         let said =
             File::options().create(true).append(true).open(self.folder.join("said")).unwrap();
         let mut java = Command::new("java");
-        java.args(["-Xmx256m", "-XX:+UseSerialGC", "-cp"])
+        // It lives for seconds: the second compiler would cost more than it gains.
+        java.args(["-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"])
             .arg(jars.join("*"))
             .args(arguments)
             .arg(self.folder.join("server.properties"))

@@ -15,15 +15,22 @@ use std::{
 use broker::{Broker, Read};
 use headwater_collector::{
     config::Config,
-    sinks::{AnySink, Parcel, Sink as _, Verdict},
+    sinks::{
+        AnySink, Parcel, Sink as _, Verdict,
+        conformance::{self, Accepted, Condition, Destination},
+    },
 };
 use serde_json::Value;
 use server::{Server, client, track};
+use tokio::sync::Mutex;
+
+/// One broker at a time: each takes 300 MB, and its start two seconds of two processors.
+static ONE_BROKER: Mutex<()> = Mutex::const_new(());
 
 fn open(address: &str, topic: &str, more: &str) -> AnySink {
     let text = format!(
         "[consumers.x]\nkind = 'kafka'\nbrokers = ['{address}']\ntopic = '{topic}'\n\
-         timeout_seconds = 2\n{more}"
+         timeout_seconds = 5\n{more}"
     );
     let config = Config::parse(&text, Path::new("test.toml")).unwrap();
     AnySink::open(config.consumers.into_values().next().unwrap().sink).unwrap()
@@ -51,11 +58,13 @@ const EVENTS: usize = 4000;
 /// Thousands of events through the whole collector; the broker is killed in mid-stream and comes back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_event_reaches_the_topic_in_order_although_the_broker_is_killed() {
+    let _one = ONE_BROKER.lock().await;
     let (data, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let mut broker = Broker::start(folder.path());
     broker.make_topic("events", &[]).await;
+    // Longer than the broker is away: how long a consumer rests after a failure is not the question here.
     let toml = format!(
-        "[consumers.lake]\nkind = 'kafka'\nbrokers = ['{}']\ntopic = 'events'\ntimeout_seconds = 5\n",
+        "[consumers.lake]\nkind = 'kafka'\nbrokers = ['{}']\ntopic = 'events'\ntimeout_seconds = 60\n",
         broker.address()
     );
     let server = Server::start_with(data.path(), &toml).await;
@@ -114,6 +123,7 @@ async fn wait_for(server: &Server, delivered: usize) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_broker_that_hangs_is_unavailable_in_time_and_what_it_missed_is_written_later() {
+    let _one = ONE_BROKER.lock().await;
     let folder = tempfile::tempdir().unwrap();
     let broker = Broker::start(folder.path());
     broker.make_topic("events", &[]).await;
@@ -127,12 +137,12 @@ async fn a_broker_that_hangs_is_unavailable_in_time_and_what_it_missed_is_writte
     for _ in 0..2 {
         let verdict = sink.deliver(&parcels[100..]).await;
         let Verdict::Unavailable { reason, .. } = verdict else { panic!("{verdict:?}") };
-        assert!(reason.starts_with("not acknowledged within 2s"), "{reason}");
+        assert!(reason.starts_with("not acknowledged within 5s"), "{reason}");
     }
-    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     broker.signal("CONT");
     while sink.deliver(&parcels[100..]).await != Verdict::Delivered {
-        assert!(start.elapsed() < Duration::from_secs(60));
+        assert!(start.elapsed() < Duration::from_secs(90), "it is back and takes nothing");
     }
     let (by_key, repeated) = first_occurrences(&broker.read("events"));
     println!("{repeated} of 200 were written again after the broker had hung");
@@ -173,6 +183,60 @@ async fn a_broker_that_is_not_there_is_unavailable_in_time() {
         let verdict = sink.deliver(&[parcel("a", 0, 10)]).await;
         let Verdict::Unavailable { reason, .. } = verdict else { panic!("{verdict:?}") };
         assert!(address != refuses || reason.contains("Connection refused"), "{reason}");
-        assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     }
+}
+
+/// For the script that every kind of sink is run through.
+struct Cluster {
+    broker: Broker,
+    condition: Condition,
+}
+
+impl Destination for Cluster {
+    type Sink = AnySink;
+
+    fn open(&self) -> AnySink {
+        open(&self.broker.address(), "events", "options = { 'sasl.password' = 'hunter2' }")
+    }
+
+    async fn turn(&mut self, condition: Condition) -> bool {
+        match (self.condition, condition) {
+            (_, Condition::Down) => self.broker.kill(),
+            (_, Condition::Hanging) => self.broker.signal("STOP"),
+            (Condition::Hanging, _) => self.broker.signal("CONT"),
+            (Condition::Down, _) => self.broker.start_again(),
+            _ => {}
+        }
+        self.condition = condition;
+        true
+    }
+
+    async fn accepted(&mut self) -> Vec<Accepted> {
+        let read = self.broker.read("events").into_iter();
+        let line = |payload| String::from_utf8(payload).unwrap();
+        read.map(|read| Accepted { id: Some(read.id), line: line(read.payload) }).collect()
+    }
+
+    fn bound(&self) -> Duration {
+        Duration::from_secs(20)
+    }
+
+    /// Larger than a topic takes, unless it is told otherwise.
+    fn spoil(&self, parcel: Parcel) -> Parcel {
+        Parcel { line: vec![b'x'; 2_000_000].into(), ..parcel }
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        vec!["hunter2".to_owned()]
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kafka_conforms() {
+    let _one = ONE_BROKER.lock().await;
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::start(folder.path());
+    broker.make_topic("events", &[]).await;
+    conformance::run(&mut Cluster { broker, condition: Condition::Healthy }).await;
 }
