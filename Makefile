@@ -1,7 +1,7 @@
 # Headwater. `make` lists the targets; `make run` and `make test` are the two that matter.
 #
 # What a plain Debian or Ubuntu machine with Rust (rustup), Node 20 and a C compiler lacks is installed here: npm packages
-# and the wasm target by their own tools, Chromium by apt-get, and each says so.
+# and the wasm target by their own tools, Chromium, Java and Maven by apt-get, and each says so.
 
 .DEFAULT_GOAL := help
 SHELL := bash
@@ -41,7 +41,7 @@ check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast 
 	cargo test --locked -q -p headwater-wasm
 	cargo test --locked -q -p headwater-collector --lib
 
-test: check .build/chromium .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
+test: check .build/chromium .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool .build/kafka ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
 	@$(SAY) "the core on wasm32"
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
@@ -118,6 +118,15 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 	python3 -m venv .build/clients-python
 	.build/clients-python/bin/pip install --quiet --disable-pip-version-check -r collector/tests/clients/requirements.txt
 	@touch $@
+
+.build/kafka: collector/tests/kafka/pom.xml | tools
+	@$(SAY) "fetching a Kafka broker into .build, for tests"
+	@{ command -v java && command -v mvn; } >/dev/null || { echo "installing Java and Maven with apt-get"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends default-jre-headless maven; }
+	@rm -rf $@ $@.new
+	mvn -q -B -f collector/tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@.new
+	@mv $@.new $@ && touch $@
 
 .build/wasm-target: rust-toolchain.toml | tools
 	@$(SAY) "installing the Rust toolchain that rust-toolchain.toml names, with its wasm target"

@@ -16,8 +16,10 @@ use std::{
 };
 
 use serde::Deserialize;
+use toml::de::DeTable;
 
-pub use consumer::{ConsumerConfig, HttpUrl, SinkKind, WebhookSecret};
+pub use consumer::{ConsumerConfig, HttpUrl, WebhookSecret};
+pub(crate) use consumer::{keys_of, within};
 pub use log::LogConfig;
 pub use name::{Name, Secret};
 pub use reading::{Period, Pick, RetrySchedule, Types};
@@ -81,12 +83,12 @@ impl Config {
         let wrong = |span: Option<std::ops::Range<usize>>, message: String| ConfigError::Wrong {
             path: path.to_owned(),
             line: span.map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
-            message,
+            message: format!("{message}{}", nearest_key(&message)),
         };
-        let config: Self = toml::from_str(text).map_err(|error| {
-            let message = error.message();
-            wrong(error.span(), format!("{message}{}", nearest_key(message)))
-        })?;
+        let toml_error = |error: toml::de::Error| wrong(error.span(), error.message().to_owned());
+        let mut document = DeTable::parse(text).map_err(toml_error)?;
+        consumer::nest_sinks(document.get_mut()).map_err(|(at, what)| wrong(Some(at), what))?;
+        let config = Self::deserialize(toml::Deserializer::from(document)).map_err(toml_error)?;
         config.refuse_shared_keys(text).map_err(|(at, message)| wrong(Some(at..at), message))?;
         config
             .refuse_unknown_sources(text)
@@ -240,10 +242,48 @@ mod tests {
         assert!(error.ends_with("did you mean `write_key`?"), "{error}");
         let error = parse("\nlisten = 'nowhere'").unwrap_err();
         assert!(error.starts_with("headwater.toml:2: "), "{error}");
-        let error = parse("[sources.web]\nwrite_key = 'a'\n[consumers.x]\nkind = 'kafka'");
-        assert!(error.as_ref().unwrap_err().starts_with("headwater.toml:4: "), "{error:?}");
+        let error = parse("[sources.web]\nwrite_key = 'a'\n[consumers.x]\nkind = 'fax'");
+        let expected = "headwater.toml:4: unknown kind `fax`, expected one of `webhook`, `file`";
+        assert!(error.as_ref().unwrap_err().starts_with(expected), "{error:?}");
         let error = parse("[sources.'Web Shop']\nwrite_key = 'a'").unwrap_err();
         assert!(error.starts_with("headwater.toml:1: `Web Shop` is not a name"), "{error}");
+    }
+
+    #[test]
+    fn a_kind_has_its_own_keys_and_each_mistake_is_found_at_its_line() {
+        let url = "url = 'http://h/'";
+        for (text, line, message) in [
+            ("", 1, "missing field `kind`: expected one of `webhook`, `file`"),
+            ("kind = 1", 2, "unknown kind ``"),
+            ("kind = 'webhok'", 2, "did you mean `webhook`?"),
+            ("kind = 'webhook'", 2, "missing field `url`"),
+            (&format!("{url}\nkind = 'webhook'"), 3, "missing field `secret`"),
+            (&format!("{url}\nevent = []\nkind = 'webhook'"), 3, "did you mean `events`?"),
+            (&format!("kind = 'webhook'\n{url}\nurll = ''"), 4, "did you mean `url`?"),
+            (&format!("kind = 'webhook'\n{url}\nsink = {{}}"), 4, "unknown field `sink`"),
+            (&format!("kind = 'webhook'\n{url}\nsecret = 5"), 4, "invalid type: integer"),
+            ("kind = 'webhook'\nurl = 'ftp://h/'", 3, "http:// or https://"),
+            (&format!("kind = 'webhook'\n{url}\nsecrets = []"), 4, "one secret, or two"),
+            (&format!("kind = 'webhook'\n{url}\nbatch = 1001"), 4, "within 1 to 1000"),
+            (&format!("kind = 'webhook'\n{url}\nbatch = 0"), 4, "within 1 to 1000"),
+            (&format!("kind = 'webhook'\n{url}\nbatch = -1"), 4, "invalid value"),
+            (&format!("kind = 'webhook'\n{url}\ntimeout_seconds = 61"), 4, "within 1 to 60"),
+            (&format!("kind = 'webhook'\n{url}\nformat = 'xml'"), 4, "`json`"),
+            (&format!("kind = 'webhook'\n{url}\nallow_private = 1"), 4, "expected true, false"),
+            (&format!("kind = 'webhook'\n{url}\nallow_private = ['me']"), 4, "`me`: expected"),
+            ("kind = 'file'", 2, "missing field `path`"),
+            ("kind = 'file'\nurl = 'http://h/'", 3, "unknown field `url`, expected one of `kind`"),
+            ("kind = 'file'\npath = 'p'\nmax_bytes = 1000", 4, "within 1024 to 1073741824"),
+            ("kind = 'file'\npath = 'p'\nmax_age_seconds = 0", 4, "within 1 to 2678400"),
+            ("kind = 'webhook'\nevents = 'a'", 3, "invalid type: string"),
+        ] {
+            let error = parse(&format!("[consumers.a]\n{text}")).unwrap_err();
+            let at_its_line = error.starts_with(&format!("headwater.toml:{line}: "));
+            assert!(at_its_line && error.contains(message), "{text}: {error}");
+        }
+        for text in ["consumers = 5", "[consumers]\na = 5", "[[consumers]]"] {
+            assert!(parse(text).unwrap_err().contains("invalid type"), "{text}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //!            limits,  of an      wire      events,     deduplicate     │ "the log now ends at N"
 //!            drain    event      batch     refusals                    ▼
 //!                                              GET /v1/events, /v1/live: http::read
-//!                                              consumer ─▶ sinks: webhook
+//!                                              consumer ─▶ sinks: webhook, file, kafka
 //!                                                 └─▶ state: cursor, parked
 //! ```
 //! Promises:
@@ -45,13 +45,13 @@ use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    config::{Config, ConsumerConfig, LogConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
+    config::{Config, ConsumerConfig, LogConfig, Name, Secret, SourceConfig, WriteKey},
     consumer::{Consumer, Outlet, Surroundings},
     event_log::{Disk, EventLog, FileSystem, OpenError, Recovered, system_clock},
     http::Http,
     ingest::Ingest,
     metrics::Metrics,
-    sinks::Webhook,
+    sinks::{AnySink, SinkConfig, SinkError},
     sources::{Source, Sources},
     state::{State, StateError},
     vitals::Vitals,
@@ -83,7 +83,7 @@ pub struct Collector {
     ingest: Ingest,
     log: LogConfig,
     data: PathBuf,
-    consumers: Vec<Consumer<Webhook>>,
+    consumers: Vec<Consumer<AnySink>>,
     admin_token_hash: [u8; 32],
     new_admin_token: Option<Secret<String>>,
     tag_key: Option<Secret<String>>,
@@ -112,7 +112,7 @@ pub enum StartError {
         /// Its name.
         consumer: Name,
         /// What is wrong.
-        cause: String,
+        cause: SinkError,
     },
 }
 
@@ -225,18 +225,13 @@ fn open_consumer(
     name: Name,
     config: &ConsumerConfig,
     around: Surroundings,
-) -> Result<Consumer<Webhook>, StartError> {
-    let wrong = |cause: String| StartError::Consumer { consumer: name.clone(), cause };
-    let (kind, outlet) = match config.kind {
-        SinkKind::Webhook => {
-            let needed = |key| wrong(format!("a webhook needs `{key}`"));
-            let url = config.url.clone().ok_or_else(|| needed("url"))?;
-            let secret = config.secret.as_ref().ok_or_else(|| needed("secret"))?;
-            let webhook = Webhook::new(url, secret).map_err(|cause| wrong(cause.to_string()))?;
-            ("webhook", Outlet::Push(Arc::new(webhook)))
-        }
-        SinkKind::Pull => ("pull", Outlet::Pull { lease: config.lease.as_duration() }),
+) -> Result<Consumer<AnySink>, StartError> {
+    let wrong = |cause| StartError::Consumer { consumer: name.clone(), cause };
+    let outlet = match &config.sink {
+        Some(sink) => Outlet::Push(Arc::new(AnySink::open(sink.clone()).map_err(wrong)?)),
+        None => Outlet::Pull { lease: config.lease.as_duration() },
     };
+    let kind = config.sink.as_ref().map_or("pull", SinkConfig::kind);
     Ok(Consumer::open(name, config, kind, outlet, around)?)
 }
 

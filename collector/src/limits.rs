@@ -66,6 +66,30 @@ pub const RETRY_LONGEST: Duration = Duration::from_secs(24 * 3600);
 pub const RETRY_AFTER_LONGEST: Duration = RETRY_LONGEST;
 /// One delivery, from connecting to the end of the answer.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+/// The longest time-out that a sink can be given: while it lasts, a place among the deliveries in flight is taken.
+pub const LONGEST_DELIVERY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Events of one webhook, at most: a consumer holds no more at once.
+pub const WEBHOOK_BATCH: usize = 1000;
+/// Bytes of an answer to a webhook that are read: enough for a reason, and to use the connection again …
+pub const WEBHOOK_ANSWER_READ: usize = 16 * 1024;
+/// … and for how long: its status has said what matters.
+pub const WEBHOOK_ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// Lines that the file sink syncs at once, at most: a consumer holds no more.
+pub const FILE_SINK_BATCH: usize = 1000;
+/// Bytes of one of its files, unless it is told otherwise: 250,000 typical events, a second to compress …
+pub const FILE_SINK_BYTES: u64 = 128 * 1024 * 1024;
+/// … and at most: deliveries wait while a file is compressed.
+pub const FILE_SINK_MOST_BYTES: u64 = 1024 * 1024 * 1024;
+/// Age of one of its files, unless it is told otherwise: what loads files into warehouses looks hourly …
+pub const FILE_SINK_AGE: Duration = Duration::from_secs(3600);
+/// … and at most.
+pub const FILE_SINK_LONGEST_AGE: Duration = Duration::from_secs(31 * 24 * 3600);
+/// Events of one delivery to Kafka, at most, …
+pub const KAFKA_BATCH: usize = 500;
+/// … and deliveries at once: with a round trip of 10 ms, 100,000 events a second.
+pub const KAFKA_IN_FLIGHT: usize = 2;
+/// KiB that Kafka's client may hold: more than that many of the largest events, so that it is never full of ours.
+pub const KAFKA_QUEUE_KIB: usize = 64 * 1024;
 /// Between two commits of a cursor: what is delivered twice after a crash is at most this much.
 pub const CURSOR_PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks at what is too old: deleting is counted in days, and a checkpoint is worth having after each segment.

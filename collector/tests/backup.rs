@@ -42,7 +42,7 @@ async fn load(url: String, key: String, stop: Arc<AtomicBool>) -> Vec<String> {
 async fn a_copy_taken_under_load_is_the_log_as_it_was_at_one_moment() {
     let (data, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let consumer = "[consumers.crm]\nkind = 'webhook'\nurl = 'http://127.0.0.1:9/'\n\
-                    secret = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs='\n";
+                    secret = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs='\nallow_private = true\n";
     let server = Server::start_with(data.path(), consumer).await;
     let token = server.new_token.clone().unwrap();
     let before: Vec<_> = (0..50).map(|n| track(format!("before {n}"), "u")).collect();

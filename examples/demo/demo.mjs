@@ -151,6 +151,7 @@ write_key = ${JSON.stringify(writeKey)}
 kind = "webhook"
 url = ${JSON.stringify(hook)}
 secret = ${JSON.stringify(secret)}
+allow_private = true # it listens on this machine
 `;
 
 const urlOf = (server) => `http://127.0.0.1:${server?.address()?.port ?? 0}`;

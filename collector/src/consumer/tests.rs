@@ -111,7 +111,7 @@ impl Running {
             clock,
         };
         append(&around.log, events).await;
-        let config = toml::from_str("kind = 'webhook'\nretry = ['1ms', '2ms', '5ms']").unwrap();
+        let config = toml::from_str("retry = ['1ms', '2ms', '5ms']").unwrap();
         let name = Name::try_from("crm".to_owned()).unwrap();
         let came = sink.came.subscribe();
         let outlet = Outlet::Push(Arc::new(sink));
@@ -170,7 +170,7 @@ async fn append(log: &EventLog, events: &[(&str, &str)]) {
         schema_version: 0,
         flags: Flags::default(),
         body_hash: 0,
-        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#).into(),
+        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#),
     });
     log.append(events.collect()).await.unwrap();
 }

@@ -1,15 +1,24 @@
-//! The kinds of destination: one file each.
+//! The kinds of destination: one file each, and one line in the table below.
 //! Promises that every attempt ends in one verdict. Deliberately knows nothing of the log,
 //! of cursors or of retries: what to do about a verdict is the consumer's business.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod file;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod webhook;
 
 use std::time::Duration;
 
 use bytes::Bytes;
+use serde::Deserialize;
 
-use crate::limits::DELIVERIES_IN_FLIGHT;
-pub(crate) use webhook::Webhook;
+use crate::{config::keys_of, limits::DELIVERIES_IN_FLIGHT};
+pub use file::{FileConfig, FileError, Files};
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaConfig, KafkaError, OptionName, OptionValue};
+pub use webhook::{AllowPrivate, BodyFormat, NotPublic, Webhook, WebhookConfig, WebhookError};
 
 /// Delivers events to one destination.
 pub trait Sink: Send + Sync + 'static {
@@ -26,6 +35,71 @@ pub trait Sink: Send + Sync + 'static {
     /// Tries once, with at least one event, in the order of the log. The verdict is on all of them: a sink that had
     /// a part accepted says what is true of the rest, and gets all of them again. Must end by itself, within a bounded time.
     fn deliver(&self, parcels: &[Parcel]) -> impl Future<Output = Verdict> + Send;
+}
+
+/// Makes of the table of kinds what is configured, what delivers, and what can be wrong with it.
+macro_rules! kinds {
+    ($($(#[$when:meta])? $word:literal $Kind:ident($Config:ident, $Error:ident) $about:literal)*) => {
+        /// Where a consumer's events go: a kind of destination, with its own keys.
+        #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+        pub enum SinkConfig {
+            $($(#[$when])? #[doc = $about] #[serde(rename = $word)] $Kind($Config),)*
+        }
+
+        impl SinkConfig {
+            /// The kinds' names, as `kind` has them, each with its keys.
+            pub(crate) fn kinds() -> Vec<(&'static str, &'static [&'static str])> {
+                [$($(#[$when])? ($word, keys_of::<$Config>()),)*].to_vec()
+            }
+
+            /// The kind's name.
+            pub fn kind(&self) -> &'static str {
+                match self { $($(#[$when])? Self::$Kind(_) => $word,)* }
+            }
+        }
+
+        /// A destination of any kind.
+        #[derive(Debug)]
+        pub enum AnySink {
+            $($(#[$when])? #[doc = $about] $Kind($Kind),)*
+        }
+
+        impl AnySink {
+            /// Makes ready to deliver. Says what is wrong as far as it shows before the first delivery.
+            pub fn open(config: SinkConfig) -> Result<Self, SinkError> {
+                Ok(match config {
+                    $($(#[$when])? SinkConfig::$Kind(config) => Self::$Kind($Kind::open(config)?),)*
+                })
+            }
+        }
+
+        impl Sink for AnySink {
+            fn most_at_once(&self) -> usize {
+                match self { $($(#[$when])? Self::$Kind(sink) => sink.most_at_once(),)* }
+            }
+
+            fn most_in_flight(&self) -> usize {
+                match self { $($(#[$when])? Self::$Kind(sink) => sink.most_in_flight(),)* }
+            }
+
+            async fn deliver(&self, parcels: &[Parcel]) -> Verdict {
+                match self { $($(#[$when])? Self::$Kind(sink) => sink.deliver(parcels).await,)* }
+            }
+        }
+
+        /// Why a destination cannot be delivered to as it is configured.
+        #[derive(Debug, thiserror::Error)]
+        pub enum SinkError {
+            $($(#[$when])? #[doc = $about] #[error(transparent)] $Kind(#[from] $Error),)*
+        }
+    };
+}
+
+kinds! {
+    "webhook" Webhook(WebhookConfig, WebhookError) "Posts to a URL, signed as Standard Webhooks says."
+    "file" Files(FileConfig, FileError) "Appends to files in a folder."
+    #[cfg(feature = "kafka")]
+    "kafka" Kafka(KafkaConfig, KafkaError) "Writes to a topic of Kafka."
 }
 
 /// An event on its way out.
@@ -72,5 +146,10 @@ impl Verdict {
             Self::Unavailable { .. } => "unavailable",
             Self::Gone { .. } => "gone",
         }
+    }
+
+    /// Not now, for a reason of its own.
+    pub(crate) fn unavailable(reason: impl Into<String>) -> Self {
+        Self::Unavailable { reason: reason.into(), retry_after: None }
     }
 }

@@ -1,27 +1,39 @@
-//! Posts each event to a URL, signed as Standard Webhooks says.
-//! Promises an id that is the same at every attempt, a signature over id, time and body, and an end
-//! within the time-out. Deliberately follows no redirect: a signed event goes where it was configured
-//! to go, and nowhere else.
+//! Posts events to a URL, one by one or in batches, signed as Standard Webhooks says.
+//! Promises an id that is the same at every attempt, a signature over id, time and body, an end within the time-out, and that
+//! only public addresses are reached unless others are allowed. Deliberately follows no redirect: a signed event goes where it
+//! was configured to go, and nowhere else.
+
+mod address;
+mod answer;
+mod body;
+mod config;
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
-use reqwest::{Client, Response, StatusCode, header, redirect};
+use reqwest::{Client, Response, header, redirect};
 use rustls_platform_verifier::BuilderVerifierExt as _;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Parcel, Sink, Verdict};
 use crate::{
-    config::{HttpUrl, Secret, WebhookSecret},
-    limits::DELIVERY_TIMEOUT,
+    config::HttpUrl,
+    limits::{DELIVERIES_IN_FLIGHT, WEBHOOK_ANSWER_PATIENCE, WEBHOOK_ANSWER_READ},
 };
+use address::Guard;
+pub use address::NotPublic;
+use body::Body;
+pub use config::{AllowPrivate, BodyFormat, WebhookConfig};
 
 /// A destination that takes webhooks.
-pub(crate) struct Webhook {
+pub struct Webhook {
     client: Client,
     url: HttpUrl,
-    signer: standardwebhooks::Webhook,
+    signers: Vec<standardwebhooks::Webhook>,
+    batch: usize,
+    format: BodyFormat,
 }
 
 impl std::fmt::Debug for Webhook {
@@ -32,8 +44,8 @@ impl std::fmt::Debug for Webhook {
 
 /// Why webhooks cannot be sent at all.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum WebhookError {
-    /// The system's certificates cannot be used.
+pub enum WebhookError {
+    /// The system's certificates cannot be used: install them (`ca-certificates`).
     #[error("no TLS for webhooks: {0}")]
     Tls(#[from] rustls::Error),
     /// The HTTP client cannot be made.
@@ -42,15 +54,16 @@ pub(crate) enum WebhookError {
     /// The secret was checked when the configuration was read.
     #[error("the webhook's secret cannot sign: {0}")]
     Secret(#[from] standardwebhooks::WebhookError),
+    /// The URL is of an address that is not allowed: correct it, or set `allow_private`.
+    #[error(transparent)]
+    NotPublic(#[from] NotPublic),
 }
 
-/// Bytes of an answer that are read: enough for a reason, and to use the connection again.
-const ANSWER_READ: usize = 16 * 1024;
-/// Characters of it that a parked event keeps.
-const REASON_KEPT: usize = 300;
-
 impl Webhook {
-    pub(crate) fn new(url: HttpUrl, secret: &Secret<WebhookSecret>) -> Result<Self, WebhookError> {
+    /// Makes ready to post.
+    pub fn open(config: WebhookConfig) -> Result<Self, WebhookError> {
+        let guard = Guard::new(config.allow_private);
+        guard.check(&config.url)?;
         // Said here rather than by a process-wide default: a library has no business setting one.
         let ring = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ClientConfig::builder_with_provider(ring)
@@ -60,27 +73,40 @@ impl Webhook {
         let client = Client::builder()
             .tls_backend_preconfigured(tls)
             .redirect(redirect::Policy::none())
-            .timeout(DELIVERY_TIMEOUT)
+            .dns_resolver(guard)
+            // A proxy named in the environment would look names up itself, out of the guard's sight.
+            .no_proxy()
+            .timeout(config.timeout)
             .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        let signer = standardwebhooks::Webhook::from_bytes(secret.expose().as_bytes().to_vec())?;
-        Ok(Self { client, url, signer })
+        let signer = |secret: &[u8]| standardwebhooks::Webhook::from_bytes(secret.to_vec());
+        let secrets = config.secrets.iter().map(|secret| signer(secret.expose().as_bytes()));
+        Ok(Self {
+            client,
+            url: config.url,
+            signers: secrets.collect::<Result<_, _>>()?,
+            batch: config.batch,
+            format: config.format,
+        })
     }
 
-    async fn post(&self, parcel: &Parcel) -> Result<Response, String> {
+    /// Each secret's signature, the newest's first.
+    fn sign(&self, body: &Body, now: i64) -> Result<String, standardwebhooks::WebhookError> {
+        let signatures = self.signers.iter().map(|signer| signer.sign(&body.id, now, &body.bytes));
+        Ok(signatures.collect::<Result<Vec<_>, _>>()?.join(" "))
+    }
+
+    async fn post(&self, body: Body) -> Result<Response, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let signature = self
-            .signer
-            .sign(&parcel.id, now, &parcel.line)
-            .map_err(|error| format!("cannot sign: {error}"))?;
+        let signatures = self.sign(&body, now).map_err(|error| format!("cannot sign: {error}"))?;
         self.client
             .post(self.url.as_url().clone())
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(standardwebhooks::HEADER_WEBHOOK_ID, &parcel.id)
+            .header(header::CONTENT_TYPE, body.content_type)
+            .header(standardwebhooks::HEADER_WEBHOOK_ID, body.id)
             .header(standardwebhooks::HEADER_WEBHOOK_TIMESTAMP, now)
-            .header(standardwebhooks::HEADER_WEBHOOK_SIGNATURE, signature)
-            .body(parcel.line.clone())
+            .header(standardwebhooks::HEADER_WEBHOOK_SIGNATURE, signatures)
+            .body(body.bytes)
             .send()
             .await
             .map_err(|error| describe(&error))
@@ -88,45 +114,34 @@ impl Webhook {
 }
 
 impl Sink for Webhook {
+    fn most_at_once(&self) -> usize {
+        self.batch
+    }
+
+    /// Fewer where each carries more: memory is bounded by their product.
+    fn most_in_flight(&self) -> usize {
+        (DELIVERIES_IN_FLIGHT / self.batch).max(2)
+    }
+
     async fn deliver(&self, parcels: &[Parcel]) -> Verdict {
-        let [parcel] = parcels else { unreachable!("one at once is the default") };
-        let mut answer = match self.post(parcel).await {
-            Ok(answer) => answer,
-            Err(reason) => return Verdict::Unavailable { reason, retry_after: None },
+        let as_array = self.batch > 1 || parcels.len() > 1;
+        let body = match Body::new(self.format, as_array, parcels) {
+            Ok(body) => body,
+            Err(error) => return Verdict::Refused { reason: format!("no CloudEvent: {error}") },
         };
-        let status = answer.status();
-        let retry_after = retry_after(&answer);
-        let mut text = Vec::new();
-        while text.len() < ANSWER_READ
-            && let Ok(Some(piece)) = answer.chunk().await
+        let mut answer = match self.post(body).await {
+            Ok(answer) => answer,
+            Err(reason) => return Verdict::unavailable(reason),
+        };
+        // The status has said what matters. The rest is read for its reason, and to use the connection again.
+        let (mut text, until) = (Vec::new(), Instant::now() + WEBHOOK_ANSWER_PATIENCE);
+        while text.len() < WEBHOOK_ANSWER_READ
+            && let Ok(Ok(Some(piece))) = timeout_at(until, answer.chunk()).await
         {
             text.extend_from_slice(&piece);
         }
-        let text: String = String::from_utf8_lossy(&text).chars().take(REASON_KEPT).collect();
-        verdict(status, retry_after, text.trim())
+        answer::verdict(answer.status(), answer.headers(), &text)
     }
-}
-
-/// Who is to blame for a status.
-///
-/// A status that would be the same for any event speaks of the destination: a wrong address or
-/// credentials that are not accepted must not empty the log into the parked events.
-fn verdict(status: StatusCode, retry_after: Option<Duration>, text: &str) -> Verdict {
-    let reason = if text.is_empty() { status.to_string() } else { format!("{status}: {text}") };
-    match status.as_u16() {
-        200..=299 => Verdict::Delivered,
-        401 | 402 | 403 | 404 | 405 | 407 | 408 | 410 | 421 | 423 | 425 | 429 => {
-            Verdict::Unavailable { reason, retry_after }
-        }
-        400..=499 => Verdict::Refused { reason },
-        _ => Verdict::Unavailable { reason, retry_after },
-    }
-}
-
-/// `Retry-After` in seconds. The form with a date is rare, and wrong clocks make it useless.
-fn retry_after(answer: &Response) -> Option<Duration> {
-    let seconds = answer.headers().get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }
 
 /// The cause, without the URL: its query may hold a credential.
@@ -141,23 +156,4 @@ fn describe(error: &reqwest::Error) -> String {
         _ => "the request failed",
     };
     format!("{kind}: {cause}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_status_blames_the_event_or_the_destination() {
-        let of = |status: u16| verdict(StatusCode::from_u16(status).unwrap(), None, "").as_str();
-        for status in [200, 201, 204, 299] {
-            assert_eq!(of(status), "delivered");
-        }
-        for status in [400, 406, 409, 411, 413, 415, 422, 451] {
-            assert_eq!(of(status), "refused");
-        }
-        for status in [301, 307, 401, 403, 404, 408, 410, 429, 500, 502, 503, 599] {
-            assert_eq!(of(status), "unavailable");
-        }
-    }
 }

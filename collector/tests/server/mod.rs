@@ -224,7 +224,10 @@ impl Receiver {
     }
 
     pub(crate) fn consumer(&self, name: &str) -> String {
-        format!("[consumers.{name}]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\n", self.url)
+        format!(
+            "[consumers.{name}]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\nallow_private = true\n",
+            self.url
+        )
     }
 }
 
