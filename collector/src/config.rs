@@ -3,7 +3,9 @@
 //! secret shows up in a log. Deliberately knows nothing of sockets, databases or what a sink does.
 
 mod consumer;
+mod log;
 mod name;
+mod reading;
 mod source;
 
 use std::{
@@ -16,8 +18,10 @@ use std::{
 use serde::Deserialize;
 
 pub use consumer::{ConsumerConfig, HttpUrl, SinkKind, WebhookSecret};
+pub use log::LogConfig;
 pub use name::{Name, Secret};
-pub use source::{EventFilter, Origin, SourceConfig, WriteKey};
+pub use reading::{Period, Pick, RetrySchedule, Types};
+pub use source::{EventFilter, IdentitySecret, Origin, SourceConfig, WriteKey};
 
 /// Everything that can be set. [`Config::default`] is the collector that starts without a file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -27,10 +31,28 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Folder of everything that is kept: the event log and the state database. Default `./data`.
     pub data: PathBuf,
+    /// What of the address is stored that a device sends from, and of `context.ip` that it claims: `keep`, `truncate` (to its
+    /// network: the first three of four numbers, of IPv6 the first three of eight groups) or `drop`. Default `keep`.
+    pub ip: Ip,
+    /// How much history is kept. Default: all of it.
+    pub log: LogConfig,
     /// Producers by name. Without any, a source `web` gets a write key of its own, kept in `data`.
     pub sources: BTreeMap<Name, SourceConfig>,
     /// Readers of the log that the collector delivers to, by name. Default none.
     pub consumers: BTreeMap<Name, ConsumerConfig>,
+}
+
+/// What of an address is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ip {
+    /// All of it.
+    #[default]
+    Keep,
+    /// The network it is in.
+    Truncate,
+    /// Nothing.
+    Drop,
 }
 
 impl Default for Config {
@@ -38,6 +60,8 @@ impl Default for Config {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8420)),
             data: PathBuf::from("./data"),
+            ip: Ip::Keep,
+            log: LogConfig::default(),
             sources: BTreeMap::new(),
             consumers: BTreeMap::new(),
         }
@@ -64,6 +88,9 @@ impl Config {
             wrong(error.span(), format!("{message}{}", nearest_key(message)))
         })?;
         config.refuse_shared_keys(text).map_err(|(at, message)| wrong(Some(at..at), message))?;
+        config
+            .refuse_unknown_sources(text)
+            .map_err(|(at, message)| wrong(Some(at..at), message))?;
         Ok(config)
     }
 
@@ -80,6 +107,29 @@ impl Config {
                      the key says which source an event comes from"
                 );
                 return Err((text.rfind(key).unwrap_or(0), message));
+            }
+        }
+        Ok(())
+    }
+
+    /// A consumer that waits for a source that is not there would wait for ever.
+    fn refuse_unknown_sources(&self, text: &str) -> Result<(), (usize, String)> {
+        let default: Name = "web".to_owned().try_into().expect("`web` is three letters");
+        let known = |word: &str| match self.sources.is_empty() {
+            true => word == default.as_str(),
+            false => self.sources.keys().any(|source| source.as_str() == word),
+        };
+        for (name, consumer) in &self.consumers {
+            let mut words = consumer.sources.iter().flat_map(Pick::words);
+            if let Some(unknown) = words.find(|word| !known(word)) {
+                let section = text.find(&format!("[consumers.{name}]")).unwrap_or(0);
+                let at = text[section..].find("sources").map_or(section, |at| section + at);
+                return Err((
+                    at,
+                    format!(
+                        "consumer `{name}` wants events of `{unknown}`, and there is no such source"
+                    ),
+                ));
             }
         }
         Ok(())
@@ -135,10 +185,10 @@ fn nearest_key(message: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
+    use std::{num::NonZeroU32, time::Duration};
 
     use super::*;
-    use crate::event_log::Trust;
+    use crate::event_log::{Retention, Trust};
 
     fn parse(text: &str) -> Result<Config, String> {
         Config::parse(text, Path::new("headwater.toml")).map_err(|error| error.to_string())
@@ -167,6 +217,18 @@ mod tests {
     }
 
     #[test]
+    fn how_long_events_are_kept() {
+        let log = parse("[log]\nkeep_days = 30\nkeep_bytes = 1_000_000\ndelete_unread = true\nremembered_ids = 5").unwrap().log;
+        let limits = (log.retention().max_age, log.retention().max_bytes);
+        assert_eq!(limits, (Some(Duration::from_secs(30 * 86_400)), Some(1_000_000)));
+        assert!(log.delete_unread);
+        assert_eq!(log.options().remembered_ids, 5);
+        assert_eq!(LogConfig::default().retention(), Retention::default());
+        let error = parse("[log]\n\nkeep_days = 0").unwrap_err();
+        assert!(error.starts_with("headwater.toml:3: "), "{error}");
+    }
+
+    #[test]
     fn an_empty_file_is_the_default() {
         assert_eq!(parse("").unwrap(), Config::default());
     }
@@ -191,14 +253,39 @@ mod tests {
             ("max_event_bytes = 512001", "512001 is not 1 to 512000 bytes"),
             ("origins = ['https://shop.example/cart']", "did you mean `https://shop.example`?"),
             ("origins = ['shop.example']", "is no origin; expected `https://"),
-            ("write_keys = []", "one write key, or two"),
-            ("write_keys = ['a', 'b', 'c']", "one write key, or two"),
+            ("write_keys = []", "one of these, or two"),
+            ("write_keys = ['a', 'b', 'c']", "one of these, or two"),
+            ("identify_secret = 'short'", "16 to 256 bytes"),
         ] {
             let key = if wrong.starts_with("write") { "" } else { "write_key = 'k'" };
             let error = parse(&format!("[sources.a]\n{key}\n{wrong}")).unwrap_err();
             let at_its_line = error.starts_with("headwater.toml:3: ");
             assert!(at_its_line && error.contains(message), "{error}");
         }
+    }
+
+    #[test]
+    fn a_consumer_s_filters_and_patience_are_checked() {
+        let with = |line: &str| {
+            parse(&format!("[sources.shop]\nwrite_key = 'k'\n[consumers.a]\nkind = 'pull'\n{line}"))
+        };
+        for right in
+            ["sources = ['shop']", "types = ['!page']", "retry = ['1s', '5m']", "lease = '2m'"]
+        {
+            with(right).unwrap();
+        }
+        for (wrong, message) in [
+            ("sources = ['web']", "`a` wants events of `web`, and there is no such source"),
+            ("sources = ['!web']", "no such source"),
+            ("types = ['pages']", "`pages` is no event type"),
+            ("retry = ['soon']", "`soon` is no length of time"),
+            ("retry = []", "1 to 64 pauses"),
+            ("lease = '0s'", "no length of time"),
+        ] {
+            let error = with(wrong).unwrap_err();
+            assert!(error.starts_with("headwater.toml:5: ") && error.contains(message), "{error}");
+        }
+        parse("[consumers.a]\nkind = 'pull'\nsources = ['web']").unwrap();
     }
 
     #[test]

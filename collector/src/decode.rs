@@ -99,6 +99,7 @@ pub struct WireBatch<'a> {
     events: Vec<WireEvent>,
     /// The members of all events, one after the other: one growing list, not one for each event.
     members: Vec<Member<'a>>,
+    one_by_one: bool,
 }
 
 /// A member of an event's object: its name without escapes, and its value's text.
@@ -118,14 +119,16 @@ impl<'a> WireBatch<'a> {
             return Err(DecodeError::BodyTooLarge { limit: MAX_BODY_BYTES });
         }
         let text = std::str::from_utf8(body).map_err(|_| DecodeError::NotUtf8)?;
-        let mut batch = Self::default();
-        let mut json = serde_json::Deserializer::from_str(text);
-        match shape {
-            Shape::Batch => json.deserialize_map(Envelope(&mut batch)),
-            Shape::Single(_) => Event(&mut batch).deserialize(&mut json),
+        let bad = |error: serde_json::Error| DecodeError::BadJson(error.to_string());
+        let mut batch = Self::with_room(text.len());
+        if let Err(error) = batch.read(text, shape) {
+            // JSON can say what no value of ours can be: the number 1e999, half a pair of surrogates. That costs the event
+            // that says it, not the others; telling them apart takes a second look.
+            batch = Self { one_by_one: true, ..Self::with_room(0) };
+            if shape != Shape::Batch || batch.read(text, shape).is_err() {
+                return Err(bad(error));
+            }
         }
-        .and_then(|()| json.end())
-        .map_err(|error| DecodeError::BadJson(error.to_string()))?;
 
         if batch.events.len() > MAX_BATCH_EVENTS {
             return Err(DecodeError::TooManyEvents { limit: MAX_BATCH_EVENTS });
@@ -134,6 +137,34 @@ impl<'a> WireBatch<'a> {
             batch.take_envelope_from_the_event()?;
         }
         Ok(batch)
+    }
+
+    /// Room for the events of so many bytes of text, of the usual size.
+    fn with_room(bytes: usize) -> Self {
+        let (events, members) = (bytes / 512 + 1, bytes / 48 + 8);
+        Self {
+            events: Vec::with_capacity(events),
+            members: Vec::with_capacity(members),
+            ..Self::default()
+        }
+    }
+
+    fn read(&mut self, text: &'a str, shape: Shape) -> serde_json::Result<()> {
+        let mut json = serde_json::Deserializer::from_str(text);
+        match shape {
+            Shape::Batch => json.deserialize_map(Envelope(self)),
+            Shape::Single(_) => Event(self).deserialize(&mut json),
+        }
+        .and_then(|()| json.end())
+    }
+
+    /// Reads an event of which only the text is known to be JSON.
+    fn read_one(&mut self, event: &'a str) {
+        let members = self.members.len();
+        if Event(self).deserialize(&mut serde_json::Deserializer::from_str(event)).is_err() {
+            self.members.truncate(members);
+            self.events.push(WireEvent::NotAnObject);
+        }
     }
 
     /// The write key in the body, if it is a text.
@@ -233,6 +264,13 @@ impl<'a> Visitor<'a> for Events<'_, 'a> {
     fn visit_seq<S: SeqAccess<'a>>(self, mut array: S) -> Result<(), S::Error> {
         // One above the limit is enough to know; the rest is only skipped.
         while self.0.events.len() <= MAX_BATCH_EVENTS {
+            if self.0.one_by_one {
+                match array.next_element::<&RawValue>()? {
+                    Some(event) => self.0.read_one(event.get()),
+                    None => return Ok(()),
+                }
+                continue;
+            }
             if array.next_element_seed(Event(self.0))?.is_none() {
                 return Ok(());
             }
@@ -371,6 +409,17 @@ mod tests {
         assert!(matches!(WireBatch::parse(b"[{}]", single), Err(DecodeError::BadJson(_))));
         assert_eq!(WireBatch::parse(b"\"\xff\"", single).unwrap_err(), DecodeError::NotUtf8);
         let many = format!("{{\"batch\":[{}1]}}", "1,".repeat(MAX_BATCH_EVENTS));
+        let error = WireBatch::parse(many.as_bytes(), Shape::Batch).unwrap_err();
+        assert_eq!(error, DecodeError::TooManyEvents { limit: MAX_BATCH_EVENTS });
+    }
+
+    #[test]
+    fn what_no_value_can_be_costs_the_event_that_says_it() {
+        let body = br#"{"batch":[{"a":1},1e999,"\ud800",{"\ud800":1},{"b":2},[1e999]]}"#;
+        let batch = WireBatch::parse(body, Shape::Batch).unwrap();
+        let members: Vec<_> = batch.events().map(|event| event.map(<[_]>::len)).collect();
+        assert_eq!(members, [Some(1), None, None, None, Some(1), None]);
+        let many = format!("{{\"batch\":[{}1]}}", "1e999,".repeat(MAX_BATCH_EVENTS));
         let error = WireBatch::parse(many.as_bytes(), Shape::Batch).unwrap_err();
         assert_eq!(error, DecodeError::TooManyEvents { limit: MAX_BATCH_EVENTS });
     }

@@ -19,15 +19,34 @@ pub fn corrected(
     Timestamp::from_unix_ms((claimed + behind).min(received + MAX_AHEAD_MS))
 }
 
+/// Reads a number as clients write one for a time: of seconds up to the year 5138, which is 1973 for milliseconds, else of those.
+pub fn from_unix(number: f64) -> Option<Timestamp> {
+    const SECONDS_END: f64 = 1e11;
+    let ms = if number.abs() < SECONDS_END { number * 1000.0 } else { number };
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "a float's cast saturates, and that is no time"
+    )]
+    let ms = ms.trunc() as i64;
+    // No event is from 1970: that is a counter, or a clock that was never set.
+    (ms > DAY_MS && ms <= Timestamp::MAX.unix_ms()).then(|| Timestamp::from_unix_ms(ms))
+}
+
+const DAY_MS: i64 = 86_400_000;
+
 /// Reads an ISO 8601 time as clients write it: `2026-11-22T00:00:00.000Z`, with any number of
 /// decimals (finer than a millisecond is cut off), with an offset, or, as Python's naive
-/// `isoformat`, with none, which is read as UTC.
+/// `isoformat`, with none, which is read as UTC. A date alone is its first moment in UTC.
 pub fn parse(text: &str) -> Option<Timestamp> {
     let (date, time) = text.as_bytes().split_at_checked(10)?;
     let [_, _, _, _, b'-', _, _, b'-', _, _] = date else { return None };
     let (year, month, day) = (number(&date[..4])?, number(&date[5..7])?, number(&date[8..])?);
     if !(1..=12).contains(&month) || !(1..=days_in(year, month)).contains(&day) {
         return None;
+    }
+
+    if time.is_empty() {
+        return Some(Timestamp::from_unix_ms(days_since_1970(year, month, day) * DAY_MS));
     }
 
     let (clock, rest) = time.split_at_checked(9)?;
@@ -118,6 +137,7 @@ mod tests {
             ("2026-01-01 00:00:00.5", 1_767_225_600_500),
             ("2025-12-31T19:00:00-0500", 1_767_225_600_000),
             ("1969-12-31T23:59:60Z", -1000),
+            ("2026-01-01", 1_767_225_600_000),
         ] {
             assert_eq!(parse(text), Some(at(ms)), "{text}");
         }
@@ -125,7 +145,7 @@ mod tests {
             "",
             "now",
             "2026-02-29T00:00:00Z",
-            "2026-01-01",
+            "2026-01-01T",
             "2026-01-01T24:00:00Z",
             "2026-01-01T00:00:00.Z",
             "2026-01-01T00:00:00+1",
@@ -133,6 +153,20 @@ mod tests {
             "+026-01-01T00:00:00Z",
         ] {
             assert_eq!(parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_are_seconds_or_milliseconds() {
+        for (number, ms) in [
+            (1_767_225_600.0, 1_767_225_600_000),
+            (1_767_225_600.25, 1_767_225_600_250),
+            (1_767_225_600_123.0, 1_767_225_600_123),
+        ] {
+            assert_eq!(from_unix(number), Some(at(ms)), "{number}");
+        }
+        for number in [0.0, -1e9, 1e300, f64::NAN, f64::INFINITY] {
+            assert_eq!(from_unix(number), None, "{number}");
         }
     }
 

@@ -194,12 +194,8 @@ fn event(line: &[u8], source: Option<&SourceName>, clock: &Clock) -> Result<NewE
     let source = source.ok_or("no `source`: name one for such lines with --source")?;
     let received_at = clock();
     let sender = Sender {
-        source: source.clone(),
         trust: told.trust.unwrap_or(Trust::Client),
-        may_send: None,
-        flags: Flags::default(),
-        max_event_bytes: MAX_EVENT_BYTES,
-        received_at,
+        ..Sender::new(source.clone(), received_at)
     };
     let mut body = String::with_capacity(text.len() + 16);
     body.push_str("{\"batch\":[{");

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
+    config::Ip,
     decode::{DecodeError, Encoding, Shape, WireBatch, inflate},
     event_log::{AppendError, Appended, Clock, EventLog, NewEvent},
     limits::{ENVELOPE_BYTES, MAX_BODY_BYTES},
@@ -29,6 +30,8 @@ pub struct Ingest {
     pub metrics: Arc<Metrics>,
     /// Tells when a batch was received.
     pub clock: Clock,
+    /// What of addresses is stored.
+    pub ip: Ip,
 }
 
 /// A request, without its HTTP.
@@ -127,6 +130,9 @@ impl Ingest {
                 flags: source.flags,
                 max_event_bytes: source.max_event_bytes,
                 received_at: (self.clock)(),
+                client: None,
+                ip: self.ip,
+                identity_secrets: &source.identity_secrets,
             };
             (source, validate(&batch, incoming.shape, &sender, fresh_id))
         };

@@ -36,21 +36,22 @@ pub mod sinks;
 pub mod sources;
 pub mod stamp;
 pub mod state;
+mod upkeep;
 pub mod validate;
 mod vitals;
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    config::{Config, ConsumerConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
-    consumer::{Consumer, Surroundings},
-    event_log::{Disk, EventLog, FileSystem, OpenError, Options, Recovered, system_clock},
+    config::{Config, ConsumerConfig, LogConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
+    consumer::{Consumer, Outlet, Surroundings},
+    event_log::{Disk, EventLog, FileSystem, OpenError, Recovered, system_clock},
     http::Http,
     ingest::Ingest,
     metrics::Metrics,
-    sinks::{Webhook, WebhookError},
+    sinks::Webhook,
     sources::{Source, Sources},
     state::{State, StateError},
     vitals::Vitals,
@@ -80,6 +81,7 @@ pub async fn run_on(
 /// A collector whose data folder is open, before it serves.
 pub struct Collector {
     ingest: Ingest,
+    log: LogConfig,
     data: PathBuf,
     consumers: Vec<Consumer<Webhook>>,
     admin_token_hash: [u8; 32],
@@ -120,9 +122,15 @@ impl Collector {
         let folder = |cause| StartError::DataFolder { path: config.data.clone(), cause };
         create_private(&config.data).map_err(folder)?;
         let clock = system_clock();
+        // Before anything is changed: a later release may have been here.
+        State::refuse_later(&config.data.join("state.db"))?;
         // The log first: it locks the folder, so that two servers never share a database either.
-        let (log, recovered) =
-            EventLog::open(&config.data.join("log"), Options::default(), disk, Arc::clone(&clock))?;
+        let (log, recovered) = EventLog::open(
+            &config.data.join("log"),
+            config.log.options(),
+            disk,
+            Arc::clone(&clock),
+        )?;
         report(&recovered);
         let state = State::open(&config.data.join("state.db"))?;
         let (admin_token_hash, new_admin_token) = state.admin_token()?;
@@ -138,10 +146,11 @@ impl Collector {
         let data = config.data;
         let consumers = config.consumers.into_iter();
         let consumers = consumers
-            .map(|(name, consumer)| open_consumer(name, consumer, around.clone()))
+            .map(|(name, consumer)| open_consumer(name, &consumer, around.clone()))
             .collect::<Result<_, _>>()?;
-        let ingest = Ingest { log, sources, metrics, clock };
-        Ok(Self { ingest, data, consumers, admin_token_hash, new_admin_token, tag_key })
+        let ingest = Ingest { log, sources, metrics, clock, ip: config.ip };
+        let log = config.log;
+        Ok(Self { ingest, log, data, consumers, admin_token_hash, new_admin_token, tag_key })
     }
 
     /// The admin token, if this start has made it: the only time anyone sees it.
@@ -162,20 +171,27 @@ impl Collector {
         let cursors =
             self.consumers.iter().map(|consumer| (consumer.name().clone(), consumer.cursor()));
         let metrics = Arc::clone(&self.ingest.metrics);
+        let cursors: Vec<_> = cursors.collect();
+        let upkeep = upkeep::run(Arc::clone(&log), self.log, cursors.clone(), draining.clone());
         let clock = Arc::clone(&self.ingest.clock);
-        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors.collect(), self.data, clock);
+        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors, self.data, clock);
+        let handles: BTreeMap<_, _> = self
+            .consumers
+            .iter()
+            .map(|consumer| (consumer.name().clone(), consumer.handle()))
+            .collect();
 
         let mut consumers = JoinSet::new();
         for consumer in self.consumers {
             consumers.spawn(consumer.run(draining.clone()));
         }
-        let http = Http::new(self.ingest, self.admin_token_hash, vitals, draining);
+        let http = Http::new(self.ingest, self.admin_token_hash, vitals, draining, handles);
         let drain_at_the_end = async {
             shutdown.await;
             tracing::info!("stopping: finishing what is under way");
             drain.send_replace(true);
         };
-        tokio::join!(drain_at_the_end, http.serve(listener));
+        tokio::join!(drain_at_the_end, http.serve(listener), upkeep);
         while let Some(ended) = consumers.join_next().await {
             if let Err(panic) = ended {
                 tracing::error!(%panic, "a consumer had stopped");
@@ -207,25 +223,37 @@ fn sources(
 
 fn open_consumer(
     name: Name,
-    config: ConsumerConfig,
+    config: &ConsumerConfig,
     around: Surroundings,
 ) -> Result<Consumer<Webhook>, StartError> {
-    let wrong = |cause: WebhookError| StartError::Consumer {
-        consumer: name.clone(),
-        cause: cause.to_string(),
+    let wrong = |cause: String| StartError::Consumer { consumer: name.clone(), cause };
+    let (kind, outlet) = match config.kind {
+        SinkKind::Webhook => {
+            let needed = |key| wrong(format!("a webhook needs `{key}`"));
+            let url = config.url.clone().ok_or_else(|| needed("url"))?;
+            let secret = config.secret.as_ref().ok_or_else(|| needed("secret"))?;
+            let webhook = Webhook::new(url, secret).map_err(|cause| wrong(cause.to_string()))?;
+            ("webhook", Outlet::Push(Arc::new(webhook)))
+        }
+        SinkKind::Pull => ("pull", Outlet::Pull { lease: config.lease.as_duration() }),
     };
-    let sink = match config.kind {
-        SinkKind::Webhook => Webhook::new(config.url, &config.secret).map_err(wrong)?,
-    };
-    Ok(Consumer::open(name, config.events, sink, around)?)
+    Ok(Consumer::open(name, config, kind, outlet, around)?)
 }
 
-/// Makes the folder for its owner only: it holds what people did.
+/// Makes the folder for its owner only: it holds what people did. Its name lasts, and those of the parents that were missing.
 fn create_private(folder: &std::path::Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     let mut builder = std::fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.recursive(true).create(folder)
+    builder.recursive(true).create(folder)?;
+    for made in missing {
+        match made.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => FileSystem.sync_dir(parent)?,
+            _ => FileSystem.sync_dir(std::path::Path::new("."))?,
+        }
+    }
+    Ok(())
 }
 
 fn report(recovered: &Recovered) {

@@ -53,22 +53,49 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Deliveries of one consumer in flight at once.
 pub const DELIVERIES_IN_FLIGHT: usize = 16;
-/// Records a consumer holds above its watermark: what one slow event can make it remember.
+/// Records a consumer holds above its watermark: what one slow event can make it remember. Or as many as
+/// two rounds of its sink's deliveries, if that is more: one under way, one waiting.
 pub const CONSUMER_WINDOW: usize = 1024;
 /// Attempts for an event that a healthy destination refuses, before it is parked.
 pub const REFUSALS_BEFORE_PARKING: u32 = 3;
 /// Pauses between those attempts.
 pub const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
-/// A destination that fails is tried again after this, doubled each time, with jitter …
-pub const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-/// … and never later than this: a destination that is back should not wait for us longer.
-pub const BACKOFF_LONGEST: Duration = Duration::from_secs(30);
+/// The longest pause that a retry schedule can have: the last step of Standard Webhooks' schedule.
+pub const RETRY_LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// The longest `Retry-After` that a destination is granted.
-pub const RETRY_AFTER_LONGEST: Duration = Duration::from_secs(3600);
+pub const RETRY_AFTER_LONGEST: Duration = RETRY_LONGEST;
 /// One delivery, from connecting to the end of the answer.
 pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between two commits of a cursor: what is delivered twice after a crash is at most this much.
 pub const CURSOR_PAUSE: Duration = Duration::from_millis(100);
+/// Between two looks at what is too old: deleting is counted in days, and a checkpoint is worth having after each segment.
+pub const UPKEEP_PAUSE: Duration = Duration::from_secs(60);
+/// How long a server runs before it believes the clock that an event is old enough to be deleted, and how far that clock may go
+/// apart from the time that has passed: machines without a clock of their own get the time within minutes of their start.
+pub const CLOCK_TRUSTED_AFTER: Duration = Duration::from_secs(3600);
 
 /// What a scrape has to read from the disk is read again no sooner: Prometheus asks every 15 s or more, anyone may ask often.
 pub const VITALS_KEPT: Duration = Duration::from_secs(2);
+/// Bytes of events that a consumer holds above its watermark, but for one reading: 16 of the largest batches.
+pub const CONSUMER_WINDOW_BYTES: usize = 8 * 1024 * 1024;
+/// Records a consumer reads in one trip to another thread: four commits of 128, or half a window.
+pub const CONSUMER_READ: usize = 512;
+/// Times that an event fails while others pass before and after it, until it is parked. Eight: a destination
+/// that fails half of everything at random parks one event in 256, and the default pauses make it a minute.
+pub const FAILURES_BEFORE_PARKING: u32 = 8;
+/// Orders that may wait for a consumer: it takes them between two deliveries.
+pub const CONSUMER_ORDERS: usize = 64;
+/// Parked or replayed events that a consumer delivers again at once, beside those of the log.
+pub const AGAIN_AT_ONCE: usize = 128;
+/// Replays of one consumer that wait for their turn.
+pub const MAX_REPLAYS: u32 = 16;
+/// Parked events of one page, and events of one pull or acknowledgement.
+pub const MAX_PAGE: usize = 1000;
+/// Leases of one consumer at once, and readers that wait for one.
+pub const MAX_LEASES: usize = 256;
+/// The longest that a reader may wait for events: proxies cut after 30–60 s of nothing.
+pub const MAX_PULL_WAIT: Duration = Duration::from_secs(30);
+/// Bytes of an order's body: a page of offsets with a reason each.
+pub const MAX_ORDER_BYTES: usize = 256 * 1024;
+/// Characters of a reason that someone gives.
+pub const MAX_REASON: usize = 300;

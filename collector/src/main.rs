@@ -2,6 +2,8 @@
 //! or one of the tools for what it has stored. Promises errors that say what to do, exit code 0 after a
 //! drain, 1 when it cannot start, and 2 when it was called wrongly. Deliberately the only place that prints, reads arguments or sets up logging.
 
+mod command;
+
 use std::{
     io::{IsTerminal as _, Write as _},
     net::SocketAddr,
@@ -58,6 +60,10 @@ enum Command {
     ///
     /// To restore, start a server on the copy.
     Backup(Backup),
+    /// Consumers of a running server: list them, pause, seek, replay, redrive.
+    Consumers(command::consumers::Arguments),
+    /// Follow the events of a running server as they are stored.
+    Tail(command::tail::Arguments),
 }
 
 #[derive(Args)]
@@ -129,6 +135,8 @@ fn main() -> ExitCode {
         Command::Export(arguments) => export_events(arguments),
         Command::Import(arguments) => import_events(&arguments),
         Command::Backup(arguments) => back_up(&arguments),
+        Command::Consumers(arguments) => ask(command::consumers::run(arguments)),
+        Command::Tail(arguments) => ask(command::tail::run(arguments)),
     };
     done.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
 }
@@ -200,6 +208,12 @@ fn back_up(Backup { data, dest }: &Backup) -> anyhow::Result<ExitCode> {
         anyhow::bail!("{unreadable} events were damaged already; see `headwater doctor`");
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Speaks to a running server.
+fn ask(asked: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(asked).map(|()| ExitCode::SUCCESS)
 }
 
 /// Progress on standard error; nobody is left to tell if that is closed.

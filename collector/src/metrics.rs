@@ -39,6 +39,7 @@ pub struct Metrics {
     connections: Gauge<i64, AtomicI64>,
     consumer_lag_seconds: Family<ConsumerLabel, Gauge<f64, AtomicU64>>,
     log: log::Shown,
+    consumer_state: Family<StateLabels, Gauge<u64, AtomicU64>>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -70,6 +71,12 @@ struct DeliveryLabels {
     result: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabels {
+    consumer: String,
+    state: &'static str,
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
@@ -91,6 +98,7 @@ impl Metrics {
             connections: Gauge::default(),
             consumer_lag_seconds: Family::default(),
             log: log::Shown::default(),
+            consumer_state: Family::default(),
         };
         metrics.registry.register_collector(Box::new(process::Process::new()));
         let to = metrics.registry.sub_registry_with_prefix("headwater");
@@ -119,6 +127,8 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         to.register("build", "The release that runs", version);
         to.register_collector(Box::new(metrics.log.clone()));
+        let help = "1 for the state that a consumer is in, 0 for the others";
+        to.register("consumer_state", help, metrics.consumer_state.clone());
         metrics
     }
 
@@ -181,6 +191,14 @@ impl Metrics {
     /// How many events a consumer has parked.
     pub fn parked(&self, consumer: &str, count: u64) {
         self.parked.get_or_create(&ConsumerLabel { consumer: consumer.to_owned() }).set(count);
+    }
+
+    /// Which of these states a consumer is in.
+    pub fn consumer_state(&self, consumer: &str, words: &[&'static str], now: &str) {
+        for &state in words {
+            let labels = StateLabels { consumer: consumer.to_owned(), state };
+            self.consumer_state.get_or_create(&labels).set(u64::from(state == now));
+        }
     }
 
     /// The body of a request took this long to be understood.

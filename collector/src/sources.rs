@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use crate::{
-    config::{EventFilter, Name, Origin, Secret, SourceConfig, WriteKey},
+    config::{EventFilter, IdentitySecret, Name, Origin, Secret, SourceConfig, WriteKey},
     event_log::{Flags, SourceName, Trust},
 };
 use rate::Rate;
@@ -30,6 +30,8 @@ pub struct Source {
     pub max_event_bytes: usize,
     /// Most bytes of one of its batches, inflated.
     pub max_batch_bytes: usize,
+    /// What who a person is must be signed with; empty if nothing.
+    pub identity_secrets: Vec<Secret<IdentitySecret>>,
     origins: Option<Vec<Origin>>,
     rate: Option<Rate>,
     key_hashes: Vec<[u8; 32]>,
@@ -45,6 +47,7 @@ impl Source {
             flags: Flags { test: config.test, ..Flags::default() },
             max_event_bytes: config.max_event_bytes,
             max_batch_bytes: config.max_batch_bytes,
+            identity_secrets: config.identify_secrets.clone(),
             origins: config.origins.clone(),
             rate: config.events_per_second.map(|per_second| {
                 Rate::new(per_second, config.burst.unwrap_or(per_second), Instant::now())

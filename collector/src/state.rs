@@ -3,6 +3,8 @@
 //! Promises that what a call returned for is on disk. Deliberately holds no events: the log does, and
 //! this names them by offset.
 
+mod consumers;
+
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
@@ -10,13 +12,15 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
     config::{Name, Secret},
     event_log::{Offset, Timestamp},
 };
+
+pub use consumers::{Pause, Replay};
 
 /// The database. Cheap to clone; calls may block on the disk for a few milliseconds.
 #[derive(Clone, Debug)]
@@ -48,7 +52,8 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE parked (
@@ -60,7 +65,26 @@ const MIGRATIONS: [&str; 1] = ["
         parked_at_ms INTEGER NOT NULL,
         PRIMARY KEY (consumer, record)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    ALTER TABLE parked ADD COLUMN redrive INTEGER NOT NULL DEFAULT 0;  -- 1: is to be delivered again
+    CREATE TABLE pause (
+        consumer TEXT PRIMARY KEY,
+        by TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        paused_at_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE replay (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        consumer TEXT NOT NULL,
+        after TEXT NOT NULL,       -- done up to here
+        upto TEXT NOT NULL
+    ) STRICT;
+    -- In the order of the log: tokens are canonical decimals, so the longer one is the later.
+    CREATE INDEX parked_in_order ON parked (consumer, length(record), record);
+    CREATE INDEX parked_redrive ON parked (consumer, length(record), record) WHERE redrive = 1;
+",
+];
 
 /// An event that a consumer set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,9 +99,23 @@ pub struct Parked {
     pub reason: String,
     /// When it was given up.
     pub parked_at: Timestamp,
+    /// Whether it waits to be delivered again.
+    pub redrive: bool,
 }
 
 impl State {
+    /// Refuses a database of a later release, without changing it or making one.
+    pub fn refuse_later(path: &Path) -> Result<(), StateError> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+        database.busy_timeout(Duration::from_secs(5))?;
+        let found: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+        if found > known { Err(StateError::Newer { found, known }) } else { Ok(()) }
+    }
+
     /// Opens or makes the database, and brings it to this release's version.
     pub fn open(path: &Path) -> Result<Self, StateError> {
         let mut database = Connection::open(path)?;
@@ -160,40 +198,66 @@ impl State {
         })
     }
 
-    /// Sets an event aside. Parking it again, after a crash, changes nothing but the reason and time.
-    pub fn park(&self, consumer: &Name, parked: &Parked) -> Result<(), StateError> {
+    /// Sets an event aside. Parking it again, after a crash, changes nothing but the reason and time. Whether it is new.
+    pub fn park(&self, consumer: &Name, parked: &Parked) -> Result<bool, StateError> {
         self.with(|database| {
-            database
-                .prepare_cached("INSERT OR REPLACE INTO parked VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            let change = database.unchecked_transaction()?;
+            let record = parked.record.to_string();
+            let there = "SELECT 1 FROM parked WHERE consumer = ?1 AND record = ?2";
+            let known = change.prepare_cached(there)?.exists(params![consumer.as_str(), record])?;
+            change
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO parked
+                     (consumer, record, source, message_id, reason, parked_at_ms, redrive)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                )?
                 .execute(params![
                     consumer.as_str(),
-                    parked.record.to_string(),
+                    record,
                     parked.source,
                     parked.message_id,
                     parked.reason,
                     parked.parked_at.unix_ms(),
+                    parked.redrive,
                 ])?;
-            Ok(())
+            change.commit()?;
+            Ok(!known)
         })
     }
 
     /// What the consumer has set aside, oldest first.
     pub fn parked(&self, consumer: &Name) -> Result<Vec<Parked>, StateError> {
+        let oldest_first = "ORDER BY parked_at_ms, length(record), record";
+        self.parked_where(oldest_first, params![consumer.as_str()])
+    }
+
+    fn parked_where(
+        &self,
+        rest: &str,
+        parameters: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<Parked>, StateError> {
         let rows = self.with(|database| {
-            let mut query = database.prepare_cached(
-                "SELECT record, source, message_id, reason, parked_at_ms FROM parked
-                 WHERE consumer = ?1 ORDER BY parked_at_ms, record",
-            )?;
-            let rows = query.query_map([consumer.as_str()], |row| {
-                Ok((row.get::<_, String>(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+            let mut query = database.prepare_cached(&format!(
+                "SELECT record, source, message_id, reason, parked_at_ms, redrive FROM parked
+                 WHERE consumer = ?1 {rest}"
+            ))?;
+            let rows = query.query_map(parameters, |row| {
+                let parked = Parked {
+                    record: Offset::START,
+                    source: row.get(1)?,
+                    message_id: row.get(2)?,
+                    reason: row.get(3)?,
+                    parked_at: Timestamp::from_unix_ms(row.get(4)?),
+                    redrive: row.get(5)?,
+                };
+                Ok((row.get::<_, String>(0)?, parked))
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         })?;
         rows.into_iter()
-            .map(|(record, source, message_id, reason, at)| {
+            .map(|(record, parked)| {
                 let record = record.parse().map_err(|_| StateError::BadCursor(record))?;
-                let parked_at = Timestamp::from_unix_ms(at);
-                Ok(Parked { record, source, message_id, reason, parked_at })
+                Ok(Parked { record, ..parked })
             })
             .collect()
     }
@@ -248,6 +312,7 @@ mod tests {
             message_id: "m".into(),
             reason: "400: no".into(),
             parked_at: Timestamp::from_unix_ms(5),
+            redrive: false,
         };
         {
             let state = State::open(&path).unwrap();
@@ -260,6 +325,19 @@ mod tests {
         assert_eq!(state.cursor(&crm).unwrap(), Some(record));
         assert_eq!(state.parked(&crm).unwrap(), [parked]);
         assert_eq!(state.cursor(&name("other")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_database_of_the_first_version_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(MIGRATIONS[0]).unwrap();
+        old.execute("INSERT INTO parked VALUES ('crm', '7', 'web', 'm', 'no', 5)", []).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        drop(old);
+        let parked = State::open(&path).unwrap().parked(&name("crm")).unwrap();
+        assert_eq!((&*parked[0].message_id, parked[0].redrive), ("m", false));
     }
 
     #[test]

@@ -3,18 +3,29 @@
 //! other, and that no value is parsed that is only carried. Deliberately has no clock, no randomness
 //! and no I/O: the time of receipt and fresh ids are handed in.
 
-use std::{borrow::Cow, collections::HashSet, ops::Range};
+mod context;
+mod fields;
+mod text;
+
+use std::{borrow::Cow, net::IpAddr};
 
 use serde_json::value::RawValue;
+use subtle::ConstantTimeEq as _;
 
 use crate::{
-    config::EventFilter,
+    config::{EventFilter, IdentitySecret, Ip, Secret},
     decode::{EventType, Member, Shape, WireBatch},
     event_log::{Flags, NewEvent, Origin, SourceName, Timestamp, Trust, body_hash},
     event_time,
-    limits::{MAX_BATCH_BYTES, MAX_DEPTH, MAX_MESSAGE_ID_BYTES},
+    limits::{MAX_BATCH_BYTES, MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES},
     stamp::Stamp,
 };
+use context::{Additions, SIGNATURE};
+use fields::{
+    ANONYMOUS_ID, CONTEXT, EVENT, Fields, GROUP_ID, INTEGRATIONS, MESSAGE_ID, ORIGINAL_TIMESTAMP,
+    PREVIOUS_ID, SENT_AT, TIMESTAMP, TYPE, USER_ID,
+};
+use text::{Kind, ObjectText, deeper_than, kind, unquoted};
 
 /// What is known about a request besides its body.
 #[derive(Clone, Debug)]
@@ -31,6 +42,29 @@ pub struct Sender<'a> {
     pub max_event_bytes: usize,
     /// Now, by our own clock.
     pub received_at: Timestamp,
+    /// The address it came from, if that is the device's own.
+    pub client: Option<IpAddr>,
+    /// What of addresses is stored.
+    pub ip: Ip,
+    /// Who a person is must be signed with one of these; none if it need not be.
+    pub identity_secrets: &'a [Secret<IdentitySecret>],
+}
+
+impl Sender<'_> {
+    /// A source that may send anything, and is believed nothing.
+    pub fn new(source: SourceName, received_at: Timestamp) -> Self {
+        Self {
+            source,
+            trust: Trust::Client,
+            may_send: None,
+            flags: Flags::default(),
+            max_event_bytes: MAX_EVENT_BYTES,
+            received_at,
+            client: None,
+            ip: Ip::Keep,
+            identity_secrets: &[],
+        }
+    }
 }
 
 /// A batch, sorted.
@@ -80,6 +114,8 @@ pub enum Reason {
     InvalidField,
     /// The source's list does not have it.
     TypeNotAllowed,
+    /// It says who a person is without the proof that its source demands.
+    BadSignature,
 }
 
 impl Reason {
@@ -97,6 +133,7 @@ impl Reason {
             Self::MessageIdTooLong => "message_id_too_long",
             Self::InvalidField => "invalid_field",
             Self::TypeNotAllowed => "type_not_allowed",
+            Self::BadSignature => "bad_signature",
         }
     }
 }
@@ -117,17 +154,26 @@ pub fn validate(
     let mut envelope = Envelope {
         shape,
         sent_at: batch.sent_at.and_then(time),
-        context: context.and_then(members_of),
-        unreadable: context.is_some_and(|value| members_of(value).is_none()),
+        additions: Additions::new(
+            context.and_then(|value| members_of(value.get())),
+            // A server's own address says nothing of the person.
+            sender.client.filter(|_| sender.trust == Trust::Client),
+            sender.ip,
+        ),
+        unreadable: context.is_some_and(|value| members_of(value.get()).is_none()),
         integrations,
         bytes: [context, integrations].into_iter().flatten().map(|value| value.get().len()).sum(),
         bytes_left: MAX_SHARED_BYTES,
     };
     let mut sorted = Validated { events: Vec::with_capacity(batch.len()), ..Validated::default() };
     sorted.indexes.reserve(batch.len());
+    let mut names = Vec::new();
     for (index, members) in batch.events().enumerate() {
         let event = match members {
-            Some(members) => Fields::find(members).into_event(&envelope, sender, &mut fresh_id),
+            Some(members) => {
+                let fields = Fields::find(members, &mut names);
+                fields.into_event(&envelope, sender, &mut fresh_id)
+            }
             None => Err((Reason::NotAnObject, "an event is a JSON object".into())),
         };
         envelope.bytes_left = envelope.bytes_left.saturating_sub(envelope.bytes);
@@ -148,7 +194,7 @@ type Refusal = (Reason, Cow<'static, str>);
 struct Envelope<'a> {
     shape: Shape,
     sent_at: Option<Timestamp>,
-    context: Option<Vec<Member<'a>>>,
+    additions: Additions<'a>,
     /// It has a context that cannot be taken apart.
     unreadable: bool,
     integrations: Option<&'a RawValue>,
@@ -158,88 +204,7 @@ struct Envelope<'a> {
     bytes_left: usize,
 }
 
-/// The fields that mean something to the collector: `FIELDS[i]` is in `Fields::at[i]`.
-const FIELDS: [(&str, Keep); 24] = [
-    ("type", Keep::Text),
-    ("event", Keep::Text),
-    ("messageId", Keep::Text),
-    ("anonymousId", Keep::Text),
-    ("userId", Keep::Text),
-    ("groupId", Keep::Text),
-    ("previousId", Keep::Text),
-    ("name", Keep::Text),
-    ("category", Keep::Text),
-    ("properties", Keep::Object),
-    ("traits", Keep::Object),
-    ("context", Keep::Object),
-    ("integrations", Keep::Object),
-    // The record holds these itself, so that nobody can forge them, or they are nobody's business.
-    ("timestamp", Keep::Nothing),
-    ("originalTimestamp", Keep::Nothing),
-    ("sentAt", Keep::Nothing),
-    ("receivedAt", Keep::Nothing),
-    ("offset", Keep::Nothing),
-    ("source", Keep::Nothing),
-    ("trust", Keep::Nothing),
-    ("orderKey", Keep::Nothing),
-    ("origin", Keep::Nothing),
-    ("derivedBy", Keep::Nothing),
-    ("derivedDepth", Keep::Nothing),
-];
-/// The positions in [`FIELDS`] that code below asks for.
-const TYPE: usize = 0;
-const EVENT: usize = 1;
-const MESSAGE_ID: usize = 2;
-const ANONYMOUS_ID: usize = 3;
-const USER_ID: usize = 4;
-const GROUP_ID: usize = 5;
-const PREVIOUS_ID: usize = 6;
-const CONTEXT: usize = 11;
-const INTEGRATIONS: usize = 12;
-const TIMESTAMP: usize = 13;
-const ORIGINAL_TIMESTAMP: usize = 14;
-const SENT_AT: usize = 15;
-
-/// What a known field has to be, and whether the stored JSON has it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Keep {
-    Text,
-    Object,
-    Nothing,
-}
-
-/// An event's members, the known ones found.
-struct Fields<'e, 'a> {
-    members: &'e [Member<'a>],
-    /// Where each of [`FIELDS`] is: the last of its name, as JavaScript reads repeated names.
-    at: [Option<usize>; FIELDS.len()],
-}
-
-impl<'e, 'a> Fields<'e, 'a> {
-    fn find(members: &'e [Member<'a>]) -> Self {
-        let mut at = [None; FIELDS.len()];
-        for (position, (name, _)) in members.iter().enumerate() {
-            if let Some(field) = field_named(name) {
-                at[field] = Some(position);
-            }
-        }
-        Self { members, at }
-    }
-
-    fn raw(&self, field: usize) -> Option<&'a RawValue> {
-        self.at[field].map(|position| self.members[position].1)
-    }
-
-    /// A text that is there and not empty. `null` is as good as absent: several clients write it.
-    fn text(&self, field: usize) -> Result<Option<Cow<'a, str>>, Refusal> {
-        let Some(raw) = self.raw(field) else { return Ok(None) };
-        match unquoted(raw) {
-            Some(text) => Ok((!text.is_empty()).then_some(text)),
-            None if kind(raw) == Kind::Null => Ok(None),
-            None => Err(wrong_type(field, "a string")),
-        }
-    }
-
+impl Fields<'_, '_> {
     fn into_event(
         self,
         envelope: &Envelope<'_>,
@@ -247,15 +212,7 @@ impl<'e, 'a> Fields<'e, 'a> {
         fresh_id: &mut impl FnMut() -> Box<str>,
     ) -> Result<NewEvent, Refusal> {
         let size = self.check_size_and_depth(sender.max_event_bytes, envelope)?;
-        for (field, (_, keep)) in FIELDS.iter().enumerate() {
-            let Some(raw) = self.raw(field) else { continue };
-            match (keep, kind(raw)) {
-                (Keep::Nothing, _) | (_, Kind::Null) => {}
-                (Keep::Text, Kind::Text) | (Keep::Object, Kind::Object) => {}
-                (Keep::Text, _) => return Err(wrong_type(field, "a string")),
-                (Keep::Object, _) => return Err(wrong_type(field, "an object")),
-            }
-        }
+        self.check_kinds()?;
 
         let event_type = self.event_type(envelope.shape)?;
         let name = self.text(EVENT)?;
@@ -278,6 +235,9 @@ impl<'e, 'a> Fields<'e, 'a> {
             let detail = format!("source `{}` may not send this event", sender.source);
             return Err((Reason::TypeNotAllowed, detail.into()));
         }
+        if matches!(event_type, EventType::Identify | EventType::Alias) {
+            self.check_signature(sender, user_id.as_deref())?;
+        }
 
         let given_id = self.text(MESSAGE_ID)?;
         if given_id.as_ref().is_some_and(|id| id.len() > MAX_MESSAGE_ID_BYTES) {
@@ -296,6 +256,9 @@ impl<'e, 'a> Fields<'e, 'a> {
         let claimed_time = times.find_map(time);
         let sent_at = envelope.sent_at.or_else(|| self.raw(SENT_AT).and_then(time));
         let fresh = given_id.is_none().then_some(&*message_id);
+        let context = envelope.additions.context(self.raw(CONTEXT))?;
+        let (json, body_hash) =
+            self.json(size, event_type, (fresh, claimed_time), context.as_deref(), envelope);
 
         Ok(NewEvent {
             source: sender.source.clone(),
@@ -309,14 +272,13 @@ impl<'e, 'a> Fields<'e, 'a> {
             claimed_time,
             schema_version: 0,
             flags: sender.flags,
-            body_hash: self.body_hash(),
-            json: self.json(size, event_type, fresh, envelope),
+            body_hash,
+            json,
             message_id,
         })
     }
 
-    /// The size in bytes, without space between members.
-    /// As it will be stored: with what the batch says for all of its events.
+    /// The size in bytes, without space between members. As it will be stored: with what the batch says for all of its events.
     fn check_size_and_depth(
         &self,
         max_event_bytes: usize,
@@ -338,12 +300,6 @@ impl<'e, 'a> Fields<'e, 'a> {
             let detail = "the batch's `context` has a name that is no text";
             return Err((Reason::InvalidField, detail.into()));
         }
-        if envelope.context.is_some()
-            && let Some(own) = self.raw(CONTEXT).filter(|raw| kind(raw) == Kind::Object)
-            && members_of(own).is_none()
-        {
-            return Err((Reason::InvalidField, "`context` has a name that is no text".into()));
-        }
         if self.members.iter().any(|(_, raw)| deeper_than(raw.get(), MAX_DEPTH - 1)) {
             let detail = format!("objects and arrays nest at most {MAX_DEPTH} deep");
             return Err((Reason::TooDeep, detail.into()));
@@ -362,197 +318,93 @@ impl<'e, 'a> Fields<'e, 'a> {
         })
     }
 
-    /// Over what the event says. Not its context: a retry may carry another stamp.
-    fn body_hash(&self) -> u32 {
-        let said = self.kept().filter(|(field, _)| *field != Some(CONTEXT));
-        body_hash(said.flat_map(|(_, (name, raw))| [name.as_bytes(), raw.get().as_bytes()]))
+    /// Who says that a person is `user_id` shows that the customer's own backend says so too, where the source demands it.
+    fn check_signature(&self, sender: &Sender<'_>, user_id: Option<&str>) -> Result<(), Refusal> {
+        let Some(user_id) = user_id.filter(|_| !sender.identity_secrets.is_empty()) else {
+            return Ok(());
+        };
+        let context = self.raw(CONTEXT).and_then(|context| members_of(context.get()));
+        let given = context.iter().flatten().rev().find(|(name, _)| name == SIGNATURE);
+        let given = given.and_then(|(_, raw)| unquoted(raw)).unwrap_or_default();
+        let mut holds = subtle::Choice::from(0);
+        for secret in sender.identity_secrets {
+            let expected = hmac_sha256::HMAC::mac(user_id, secret.expose().as_bytes());
+            let expected = expected.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            holds |= expected.as_bytes().ct_eq(given.as_bytes());
+        }
+        if bool::from(holds) {
+            return Ok(());
+        }
+        let detail = "`context.signature` is the lowercase hexadecimal HMAC-SHA256 of the `userId`, made by your backend \
+                      with the source's `identify_secret`";
+        Err((Reason::BadSignature, detail.into()))
     }
 
-    /// The members that are stored, in their order, each with its place in [`FIELDS`].
-    fn kept(&self) -> impl Iterator<Item = (Option<usize>, &'e Member<'a>)> {
-        self.members.iter().enumerate().filter_map(|(position, member)| {
-            let field = field_named(&member.0);
-            let keep = match field {
-                Some(field) => FIELDS[field].1 != Keep::Nothing && self.at[field] == Some(position),
-                // A write key is not part of what happened.
-                None => member.0 != "writeKey",
-            };
-            keep.then_some((field, member))
-        })
-    }
-
-    /// The JSON that is stored: on one line, without what the record holds, with what the batch says
-    /// for all.
+    /// The JSON that is stored: on one line, without what the record holds, with what the batch says for all. And the hash of
+    /// all of it but the context: a retry may carry another stamp.
     fn json(
         &self,
         size: usize,
         event_type: EventType,
-        fresh_id: Option<&str>,
+        (fresh_id, claimed_time): (Option<&str>, Option<Timestamp>),
+        context: Option<&str>,
         envelope: &Envelope<'_>,
-    ) -> Box<str> {
-        let mut json = ObjectText::with_capacity(size + 64);
-        json.member("type", &quoted(event_type.as_str()));
+    ) -> (String, u32) {
+        let mut json = ObjectText::with_capacity(size + 128);
+        json.plain_text("type", event_type.as_str());
         if let Some(id) = fresh_id {
-            json.member("messageId", &quoted(id));
+            json.plain_text("messageId", id);
         }
-        let mut has_context = false;
+        let mut blind = 0..0;
+        let mut put_context = |json: &mut ObjectText| {
+            if let Some(context) = context {
+                let from = json.len();
+                json.member("context", context);
+                blind = from..json.len();
+            }
+        };
         for (field, (name, raw)) in self.kept() {
-            match (field, &envelope.context, kind(raw)) {
-                (Some(TYPE), ..) => {}
-                (Some(MESSAGE_ID), ..) if fresh_id.is_some() => {}
-                (Some(INTEGRATIONS), _, Kind::Null) if envelope.integrations.is_some() => {}
-                (Some(CONTEXT), Some(shared), Kind::Object) => {
-                    has_context = true;
-                    json.member("context", &merged(shared, raw));
-                }
-                (Some(CONTEXT), Some(_), _) => {}
+            match (field, kind(raw)) {
+                (Some(TYPE), _) => {}
+                (Some(MESSAGE_ID), _) if fresh_id.is_some() => {}
+                (Some(INTEGRATIONS), Kind::Null) if envelope.integrations.is_some() => {}
+                (Some(CONTEXT), Kind::Object) => put_context(&mut json),
+                (Some(CONTEXT), _) if context.is_some() => {}
                 _ => json.member(name, raw.get()),
             }
         }
-        if let (Some(shared), false) = (&envelope.context, has_context) {
-            json.member("context", &merged(shared, RawValue::NULL));
+        if self.raw(CONTEXT).is_none_or(|raw| kind(raw) != Kind::Object) {
+            put_context(&mut json);
         }
         let own = self.raw(INTEGRATIONS).is_some_and(|raw| kind(raw) == Kind::Object);
         if let (Some(shared), false) = (envelope.integrations, own) {
             json.member("integrations", shared.get());
         }
-        json.finish()
-    }
-}
-
-/// The shared members that the event's own context does not have, then its own: the stamp stays last.
-fn merged(shared: &[Member<'_>], own: &RawValue) -> String {
-    // That it has members was checked; without any it is the absence of a context.
-    let own = members_of(own).unwrap_or_default();
-    let names: HashSet<&str> = own.iter().map(|(name, _)| name.as_ref()).collect();
-    let mut text = ObjectText::with_capacity(256);
-    let theirs = shared.iter().filter(|(name, _)| !names.contains(name.as_ref()));
-    for (name, raw) in theirs.chain(&own) {
-        text.member(name, raw.get());
-    }
-    text.finish().into()
-}
-
-/// Writes a JSON object from texts that are JSON already.
-struct ObjectText(String);
-
-impl ObjectText {
-    fn with_capacity(bytes: usize) -> Self {
-        let mut text = String::with_capacity(bytes);
-        text.push('{');
-        Self(text)
-    }
-
-    fn member(&mut self, name: &str, value: &str) {
-        if self.0.len() > 1 {
-            self.0.push(',');
+        // A time that cannot be read is kept as it was claimed.
+        if let (None, Some(claim)) = (claimed_time, self.raw(TIMESTAMP))
+            && kind(claim) != Kind::Null
+        {
+            json.member("originalTimestamp", claim.get());
         }
-        if name.bytes().any(|b| b < b' ' || b == b'"' || b == b'\\') {
-            self.0.push_str(&serde_json::Value::from(name).to_string());
-        } else {
-            self.0.push('"');
-            self.0.push_str(name);
-            self.0.push('"');
-        }
-        self.0.push(':');
-        self.0.push_str(value);
-    }
-
-    /// A record is one line. A line break in JSON is only ever space between tokens.
-    fn finish(mut self) -> Box<str> {
-        self.0.push('}');
-        if memchr::memchr2(b'\n', b'\r', self.0.as_bytes()).is_some() {
-            self.0 = self.0.replace(['\n', '\r'], " ");
-        }
-        self.0.into()
+        let json = json.finish();
+        let (before, after) = (&json.as_bytes()[..blind.start], &json.as_bytes()[blind.end..]);
+        let hash = body_hash([before, after]);
+        (json, hash)
     }
 }
 
-/// A text without anything to escape, in quotes.
-fn quoted(plain: &str) -> String {
-    format!("\"{plain}\"")
-}
-
-fn field_named(name: &str) -> Option<usize> {
-    FIELDS.iter().position(|(known, _)| *known == name)
-}
-
-fn wrong_type(field: usize, expected: &str) -> Refusal {
-    (Reason::InvalidField, format!("`{}` is {expected}", FIELDS[field].0).into())
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    Null,
-    Text,
-    Object,
-    Other,
-}
-
-fn kind(raw: &RawValue) -> Kind {
-    match raw.get().as_bytes() {
-        [b'n', ..] => Kind::Null,
-        [b'"', ..] => Kind::Text,
-        [b'{', ..] => Kind::Object,
-        _ => Kind::Other,
-    }
-}
-
-/// A JSON string's text; `None` for another kind of value, and for what no text is (half a pair of
-/// surrogates).
-fn unquoted(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let text = raw.get();
-    let inside = text.strip_prefix('"')?.strip_suffix('"')?;
-    match memchr::memchr(b'\\', inside.as_bytes()) {
-        None => Some(Cow::Borrowed(inside)),
-        Some(_) => serde_json::from_str(text).ok().map(Cow::Owned),
-    }
-}
-
+/// A time as clients write it: a text, or a number of seconds or milliseconds.
 fn time(raw: &RawValue) -> Option<Timestamp> {
-    event_time::parse(&unquoted(raw)?)
+    match kind(raw) {
+        Kind::Text => event_time::parse(&unquoted(raw)?),
+        Kind::Other => event_time::from_unix(raw.get().parse().ok()?),
+        Kind::Null | Kind::Object => None,
+    }
 }
 
-fn members_of(raw: &RawValue) -> Option<Vec<Member<'_>>> {
-    WireBatch::members_of(raw.get())
-}
-
-/// Whether objects and arrays nest deeper than `most`.
-fn deeper_than(json: &str, most: usize) -> bool {
-    let bytes = json.as_bytes();
-    // As many opening brackets as that are needed, and nearly no event has them: counting them is
-    // several times cheaper than telling text from structure.
-    if bytes.iter().filter(|b| matches!(b, b'{' | b'[')).count() <= most {
-        return false;
-    }
-    let (mut depth, mut at) = (0_usize, 0);
-    while let Some(byte) = bytes.get(at) {
-        match byte {
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b'"' => at = end_of_string(bytes, at + 1),
-            _ => {}
-        }
-        if depth > most {
-            return true;
-        }
-        at += 1;
-    }
-    false
-}
-
-fn end_of_string(bytes: &[u8], from: usize) -> usize {
-    let mut rest: Range<usize> = from..bytes.len();
-    while let Some(at) = rest.next() {
-        match bytes[at] {
-            b'\\' => drop(rest.next()),
-            b'"' => return at,
-            _ => {}
-        }
-    }
-    bytes.len()
+fn members_of(object: &str) -> Option<Vec<Member<'_>>> {
+    WireBatch::members_of(object)
 }
 
 #[cfg(test)]
-#[path = "validate_tests.rs"]
 mod tests;

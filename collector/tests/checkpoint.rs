@@ -89,6 +89,9 @@ async fn after_any_power_cut_a_checkpoint_says_what_the_log_says() {
                 });
                 let batch: Vec<_> = batch.collect();
                 log.append(batch).await.unwrap();
+                if random.below(8) == 0 {
+                    log.upkeep(Retention::default(), Offset::START).await.unwrap();
+                }
             }
             disk = disk.after_cut().unwrap();
         }

@@ -121,6 +121,7 @@ async fn cursors_and_parked_events_of_every_release_are_kept() {
                         message_id: text(event, "messageId"),
                         reason: text(event, "reason"),
                         parked_at: Timestamp::from_unix_ms(event["parkedAtMs"].as_i64().unwrap()),
+                        redrive: false,
                     })
                     .collect();
                 assert_eq!(found, parked, "{why}");

@@ -2,8 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
 use headwater_collector::decode::{Shape, WireBatch};
-use headwater_collector::event_log::{Flags, NewEvent, Timestamp, Trust};
-use headwater_collector::limits::MAX_EVENT_BYTES;
+use headwater_collector::event_log::{NewEvent, Timestamp};
 use headwater_collector::validate::{Sender, validate};
 use serde_json::Value;
 
@@ -12,14 +11,8 @@ const EVENTS: &str = include_str!("../../sdk-core/tests/golden/events.json");
 
 fn read(body: &str) -> Vec<NewEvent> {
     let batch = WireBatch::parse(body.as_bytes(), Shape::Batch).unwrap();
-    let sender = Sender {
-        source: "web".parse().unwrap(),
-        trust: Trust::Client,
-        may_send: None,
-        flags: Flags::default(),
-        max_event_bytes: MAX_EVENT_BYTES,
-        received_at: Timestamp::from_unix_ms(1_763_769_700_000),
-    };
+    let received_at = Timestamp::from_unix_ms(1_763_769_700_000);
+    let sender = Sender::new("web".parse().unwrap(), received_at);
     let sorted = validate(&batch, Shape::Batch, &sender, || panic!("each event has its id"));
     assert!(sorted.refused.is_empty(), "{:?}", sorted.refused);
     sorted.events

@@ -117,7 +117,7 @@ async fn send(
 }
 
 /// Reads one answer to its end, which has to be a 200 with a length.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<()> {
+pub(crate) async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> anyhow::Result<()> {
     let mut filled = 0;
     loop {
         let read = stream.read(&mut buffer[filled..]).await.context("cannot read an answer")?;

@@ -45,12 +45,25 @@ const READ_AT_ONCE: usize = 1_000_000;
 
 impl Server {
     pub(crate) fn start(program: Program, folder: &Path) -> anyhow::Result<Self> {
+        Self::start_with(program, folder, None)
+    }
+
+    /// Ours may have a configuration.
+    pub(crate) fn start_with(
+        program: Program,
+        folder: &Path,
+        config: Option<&Path>,
+    ) -> anyhow::Result<Self> {
         let folder = folder.join(program.name());
         fs::create_dir_all(&folder)?;
         let mut command = match program {
             Program::Ours => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
-                command.args(["serve", "--listen", "127.0.0.1:0", "--data"]);
+                command.args(["serve", "--listen", "127.0.0.1:0"]);
+                if let Some(config) = config {
+                    command.arg("--config").arg(config);
+                }
+                command.arg("--data");
                 command.env("HEADWATER_LOG", "warn");
                 command
             }
@@ -142,7 +155,7 @@ impl Server {
     }
 
     /// The body of an answer. As HTTP/1.0, so that it ends with the connection and needs no decoding.
-    fn get(&self, path: &str) -> anyhow::Result<BufReader<TcpStream>> {
+    pub(crate) fn get(&self, path: &str) -> anyhow::Result<BufReader<TcpStream>> {
         let mut stream = TcpStream::connect(self.address)?;
         let token = &self.admin_token;
         write!(stream, "GET {path} HTTP/1.0\r\nauthorization: Bearer {token}\r\n\r\n")?;
@@ -155,6 +168,16 @@ impl Server {
             ensure!(answer.read_line(&mut line)? > 0, "{path}: no end of the head");
         }
         Ok(answer)
+    }
+
+    /// Ends it as an operator would, and leaves its folder as it is.
+    #[allow(dead_code, reason = "each benchmark uses its own part of this")]
+    pub(crate) fn leave(mut self) -> anyhow::Result<()> {
+        let pid = self.process.id().to_string();
+        Command::new("kill").args(["-TERM", &pid]).status().context("`kill` is needed")?;
+        self.process.wait()?;
+        self.folder = PathBuf::new();
+        Ok(())
     }
 
     /// Ends it as an operator would, and says how many bytes its folder holds then.
@@ -176,14 +199,14 @@ impl Drop for Server {
 }
 
 /// The text of a member of a line of JSON, whose name and opening quote these are.
-fn member<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+pub(crate) fn member<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     let from = memchr::memmem::find(line, name)? + name.len();
     let len = memchr::memchr(b'"', &line[from..])?;
     Some(&line[from..from + len])
 }
 
 /// Bytes of the files in a folder and those below it.
-fn size(folder: &Path) -> anyhow::Result<u64> {
+pub(crate) fn size(folder: &Path) -> anyhow::Result<u64> {
     let mut bytes = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;

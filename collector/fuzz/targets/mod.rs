@@ -5,13 +5,17 @@
 
 mod recovery;
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
 
 use bytes::Bytes;
 use headwater_collector::{
-    config::Config,
+    config::{Config, Ip},
     decode::{Encoding, EventType, Shape, WireBatch, inflate},
-    event_log::{Flags, Timestamp, Trust},
+    event_log::{Timestamp, Trust},
     limits::{MAX_BATCH_EVENTS, MAX_EVENT_BYTES},
     validate::{Sender, validate},
 };
@@ -33,7 +37,7 @@ pub(crate) fn decode(input: &[u8]) {
         "{} bytes, and no more than {INFLATED} were asked for",
         text.len()
     );
-    check(&text, shape(how), Trust::Client, MAX_EVENT_BYTES);
+    check(&text, how, Trust::Client, MAX_EVENT_BYTES);
 }
 
 /// The first two bytes say the shape and what the source is; the rest is a body's text.
@@ -44,7 +48,7 @@ pub(crate) fn validate_text(input: &[u8]) {
         0 => MAX_EVENT_BYTES,
         limit => usize::from(*limit) * 8,
     };
-    check(text, shape(*how), trust, max_event_bytes);
+    check(text, *how, trust, max_event_bytes);
 }
 
 fn shape(how: u8) -> Shape {
@@ -55,14 +59,16 @@ fn shape(how: u8) -> Shape {
 }
 
 /// Parses and validates: every event of the batch is in the result once, and what is taken is what it says it is.
-fn check(text: &[u8], shape: Shape, trust: Trust, max_event_bytes: usize) {
+fn check(text: &[u8], how: u8, trust: Trust, max_event_bytes: usize) {
+    let shape = shape(how);
     let Ok(batch) = WireBatch::parse(text, shape) else { return };
     assert!(batch.len() <= MAX_BATCH_EVENTS);
     assert_eq!(batch.events().count(), batch.len());
     let received_at = Timestamp::from_unix_ms(1_763_769_700_000);
     let source = "web".parse().expect("a name");
-    let flags = Flags::default();
-    let sender = Sender { source, trust, may_send: None, flags, max_event_bytes, received_at };
+    let ip = [Ip::Keep, Ip::Truncate, Ip::Drop][usize::from(how >> 3) % 3];
+    let client = (how >> 5 & 1 == 1).then_some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)));
+    let sender = Sender { trust, max_event_bytes, ip, client, ..Sender::new(source, received_at) };
     let sorted = validate(&batch, shape, &sender, || "fresh".into());
 
     assert_eq!(sorted.events.len(), sorted.indexes.len());

@@ -7,7 +7,7 @@ use std::fmt;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 
-use super::{EventFilter, Secret};
+use super::{EventFilter, Period, Pick, RetrySchedule, Secret, Types};
 
 /// `[consumers.NAME]`: what it wants, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -15,13 +15,32 @@ use super::{EventFilter, Secret};
 pub struct ConsumerConfig {
     /// The kind of destination.
     pub kind: SinkKind,
-    /// Where events are posted. `http` or `https`.
-    pub url: HttpUrl,
-    /// Signs every delivery, in the form of Standard Webhooks: `whsec_` and base64 of 24–64 bytes.
-    pub secret: Secret<WebhookSecret>,
+    /// Where events are posted. `http` or `https`. Needed by a webhook.
+    #[serde(default)]
+    pub url: Option<HttpUrl>,
+    /// Signs every delivery, in the form of Standard Webhooks: `whsec_` and base64 of 24–64 bytes. Needed by a webhook.
+    #[serde(default)]
+    pub secret: Option<Secret<WebhookSecret>>,
     /// Which events it wants: event types and names of track events. Default: all.
     #[serde(default)]
     pub events: Option<EventFilter>,
+    /// Which event types it wants, or with `!` before each, which not. Default: all.
+    #[serde(default)]
+    pub types: Option<Types>,
+    /// The sources it wants events of, or with `!` before each, the ones it does not. Default: all.
+    #[serde(default)]
+    pub sources: Option<Pick>,
+    /// How long a failing destination is left alone after the first, second, … failure in a row; the last one
+    /// counts from then on. Default: 250 ms to 30 s within the first minute, then 5 min to 24 h.
+    #[serde(default)]
+    pub retry: RetrySchedule,
+    /// How long a reader that pulls may take to acknowledge, before others get the same events. Default 30 s.
+    #[serde(default = "lease")]
+    pub lease: Period,
+}
+
+fn lease() -> Period {
+    Period::try_from("30s".to_owned()).expect("thirty seconds are a period")
 }
 
 /// The kinds of destination that can be configured.
@@ -30,6 +49,8 @@ pub struct ConsumerConfig {
 pub enum SinkKind {
     /// An HTTP POST per event, signed as Standard Webhooks says.
     Webhook,
+    /// None: readers fetch events with `GET /v1/consumers/NAME/events` and acknowledge them.
+    Pull,
 }
 
 /// The bytes that sign webhooks, read from `whsec_` and base64.

@@ -1,11 +1,11 @@
 //! `[sources.NAME]`: who may send, with which key, and how far it is believed.
 //! Promises that what was read is within its limits. Deliberately does not judge a request: see `sources`.
 
-use std::{fmt, num::NonZeroU32};
+use std::{fmt, marker::PhantomData, num::NonZeroU32};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, SeqAccess, Visitor},
+    de::{Error as _, IntoDeserializer as _, SeqAccess, Visitor},
 };
 
 use super::Secret;
@@ -40,6 +40,11 @@ pub struct SourceConfig {
     /// Events at once, after a pause, where there is such a limit. Default: one second's.
     #[serde(default)]
     pub burst: Option<NonZeroU32>,
+    /// Demands that `identify` and `alias` prove who the person is: `context.signature` is the lowercase hexadecimal HMAC-SHA256
+    /// of the `userId`, made by your backend with this secret of 16 bytes or more. One, or two as
+    /// `identify_secrets = ["new", "old"]` while it is being replaced. Default: no proof.
+    #[serde(default, alias = "identify_secret", deserialize_with = "one_or_two")]
+    pub identify_secrets: Vec<Secret<IdentitySecret>>,
     /// Marks its events as tests. Default `false`.
     #[serde(default)]
     pub test: bool,
@@ -62,6 +67,7 @@ impl SourceConfig {
             origins: None,
             events_per_second: None,
             burst: None,
+            identify_secrets: Vec::new(),
             test: false,
             max_event_bytes: max_event_bytes(),
             max_batch_bytes: max_batch_bytes(),
@@ -152,18 +158,22 @@ fn bytes_of_a_batch<'de, D: Deserializer<'de>>(number: D) -> Result<usize, D::Er
     }
 }
 
-fn one_or_two<'de, D: Deserializer<'de>>(keys: D) -> Result<Vec<Secret<WriteKey>>, D::Error> {
-    struct Keys;
-    impl<'de> Visitor<'de> for Keys {
-        type Value = Vec<Secret<WriteKey>>;
+/// `"…"`, or `["new", "old"]`.
+fn one_or_two<'de, D, T>(keys: D) -> Result<Vec<Secret<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    struct Keys<T>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Keys<T> {
+        type Value = Vec<Secret<T>>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a write key, or a list of one or two")
+            f.write_str("a text, or a list of one or two")
         }
 
         fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<Self::Value, E> {
-            let key = WriteKey::try_from(key.to_owned()).map_err(E::custom)?;
-            Ok(vec![Secret::new(key)])
+            Ok(vec![Secret::deserialize(key.into_deserializer())?])
         }
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
@@ -174,12 +184,13 @@ fn one_or_two<'de, D: Deserializer<'de>>(keys: D) -> Result<Vec<Secret<WriteKey>
             if (1..=2).contains(&keys.len()) {
                 Ok(keys)
             } else {
-                let message = "a source has one write key, or two while one replaces the other";
-                Err(A::Error::custom(message))
+                Err(A::Error::custom(
+                    "a source has one of these, or two while one replaces the other",
+                ))
             }
         }
     }
-    keys.deserialize_any(Keys)
+    keys.deserialize_any(Keys(PhantomData))
 }
 
 fn trust<'de, D: Deserializer<'de>>(word: D) -> Result<Trust, D::Error> {
@@ -193,4 +204,30 @@ fn trust<'de, D: Deserializer<'de>>(word: D) -> Result<Trust, D::Error> {
         Word::Client => Trust::Client,
         Word::Server => Trust::Server,
     })
+}
+
+/// What signs who a person is: 16 bytes or more, as they are.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct IdentitySecret(String);
+
+impl IdentitySecret {
+    /// The key itself.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl TryFrom<String> for IdentitySecret {
+    type Error = String;
+
+    fn try_from(secret: String) -> Result<Self, String> {
+        // Guessed ones are found by whoever has seen one signature.
+        if (16..=256).contains(&secret.len()) {
+            Ok(Self(secret))
+        } else {
+            let how = "make one with: head -c 32 /dev/urandom | base64";
+            Err(format!("an identify_secret has 16 to 256 bytes; {how}"))
+        }
+    }
 }

@@ -1,53 +1,91 @@
 //! Which events a consumer may deliver next, and up to where all are done.
-//! Promises that of two events with the same order key the later waits for the earlier, that
+//! Promises that of two events with the same order key the later waits for the earlier or goes out together with it, that
 //! different keys never wait for each other, and that the watermark never passes an unfinished event.
 //! Deliberately has no clock and no I/O, and does not know what it orders.
 
-use std::collections::{HashMap, VecDeque};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
 
 use crate::event_log::Offset;
 
 /// Names an event from when it was added until it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Ticket(u64);
+pub(super) enum Ticket {
+    /// One of the log's, above the watermark.
+    Log(u64),
+    /// One that is delivered again, beside the watermark.
+    Again(u64),
+}
 
-/// The events above the watermark, each in the lane of its order key.
+/// Where those that come back stand among what is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    First,
+    Last,
+}
+
+/// The events above the watermark, and those that go out once more, each in the lane of its order key.
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     watermark: Offset,
-    /// The event of ticket `base + i` is in `window[i]`.
+    /// The event of ticket `Log(base + i)` is in `window[i]`.
     window: VecDeque<Slot<T>>,
     base: u64,
-    /// The lanes in use: each one's first event is ready or out, these wait behind it.
-    waiting: HashMap<Box<str>, VecDeque<Ticket>>,
-    ready: VecDeque<Ticket>,
+    again: HashMap<u64, Held<T>>,
+    next_again: u64,
+    lanes: HashMap<Arc<str>, Lane>,
+    /// The lanes of which nothing is out, and something waits.
+    ready: VecDeque<Arc<str>>,
+    bytes: usize,
 }
 
 #[derive(Debug)]
 struct Slot<T> {
     offset: Offset,
-    /// Its lane and itself; `None` once it is done.
-    unfinished: Option<(Box<str>, T)>,
+    /// `None` once it is done.
+    unfinished: Option<Held<T>>,
+}
+
+#[derive(Debug)]
+struct Held<T> {
+    lane: Arc<str>,
+    event: T,
+    bytes: usize,
+    /// It must go out by itself.
+    alone: bool,
+}
+
+/// Its unfinished events, in order; the first `out` of them are out.
+#[derive(Debug, Default)]
+struct Lane {
+    queue: VecDeque<Ticket>,
+    out: usize,
 }
 
 impl<T: Clone> Lanes<T> {
     /// Empty; everything up to `watermark` is done.
     pub(super) fn new(watermark: Offset) -> Self {
-        let (window, waiting, ready) = (VecDeque::new(), HashMap::new(), VecDeque::new());
-        Self { watermark, window, base: 0, waiting, ready }
+        Self {
+            watermark,
+            window: VecDeque::new(),
+            base: 0,
+            again: HashMap::new(),
+            next_again: 0,
+            lanes: HashMap::new(),
+            ready: VecDeque::new(),
+            bytes: 0,
+        }
     }
 
     /// Adds the next event of the log.
-    pub(super) fn add(&mut self, offset: Offset, order_key: Box<str>, event: T) {
-        let ticket = Ticket(self.base + self.window.len() as u64);
-        match self.waiting.get_mut(&order_key) {
-            Some(behind) => behind.push_back(ticket),
-            None => {
-                self.waiting.insert(order_key.clone(), VecDeque::new());
-                self.ready.push_back(ticket);
-            }
-        }
-        self.window.push_back(Slot { offset, unfinished: Some((order_key, event)) });
+    pub(super) fn add(&mut self, offset: Offset, order_key: &str, bytes: usize, event: T) {
+        let ticket = Ticket::Log(self.base + self.window.len() as u64);
+        let lane = self.queue(order_key, ticket);
+        self.bytes += bytes;
+        let unfinished = Some(Held { lane, event, bytes, alone: false });
+        self.window.push_back(Slot { offset, unfinished });
     }
 
     /// Adds an event that nothing has to be done for.
@@ -56,32 +94,109 @@ impl<T: Clone> Lanes<T> {
         self.advance();
     }
 
-    /// The next event that may go out.
-    pub(super) fn next(&mut self) -> Option<(Ticket, T)> {
-        let ticket = self.ready.pop_front()?;
-        Some((ticket, self.get(ticket)?))
+    /// Adds an event that is delivered again: behind what its lane holds, and beside the watermark.
+    pub(super) fn add_again(&mut self, order_key: &str, bytes: usize, event: T) {
+        let ticket = Ticket::Again(self.next_again);
+        let lane = self.queue(order_key, ticket);
+        self.again.insert(self.next_again, Held { lane, event, bytes, alone: false });
+        self.next_again += 1;
+        self.bytes += bytes;
+    }
+
+    /// The next events that may go out together, at most `most`; those of a lane in their order. Where there are others,
+    /// none of `avoided`.
+    pub(super) fn next(&mut self, most: usize, avoided: &[Ticket]) -> Vec<(Ticket, T)> {
+        let mut batch = Vec::new();
+        for _ in 1..self.ready.len() {
+            if self
+                .ready
+                .front()
+                .and_then(|lane| self.head(lane))
+                .is_some_and(|head| avoided.contains(&head))
+            {
+                self.ready.rotate_left(1);
+            } else {
+                break;
+            }
+        }
+        while batch.len() < most {
+            let Some(lane) = self.ready.pop_front() else { break };
+            let Some(head) = self.head(&lane) else { continue };
+            let alone = self.held(head).is_some_and(|held| held.alone);
+            if !batch.is_empty() && (alone || avoided.contains(&head)) {
+                self.ready.push_front(lane);
+                break;
+            }
+            let room = if alone { 1 } else { most - batch.len() };
+            let queue = self.lanes.get(&lane).map(|lane| &lane.queue);
+            let taken: Vec<_> = queue
+                .into_iter()
+                .flatten()
+                .filter_map(|ticket| Some((*ticket, self.held(*ticket)?)))
+                .take(room)
+                .take_while(|(ticket, held)| *ticket == head || !held.alone)
+                .map(|(ticket, held)| (ticket, held.event.clone()))
+                .collect();
+            if let Some(lane) = self.lanes.get_mut(&lane) {
+                lane.out = taken.len();
+            }
+            batch.extend(taken);
+            if alone {
+                break;
+            }
+        }
+        batch
     }
 
     /// The event of this ticket, unless it is done.
-    pub(super) fn get(&mut self, ticket: Ticket) -> Option<T> {
-        Some(self.slot(ticket)?.unfinished.as_ref()?.1.clone())
+    pub(super) fn get(&self, ticket: Ticket) -> Option<&T> {
+        Some(&self.held(ticket)?.event)
     }
 
-    /// It has to go out again, before anything else.
-    pub(super) fn put_back(&mut self, ticket: Ticket) {
-        self.ready.push_front(ticket);
+    /// From now on it goes out by itself.
+    pub(super) fn set_alone(&mut self, ticket: Ticket) {
+        if let Some(held) = self.held_mut(ticket) {
+            held.alone = true;
+        }
     }
 
-    /// It is done: the next one of its lane may go.
-    pub(super) fn done(&mut self, ticket: Ticket) {
-        let Some((lane, _)) = self.slot(ticket).and_then(|slot| slot.unfinished.take()) else {
-            return;
-        };
-        match self.waiting.get_mut(&lane).and_then(VecDeque::pop_front) {
-            Some(next) => self.ready.push_back(next),
-            None => drop(self.waiting.remove(&lane)),
+    /// They have to go out again.
+    pub(super) fn put_back(&mut self, tickets: &[Ticket], turn: Turn) {
+        for ticket in tickets {
+            let Some(name) = self.held(*ticket).map(|held| Arc::clone(&held.lane)) else {
+                continue;
+            };
+            let Some(lane) = self.lanes.get_mut(&name) else { continue };
+            lane.out = lane.out.saturating_sub(1);
+            if lane.out == 0 {
+                match turn {
+                    Turn::First => self.ready.push_front(name),
+                    Turn::Last => self.ready.push_back(name),
+                }
+            }
+        }
+    }
+
+    /// It is done: the next one of its lane may go. Returns it.
+    pub(super) fn done(&mut self, ticket: Ticket) -> Option<T> {
+        let held = match ticket {
+            Ticket::Again(number) => self.again.remove(&number),
+            Ticket::Log(_) => self.slot_mut(ticket).and_then(|slot| slot.unfinished.take()),
+        }?;
+        self.bytes -= held.bytes;
+        if let Some(lane) = self.lanes.get_mut(&held.lane) {
+            if let Some(at) = lane.queue.iter().position(|queued| *queued == ticket) {
+                lane.queue.remove(at);
+                lane.out = lane.out.saturating_sub(1);
+            }
+            if lane.queue.is_empty() {
+                self.lanes.remove(&held.lane);
+            } else if lane.out == 0 {
+                self.ready.push_back(held.lane);
+            }
         }
         self.advance();
+        Some(held.event)
     }
 
     /// Everything up to here is done.
@@ -89,13 +204,65 @@ impl<T: Clone> Lanes<T> {
         self.watermark
     }
 
+    /// The first event of the log that is not done.
+    pub(super) fn first(&self) -> Option<&T> {
+        self.window.front().and_then(|slot| slot.unfinished.as_ref()).map(|held| &held.event)
+    }
+
     /// How many events are held above the watermark.
     pub(super) fn len(&self) -> usize {
         self.window.len()
     }
 
-    fn slot(&mut self, ticket: Ticket) -> Option<&mut Slot<T>> {
-        let at = usize::try_from(ticket.0.checked_sub(self.base)?).ok()?;
+    /// How many events wait to be delivered again, or are out for it.
+    pub(super) fn again(&self) -> usize {
+        self.again.len()
+    }
+
+    /// Bytes of all that is unfinished.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    fn queue(&mut self, order_key: &str, ticket: Ticket) -> Arc<str> {
+        let known = self.lanes.get_key_value(order_key).map(|(name, _)| Arc::clone(name));
+        if let Some(name) = known
+            && let Some(lane) = self.lanes.get_mut(&name)
+        {
+            lane.queue.push_back(ticket);
+            return name;
+        }
+        let name: Arc<str> = order_key.into();
+        let lane = Lane { queue: VecDeque::from([ticket]), out: 0 };
+        self.lanes.insert(Arc::clone(&name), lane);
+        self.ready.push_back(Arc::clone(&name));
+        name
+    }
+
+    fn head(&self, lane: &str) -> Option<Ticket> {
+        self.lanes.get(lane)?.queue.front().copied()
+    }
+
+    fn held(&self, ticket: Ticket) -> Option<&Held<T>> {
+        match ticket {
+            Ticket::Again(number) => self.again.get(&number),
+            Ticket::Log(number) => {
+                let at = usize::try_from(number.checked_sub(self.base)?).ok()?;
+                self.window.get(at)?.unfinished.as_ref()
+            }
+        }
+    }
+
+    fn held_mut(&mut self, ticket: Ticket) -> Option<&mut Held<T>> {
+        match ticket {
+            Ticket::Again(number) => self.again.get_mut(&number),
+            Ticket::Log(_) => self.slot_mut(ticket)?.unfinished.as_mut(),
+        }
+    }
+
+    fn slot_mut(&mut self, ticket: Ticket) -> Option<&mut Slot<T>> {
+        let Ticket::Log(number) = ticket else { return None };
+        let at = usize::try_from(number.checked_sub(self.base)?).ok()?;
         self.window.get_mut(at)
     }
 
@@ -118,53 +285,118 @@ mod tests {
         n.to_string().parse().unwrap()
     }
 
+    fn lanes(keys: &[&str]) -> Lanes<usize> {
+        let mut lanes = Lanes::new(Offset::START);
+        for (n, key) in keys.iter().enumerate() {
+            lanes.add(offset(n + 1), key, 1, n);
+        }
+        lanes
+    }
+
+    fn events(batch: &[(Ticket, usize)]) -> Vec<usize> {
+        batch.iter().map(|(_, event)| *event).collect()
+    }
+
     #[test]
     fn a_lane_waits_and_the_others_do_not() {
-        let mut lanes = Lanes::new(Offset::START);
-        for (n, key) in ["a", "a", "b"].into_iter().enumerate() {
-            lanes.add(offset(n + 1), key.into(), n);
-        }
-        let (first, _) = lanes.next().unwrap();
-        let (third, event) = lanes.next().unwrap();
-        assert_eq!((event, lanes.next()), (2, None));
+        let mut lanes = lanes(&["a", "a", "b"]);
+        let (first, _) = lanes.next(1, &[])[0];
+        let (third, event) = lanes.next(1, &[])[0];
+        assert_eq!((event, lanes.next(1, &[])), (2, vec![]));
         lanes.done(third);
         assert_eq!(lanes.watermark(), Offset::START, "an unfinished event holds the watermark");
-        lanes.put_back(first);
-        assert_eq!(lanes.next(), Some((first, 0)));
+        lanes.put_back(&[first], Turn::First);
+        assert_eq!(lanes.next(1, &[]), [(first, 0)]);
         lanes.done(first);
-        assert_eq!((lanes.watermark(), lanes.len()), (offset(1), 2));
-        let (second, _) = lanes.next().unwrap();
+        assert_eq!((lanes.watermark(), lanes.len(), lanes.bytes()), (offset(1), 2, 1));
+        let (second, _) = lanes.next(1, &[])[0];
         lanes.done(second);
-        assert_eq!((lanes.watermark(), lanes.len()), (offset(3), 0));
+        assert_eq!((lanes.watermark(), lanes.len(), lanes.bytes()), (offset(3), 0, 0));
         lanes.skip(offset(4));
         assert_eq!(lanes.watermark(), offset(4));
+    }
+
+    #[test]
+    fn a_batch_takes_a_lane_in_order_and_the_lane_waits_for_all_of_it() {
+        let mut lanes = lanes(&["a", "b", "a", "a", "b"]);
+        let batch = lanes.next(4, &[]);
+        assert_eq!(events(&batch), [0, 2, 3, 1], "all of `a`, then what fits of `b`");
+        assert!(lanes.next(4, &[]).is_empty(), "both lanes are out");
+        lanes.done(batch[0].0);
+        assert!(lanes.next(4, &[]).is_empty());
+        lanes.done(batch[3].0);
+        assert_eq!(events(&lanes.next(4, &[])), [4]);
+    }
+
+    #[test]
+    fn one_that_must_go_alone_does_and_one_to_be_avoided_waits_for_the_others() {
+        let mut lanes = lanes(&["a", "a", "b", "c"]);
+        let batch = lanes.next(3, &[]);
+        assert_eq!(events(&batch), [0, 1, 2]);
+        let tickets: Vec<_> = batch.iter().map(|(ticket, _)| *ticket).collect();
+        tickets.iter().for_each(|ticket| lanes.set_alone(*ticket));
+        lanes.put_back(&tickets, Turn::Last);
+        assert_eq!(events(&lanes.next(9, &[])), [3]);
+        assert_eq!(events(&lanes.next(9, &[tickets[0]])), [2], "`b` before the one to be avoided");
+        assert_eq!(
+            events(&lanes.next(9, &[tickets[0]])),
+            [0],
+            "alone, although it is to be avoided"
+        );
+        lanes.done(tickets[0]);
+        assert_eq!(events(&lanes.next(9, &[])), [1]);
+    }
+
+    #[test]
+    fn what_is_delivered_again_keeps_its_lane_s_order_and_leaves_the_watermark() {
+        let mut lanes = lanes(&["a"]);
+        lanes.add_again("a", 1, 10);
+        lanes.add_again("b", 1, 11);
+        lanes.add(offset(2), "a", 1, 1);
+        let batch = lanes.next(9, &[]);
+        assert_eq!((events(&batch), lanes.again()), (vec![0, 10, 1, 11], 2));
+        lanes.done(batch[0].0);
+        lanes.done(batch[2].0);
+        assert_eq!(lanes.watermark(), offset(2));
+        lanes.done(batch[1].0);
+        lanes.done(batch[3].0);
+        assert_eq!((lanes.again(), lanes.bytes(), lanes.watermark()), (0, 0, offset(2)));
     }
 
     proptest! {
         #[test]
         fn each_key_keeps_its_order_whatever_finishes_first(
             keys in prop::collection::vec(0_u8..4, 1..60),
-            choices in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 400),
+            most in 1_usize..6,
+            choices in prop::collection::vec((any::<bool>(), any::<bool>(), any::<prop::sample::Index>()), 400),
         ) {
-            let mut lanes = Lanes::new(Offset::START);
-            for (n, key) in keys.iter().enumerate() {
-                lanes.add(offset(n + 1), key.to_string().into(), n);
-            }
-            let (mut out, mut done) = (Vec::new(), Vec::new());
-            for (give_back, which) in choices {
-                while let Some(next) = lanes.next() {
-                    prop_assert!(out.iter().all(|(_, other): &(Ticket, usize)| keys[*other] != keys[next.1]));
+            let names: Vec<_> = keys.iter().map(u8::to_string).collect();
+            let mut lanes = lanes(&names.iter().map(String::as_str).collect::<Vec<_>>());
+            let (mut out, mut done): (Vec<Vec<(Ticket, usize)>>, Vec<usize>) = (Vec::new(), Vec::new());
+            for (give_back, last, which) in choices {
+                loop {
+                    let next = lanes.next(most, &[]);
+                    if next.is_empty() {
+                        break;
+                    }
+                    prop_assert!(next.len() <= most);
+                    for (_, event) in &next {
+                        prop_assert!(out.iter().flatten().all(|(_, other)| keys[*other] != keys[*event]));
+                    }
                     out.push(next);
                 }
                 if out.is_empty() {
                     break;
                 }
-                let (ticket, event) = out.swap_remove(which.index(out.len()));
+                let batch = out.swap_remove(which.index(out.len()));
                 if give_back {
-                    lanes.put_back(ticket);
+                    let tickets: Vec<_> = batch.iter().map(|(ticket, _)| *ticket).collect();
+                    lanes.put_back(&tickets, if last { Turn::Last } else { Turn::First });
                 } else {
-                    lanes.done(ticket);
-                    done.push(event);
+                    for (ticket, event) in batch {
+                        lanes.done(ticket);
+                        done.push(event);
+                    }
                 }
                 let below = (0..keys.len()).take_while(|n| done.contains(n)).count();
                 prop_assert_eq!(lanes.watermark(), offset(below));

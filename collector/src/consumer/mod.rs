@@ -2,32 +2,55 @@
 //! Promises that each event it wants is delivered at least once or parked with its reason, and that a
 //! destination that is down stops nobody else. Deliberately knows neither how a sink delivers nor how
 //! the log stores: it is only told that the log now ends at an offset.
+//!
+//! ```text
+//!  log ─▶ wants ─▶ lanes ─▶ delivering ─▶ sink        control: what operators order
+//!                    ▲         │ verdict  (or pull: a reader)
+//!  again ────────────┘         ▼
+//!  parked, replays          destination: who is to blame?
+//! ```
 
-mod backoff;
+mod again;
+mod control;
+mod delivering;
+mod destination;
 mod lanes;
+mod orders;
+mod pull;
+mod reading;
+mod seek;
+#[cfg(test)]
+mod tests;
+mod wants;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
 use tokio::{
-    sync::watch,
+    sync::{mpsc, watch},
     task::{JoinSet, spawn_blocking},
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, sleep_until, timeout},
 };
 
+pub(crate) use control::{Consumers, Handle, Listed, OrderError, Standing};
+pub(crate) use pull::Lease;
+pub(crate) use seek::Place;
+
 use crate::{
-    config::{EventFilter, Name},
+    config::{ConsumerConfig, Name, RetrySchedule},
     event_log::{Clock, EventLog, Offset, ReadError, Reader, Record},
     limits::{
-        CONSUMER_WINDOW, CURSOR_PAUSE, DELIVERIES_IN_FLIGHT, DRAIN, READ_CHUNK, REFUSAL_PAUSE,
-        REFUSALS_BEFORE_PARKING,
+        CONSUMER_ORDERS, CONSUMER_READ, CONSUMER_WINDOW, CONSUMER_WINDOW_BYTES, CURSOR_PAUSE,
+        DRAIN, MAX_PAGE,
     },
     metrics::Metrics,
-    sinks::{Parcel, Sink, Verdict},
-    state::{Parked, State, StateError},
+    sinks::{Sink, Verdict},
+    state::{Pause, State, StateError},
 };
-use lanes::{Lanes, Ticket};
+use again::{Again, AgainError, Progress};
+use control::{Order, Status};
+use destination::Destination;
+use lanes::{Lanes, Ticket, Turn};
+use wants::Wants;
 
 /// What every consumer works with.
 #[derive(Clone)]
@@ -38,52 +61,156 @@ pub(crate) struct Surroundings {
     pub(crate) clock: Clock,
 }
 
-/// A named reader of the log that delivers to a sink.
+/// A named reader of the log.
 pub(crate) struct Consumer<S> {
     name: Name,
-    wants: Option<EventFilter>,
-    sink: Arc<S>,
+    wants: Arc<Wants>,
+    retry: RetrySchedule,
+    outlet: Outlet<S>,
     around: Surroundings,
+    paused: Option<Pause>,
     /// How far it has got, for whoever measures its lag.
     cursor: watch::Sender<Offset>,
+    status: watch::Sender<Status>,
+    orders: mpsc::Receiver<Order>,
+    handle: Handle,
+}
+
+/// Where its events go.
+pub(crate) enum Outlet<S> {
+    /// To a destination.
+    Push(Arc<S>),
+    /// To whoever fetches them, for so long.
+    Pull { lease: Duration },
+}
+
+/// An event on its way, and why.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) record: Record,
+    pub(crate) purpose: Purpose,
+}
+
+/// Why an event is delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// The consumer has come to it.
+    Live,
+    /// An operator wants this range once more.
+    Replay,
+    /// It was parked, and an operator wants it tried again.
+    Redrive,
 }
 
 /// The loop's state.
 struct Loop {
-    lanes: Lanes<Arc<Record>>,
-    reader: Reader,
-    read_all: bool,
+    lanes: Lanes<Arc<Job>>,
+    /// `None` while it is read from.
+    reader: Option<Reader>,
+    /// Read, or passed over, up to here.
+    read_to: Offset,
     work: JoinSet<Ended>,
     in_flight: usize,
     destination: Destination,
-    refusals: HashMap<Ticket, u32>,
+    paused: Option<Pause>,
+    trouble: HashMap<Ticket, Trouble>,
+    /// Events that wait until then before they may go again.
+    resting: Vec<(Instant, Vec<Ticket>)>,
+    leases: pull::Leases,
+    /// Whether something may be there to deliver again.
+    look_again: bool,
+    looking: bool,
+    progress: Option<Progress>,
+    parked: u64,
+    window: usize,
     saved: Offset,
     save_at: Instant,
 }
 
-/// What is known about the other side.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Destination {
-    /// It takes events, or nothing else is known.
-    Healthy,
-    /// It failed this often in a row and is left alone until then.
-    BackingOff { failures: u32, until: Instant },
-    /// It failed this often in a row, and gets one event to show that it is back.
-    Probed { failures: u32 },
+/// How often an event has failed by itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Trouble {
+    refusals: u32,
+    failures: u32,
 }
 
 /// A task of the loop's ended.
 enum Ended {
-    Delivery(Ticket, Verdict),
-    Rest(Ticket),
+    Delivery(Vec<Ticket>, Verdict),
+    Read(Box<Reading>),
+    Again(Result<Again, AgainError>),
+}
+
+/// What one trip to the log brought.
+struct Reading {
+    reader: Reader,
+    found: Vec<(Offset, Option<Arc<Job>>)>,
+    error: Option<ReadError>,
+}
+
+impl Loop {
+    fn new(start: Offset, log: &EventLog) -> Self {
+        Self {
+            lanes: Lanes::new(start),
+            reader: Some(log.reader(Some(start))),
+            read_to: start,
+            work: JoinSet::new(),
+            in_flight: 0,
+            destination: Destination::Healthy,
+            paused: None,
+            trouble: HashMap::new(),
+            resting: Vec::new(),
+            leases: pull::Leases::default(),
+            look_again: true,
+            looking: false,
+            progress: None,
+            parked: 0,
+            window: CONSUMER_WINDOW,
+            saved: start,
+            save_at: Instant::now(),
+        }
+    }
+
+    /// Whether everything that is in the log was read.
+    fn is_read(&self, log: &EventLog) -> bool {
+        self.read_to >= *log.end().borrow()
+    }
+
+    /// Whether it holds as much as it may.
+    fn is_full(&self) -> bool {
+        self.lanes.len() + CONSUMER_READ > self.window || self.lanes.bytes() > CONSUMER_WINDOW_BYTES
+    }
+
+    /// When it has something to do without anything happening.
+    fn wake_at(&self) -> Option<Instant> {
+        let resting = self.resting.iter().map(|(until, _)| *until);
+        let probe = match &self.destination {
+            Destination::BackingOff { failure } => Some(failure.until),
+            _ => None,
+        };
+        let save = (self.lanes.watermark() != self.saved).then_some(self.save_at);
+        resting.chain(probe).chain(save).chain(self.leases.next_end()).min()
+    }
+
+    /// These rest no longer; which of them did.
+    fn end_rest(&mut self, tickets: &[Ticket]) -> Vec<Ticket> {
+        let rested = |ticket: &Ticket| self.resting.iter().any(|(_, all)| all.contains(ticket));
+        let ended: Vec<_> = tickets.iter().copied().filter(rested).collect();
+        for (_, resting) in &mut self.resting {
+            resting.retain(|ticket| !ended.contains(ticket));
+        }
+        self.resting.retain(|(_, resting)| !resting.is_empty());
+        ended
+    }
 }
 
 impl<S: Sink> Consumer<S> {
     /// Starts at its cursor; a new one starts at the beginning of the log.
     pub(crate) fn open(
         name: Name,
-        wants: Option<EventFilter>,
-        sink: S,
+        config: &ConsumerConfig,
+        kind: &'static str,
+        outlet: Outlet<S>,
         around: Surroundings,
     ) -> Result<Self, StateError> {
         let end = *around.log.end().borrow();
@@ -94,9 +221,23 @@ impl<S: Sink> Consumer<S> {
                 "the cursor is beyond the end of the log; starting over from its beginning");
             cursor = Offset::START;
         }
-        around.metrics.parked(name.as_str(), around.state.parked(&name)?.len() as u64);
+        let (parked, paused) = (around.state.parked_count(&name)?, around.state.paused(&name)?);
+        around.metrics.parked(name.as_str(), parked);
+        let standing = paused.clone().map_or(Standing::Running, Standing::Paused);
         let cursor = watch::Sender::new(cursor);
-        Ok(Self { name, wants, sink: Arc::new(sink), around, cursor })
+        let status = Status { standing, oldest_unread: None, under_way: 0, parked };
+        let status = watch::Sender::new(status);
+        let (give, orders) = mpsc::channel(CONSUMER_ORDERS);
+        let handle = Handle {
+            name: name.clone(),
+            kind,
+            orders: give,
+            cursor: cursor.subscribe(),
+            status: status.subscribe(),
+            around: around.clone(),
+        };
+        let (wants, retry) = (Arc::new(Wants::new(config)), config.retry.clone());
+        Ok(Self { name, wants, retry, outlet, around, paused, cursor, status, orders, handle })
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -108,52 +249,45 @@ impl<S: Sink> Consumer<S> {
         self.cursor.subscribe()
     }
 
+    /// How to reach it while it runs.
+    pub(crate) fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
     /// Delivers until `stop`, then finishes what is in flight and saves the cursor.
-    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+    pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut end = self.around.log.end();
-        let start = *self.cursor.borrow();
-        let mut state = Loop {
-            lanes: Lanes::new(start),
-            reader: self.around.log.reader(Some(start)),
-            read_all: false,
-            work: JoinSet::new(),
-            in_flight: 0,
-            destination: Destination::Healthy,
-            refusals: HashMap::new(),
-            saved: start,
-            save_at: Instant::now(),
+        let mut state = Loop::new(*self.cursor.borrow(), &self.around.log);
+        state.paused = self.paused.take();
+        state.parked = self.status.borrow().parked;
+        state.window = match &self.outlet {
+            Outlet::Push(sink) => {
+                CONSUMER_WINDOW.max(2 * sink.most_at_once() * sink.most_in_flight())
+            }
+            Outlet::Pull { .. } => CONSUMER_WINDOW.max(2 * MAX_PAGE),
         };
         loop {
-            if !state.read_all {
-                state = self.read(state).await;
-            }
+            self.read(&mut state);
+            self.look_again(&mut state);
             self.send(&mut state);
-            let unsaved = state.lanes.watermark() != state.saved;
-            if unsaved && Instant::now() >= state.save_at {
-                self.save_cursor(&mut state).await;
+            self.hand_out(&mut state);
+            self.publish(&state);
+            if state.lanes.watermark() != state.saved && Instant::now() >= state.save_at {
+                drop(self.save_cursor(&mut state).await);
                 continue;
             }
-            // Records that nobody wants leave the window at once: then there is room for more.
-            let room = !state.read_all && state.lanes.len() <= CONSUMER_WINDOW - READ_CHUNK;
-            let backing_off = match state.destination {
-                Destination::BackingOff { failures, until } => Some((failures, until)),
-                _ => None,
-            };
+            let wake_at = state.wake_at();
             tokio::select! {
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
+                Some(order) = self.orders.recv() => self.obey(&mut state, order).await,
                 Some(ended) = state.work.join_next() => self.ended(&mut state, ended).await,
-                changed = end.changed(), if state.read_all => match changed {
-                    Ok(()) => state.read_all = false,
-                    Err(_closed) => break,
-                },
-                () = wait_until(backing_off.map(|(_, until)| until)) => {
-                    let failures = backing_off.map_or(0, |(failures, _)| failures);
-                    state.destination = Destination::Probed { failures };
-                }
-                () = sleep_until(state.save_at), if unsaved => {}
-                () = std::future::ready(()), if room => {}
+                changed = end.changed() => if changed.is_err() { break },
+                () = wait_until(wake_at) => self.wake(&mut state),
             }
         }
+        // Readers that wait get nothing, rather than no answer.
+        self.orders.close();
+        state.leases = pull::Leases::default();
         let finish = timeout(DRAIN, async {
             while state.in_flight > 0
                 && let Some(ended) = state.work.join_next().await
@@ -163,225 +297,78 @@ impl<S: Sink> Consumer<S> {
         });
         // What did not end in time is delivered again after the next start.
         drop(finish.await);
-        self.save_cursor(&mut state).await;
-    }
-
-    /// Fills the window from the log.
-    async fn read(&self, mut state: Loop) -> Loop {
-        // Not for a few free places: reading costs a trip to another thread.
-        if state.lanes.len() > CONSUMER_WINDOW - READ_CHUNK {
-            return state;
-        }
-        let Loop { mut reader, .. } = state;
-        let read = spawn_blocking(move || {
-            let records = reader.next_chunk(READ_CHUNK);
-            (reader, records)
-        });
-        let records;
-        (reader, records) = match read.await {
-            Ok(read) => read,
-            Err(panic) => {
-                tracing::error!(consumer = %self.name, %panic, "reading the log failed");
-                (self.around.log.reader(Some(state.lanes.watermark())), Ok(Vec::new()))
-            }
-        };
-        state.reader = reader;
-        match records {
-            Ok(records) => {
-                state.read_all = records.is_empty();
-                for record in records {
-                    if self.wants(&record) {
-                        let (offset, lane) = (record.offset, record.order_key.clone());
-                        state.lanes.add(offset, lane, Arc::new(record));
-                    } else {
-                        state.lanes.skip(record.offset);
-                    }
-                }
-            }
-            Err(ReadError::Io(error)) => {
-                tracing::warn!(consumer = %self.name, %error, "cannot read the event log");
-                sleep(CURSOR_PAUSE).await;
-            }
-            Err(damage) => {
-                tracing::error!(consumer = %self.name, %damage, "stored events will not be delivered");
-            }
-        }
-        state
-    }
-
-    fn wants(&self, record: &Record) -> bool {
-        #[derive(Deserialize)]
-        struct Named<'a> {
-            #[serde(borrow)]
-            r#type: std::borrow::Cow<'a, str>,
-            #[serde(borrow, default)]
-            event: Option<std::borrow::Cow<'a, str>>,
-        }
-        let Some(wants) = &self.wants else { return true };
-        match serde_json::from_str::<Named<'_>>(&record.json) {
-            Ok(named) => {
-                let name = named.event.as_deref().filter(|_| named.r#type == "track");
-                wants.admits(&named.r#type, name)
-            }
-            // Validation let it in, so this does not happen; rather one too many than one too few.
-            Err(_) => true,
-        }
-    }
-
-    /// Sends what may go out now.
-    fn send(&self, state: &mut Loop) {
-        let most = match state.destination {
-            Destination::Healthy => DELIVERIES_IN_FLIGHT,
-            Destination::Probed { .. } => 1,
-            Destination::BackingOff { .. } => 0,
-        };
-        while state.in_flight < most {
-            let Some((ticket, record)) = state.lanes.next() else { return };
-            let (sink, id) = (Arc::clone(&self.sink), self.delivery_id(&record));
-            state.in_flight += 1;
-            state.work.spawn(async move {
-                let mut line = Vec::with_capacity(record.json.len() + 256);
-                record.write_line(&mut line);
-                let parcel = Parcel { id, order_key: record.order_key.clone(), line: line.into() };
-                Ended::Delivery(ticket, sink.deliver(&[parcel]).await)
-            });
-        }
+        drop(self.save_cursor(&mut state).await);
     }
 
     async fn ended(&self, state: &mut Loop, ended: Result<Ended, tokio::task::JoinError>) {
-        let (ticket, verdict) = match ended {
-            Ok(Ended::Rest(ticket)) => return state.lanes.put_back(ticket),
-            Ok(Ended::Delivery(ticket, verdict)) => (ticket, verdict),
+        match ended {
+            Ok(Ended::Delivery(tickets, verdict)) => self.delivered(state, tickets, verdict).await,
+            Ok(Ended::Read(reading)) => self.was_read(state, *reading),
+            Ok(Ended::Again(again)) => self.is_again(state, again),
             Err(panic) => {
-                // Which event it was is lost with the task; a fresh start from the watermark has it.
+                // Which events it was about is lost with the task; a fresh start from the watermark has them.
                 tracing::error!(consumer = %self.name, %panic, "a delivery failed; starting over");
                 let watermark = state.lanes.watermark();
-                state.work.abort_all();
-                while state.work.join_next().await.is_some() {}
-                state.lanes = Lanes::new(watermark);
-                state.reader.seek(watermark);
-                state.refusals.clear();
-                (state.in_flight, state.read_all) = (0, false);
-                return self.back_off(state, "a delivery panicked", None);
-            }
-        };
-        state.in_flight -= 1;
-        self.around.metrics.delivery(self.name.as_str(), verdict.as_str());
-        match verdict {
-            Verdict::Delivered => {
-                self.healthy(state);
-                state.refusals.remove(&ticket);
-                state.lanes.done(ticket);
-            }
-            Verdict::Refused { reason } => {
-                self.healthy(state);
-                let refusals = state.refusals.entry(ticket).or_default();
-                *refusals += 1;
-                if *refusals < REFUSALS_BEFORE_PARKING {
-                    let rest = REFUSAL_PAUSE * *refusals;
-                    state.work.spawn(async move {
-                        sleep(rest).await;
-                        Ended::Rest(ticket)
-                    });
-                } else {
-                    self.park(state, ticket, reason).await;
-                }
-            }
-            Verdict::Gone { reason } => {
-                state.lanes.put_back(ticket);
-                self.back_off(state, &reason, None);
-            }
-            Verdict::Unavailable { reason, retry_after } => {
-                state.lanes.put_back(ticket);
-                self.back_off(state, &reason, retry_after);
+                self.start_over(state, watermark).await;
+                let reason = "a delivery panicked".to_owned();
+                let failure = self.failure(1, reason, None);
+                state.destination = Destination::BackingOff { failure };
             }
         }
     }
 
-    fn healthy(&self, state: &mut Loop) {
-        if state.destination != Destination::Healthy {
-            tracing::info!(consumer = %self.name, "the destination answers again");
+    /// Forgets what is under way, and goes on behind `start`.
+    async fn start_over(&self, state: &mut Loop, start: Offset) {
+        state.work.abort_all();
+        while state.work.join_next().await.is_some() {}
+        state.lanes = Lanes::new(start);
+        state.reader = Some(self.around.log.reader(Some(start)));
+        state.read_to = start;
+        state.in_flight = 0;
+        state.trouble.clear();
+        state.resting.clear();
+        state.leases.forget();
+        (state.look_again, state.looking, state.progress) = (true, false, None);
+        if let Destination::Doubtful { .. } = state.destination {
             state.destination = Destination::Healthy;
         }
     }
 
-    fn back_off(&self, state: &mut Loop, reason: &str, retry_after: Option<Duration>) {
-        let failures = match state.destination {
-            Destination::Healthy => 1,
-            Destination::Probed { failures } => failures.saturating_add(1),
-            // Others that were under way when the first failed: one outage counts once.
-            Destination::BackingOff { failures, .. } => failures,
-        };
-        let pause = backoff::pause(failures, retry_after, random());
-        let mut until = Instant::now() + pause;
-        match state.destination {
-            Destination::BackingOff { until: earlier, .. } => until = until.max(earlier),
-            _ => tracing::warn!(consumer = %self.name, reason, failures, ?pause,
-                "the destination is unavailable; its events wait in the log"),
+    /// The time has come for something.
+    fn wake(&self, state: &mut Loop) {
+        let now = Instant::now();
+        let rested: Vec<_> = state.resting.extract_if(.., |(until, _)| *until <= now).collect();
+        for (_, tickets) in rested {
+            state.lanes.put_back(&tickets, Turn::Last);
         }
-        state.destination = Destination::BackingOff { failures, until };
-    }
-
-    /// Sets an event aside, so that those behind it can go on.
-    async fn park(&self, state: &mut Loop, ticket: Ticket, reason: String) {
-        let Some(record) = state.lanes.get(ticket) else { return };
-        tracing::warn!(consumer = %self.name, offset = %record.offset, reason,
-            "the destination refuses an event; it is parked");
-        let parked = Parked {
-            record: record.offset,
-            source: record.source.to_string(),
-            message_id: record.message_id.to_string(),
-            reason,
-            parked_at: (self.around.clock)(),
-        };
-        let (database, name) = (self.around.state.clone(), self.name.clone());
-        let count = spawn_blocking(move || {
-            database.park(&name, &parked)?;
-            Ok::<_, StateError>(database.parked(&name)?.len())
-        });
-        match count.await {
-            Ok(Ok(count)) => {
-                self.around.metrics.parked(self.name.as_str(), count as u64);
-                state.refusals.remove(&ticket);
-                state.lanes.done(ticket);
-            }
-            Ok(Err(error)) => {
-                state.lanes.put_back(ticket);
-                self.back_off(state, &error.to_string(), None);
-            }
-            Err(panic) => {
-                state.lanes.put_back(ticket);
-                self.back_off(state, &panic.to_string(), None);
-            }
+        if state.destination.failure().is_some_and(|failure| failure.until <= now) {
+            state.destination.probe();
         }
     }
 
-    async fn save_cursor(&self, state: &mut Loop) {
+    async fn save_cursor(&self, state: &mut Loop) -> Result<(), OrderError> {
         let watermark = state.lanes.watermark();
-        let (database, name) = (self.around.state.clone(), self.name.clone());
-        let saved = spawn_blocking(move || database.save_cursor(&name, watermark)).await;
-        match saved {
-            Ok(Ok(())) => {
+        let saved =
+            self.in_state(move |database, name| database.save_cursor(name, watermark)).await;
+        state.save_at = Instant::now() + CURSOR_PAUSE;
+        match &saved {
+            Ok(()) => {
                 state.saved = watermark;
                 self.cursor.send_replace(watermark);
             }
-            Ok(Err(error)) => {
-                tracing::warn!(consumer = %self.name, %error, "cannot save the cursor");
-            }
-            Err(panic) => tracing::error!(consumer = %self.name, %panic, "cannot save the cursor"),
+            Err(error) => tracing::warn!(consumer = %self.name, %error, "cannot save the cursor"),
         }
-        state.save_at = Instant::now() + CURSOR_PAUSE;
+        saved
     }
 
-    /// The same for every attempt, also after a restart, and different for every consumer: what a
-    /// receiver deduplicates on. Not the offset: a log that is begun anew counts from 1 again.
-    fn delivery_id(&self, record: &Record) -> String {
-        let mut hash = Sha256::new();
-        for part in [self.name.as_str(), &record.source, &record.message_id] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        hash.finalize()[..16].iter().fold("msg_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+    /// Works in the state database, where the disk may be waited for.
+    async fn in_state<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&State, &Name) -> Result<T, StateError> + Send + 'static,
+    ) -> Result<T, OrderError> {
+        let (database, name) = (self.around.state.clone(), self.name.clone());
+        let done = spawn_blocking(move || work(&database, &name)).await;
+        Ok(done.map_err(std::io::Error::other)??)
     }
 }
 
@@ -390,9 +377,4 @@ async fn wait_until(moment: Option<Instant>) {
         Some(moment) => sleep_until(moment).await,
         None => std::future::pending().await,
     }
-}
-
-/// In 0..1. Without randomness every pause is as long as it can be.
-fn random() -> f64 {
-    getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX))
 }

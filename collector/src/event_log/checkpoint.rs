@@ -1,6 +1,7 @@
 //! What the queues' numbers came to up to the beginning of a segment, in a file, so that a start need not read all that
 //! came before. Promises: it says the same as reading would; one that is torn, damaged or of other files is passed over.
 //! Knows nothing of ids: those within reach are always read from the log, and there are only so many.
+//! It also says where the log begins: segments before the first that it lists were let go, if they are still there.
 //!
 //! Sections, each: length u32 · CRC32C u32 · that many bytes. The first: magic `HWqf` · version u16 · hash key 16 bytes ·
 //! until u64 · `received_at` i64 ms · then varints: events, queues, the segments' first offsets, the sources with their
@@ -9,7 +10,7 @@
 use std::io;
 use std::path::Path;
 
-use super::disk::{Disk, File};
+use super::disk::{Disk, File, create_anew};
 use super::erase::UNFINISHED;
 use super::ids::HashKey;
 use super::queues::{Queues, SourceSequences};
@@ -20,6 +21,9 @@ use super::varint;
 pub(super) struct Checkpoint {
     /// Everything below this offset is in it; a segment begins here.
     pub(super) until: u64,
+    /// Where the log begins: what was before it has been let go.
+    pub(super) begin: u64,
+    /// Events that can be read, of the segments in between.
     pub(super) events: u64,
     pub(super) last_received_at: Timestamp,
     pub(super) queues: Queues,
@@ -39,7 +43,8 @@ const SECTION: usize = 1 << 20;
 /// A section's last entry may be long, and the first lists all segments.
 const MAX_SECTION: usize = 64 << 20;
 
-fn name(until: u64) -> String {
+/// Its file's name.
+pub(super) fn name(until: u64) -> String {
     format!("queues-{until:020}.fold")
 }
 
@@ -48,7 +53,7 @@ fn until(name: &str) -> Option<u64> {
     digits.parse().ok().filter(|until| self::name(*until) == name)
 }
 
-/// The newest checkpoint that belongs to the log and is whole.
+/// The newest checkpoint that belongs to the log and is whole. The log begins at its [`Checkpoint::begin`].
 pub(super) fn load(
     disk: &dyn Disk,
     dir: &Path,
@@ -76,7 +81,7 @@ pub(super) fn save(
 ) -> io::Result<()> {
     let path = dir.join(name(checkpoint.until));
     let unfinished = dir.join(format!("{}{UNFINISHED}", name(checkpoint.until)));
-    let file = disk.create(&unfinished)?;
+    let file = create_anew(disk, &unfinished)?;
     let mut position = 0;
     let mut end_section = |bytes: &mut Vec<u8>| -> io::Result<()> {
         let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
@@ -180,10 +185,11 @@ fn read_head(mut bytes: &[u8], log: &Log<'_>, tracked: u64) -> Option<(Checkpoin
     let last_received_at = Timestamp::from_unix_ms(i64::from_le_bytes(varint::take_array(input)?));
     let (events, queues) = (varint::take(input)?, varint::take(input)?);
     // A file that is missing since then would go unnoticed: then everything has to be read.
-    let before = log.before(until);
-    let same = varint::take_len(input)? == before.len()
-        && before.iter().all(|first| varint::take(input) == Some(*first));
-    if !ours || !same || !log.firsts.contains(&until) {
+    let mut listed = Vec::new();
+    for _ in 0..varint::take_len(input)? {
+        listed.push(varint::take(input)?);
+    }
+    if !ours || !log.before(until).ends_with(&listed) || !log.firsts.contains(&until) {
         return None;
     }
     let mut fold = Queues::new(tracked);
@@ -198,7 +204,8 @@ fn read_head(mut bytes: &[u8], log: &Log<'_>, tracked: u64) -> Option<(Checkpoin
         };
         fold.restore_source(source, counts);
     }
-    let checkpoint = Checkpoint { until, events, last_received_at, queues: fold };
+    let begin = listed.first().copied().unwrap_or(until);
+    let checkpoint = Checkpoint { until, begin, events, last_received_at, queues: fold };
     input.is_empty().then_some((checkpoint, queues))
 }
 
@@ -239,7 +246,7 @@ mod tests {
         queues.settle(1 << 50, &app, (4, 5), Settled::Arrived);
         queues.settle(1 << 50, &app, (7, 7), Settled::Dropped);
         let last_received_at = Timestamp::from_unix_ms(1_763_769_600_000);
-        Checkpoint { until: 300, events: 299, last_received_at, queues }
+        Checkpoint { until: 300, begin: 1, events: 299, last_received_at, queues }
     }
 
     fn saved() -> (PowerlessDisk, std::path::PathBuf, Vec<u8>) {
@@ -295,6 +302,19 @@ mod tests {
             assert!(loaded(&disk, &Log { firsts, ..LOG }).is_none(), "{firsts:?}");
         }
         assert!(loaded(&disk, &Log { hash_key: HashKey([8; 16]), ..LOG }).is_none());
+    }
+
+    #[test]
+    fn it_says_where_the_log_begins_whatever_is_left_before_that() {
+        let disk = PowerlessDisk::default();
+        save(&disk, Path::new(DIR), &Log { firsts: &[40, 300], ..LOG }, &checkpoint()).unwrap();
+        for firsts in [&[40, 300][..], &[1, 40, 300], &[40, 300, 500]] {
+            let found = loaded(&disk, &Log { firsts, ..LOG }).unwrap();
+            assert_eq!(found.begin, 40, "{firsts:?}");
+        }
+        assert!(loaded(&disk, &Log { firsts: &[300, 500], ..LOG }).is_none(), "40 is missing");
+        save(&disk, Path::new(DIR), &Log { firsts: &[300, 500], ..LOG }, &checkpoint()).unwrap();
+        assert_eq!(loaded(&disk, &Log { firsts: &[300, 500], ..LOG }).unwrap().begin, 300);
     }
 
     #[test]

@@ -36,12 +36,14 @@ pub(super) struct Arriving {
 
 impl Batch {
     pub(super) fn new(key: &HashKey, events: &[NewEvent]) -> Self {
-        let mut bytes = Vec::with_capacity(events.iter().map(|e| e.json.len() + 128).sum());
-        let mut record = Vec::new();
+        let mut bytes = Vec::with_capacity(events.iter().map(|e| e.json.len() + 160).sum());
+        let mut head = Vec::with_capacity(128);
         let events = events.iter().map(|event| {
-            record.clear();
-            event.encode(&mut record);
-            varint::put_bytes(&mut bytes, &record);
+            head.clear();
+            event.encode_head(&mut head);
+            varint::put(&mut bytes, (head.len() + event.json.len()) as u64);
+            bytes.extend_from_slice(&head);
+            bytes.extend_from_slice(event.json.as_bytes());
             let queue = |s: &super::Sequence| (key.queue(&event.source, &s.queue), s.seq);
             let possible =
                 |range: &&super::DroppedRange| 0 < range.first && range.first <= range.last;

@@ -41,6 +41,14 @@ pub trait File: Send + Sync {
     fn size(&self) -> io::Result<u64>;
 }
 
+/// A new file where an attempt that failed may have left one.
+pub(super) fn create_anew(disk: &dyn Disk, path: &Path) -> io::Result<Arc<dyn File>> {
+    match disk.remove(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => disk.create(path),
+    }
+}
+
 /// The file system.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct FileSystem;

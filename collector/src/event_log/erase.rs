@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use super::chunk::{Chunk, Encoder, Header};
+use super::disk::create_anew;
 use super::reader::Source;
 use super::record::{Flags, NewEvent, Offset, Origin, Record, Trust};
 use super::segment::{self, Found, Place, Segment, SegmentFile, SegmentName};
@@ -58,11 +59,7 @@ fn rewrite(source: &Source, place: &Place, ends: u64, offsets: &BTreeSet<u64>) -
     let ordinal = ordinal.ok_or_else(|| io::Error::other("the ordinals are used up"))?;
     let name = SegmentName { first: old.name.first, ordinal };
     let unfinished = dir.join(format!("{name}{UNFINISHED}"));
-    match disk.remove(&unfinished) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let file = disk.create(&unfinished)?;
+    let file = create_anew(disk, &unfinished)?;
     // It is a file of its own, so the generation can stay, and with it the bytes of what is not touched.
     let mut written = Segment::new(name, old.generation);
     let mut header = [0; segment::HEADER_LEN];
@@ -119,7 +116,7 @@ fn holds_any(file: &SegmentFile, ends: u64, offsets: &BTreeSet<u64>) -> io::Resu
 }
 
 /// Calls for each chunk of a sealed segment, those without records too; passes over what is damaged.
-fn each_chunk(
+pub(super) fn each_chunk(
     file: &SegmentFile,
     ends: u64,
     mut each: impl FnMut(Header, u64) -> io::Result<()>,

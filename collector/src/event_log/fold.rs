@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::chunk::{Columns, Header};
+use super::closed;
 use super::dedup::Memory;
 use super::disk::{Disk, File};
 use super::erase;
@@ -71,6 +72,8 @@ pub(super) struct Files {
     pub(super) hash_key: Option<HashKey>,
     /// The highest of all names.
     pub(super) ordinal: u32,
+    /// Where the log ended, if it was closed and nobody has opened it since.
+    pub(super) closed: Option<u64>,
 }
 
 impl Files {
@@ -86,6 +89,7 @@ impl Files {
             headless: Vec::new(),
             hash_key: None,
             ordinal: names.iter().map(|name| name.ordinal).max().unwrap_or(0),
+            closed: closed::read(disk, dir)?,
         };
         for (at, name) in names.iter().enumerate() {
             // Of those with the same first offset only the last can hold anything acknowledged.
@@ -105,6 +109,14 @@ impl Files {
             self.hash_key = Some(header.hash_key);
             self.segments.push(SegmentFile { file, name, generation: header.generation });
             return Ok(());
+        }
+        if let Some(version) = SegmentHeader::later_version(&bytes).filter(|_| whole) {
+            let message = format!(
+                "{name} has format version {version}, and this release reads up to {}: start the release that wrote it; \
+                 nothing was changed",
+                segment::VERSION
+            );
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
         }
         // No chunk is written before the header is durable: a chunk tells a damaged header from a torn creation.
         match segment::scan(&*file, 0, |header| header.first >= name.first)? {
@@ -131,8 +143,12 @@ pub(super) struct Fold {
     /// One past the last record.
     pub(super) next: u64,
     pub(super) last_received_at: Timestamp,
-    /// Events and numbers of what is read now are known from a checkpoint: only ids are new.
-    pub(super) only_ids: bool,
+    /// The numbers of what is read now are known from a checkpoint: only ids are new.
+    pub(super) numbers_known: bool,
+    /// Its events are counted already.
+    pub(super) counted: bool,
+    /// As [`Files::closed`].
+    pub(super) closed: Option<u64>,
     pub(super) depth: Depth,
 }
 
@@ -146,7 +162,9 @@ impl Fold {
             damaged: Vec::new(),
             next: begin,
             last_received_at: Timestamp::MIN,
-            only_ids: false,
+            numbers_known: false,
+            counted: false,
+            closed: None,
             depth,
         }
     }
@@ -181,10 +199,12 @@ impl Fold {
             };
             if let Some((header, columns)) = found.zip(columns) {
                 self.hole(file, damaged_at.take().unwrap_or(position), header.first, Harm::Altered);
-                if self.only_ids {
+                if self.numbers_known {
                     self.memory.remember_ids(header.first, &columns);
                 } else {
                     self.memory.remember(header.first, &columns);
+                }
+                if !self.counted {
                     self.events += u64::from(header.count);
                 }
                 self.next = header.end();
@@ -249,7 +269,8 @@ impl Fold {
     /// Nothing whole follows: up to the next segment that is damage; at the end of the log a torn commit, or just zeros.
     fn finish(&mut self, file: &SegmentFile, position: u64, ends: Option<u64>) -> io::Result<()> {
         let (torn, size) = file.remains(position)?;
-        if let Some(ends) = ends {
+        // A log that was closed ends where it was closed, as a sealed segment does.
+        if let Some(ends) = ends.or(self.closed.filter(|closed| *closed > self.next)) {
             let harm = if torn { Harm::Altered } else { Harm::Absent };
             self.hole(file, position, ends, harm);
         } else if torn {

@@ -8,12 +8,15 @@
 //!          (sender's thread)      (one thread)└─◀ ids, queues (judged before, remembered after)
 //! Reader ◀─ tail (memory) ◀─ published end ◀──┘        recovery: the same fold, at open
 //! Snapshot ─▶ fold, Reader: beside a server, changing nothing     erase: sealed segments written anew, in their places
+//! retention: the oldest segments go, once a checkpoint has what they came to
 //! ```
 //! One group is one chunk is one fdatasync: so at most the last chunk of the log is ever unsynced, and recovery can tell a
 //! torn commit (cut) from damage to acknowledged records (reported).
 
+mod by_time;
 mod checkpoint;
 mod chunk;
+mod closed;
 mod dedup;
 mod disk;
 mod durations;
@@ -25,6 +28,7 @@ mod queues;
 mod reader;
 mod record;
 mod recovery;
+mod retention;
 mod segment;
 mod snapshot;
 mod stats;
@@ -56,6 +60,7 @@ pub use record::{
     Sequence, SourceName, Trust, body_hash,
 };
 pub use recovery::Recovered;
+pub use retention::{Retention, Upkept};
 pub use snapshot::{Check, Snapshot, Survey};
 pub use stats::Stats;
 pub use timestamp::{Clock, Timestamp, system_clock};
@@ -194,8 +199,8 @@ pub struct EventLog {
     hash_key: ids::HashKey,
     source: reader::Source,
     writer: Mutex<Option<JoinHandle<()>>>,
-    /// Held while records are erased: one at a time gives segments new files.
-    erasing: Arc<Mutex<()>>,
+    /// Held while files of sealed segments change: erasing and retention take turns.
+    upkeep: Arc<Mutex<retention::Upkeep>>,
 }
 
 /// What the writer's thread and the rest share.
@@ -242,7 +247,7 @@ impl EventLog {
                     first: state.next,
                     hash_key: state.hash_key,
                 };
-                let file = segment::create(&*disk, dir, name, &header)?;
+                let file = segment::create(&*disk, dir, name, &header, &[])?;
                 state.segments.push(segment::Segment::new(name, generation));
                 let position = segment::HEADER_LEN as u64;
                 writer::OpenSegment { file, generation, position, zeroed_to: position }
@@ -294,8 +299,8 @@ impl EventLog {
             drop(lock);
         })?;
         let writer = Mutex::new(Some(thread));
-        let erasing = Arc::default();
-        let log = EventLog { shared, hash_key: state.hash_key, source, writer, erasing };
+        let upkeep = Arc::default();
+        let log = EventLog { shared, hash_key: state.hash_key, source, writer, upkeep };
         Ok((log, state.recovered))
     }
 
@@ -333,9 +338,9 @@ impl EventLog {
         let offsets = erase::within(offsets, *self.source.end.borrow());
         let Some(&last) = offsets.last() else { return Ok(Erased::default()) };
         self.request(dedup::Batch::new(&self.hash_key, &[]), true).await?;
-        let (source, erasing) = (self.source.clone(), Arc::clone(&self.erasing));
+        let (source, upkeep) = (self.source.clone(), Arc::clone(&self.upkeep));
         let erased = tokio::task::spawn_blocking(move || {
-            let _one_at_a_time = erasing.lock().unwrap_or_else(PoisonError::into_inner);
+            let _one_at_a_time = upkeep.lock().unwrap_or_else(PoisonError::into_inner);
             let erased = erase::erase(&source, &offsets)?;
             source.tail.forget(last);
             io::Result::Ok(erased)
@@ -345,6 +350,42 @@ impl EventLog {
             .await
             .map_err(|panic| failed(panic.to_string()))?
             .map_err(|error| failed(error.to_string()))
+    }
+
+    /// Lets the oldest segments go that are beyond `retention` and wholly before or at `read`, after the checkpoint has what
+    /// they came to; also brings the checkpoint up to the last segment, which makes the next start quick. To be called now and
+    /// then. An error may leave some of the work undone: the next call does it.
+    pub async fn upkeep(&self, retention: Retention, read: Offset) -> Result<Upkept, AppendError> {
+        let failed = |cause: String| AppendError::Failed { cause };
+        let now = (self.shared.clock)();
+        if let Some(age) = retention.max_age {
+            let source = self.source.clone();
+            let grown_old = move || retention::has_grown_old(&source, age, now);
+            let grown_old = tokio::task::spawn_blocking(grown_old);
+            if grown_old.await.map_err(|panic| failed(panic.to_string()))?.unwrap_or(false) {
+                self.request(dedup::Batch::new(&self.hash_key, &[]), true).await?;
+            }
+        }
+        let (source, upkeep) = (self.source.clone(), Arc::clone(&self.upkeep));
+        let folding = (self.hash_key, self.shared.options.tracked_queues);
+        let upkept = tokio::task::spawn_blocking(move || {
+            let mut upkeep = upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+            retention::upkeep(&source, folding, (&retention, now), read, &mut upkeep)
+        });
+        let upkept = upkept.await.map_err(|panic| failed(panic.to_string()))?;
+        let (upkept, gone) = upkept.map_err(|error| failed(error.to_string()))?;
+        let totals = self.shared.segments.totals();
+        self.shared.count(|stats| {
+            stats.events = stats.events.saturating_sub(gone);
+            stats.measure(totals);
+        });
+        Ok(upkept)
+    }
+
+    /// Where to stand so that the next record read is the first one that was received at `time` or later. Blocks: reads a few
+    /// chunk headers.
+    pub fn before(&self, time: Timestamp) -> io::Result<Offset> {
+        by_time::before(&self.source, time)
     }
 
     /// The offset of the last durable record, now and whenever it moves; [`Offset::START`] in an empty log.

@@ -39,6 +39,8 @@ impl Hasher for AlreadyHashed {
 const FARTHEST_JUMP: u64 = 1 << 24;
 /// Open gaps of one queue; the keepalive sends of a page make one or two. Numbers that would open more are not tracked.
 const MOST_GAPS: usize = 256;
+/// Open gaps of all queues together: 16 MiB. An honest device opens one now and then; who forges queues opens as many as it likes.
+const MOST_GAPS_IN_ALL: u64 = 1 << 20;
 /// Growing a map moves all of it; in 1,024 parts that takes well below a millisecond with ten million queues.
 const SHARDS: usize = 1024;
 
@@ -61,6 +63,8 @@ pub(super) struct Queues {
     sources: BTreeMap<SourceName, SourceSequences>,
     len: u64,
     cap: u64,
+    open_gaps: u64,
+    most_gaps: u64,
 }
 
 /// Numbers up to the first gap, and, boxed because rare, what lies above it.
@@ -87,7 +91,8 @@ impl Queues {
     /// None yet; at most `cap` queues will be tracked.
     pub(super) fn new(cap: u64) -> Self {
         let shards = (0..SHARDS).map(|_| HashedMap::default()).collect();
-        Self { shards, sources: BTreeMap::new(), len: 0, cap }
+        let (sources, len, open_gaps) = (BTreeMap::new(), 0, 0);
+        Self { shards, sources, len, cap, open_gaps, most_gaps: MOST_GAPS_IN_ALL }
     }
 
     /// Whether all of these numbers arrived or were reported dropped.
@@ -125,7 +130,7 @@ impl Queues {
             Queue::Whole(0)
         });
         let (gaps, missing) = entry.open();
-        match entry.settle(first, last) {
+        match entry.settle(first, last, self.open_gaps < self.most_gaps) {
             Some(newly) if how == Settled::Dropped => {
                 counts.dropped = counts.dropped.saturating_add(newly);
             }
@@ -134,6 +139,7 @@ impl Queues {
         }
         let (gaps_now, missing_now) = entry.open();
         counts.open_gaps = counts.open_gaps + gaps_now - gaps;
+        self.open_gaps = self.open_gaps + gaps_now - gaps;
         counts.missing = counts.missing + missing_now - missing;
     }
 
@@ -165,6 +171,7 @@ impl Queues {
             // Gaps never touch.
             least = to.checked_add(2)?;
         }
+        self.open_gaps += missing.len() as u64;
         let queue = match missing.is_empty() {
             true => Queue::Whole(highest),
             false => Queue::Gaps(Box::new(Gaps { highest, missing })),
@@ -203,7 +210,7 @@ impl Queue {
     }
 
     /// How many of the numbers were new; `None` if they are not tracked.
-    fn settle(&mut self, first: u64, last: u64) -> Option<u64> {
+    fn settle(&mut self, first: u64, last: u64, may_open: bool) -> Option<u64> {
         match self {
             Queue::Whole(to) if first <= to.saturating_add(1) => {
                 if last.saturating_sub(*to) > FARTHEST_JUMP {
@@ -215,12 +222,12 @@ impl Queue {
             }
             Queue::Whole(to) => {
                 let mut gaps = Box::new(Gaps { highest: *to, missing: Vec::with_capacity(1) });
-                let newly = gaps.settle(first, last)?;
+                let newly = gaps.settle(first, last, may_open)?;
                 *self = Queue::Gaps(gaps);
                 Some(newly)
             }
             Queue::Gaps(gaps) => {
-                let newly = gaps.settle(first, last)?;
+                let newly = gaps.settle(first, last, may_open)?;
                 if gaps.missing.is_empty() {
                     *self = Queue::Whole(gaps.highest);
                 }
@@ -231,12 +238,13 @@ impl Queue {
 }
 
 impl Gaps {
-    fn settle(&mut self, first: u64, last: u64) -> Option<u64> {
+    fn settle(&mut self, first: u64, last: u64, may_open: bool) -> Option<u64> {
         let beyond = last.saturating_sub(self.highest);
         let opens = first > self.highest.saturating_add(1);
         // Cutting a hole into the middle of a gap makes two of it.
         let splits = self.missing.iter().any(|&(from, to)| from < first && last < to);
-        if beyond > FARTHEST_JUMP || (opens || splits) && self.missing.len() >= MOST_GAPS {
+        let may_open = may_open && self.missing.len() < MOST_GAPS;
+        if beyond > FARTHEST_JUMP || (opens || splits) && !may_open {
             return None;
         }
         let mut newly = beyond;
@@ -319,6 +327,25 @@ mod tests {
         arrive(&mut queues, 3, 1);
         assert_eq!(queues.len(), 2);
         assert!(!queues.is_settled(3, 1, 1));
+    }
+
+    #[test]
+    fn the_gaps_of_all_queues_together_are_bounded() {
+        let mut queues = Queues { most_gaps: 100, ..Queues::new(1000) };
+        for queue in 0..200 {
+            arrive(&mut queues, queue, 2);
+        }
+        assert_eq!((counts(&queues).0, counts(&queues).3), (100, 100));
+        // One that closes makes room for another, and what is known survives.
+        arrive(&mut queues, 0, 1);
+        arrive(&mut queues, 150, 2);
+        assert_eq!((counts(&queues).0, counts(&queues).3), (100, 100));
+        assert!(queues.is_settled(150, 2, 2) && !queues.is_settled(151, 2, 2));
+        let mut again = Queues::new(1000);
+        for (key, highest, missing) in queues.iter() {
+            again.restore(key, highest, missing.to_vec()).unwrap();
+        }
+        assert_eq!(again.open_gaps, 100);
     }
 
     #[test]

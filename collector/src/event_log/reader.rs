@@ -71,6 +71,8 @@ impl Reader {
 
     /// As they were written together, erased ones too.
     fn next_written(&mut self, limit: usize) -> Result<Vec<Record>, ReadError> {
+        // What retention removed is not damage: the log begins later now.
+        self.next = self.next.max(self.walk.source.segments.first());
         let end = self.walk.source.end.borrow().0;
         if self.next > end || limit == 0 {
             return Ok(Vec::new());
@@ -107,7 +109,7 @@ impl Reader {
     fn read_disk(&mut self, end: u64) -> Result<Arc<Chunk>, ReadError> {
         match self.walk.find(self.next)? {
             Step::Chunk(header, position) => {
-                // What retention removed is not damage: the log begins later now.
+                // It may have begun later between the two questions.
                 self.next = self.next.max(header.first);
                 match self.walk.chunk(&header, position)? {
                     Some(chunk) => Ok(Arc::new(chunk)),

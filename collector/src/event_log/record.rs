@@ -178,7 +178,7 @@ pub struct NewEvent {
     /// differently (the `headwater` stamp). 0 means unknown: never compared.
     pub body_hash: u32,
     /// The event's JSON object, without the members that the record itself holds.
-    pub json: Box<str>,
+    pub json: String,
 }
 
 /// A stored event.
@@ -233,6 +233,12 @@ const ERASED: u8 = 1 << 2;
 impl NewEvent {
     /// Appends the event's bytes: all of the record but what its chunk holds (offset, `received_at`, source).
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_head(out);
+        out.extend_from_slice(self.json.as_bytes());
+    }
+
+    /// The same without the JSON, which comes last and is not copied twice.
+    pub(super) fn encode_head(&self, out: &mut Vec<u8>) {
         let present = |yes: bool, bit: u8| if yes { bit } else { 0 };
         out.push(
             present(self.trust == Trust::Server, SERVER)
@@ -264,7 +270,7 @@ impl NewEvent {
         }
         varint::put_bytes(out, self.order_key.as_bytes());
         varint::put_bytes(out, self.message_id.as_bytes());
-        varint::put_bytes(out, self.json.as_bytes());
+        varint::put(out, self.json.len() as u64);
     }
 }
 

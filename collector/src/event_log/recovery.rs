@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
 use super::chunk::Header;
+use super::closed;
 use super::dedup::Memory;
 use super::disk::Disk;
 use super::fold::{Cut, Damage, Depth, Files, Fold};
@@ -66,18 +67,28 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
         Some(key) => key,
         None => HashKey(super::random_bytes()?),
     };
-    let (ordinal, headless, files) = (files.ordinal, files.headless, files.segments);
-    let firsts: Vec<u64> = files.iter().map(|file| file.name.first).collect();
+    let closed = files.closed;
+    let (ordinal, headless, mut files) = (files.ordinal, files.headless, files.segments);
+    let mut firsts: Vec<u64> = files.iter().map(|file| file.name.first).collect();
     let log = checkpoint::Log { hash_key, firsts: &firsts };
     let known = checkpoint::load(disk, dir, &log, options.tracked_queues)?;
+    // What retention let go of and a crash left.
+    let log_begins = known.as_ref().map_or(1, |known| known.begin);
+    let left = firsts.partition_point(|first| *first < log_begins);
+    for file in files.drain(..left) {
+        disk.remove(&file.name.path(dir))?;
+    }
+    firsts.drain(..left);
+    let log = checkpoint::Log { hash_key, firsts: &firsts };
     // Segments that a checkpoint has folded are read only as far back as ids are remembered.
     let until = known.as_ref().map_or(0, |known| known.until);
     let last = firsts.last().copied().unwrap_or(1);
     let reach = until.min(last.saturating_sub(options.remembered_ids.min(MAX_REMEMBERED)));
     let unread = firsts.iter().skip(1).take_while(|ends| **ends <= reach).count();
-    let begin = firsts.get(unread).copied().unwrap_or(1);
+    // Without a checkpoint nothing says that retention took what is missing at the beginning: then it is a loss.
+    let begin = if unread > 0 { firsts[unread] } else { log_begins };
 
-    let mut fold = begin_fold(known, begin, options);
+    let mut fold = Fold { closed, ..begin_fold(known, begin, options) };
     let mut segments = Vec::with_capacity(files.len());
     for file in &files[..unread] {
         segments.push(Segment::unread(file.name, file.generation, file.file.size()?));
@@ -93,12 +104,16 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
         {
             fold = save_checkpoint(disk, dir, &log, fold);
         }
-        fold.only_ids = file.name.first < until;
+        fold.numbers_known = file.name.first < until;
+        fold.counted = fold.numbers_known;
         let mut segment = Segment::new(file.name, file.generation);
         last_chunk = fold.segment(file, &mut segment, ends)?;
         segments.push(segment);
     }
+    closed::remove(disk, dir)?;
     let open = match (files.last(), segments.last()) {
+        // Damage at the very end stays as it is, and the log goes on in a new segment.
+        (Some(file), _) if readable_end(file, last_chunk) < fold.next => None,
         (Some(file), Some(segment)) => Some(reopen(file, segment, hash_key, last_chunk)?),
         _ => None,
     };
@@ -116,7 +131,7 @@ fn begin_fold(known: Option<Checkpoint>, begin: u64, options: &Options) -> Fold 
             let memory = Memory { ids, queues: Queues::new(options.tracked_queues) };
             Fold::new(memory, begin, Depth::Columns)
         }
-        Some(Checkpoint { until: _, events, last_received_at, queues }) => Fold {
+        Some(Checkpoint { events, last_received_at, queues, .. }) => Fold {
             events,
             last_received_at,
             ..Fold::new(Memory { ids, queues }, begin, Depth::Columns)
@@ -126,14 +141,18 @@ fn begin_fold(known: Option<Checkpoint>, begin: u64, options: &Options) -> Fold 
 
 /// Saves what was folded up to the last segment, for the next start. Failing that costs only time.
 fn save_checkpoint(disk: &dyn Disk, dir: &Path, log: &checkpoint::Log<'_>, fold: Fold) -> Fold {
-    let Some(&until) = log.firsts.last() else { return fold };
+    let (Some(&begin), Some(&until)) = (log.firsts.first(), log.firsts.last()) else { return fold };
     let (events, last_received_at) = (fold.events, fold.last_received_at);
     let Memory { ids, queues } = fold.memory;
-    let checkpoint = Checkpoint { until, events, last_received_at, queues };
+    let checkpoint = Checkpoint { until, begin, events, last_received_at, queues };
     if let Err(error) = checkpoint::save(disk, dir, log, &checkpoint) {
         tracing::warn!(%error, "no checkpoint could be saved; the next start reads as much as this one");
     }
     Fold { memory: Memory { ids, queues: checkpoint.queues }, ..fold }
+}
+
+fn readable_end(file: &SegmentFile, last_chunk: Option<(u64, Header)>) -> u64 {
+    last_chunk.map_or(file.name.first, |(_, header)| header.end())
 }
 
 /// Makes the last segment durable and writable. A process that died, or whose sync failed, can have left bytes that only

@@ -12,12 +12,13 @@ use std::sync::{Arc, RwLock};
 
 use super::chunk::{self, Chunk, Columns, Header};
 use super::disk::{Disk, File};
+use super::erase::UNFINISHED;
 use super::ids::HashKey;
 
 /// Where the first chunk begins.
 pub(super) const HEADER_LEN: usize = 64;
 const MAGIC: [u8; 4] = *b"HWsg";
-const VERSION: u16 = 1;
+pub(super) const VERSION: u16 = 1;
 /// One index entry (16 bytes) for so many bytes of file: 128 KB of memory a GB, and a seek reads at most as many headers as
 /// chunks fit in here.
 const INDEX_EVERY: u64 = 128 << 10;
@@ -69,6 +70,14 @@ impl SegmentHeader {
         bytes
     }
 
+    /// The version of a header that a later release wrote, whole; `None` for any other bytes.
+    pub(super) fn later_version(bytes: &[u8; HEADER_LEN]) -> Option<u16> {
+        let (covered, crc) = bytes.split_last_chunk::<4>()?;
+        let version = u16::from_le_bytes(*bytes[4..].first_chunk()?);
+        let whole = bytes[..4] == MAGIC && crc32c::crc32c(covered) == u32::from_le_bytes(*crc);
+        (whole && version > VERSION).then_some(version)
+    }
+
     /// `None` if the header is torn or damaged.
     pub(super) fn decode(bytes: &[u8; HEADER_LEN]) -> Option<Self> {
         let (covered, crc) = bytes.split_last_chunk::<4>()?;
@@ -85,16 +94,25 @@ impl SegmentHeader {
 }
 
 /// Makes a segment and makes it last: header, sync, folder sync. The first chunk's sync would cover the header too; syncing
-/// it here finds out whether a disk that failed takes writes again.
+/// it here finds out whether a disk that failed takes writes again. What is `carried` over stands behind the header: the file
+/// has its name only once it is whole.
 pub(super) fn create(
     disk: &dyn Disk,
     dir: &Path,
     name: SegmentName,
     header: &SegmentHeader,
+    carried: &[u8],
 ) -> io::Result<Arc<dyn File>> {
-    let file = disk.create(&name.path(dir))?;
+    let path = name.path(dir);
+    let made =
+        if carried.is_empty() { path.clone() } else { dir.join(format!("{name}{UNFINISHED}")) };
+    let file = disk.create(&made)?;
     file.write_at(&header.encode(), 0)?;
+    file.write_at(carried, HEADER_LEN as u64)?;
     file.sync_data()?;
+    if made != path {
+        disk.rename(&made, &path)?;
+    }
     disk.sync_dir(dir)?;
     Ok(file)
 }
@@ -265,6 +283,14 @@ impl Segment {
 #[derive(Default)]
 pub(super) struct Segments(RwLock<Vec<Segment>>);
 
+/// A segment that is not written any more.
+pub(super) struct Sealed {
+    pub(super) name: SegmentName,
+    pub(super) generation: u64,
+    /// Up to its last chunk.
+    pub(super) bytes: u64,
+}
+
 /// Where to look for an offset.
 pub(super) struct Place {
     pub(super) name: SegmentName,
@@ -280,6 +306,14 @@ impl Segments {
         Self(RwLock::new(segments))
     }
 
+    /// The last one, if it begins at `first` and is not empty.
+    pub(super) fn begun_at(&self, first: u64) -> Option<(SegmentName, u64, u64)> {
+        let segments = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let last = segments.last().filter(|last| last.name.first == first)?;
+        let begun = last.end_position > HEADER_LEN as u64;
+        begun.then_some((last.name, last.generation, last.end_position))
+    }
+
     /// Where `offset` is, or the first offset after it that the log has.
     pub(super) fn place(&self, offset: u64) -> Option<Place> {
         let segments = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -293,9 +327,27 @@ impl Segments {
         })
     }
 
+    /// Those that are not written any more, and where the one that is begins.
+    pub(super) fn sealed(&self) -> (Vec<Sealed>, Option<u64>) {
+        let segments = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let Some((open, sealed)) = segments.split_last() else { return (Vec::new(), None) };
+        let sealed = sealed.iter().map(|segment| Sealed {
+            name: segment.name,
+            generation: segment.generation,
+            bytes: segment.end_position,
+        });
+        (sealed.collect(), Some(open.name.first))
+    }
+
     /// Changes the list.
     pub(super) fn change<T>(&self, change: impl FnOnce(&mut Vec<Segment>) -> T) -> T {
         change(&mut self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// The first offset that the log has, or will have.
+    pub(super) fn first(&self) -> u64 {
+        let segments = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        segments.first().map_or(1, |segment| segment.name.first)
     }
 
     /// How many there are, their bytes, and the first offset.

@@ -20,6 +20,8 @@ pub struct Stats {
     pub bytes: u64,
     /// Segment files.
     pub segments: u64,
+    /// The first record that the log has, or will have.
+    pub first: Offset,
     /// Message ids remembered.
     pub ids: u64,
     /// Bytes of memory that they take.
@@ -51,16 +53,22 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub(super) fn describe(&mut self, memory: &Memory, (segments, bytes, _first): (u64, u64, u64)) {
-        self.segments = segments;
-        self.bytes = bytes;
+    pub(super) fn describe(&mut self, memory: &Memory, totals: (u64, u64, u64)) {
         self.ids = memory.ids.len();
         self.ids_bytes = memory.ids.bytes() as u64;
         self.ids_from = Offset(memory.ids.floor());
+        self.measure(totals);
         self.queues = memory.queues.len();
         if self.sequences != *memory.queues.sources() {
             self.sequences.clone_from(memory.queues.sources());
         }
+    }
+
+    /// Segments, their bytes, the first record.
+    pub(super) fn measure(&mut self, (segments, bytes, first): (u64, u64, u64)) {
+        (self.segments, self.bytes, self.first) = (segments, bytes, Offset(first));
+        // An id is confirmed against its record: where that is gone, it is not recognised.
+        self.ids_from = self.ids_from.max(self.first);
     }
 
     pub(super) fn observe_sync(&mut self, took: Duration) {

@@ -22,9 +22,32 @@ pub struct Faults {
     fail_reads: AtomicBool,
     syncs: AtomicU64,
     dir_syncs: AtomicU64,
+    /// Changes asked for so far, and which of them fail: from the first, so many.
+    changes: AtomicU64,
+    failing: Mutex<(u64, u64)>,
 }
 
 impl Faults {
+    /// Of all changes from now on (creations, writes, syncs, cuts, new names, removals), the `n`th and the `count - 1` after it fail.
+    pub fn fail_changes(&self, n: u64, count: u64) {
+        *held(&self.failing) = (self.changes() + n, count);
+    }
+
+    /// Changes that were asked for.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
+    }
+
+    fn change(&self) -> io::Result<()> {
+        let n = self.changes.fetch_add(1, Ordering::SeqCst);
+        let (from, count) = *held(&self.failing);
+        if (from..from + count).contains(&n) {
+            Err(io::Error::other("told to fail"))
+        } else {
+            Ok(())
+        }
+    }
+
     /// Every fdatasync takes this much longer.
     pub fn delay_syncs(&self, by: Duration) {
         self.sync_delay_ms
@@ -109,6 +132,7 @@ impl Disk for FaultyDisk {
     }
 
     fn create(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.faults.change()?;
         self.faults.check(&self.faults.fail_creates)?;
         Ok(self.wrap(self.beneath.create(path)?))
     }
@@ -118,14 +142,17 @@ impl Disk for FaultyDisk {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        self.faults.change()?;
         self.beneath.remove(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.faults.change()?;
         self.beneath.rename(from, to)
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        self.faults.change()?;
         self.faults.check(&self.faults.fail_syncs)?;
         self.faults.dir_syncs.fetch_add(1, Ordering::SeqCst);
         self.beneath.sync_dir(dir)
@@ -139,6 +166,7 @@ impl File for FaultyFile {
     }
 
     fn write_at(&self, bytes: &[u8], position: u64) -> io::Result<()> {
+        self.faults.change()?;
         self.faults.check(&self.faults.fail_writes)?;
         if self.faults.tear_writes.load(Ordering::SeqCst) {
             self.beneath.write_at(&bytes[..bytes.len() / 2], position)?;
@@ -152,6 +180,7 @@ impl File for FaultyFile {
         if !delay.is_zero() {
             std::thread::sleep(delay);
         }
+        self.faults.change()?;
         self.faults.check(&self.faults.fail_syncs)?;
         self.beneath.sync_data()?;
         self.faults.syncs.fetch_add(1, Ordering::SeqCst);
@@ -159,6 +188,7 @@ impl File for FaultyFile {
     }
 
     fn truncate(&self, len: u64) -> io::Result<()> {
+        self.faults.change()?;
         self.beneath.truncate(len)
     }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{oneshot, watch};
 
 use super::chunk::{Chunk, Columns, Encoder};
+use super::closed;
 use super::dedup::{Batch, Judged, Memory, Stored};
 use super::disk::File;
 use super::ids::HashKey;
@@ -97,11 +98,13 @@ impl Writer {
                 Next::Closed => break,
             }
         }
-        if let Writable::Open(open) = &self.segment
-            && open.zeroed_to > open.position
-        {
-            // Only saves space: a tail of zeros is an end like any other.
-            drop(open.file.truncate(open.position));
+        if let Writable::Open(open) = &self.segment {
+            if open.zeroed_to > open.position {
+                // Only saves space: a tail of zeros is an end like any other.
+                drop(open.file.truncate(open.position));
+            }
+            // Without it the next start takes damage at the end for a torn commit, as after a crash.
+            drop(closed::write(&*self.shared.disk, &self.shared.dir, self.next));
         }
     }
 
@@ -246,23 +249,37 @@ impl Writer {
             .checked_add(1)
             .ok_or_else(|| io::Error::other("the ordinals of segment files are used up"))?;
         let name = SegmentName { first: self.next, ordinal: self.ordinal };
-        let generation = super::random()?;
-        let header = SegmentHeader { generation, first: self.next, hash_key: self.hash_key };
         let Shared { disk, dir, .. } = &*self.shared;
-        let file = segment::create(&**disk, dir, name, &header).inspect_err(|_| {
+        // One that begins here too has no record in it, but what it says of numbers is durable and answered.
+        let (generation, carried) = match self.shared.segments.begun_at(self.next) {
+            Some((begun, generation, end)) => {
+                let len = usize::try_from(end).map_err(io::Error::other)? - segment::HEADER_LEN;
+                let mut carried = vec![0; len];
+                let file = disk.open(&begun.path(dir))?;
+                if file.read_at(&mut carried, segment::HEADER_LEN as u64)? < len {
+                    return Err(io::Error::other(format!("{begun} has become shorter")));
+                }
+                // Chunks name their generation; in a file of their own it can stay.
+                (generation, carried)
+            }
+            None => (super::random()?, Vec::new()),
+        };
+        let header = SegmentHeader { generation, first: self.next, hash_key: self.hash_key };
+        let file = segment::create(&**disk, dir, name, &header, &carried).inspect_err(|_| {
             // Not needed for anything: a later segment with the same first offset takes precedence.
             drop(disk.remove(&name.path(dir)));
         })?;
-        let empty = self.shared.segments.change(|segments| {
-            // One that begins here too has nothing durable in it.
-            let empty = segments.pop_if(|last| last.name.first == name.first);
-            segments.push(Segment::new(name, generation));
-            empty
+        let before = self.shared.segments.change(|segments| {
+            let before = segments.pop_if(|last| last.name.first == name.first);
+            let mut segment = Segment::new(name, generation);
+            segment.end_position += carried.len() as u64;
+            segments.push(segment);
+            before
         });
-        if let Some(empty) = empty {
-            drop(disk.remove(&empty.name.path(dir)));
+        if let Some(before) = before {
+            drop(disk.remove(&before.name.path(dir)));
         }
-        let position = segment::HEADER_LEN as u64;
+        let position = (segment::HEADER_LEN + carried.len()) as u64;
         self.segment =
             Writable::Open(OpenSegment { file, generation, position, zeroed_to: position });
         if !self.shared.healthy.swap(true, Ordering::Relaxed) {

@@ -6,6 +6,7 @@
 mod answer;
 mod auth;
 mod body;
+mod consumers;
 mod pixel;
 mod read;
 mod routes;
@@ -24,6 +25,7 @@ use tokio::{
 };
 
 use crate::{
+    consumer::Consumers,
     ingest::Ingest,
     limits::{DRAIN, HEAD_TIMEOUT, MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_HEADERS},
     vitals::Vitals,
@@ -37,6 +39,7 @@ pub(crate) struct Http {
     draining: watch::Receiver<bool>,
     sdk: sdk::Sdk,
     bodies: body::Budget,
+    consumers: Consumers,
 }
 
 /// After an error of `accept`, which is nearly always "too many open files": some close meanwhile.
@@ -50,9 +53,10 @@ impl Http {
         admin_token_hash: [u8; 32],
         vitals: Vitals,
         draining: watch::Receiver<bool>,
+        consumers: Consumers,
     ) -> Self {
         let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new());
-        Self { ingest, admin_token_hash, vitals, draining, sdk, bodies }
+        Self { ingest, admin_token_hash, vitals, draining, sdk, bodies, consumers }
     }
 
     /// Serves until draining begins, then finishes what has begun.

@@ -14,9 +14,10 @@ use hyper::{
 use super::{
     Http,
     answer::{Answer, Failure, allow_any_origin, empty, ok, preflight, receipt},
-    auth, body, pixel, read, settings,
+    auth, body, consumers, pixel, read, settings,
 };
 use crate::{
+    consumer::Standing,
     decode::{Encoding, EventType, Shape},
     ingest::{Incoming, Receipt},
     limits::MAX_BODY_BYTES,
@@ -33,6 +34,7 @@ enum Route {
     Healthy,
     Ready,
     Metrics,
+    Consumers,
 }
 
 impl Http {
@@ -62,6 +64,7 @@ impl Http {
             }
             (Route::Pixel(_), _) => Err(wrong_method("GET")),
             (Route::Settings, &Method::OPTIONS) => Ok(preflight()),
+            (Route::Consumers, _) => self.consumers(request).await,
             (_, method) if method != Method::GET && method != Method::HEAD => {
                 Err(wrong_method("GET, HEAD"))
             }
@@ -72,6 +75,10 @@ impl Http {
             (Route::Healthy, _) => Ok(ok("text/plain", "ok\n")),
             (Route::Ready, _) => Ok(self.ready()),
             (Route::Metrics, _) => {
+                for (name, consumer) in &self.consumers {
+                    let (words, now) = (&Standing::WORDS, consumer.state());
+                    self.vitals.metrics().consumer_state(name.as_str(), words, now);
+                }
                 let page = self.vitals.print();
                 Ok(ok("application/openmetrics-text; version=1.0.0; charset=utf-8", page))
             }
@@ -91,6 +98,7 @@ impl Http {
             "/healthz" => (Route::Healthy, "healthz"),
             "/readyz" => (Route::Ready, "readyz"),
             "/metrics" => (Route::Metrics, "metrics"),
+            path if consumers::is_path(path) => (Route::Consumers, "consumers"),
             path if self.sdk.is_path(path) => (Route::Sdk, "sdk"),
             path if settings::key_in(path).is_some() => (Route::Settings, "settings"),
             path => match path.strip_prefix("/v1/")? {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::limits::DELIVERIES_IN_FLIGHT;
-pub(crate) use webhook::{Webhook, WebhookError};
+pub(crate) use webhook::Webhook;
 
 /// Delivers events to one destination.
 pub trait Sink: Send + Sync + 'static {

@@ -45,6 +45,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         message_id: "7".into(),
         reason: "400: no \"such\" person".into(),
         parked_at: Timestamp::from_unix_ms(BEGIN_MS + 60_000),
+        redrive: false,
     };
     state.park(&mail, &parked)?;
     let expected = json!({
@@ -81,8 +82,7 @@ async fn write_log(dir: &Path) -> Result<(), Box<dyn Error>> {
         json: format!(
             r#"{{"type":"page","name":"{}","messageId":"{n}","userId":"u"}}"#,
             "long ".repeat(60)
-        )
-        .into(),
+        ),
         ..event(n)
     };
     log.append(vec![long(41), long(41), long(42)]).await?;
@@ -97,7 +97,8 @@ fn event(n: u64) -> NewEvent {
     let numbered = n.is_multiple_of(2) && !(16..20).contains(&n);
     NewEvent {
         message_id: n.to_string().into(),
-        source: if n.is_multiple_of(9) { "shop.backend".parse() } else { "web".parse() }.unwrap_or_else(|_| unreachable!()),
+        source: if n.is_multiple_of(9) { "shop.backend".parse() } else { "web".parse() }
+            .unwrap_or_else(|_| unreachable!()),
         trust: if n.is_multiple_of(9) { Trust::Server } else { Trust::Client },
         origin: match n % 10 {
             3 => Origin::Import,
@@ -112,6 +113,9 @@ fn event(n: u64) -> NewEvent {
         schema_version: u32::from(n == 11) * 3,
         flags: Flags { test: n == 12, no_actions: n == 13, erased: false },
         body_hash: body_hash([n.to_string().as_bytes()]),
-        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{n}","anonymousId":"device-{}","properties":{{"n":{n},"text":"Ünïcode \" \\ 🛒"}}}}"#, n % 4).into(),
+        json: format!(
+            r#"{{"type":"track","event":"Clicked","messageId":"{n}","anonymousId":"device-{}","properties":{{"n":{n},"text":"Ünïcode \" \\ 🛒"}}}}"#,
+            n % 4
+        ),
     }
 }

@@ -24,7 +24,7 @@ pub(crate) fn event(id: &str) -> NewEvent {
         schema_version: 0,
         flags: Flags::default(),
         body_hash: body_hash([id.as_bytes()]),
-        json: json.into(),
+        json,
     }
 }
 

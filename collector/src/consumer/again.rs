@@ -1,0 +1,111 @@
+//! What is delivered once more because an operator asked for it: parked events, and ranges of the log.
+//! Promises that a redriven event stays parked until it is delivered, and that a replay goes on where it was after a restart.
+//! Deliberately leaves the cursor alone: these go out beside the events of the log, a bounded number at a time.
+
+use std::io;
+
+use super::{Job, Purpose, seek, wants::Wants};
+use crate::{
+    config::Name,
+    event_log::{Clock, EventLog, Offset, ReadError},
+    limits::AGAIN_AT_ONCE,
+    state::{Replay, State, StateError},
+};
+
+/// What goes out next, beside the log.
+#[derive(Debug, Default)]
+pub(super) struct Again {
+    pub(super) jobs: Vec<Job>,
+    /// Said once all of `jobs` are done.
+    pub(super) progress: Option<Progress>,
+}
+
+/// A replay is done up to here; `None`: all of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    number: i64,
+    after: Option<Offset>,
+}
+
+/// Why it cannot be found out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AgainError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("the event log could not be read: {0}")]
+    Log(#[from] io::Error),
+}
+
+/// Where it is found.
+pub(super) struct Shelf {
+    pub(super) name: Name,
+    pub(super) log: std::sync::Arc<EventLog>,
+    pub(super) state: State,
+    pub(super) clock: Clock,
+    pub(super) wants: std::sync::Arc<Wants>,
+}
+
+impl Shelf {
+    /// Remembers how far a replay is, and takes what comes next. Blocks.
+    pub(super) fn take(&self, progress: Option<Progress>) -> Result<Again, AgainError> {
+        if let Some(Progress { number, after }) = progress {
+            self.state.replayed(number, after)?;
+        }
+        // Parked events first: there are fewer of them, and they are older.
+        loop {
+            let parked = self.state.to_redrive(&self.name, AGAIN_AT_ONCE)?;
+            if parked.is_empty() {
+                break;
+            }
+            let mut jobs = Vec::with_capacity(parked.len());
+            for parked in parked {
+                match seek::record_at(&self.log, parked.record)? {
+                    Some(record) => jobs.push(Job { record, purpose: Purpose::Redrive }),
+                    None => self.state.stay_parked(
+                        &self.name,
+                        parked.record,
+                        "it is not in the log any more; drop it",
+                        (self.clock)(),
+                    )?,
+                }
+            }
+            if !jobs.is_empty() {
+                return Ok(Again { jobs, progress: None });
+            }
+        }
+        while let Some(replay) = self.state.replays(&self.name)?.into_iter().next() {
+            let again = self.next_of(&replay)?;
+            if !again.jobs.is_empty() {
+                return Ok(again);
+            }
+            if let Some(Progress { number, after }) = again.progress {
+                self.state.replayed(number, after)?;
+            }
+        }
+        Ok(Again::default())
+    }
+
+    fn next_of(&self, replay: &Replay) -> io::Result<Again> {
+        let mut reader = self.log.reader(Some(replay.after));
+        let mut jobs = Vec::new();
+        while jobs.len() < AGAIN_AT_ONCE && reader.position() < replay.upto {
+            match reader.next_chunk(AGAIN_AT_ONCE - jobs.len()) {
+                Ok(records) if records.is_empty() => break,
+                Ok(records) => jobs.extend(
+                    records
+                        .into_iter()
+                        .filter(|record| record.offset <= replay.upto && self.wants.admit(record))
+                        .map(|record| Job { record, purpose: Purpose::Replay }),
+                ),
+                Err(ReadError::Io(error)) => return Err(error),
+                Err(damage) => {
+                    tracing::error!(consumer = %self.name, %damage, "stored events will not be replayed");
+                }
+            }
+        }
+        // A log that ends before the range does will not grow into it: what comes new is delivered anyway.
+        let all = jobs.len() < AGAIN_AT_ONCE || reader.position() >= replay.upto;
+        let after = (!all).then(|| reader.position());
+        Ok(Again { jobs, progress: Some(Progress { number: replay.number, after }) })
+    }
+}

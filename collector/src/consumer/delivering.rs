@@ -1,0 +1,259 @@
+//! Deliveries: what goes out together, and what follows from the verdict on it.
+//! Promises that an event leaves its lane only once it is delivered, or parked and on disk.
+//! Deliberately leaves to `destination` who is to blame, and to the sink how it is done.
+
+use std::{sync::Arc, time::Duration};
+
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+
+use super::{
+    Consumer, Ended, Job, Loop, Outlet, Purpose,
+    destination::{AfterPass, Destination, Failure},
+    lanes::{Ticket, Turn},
+};
+use crate::{
+    event_log::Record,
+    limits::{
+        CURSOR_PAUSE, FAILURES_BEFORE_PARKING, REFUSAL_PAUSE, REFUSALS_BEFORE_PARKING,
+        RETRY_AFTER_LONGEST,
+    },
+    sinks::{Parcel, Sink, Verdict},
+    state::Parked,
+};
+
+impl<S: Sink> Consumer<S> {
+    /// Sends what may go out now.
+    pub(super) fn send(&self, state: &mut Loop) {
+        let Outlet::Push(sink) = &self.outlet else { return };
+        if state.paused.is_some() {
+            return;
+        }
+        while state.in_flight < state.destination.most(sink.most_in_flight().max(1)) {
+            let mut batch =
+                state.lanes.next(sink.most_at_once().max(1), state.destination.accused());
+            if batch.is_empty() {
+                return;
+            }
+            batch.sort_by_key(|(_, job)| job.record.offset);
+            let tickets = batch.iter().map(|(ticket, _)| *ticket).collect();
+            let ids: Vec<_> = batch.iter().map(|(_, job)| self.delivery_id(&job.record)).collect();
+            let sink = Arc::clone(sink);
+            state.in_flight += 1;
+            state.work.spawn(async move {
+                let jobs = batch.iter().map(|(_, job)| job).zip(ids);
+                let parcels: Vec<_> = jobs.map(|(job, id)| parcel(job, id)).collect();
+                Ended::Delivery(tickets, sink.deliver(&parcels).await)
+            });
+        }
+    }
+
+    pub(super) async fn delivered(&self, state: &mut Loop, tickets: Vec<Ticket>, verdict: Verdict) {
+        state.in_flight -= 1;
+        self.around.metrics.delivery(self.name.as_str(), verdict.as_str());
+        match verdict {
+            Verdict::Delivered => {
+                let after = state.destination.passed(&tickets);
+                self.finish(state, &tickets).await;
+                match after {
+                    AfterPass::Nothing => {}
+                    AfterPass::Back => {
+                        tracing::info!(consumer = %self.name, "the destination answers again");
+                    }
+                    AfterPass::Blame(accused, reason) => self.blame(state, &accused, reason).await,
+                }
+            }
+            Verdict::Refused { reason } => {
+                let cleared = state.destination.answered();
+                self.release(state, &cleared);
+                self.refused(state, &tickets, reason).await;
+            }
+            Verdict::Unavailable { reason, retry_after } => {
+                self.failed(state, &tickets, &reason, retry_after);
+            }
+            Verdict::Gone { reason } => {
+                state.lanes.put_back(&tickets, Turn::First);
+                // It counts until someone resumes it, also after a restart; if even that cannot be kept, try again.
+                if let Err(error) = self.pause(state, "destination", reason).await {
+                    state.destination = Destination::BackingOff {
+                        failure: self.failure(1, error.to_string(), None),
+                    };
+                }
+            }
+        }
+    }
+
+    fn failed(
+        &self,
+        state: &mut Loop,
+        tickets: &[Ticket],
+        reason: &str,
+        retry_after: Option<Duration>,
+    ) {
+        let retry_after = retry_after.map(|asked| asked.min(RETRY_AFTER_LONGEST));
+        let was_healthy = state.destination == Destination::Healthy;
+        if was_healthy {
+            tracing::warn!(consumer = %self.name, reason, "a delivery failed; its events wait in the log");
+        }
+        let pause = |failures| self.jittered(failures);
+        let after = state.destination.failed(tickets, reason, retry_after, Instant::now(), pause);
+        match state.destination.failure() {
+            Some(failure) if after.rest => state.resting.push((failure.until, tickets.to_vec())),
+            _ => state.lanes.put_back(tickets, Turn::Last),
+        }
+        self.release(state, &after.cleared);
+    }
+
+    /// These need not rest any longer.
+    fn release(&self, state: &mut Loop, tickets: &[Ticket]) {
+        let rested = state.end_rest(tickets);
+        state.lanes.put_back(&rested, Turn::Last);
+    }
+
+    /// They failed, and the destination takes others.
+    async fn blame(&self, state: &mut Loop, accused: &[Ticket], reason: String) {
+        let rested = state.end_rest(accused);
+        let [ticket] = accused else {
+            // One of them is to blame at most: they go one by one to find which.
+            accused.iter().for_each(|ticket| state.lanes.set_alone(*ticket));
+            return state.lanes.put_back(&rested, Turn::Last);
+        };
+        let trouble = state.trouble.entry(*ticket).or_default();
+        trouble.failures = trouble.failures.saturating_add(1);
+        let failures = trouble.failures;
+        if rested.is_empty() {
+            // Its rest is over and it waits for its turn, which will show.
+        } else if failures >= FAILURES_BEFORE_PARKING {
+            let reason = format!("{reason} (failed {failures} times while others were delivered)");
+            self.park(state, *ticket, reason).await;
+        } else {
+            state.resting.push((Instant::now() + self.jittered(failures), rested));
+        }
+    }
+
+    async fn refused(&self, state: &mut Loop, tickets: &[Ticket], reason: String) {
+        let [ticket] = tickets else {
+            tickets.iter().for_each(|ticket| state.lanes.set_alone(*ticket));
+            return state.lanes.put_back(tickets, Turn::First);
+        };
+        let trouble = state.trouble.entry(*ticket).or_default();
+        trouble.refusals += 1;
+        if trouble.refusals < REFUSALS_BEFORE_PARKING {
+            let rest = REFUSAL_PAUSE * trouble.refusals;
+            state.resting.push((Instant::now() + rest, vec![*ticket]));
+        } else {
+            self.park(state, *ticket, reason).await;
+        }
+    }
+
+    /// They are delivered, or acknowledged.
+    pub(super) async fn finish(&self, state: &mut Loop, tickets: &[Ticket]) {
+        let redriven = |ticket: &&Ticket| {
+            state.lanes.get(**ticket).is_some_and(|job| job.purpose == Purpose::Redrive)
+        };
+        let redriven: Vec<_> = tickets.iter().filter(redriven).copied().collect();
+        let parked: Vec<_> = redriven
+            .iter()
+            .filter_map(|ticket| Some(state.lanes.get(*ticket)?.record.offset))
+            .collect();
+        if !parked.is_empty() {
+            let drop =
+                self.in_state(move |database, name| database.drop_parked(name, Some(&parked)));
+            if let Err(error) = drop.await {
+                tracing::warn!(consumer = %self.name, %error,
+                    "cannot take delivered events off the parked ones; they are delivered again");
+            }
+            self.count_parked(state).await;
+        }
+        for ticket in tickets {
+            self.done(state, *ticket);
+        }
+    }
+
+    fn done(&self, state: &mut Loop, ticket: Ticket) {
+        state.trouble.remove(&ticket);
+        state.lanes.done(ticket);
+        if matches!(ticket, Ticket::Again(_)) && state.lanes.again() == 0 {
+            state.look_again = true;
+        }
+    }
+
+    /// Sets an event aside, so that those behind it can go on.
+    pub(super) async fn park(&self, state: &mut Loop, ticket: Ticket, reason: String) {
+        let Some(job) = state.lanes.get(ticket).map(Arc::clone) else { return };
+        let record = &job.record;
+        tracing::warn!(consumer = %self.name, offset = %record.offset, reason, "an event is parked");
+        let parked = Parked {
+            record: record.offset,
+            source: record.source.to_string(),
+            message_id: record.message_id.to_string(),
+            reason,
+            parked_at: (self.around.clock)(),
+            redrive: false,
+        };
+        let again = job.purpose == Purpose::Redrive;
+        let kept = self.in_state(move |database, name| match again {
+            // Unless someone has dropped it meanwhile.
+            true => {
+                let Parked { record, reason, parked_at, .. } = parked;
+                database.stay_parked(name, record, &reason, parked_at).map(|()| false)
+            }
+            false => database.park(name, &parked),
+        });
+        match kept.await {
+            Ok(new) => {
+                state.parked += u64::from(new);
+                self.around.metrics.parked(self.name.as_str(), state.parked);
+                self.done(state, ticket);
+            }
+            Err(error) => {
+                tracing::warn!(consumer = %self.name, %error, "cannot park an event; trying again");
+                state.resting.push((Instant::now() + CURSOR_PAUSE, vec![ticket]));
+            }
+        }
+    }
+
+    pub(super) fn failure(
+        &self,
+        count: u32,
+        reason: String,
+        retry_after: Option<Duration>,
+    ) -> Failure {
+        let wait = self.jittered(count).max(retry_after.unwrap_or_default());
+        Failure { count, reason, until: Instant::now() + wait }
+    }
+
+    /// Between half of the pause and all of it: consumers that failed together do not come back together.
+    fn jittered(&self, failures: u32) -> Duration {
+        // Without randomness every pause is as long as it can be.
+        let random = getrandom::u32().map_or(1.0, |random| f64::from(random) / f64::from(u32::MAX));
+        self.retry.pause(failures).mul_f64(0.5 + random / 2.0)
+    }
+
+    /// The same for every attempt, also after a restart, and different for every consumer: what a
+    /// receiver deduplicates on. Not the offset: a log that is begun anew counts from 1 again.
+    fn delivery_id(&self, record: &Record) -> String {
+        let mut hash = Sha256::new();
+        for part in [self.name.as_str(), &record.source, &record.message_id] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part);
+        }
+        hash.finalize()[..16].iter().fold("msg_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+    }
+}
+
+fn parcel(job: &Job, id: String) -> Parcel {
+    Parcel { id, order_key: job.record.order_key.clone(), line: job.line().into() }
+}
+
+impl Job {
+    /// The record as a line of JSON. One that is replayed says so.
+    pub(crate) fn line(&self) -> Vec<u8> {
+        let mut line = Vec::with_capacity(self.record.json.len() + 256);
+        self.record.write_line(&mut line);
+        if self.purpose == Purpose::Replay {
+            line.splice(..1, *b"{\"replay\":true,");
+        }
+        line
+    }
+}

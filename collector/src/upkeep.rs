@@ -1,0 +1,126 @@
+//! What the event log needs done now and then: old segments deleted, if the operator wants that, and a fresh checkpoint.
+//! Promises that what a consumer has not read stays, unless the configuration says otherwise, and then says so loudly.
+//! Deliberately decides nothing about files: the log does.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    config::{LogConfig, Name},
+    event_log::{EventLog, Offset, Retention},
+    limits::{CLOCK_TRUSTED_AFTER, UPKEEP_PAUSE},
+};
+
+/// The consumers' cursors.
+pub(crate) type Cursors = Vec<(Name, watch::Receiver<Offset>)>;
+
+/// Keeps the log in order until `stop`.
+pub(crate) async fn run(
+    log: Arc<EventLog>,
+    config: LogConfig,
+    cursors: Cursors,
+    mut stop: watch::Receiver<bool>,
+) {
+    let (mut waiting_for, mut jumped) = (None, false);
+    let started = (Instant::now(), SystemTime::now());
+    loop {
+        let mut retention = config.retention();
+        let clock = trust(started, (Instant::now(), SystemTime::now()));
+        if clock != Clock::Trusted {
+            retention.max_age = None;
+        }
+        if clock == Clock::Jumped
+            && config.keep_days.is_some()
+            && !std::mem::replace(&mut jumped, true)
+        {
+            tracing::error!(
+                "the clock has jumped: nothing is deleted by age until the next start; check the time, then restart"
+            );
+        }
+        round(&log, (&config, retention), &cursors, &mut waiting_for).await;
+        let wait = tokio::time::timeout(UPKEEP_PAUSE, stop.wait_for(|stop| *stop));
+        if wait.await.is_ok() {
+            return;
+        }
+    }
+}
+
+/// Whether the wall clock is to be believed when it says that events are old: what is deleted does not come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Clock {
+    /// A machine that just started may not have asked anyone for the time yet.
+    Unknown,
+    Jumped,
+    Trusted,
+}
+
+fn trust(started: (Instant, SystemTime), now: (Instant, SystemTime)) -> Clock {
+    let passed = now.0.saturating_duration_since(started.0);
+    let claimed = now.1.duration_since(started.1).unwrap_or(Duration::ZERO);
+    match passed.abs_diff(claimed) {
+        apart if apart > CLOCK_TRUSTED_AFTER => Clock::Jumped,
+        _ if passed < CLOCK_TRUSTED_AFTER => Clock::Unknown,
+        _ => Clock::Trusted,
+    }
+}
+
+async fn round(
+    log: &EventLog,
+    (config, retention): (&LogConfig, Retention),
+    cursors: &Cursors,
+    waiting_for: &mut Option<Name>,
+) {
+    let end = *log.end().borrow();
+    let slowest = cursors.iter().map(|(name, cursor)| (*cursor.borrow(), name)).min();
+    let (read, slowest) = slowest.map_or((end, None), |(read, name)| (read, Some(name)));
+    let may_go = if config.delete_unread { end } else { read };
+    let done = match log.upkeep(retention, may_go).await {
+        Ok(done) => done,
+        Err(error) => {
+            tracing::warn!(%error, "the event log's upkeep failed; it is tried again in a minute");
+            return;
+        }
+    };
+    if done.segments > 0 {
+        tracing::info!(segments = done.segments, bytes = done.bytes, first = %done.first, "deleted old events");
+        if done.first > read && read < end {
+            tracing::error!(consumer = ?slowest, lost = done.first.since(read),
+                "deleted events that a consumer had not read, as `log.delete_unread` says");
+        }
+    }
+    // Said when it begins and when it ends, not every minute.
+    let now_waiting = slowest.filter(|_| done.unread_bytes > 0).cloned();
+    if now_waiting != *waiting_for {
+        match &now_waiting {
+            Some(consumer) => tracing::error!(%consumer, bytes = done.unread_bytes,
+                "old events are kept beyond their limit because a consumer has not read them: let it catch up, remove it, \
+                 or set `log.delete_unread`"),
+            None => tracing::info!("no consumer keeps old events any more"),
+        }
+        *waiting_for = now_waiting;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_is_believed_after_an_hour_in_which_it_did_not_jump() {
+        let started = (Instant::now(), SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000));
+        let after = |passed: u64, claimed: u64| {
+            let (passed, claimed) = (Duration::from_secs(passed), Duration::from_secs(claimed));
+            trust(started, (started.0 + passed, started.1 + claimed))
+        };
+        assert_eq!(after(3_599, 3_599), Clock::Unknown);
+        assert_eq!(after(3_600, 3_605), Clock::Trusted);
+        assert_eq!(after(60, 400 * 86_400), Clock::Jumped);
+        assert_eq!(after(90_000, 86_000), Clock::Jumped);
+        let back = (started.0 + Duration::from_secs(9_000), SystemTime::UNIX_EPOCH);
+        assert_eq!(trust(started, back), Clock::Jumped);
+    }
+}

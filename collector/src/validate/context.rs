@@ -1,0 +1,155 @@
+//! The context that is stored: the event's own, under it what the batch says for all of its events, under that what the
+//! collector knows of the sender. Promises that the stamp stays last, where it is found quickly, and that an address is stored
+//! only as the operator wants it. Deliberately leaves a context alone that needs nothing, which is nearly every one.
+
+use std::{borrow::Cow, collections::HashSet, net::IpAddr};
+
+use memchr::memmem;
+use serde_json::value::RawValue;
+
+use super::{
+    Reason, Refusal, members_of,
+    text::{Kind, ObjectText, kind, unquoted},
+};
+use crate::{config::Ip, decode::Member};
+
+/// What goes into the contexts of a batch's events.
+#[derive(Debug, Default)]
+pub(super) struct Additions<'a> {
+    /// What the batch says for all.
+    shared: Option<Vec<Member<'a>>>,
+    /// What the collector knows: members, as text between braces.
+    known: String,
+    ip: Ip,
+}
+
+/// The member with the address.
+const IP: &str = "ip";
+/// The member that proves who a person is: not for readers of the log.
+pub(super) const SIGNATURE: &str = "signature";
+
+impl<'a> Additions<'a> {
+    /// `client` is the device's address, if the collector may take it for that.
+    pub(super) fn new(shared: Option<Vec<Member<'a>>>, client: Option<IpAddr>, ip: Ip) -> Self {
+        let known = client.and_then(|client| stored(client, ip));
+        let known = known.map_or_else(String::new, |ip| format!("\"{IP}\":\"{ip}\""));
+        Self { shared, known, ip }
+    }
+
+    /// The context of an event, if it has one; an error if it would have to be taken apart and cannot be.
+    pub(super) fn context<'c>(
+        &self,
+        own: Option<&'c RawValue>,
+    ) -> Result<Option<Cow<'c, str>>, Refusal> {
+        let own = own.filter(|own| kind(own) == Kind::Object).map(RawValue::get);
+        let Some(text) = own else {
+            let any = self.shared.is_some() || !self.known.is_empty();
+            return Ok(any.then(|| self.merged(&[]).into()));
+        };
+        // Each is in the text if it is a member, and nearly never otherwise.
+        let has = |name: &str| memmem::find(text.as_bytes(), name.as_bytes()).is_some();
+        let touched = has("\"ip\"") && (self.ip != Ip::Keep || !self.known.is_empty())
+            || has("\"signature\"");
+        if touched || self.shared.is_some() || text.contains("\\u") && self.ip != Ip::Keep {
+            let odd = || (Reason::InvalidField, "`context` has a name that is no text".into());
+            return Ok(Some(self.merged(&members_of(text).ok_or_else(odd)?).into()));
+        }
+        if self.known.is_empty() {
+            return Ok(Some(text.into()));
+        }
+        let mut context = ObjectText::with_capacity(text.len() + self.known.len() + 2);
+        context.members(&self.known);
+        context.members(&text[1..text.len() - 1]);
+        Ok(Some(context.finish().into()))
+    }
+
+    /// Theirs that the event's own does not have, then its own: the stamp stays last.
+    fn merged(&self, own: &[Member<'_>]) -> String {
+        let names: HashSet<&str> = own.iter().map(|(name, _)| name.as_ref()).collect();
+        let shared = self.shared.iter().flatten();
+        let shared = shared.filter(|(name, _)| !names.contains(name.as_ref()));
+        let mut context = ObjectText::with_capacity(512);
+        if !names.contains(IP) && !self.shared.iter().flatten().any(|(name, _)| name == IP) {
+            context.members(&self.known);
+        }
+        for (name, raw) in shared.chain(own) {
+            match &**name {
+                SIGNATURE => {}
+                IP if self.ip != Ip::Keep => {
+                    let claimed = unquoted(raw).and_then(|text| text.parse().ok());
+                    if let Some(ip) = claimed.and_then(|claimed| stored(claimed, self.ip)) {
+                        context.plain_text(IP, &ip);
+                    }
+                }
+                name => context.member(name, raw.get()),
+            }
+        }
+        context.finish()
+    }
+}
+
+/// An address as it is stored: whole, its network, or not at all.
+fn stored(address: IpAddr, ip: Ip) -> Option<String> {
+    match (ip, address.to_canonical()) {
+        (Ip::Drop, _) => None,
+        (Ip::Keep, address) => Some(address.to_string()),
+        // The last octet, and all but the site's prefix: what Google Analytics cut, and RFC 6177's assignment to a site.
+        (Ip::Truncate, IpAddr::V4(v4)) => {
+            let [a, b, c, _] = v4.octets();
+            Some(format!("{a}.{b}.{c}.0"))
+        }
+        (Ip::Truncate, IpAddr::V6(v6)) => {
+            let [a, b, c, ..] = v6.segments();
+            Some(std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_string())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with<'a>(client: Option<&str>, ip: Ip, shared: Option<&'a str>) -> Additions<'a> {
+        let shared = shared.and_then(members_of);
+        Additions::new(shared, client.map(|client| client.parse().unwrap()), ip)
+    }
+
+    fn context(additions: &Additions<'_>, own: &str) -> Option<String> {
+        let raw: &RawValue = serde_json::from_str(own).unwrap();
+        additions.context(Some(raw)).unwrap().map(Cow::into_owned)
+    }
+
+    #[test]
+    fn an_address_is_stored_as_the_operator_wants_it() {
+        for (client, ip, own, stored) in [
+            (Some("203.0.113.7"), Ip::Keep, "{}", r#"{"ip":"203.0.113.7"}"#),
+            (Some("203.0.113.7"), Ip::Keep, "null", r#"{"ip":"203.0.113.7"}"#),
+            (Some("203.0.113.7"), Ip::Keep, r#"{ "a":1}"#, r#"{"ip":"203.0.113.7", "a":1}"#),
+            (Some("203.0.113.7"), Ip::Keep, r#"{"ip":"1.2.3.4"}"#, r#"{"ip":"1.2.3.4"}"#),
+            (Some("::ffff:203.0.113.7"), Ip::Truncate, "{}", r#"{"ip":"203.0.113.0"}"#),
+            (Some("2001:db8:1:2::9"), Ip::Truncate, "{}", r#"{"ip":"2001:db8:1::"}"#),
+            (None, Ip::Truncate, r#"{"ip":"1.2.3.4","b":2}"#, r#"{"ip":"1.2.3.0","b":2}"#),
+            (None, Ip::Truncate, r#"{"ip":"unknown"}"#, "{}"),
+            (None, Ip::Drop, r#"{"i\u0070":"1.2.3.4","b":2}"#, r#"{"b":2}"#),
+            (Some("203.0.113.7"), Ip::Drop, r#"{"ip":7,"b":{"ip":2}}"#, r#"{"b":{"ip":2}}"#),
+            (None, Ip::Keep, r#"{"ip":"1.2.3.4"}"#, r#"{"ip":"1.2.3.4"}"#),
+        ] {
+            assert_eq!(context(&with(client, ip, None), own).as_deref(), Some(stored), "{own}");
+        }
+        assert_eq!(context(&with(Some("::1"), Ip::Drop, None), "null"), None);
+    }
+
+    #[test]
+    fn the_event_s_own_wins_and_its_stamp_stays_last() {
+        let additions = with(Some("203.0.113.7"), Ip::Keep, Some(r#"{"app":"x","ip":"9.9.9.9"}"#));
+        assert_eq!(
+            context(&additions, r#"{"app":"y","headwater":{}}"#).unwrap(),
+            r#"{"ip":"9.9.9.9","app":"y","headwater":{}}"#
+        );
+        let additions = with(Some("203.0.113.7"), Ip::Keep, Some(r#"{"app":"x"}"#));
+        assert_eq!(
+            context(&additions, r#"{"signature":"s","headwater":{}}"#).unwrap(),
+            r#"{"ip":"203.0.113.7","app":"x","headwater":{}}"#
+        );
+    }
+}
