@@ -299,7 +299,7 @@ async fn of_an_endless_answer_only_a_little_is_read() {
                     format!("x-filler: {}\r\n", "x".repeat(0x10000))
                 };
                 let mut sent = 0_usize;
-                while let Ok(now) = stream.write(piece.as_bytes()).await {
+                while let Ok(now) = stream.write(&piece.as_bytes()[sent % piece.len()..]).await {
                     sent += now;
                     if sent > 256 * 1024 * 1024 {
                         break;

@@ -96,6 +96,13 @@ struct Answers {
     last_error: Mutex<Option<String>>,
 }
 
+impl Answers {
+    /// What went wrong last, once.
+    fn forget_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 impl ClientContext for Answers {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
         tracing::debug!(facility, message, "kafka");
@@ -174,52 +181,48 @@ impl Kafka {
             let failed = match timeout_at(until, result).await {
                 Ok(Ok(Ok(()))) => continue,
                 Ok(Ok(Err(error))) => Failure::of(&error),
-                Ok(Err(_gone)) => Failure::Not("the client was started anew".to_owned()),
+                Ok(Err(_gone)) => {
+                    Failure::OfTheDestination("the client was started anew".to_owned())
+                }
                 Err(_time_out) => {
-                    let said = producer.context().last_error.lock();
-                    let said = said.unwrap_or_else(PoisonError::into_inner).take();
+                    let said = producer.context().forget_error();
                     let late = format!("not acknowledged within {:?}", self.timeout);
-                    Failure::Not(said.map_or(late.clone(), |said| format!("{late}: {said}")))
+                    Failure::OfTheDestination(
+                        said.map_or(late.clone(), |said| format!("{late}: {said}")),
+                    )
                 }
             };
-            let stop = matches!(failed, Failure::Not(_));
+            let stop = matches!(failed, Failure::OfTheDestination(_));
             failure = match failure {
-                Some(Failure::Not(_)) => failure,
+                Some(Failure::OfTheDestination(_)) => failure,
                 _ => Some(failed),
             };
             if stop {
                 break;
             }
         }
-        match failure {
-            None => Ok(()),
-            Some(failure) => {
-                if let Failure::Not(_) = failure {
-                    self.start_anew(&producer);
-                }
-                Err(failure)
-            }
+        let Some(failure) = failure else {
+            producer.context().forget_error();
+            return Ok(());
+        };
+        if let Failure::OfTheDestination(_) = failure {
+            self.start_anew(producer);
         }
+        Err(failure)
     }
 
     /// Throws a producer away, with what it still holds, unless another delivery already has.
-    fn start_anew(&self, failed: &Arc<Producer>) {
+    fn start_anew(&self, failed: Arc<Producer>) {
         let mut current = self.producer.lock().unwrap_or_else(PoisonError::into_inner);
-        if !Arc::ptr_eq(&current, failed) {
-            return;
-        }
-        match start(&self.client) {
-            Ok(fresh) => {
-                let old = std::mem::replace(&mut *current, Arc::new(fresh));
-                old.purge(PurgeConfig::default().queue().inflight());
-                // Ending its threads takes up to half a second.
-                spawn_blocking(move || drop(old));
-            }
-            Err(error) => {
-                failed.purge(PurgeConfig::default().queue().inflight());
-                tracing::warn!(%error, "cannot start Kafka's client anew");
+        if Arc::ptr_eq(&current, &failed) {
+            failed.purge(PurgeConfig::default().queue().inflight());
+            match start(&self.client) {
+                Ok(fresh) => *current = Arc::new(fresh),
+                Err(error) => tracing::warn!(%error, "cannot start Kafka's client anew"),
             }
         }
+        // Whoever is the last to let go of it waits for its threads to end, up to half a second.
+        spawn_blocking(move || drop(failed));
     }
 }
 
@@ -229,20 +232,20 @@ fn start(client: &ClientConfig) -> Result<Producer, KafkaError> {
 
 /// What a write came to, if not to good.
 enum Failure {
-    /// The event's fault.
-    TooLarge(String),
-    /// Anyone else's.
-    Not(String),
+    /// It is too large, or the topic's rules are against it.
+    OfTheEvent(String),
+    /// Nothing to do with which events they were.
+    OfTheDestination(String),
 }
 
 impl Failure {
     fn of(error: &ClientError) -> Self {
         match error.rdkafka_error_code() {
             Some(code @ (Code::MessageSizeTooLarge | Code::InvalidRecord)) => {
-                Self::TooLarge(code.to_string())
+                Self::OfTheEvent(code.to_string())
             }
-            Some(code) => Self::Not(code.to_string()),
-            None => Self::Not(error.to_string()),
+            Some(code) => Self::OfTheDestination(code.to_string()),
+            None => Self::OfTheDestination(error.to_string()),
         }
     }
 }
@@ -260,15 +263,15 @@ impl Sink for Kafka {
         let shared = self.sharing.read().await;
         let mut written = self.write(parcels).await;
         drop(shared);
-        if let ([_], Err(Failure::TooLarge(_))) = (parcels, &written) {
+        if let ([_], Err(Failure::OfTheEvent(_))) = (parcels, &written) {
             // The broker refuses a request as a whole, and others may have travelled in it. Alone the blame is certain.
             let _alone = self.sharing.write().await;
             written = self.write(parcels).await;
         }
         match written {
             Ok(()) => Verdict::Delivered,
-            Err(Failure::TooLarge(reason)) => Verdict::Refused { reason },
-            Err(Failure::Not(reason)) => Verdict::unavailable(reason),
+            Err(Failure::OfTheEvent(reason)) => Verdict::Refused { reason },
+            Err(Failure::OfTheDestination(reason)) => Verdict::unavailable(reason),
         }
     }
 }
