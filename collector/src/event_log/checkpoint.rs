@@ -66,7 +66,8 @@ pub(super) fn load(
         let file = disk.open(&dir.join(name(until)))?;
         match read(&*file, log, tracked)? {
             Some(checkpoint) if checkpoint.until == until => return Ok(Some(checkpoint)),
-            _ => tracing::warn!(until, "a checkpoint is of no use; the log is read instead"),
+            // What it should have told is told by what is then found missing.
+            _ => tracing::debug!(until, "a checkpoint is of no use; the log is read instead"),
         }
     }
     Ok(None)
