@@ -22,6 +22,7 @@
 pub mod backup;
 pub mod config;
 mod consumer;
+mod current;
 pub mod decode;
 pub mod doctor;
 pub mod event_log;
@@ -32,6 +33,8 @@ pub mod import;
 pub mod ingest;
 pub mod limits;
 pub mod metrics;
+pub mod open_files;
+mod reload;
 pub mod sinks;
 pub mod sources;
 pub mod stamp;
@@ -41,14 +44,18 @@ mod vitals;
 
 use std::{io, path::PathBuf, sync::Arc};
 
+pub use http::TlsError;
+pub use reload::{Reload, ReloadError};
+
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     config::{Config, ConsumerConfig, Name, Secret, SinkKind, SourceConfig, WriteKey},
     consumer::{Consumer, Surroundings},
     event_log::{Disk, EventLog, FileSystem, OpenError, Options, Recovered, system_clock},
-    http::Http,
+    http::{Door, Http, Lookout},
     ingest::Ingest,
+    limits::HttpLimits,
     metrics::Metrics,
     sinks::{Webhook, WebhookError},
     sources::{Source, Sources},
@@ -81,7 +88,10 @@ pub async fn run_on(
 pub struct Collector {
     ingest: Ingest,
     consumers: Vec<Consumer<Webhook>>,
-    admin_token_hash: [u8; 32],
+    door: Arc<Door>,
+    state: State,
+    config: Config,
+    limits: HttpLimits,
     new_admin_token: Option<Secret<String>>,
     tag_key: Option<Secret<String>>,
 }
@@ -103,6 +113,9 @@ pub enum StartError {
     /// The state database cannot be opened.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A consumer cannot deliver as configured.
     #[error("consumer `{consumer}`: {cause}")]
     Consumer {
@@ -118,28 +131,48 @@ impl Collector {
     pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
         let folder = |cause| StartError::DataFolder { path: config.data.clone(), cause };
         create_private(&config.data).map_err(folder)?;
+        warn_if_others_can_read(&config.data);
         let clock = system_clock();
         // The log first: it locks the folder, so that two servers never share a database either.
         let (log, recovered) =
             EventLog::open(&config.data.join("log"), Options::default(), disk, Arc::clone(&clock))?;
         report(&recovered);
         let state = State::open(&config.data.join("state.db"))?;
-        let (admin_token_hash, new_admin_token) = state.admin_token()?;
+        let new_admin_token = state.first_admin_token()?;
+        let door = Arc::new(Door::new(&config, state.admin_tokens()?)?);
 
         let (log, metrics) = (Arc::new(log), Arc::new(Metrics::new()));
-        let (sources, tag_key) = sources(&config, &state)?;
+        let (sources, tag_key) = sources_of(&config, &state)?;
+        let sources = Sources::new(sources);
         let around = Surroundings {
             log: Arc::clone(&log),
-            state,
+            state: state.clone(),
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
         };
-        let consumers = config.consumers.into_iter();
+        let consumers = config.consumers.clone().into_iter();
         let consumers = consumers
             .map(|(name, consumer)| open_consumer(name, consumer, around.clone()))
             .collect::<Result<_, _>>()?;
         let ingest = Ingest { log, sources, metrics, clock };
-        Ok(Self { ingest, consumers, admin_token_hash, new_admin_token, tag_key })
+        let limits = HttpLimits::default();
+        Ok(Self { ingest, consumers, door, state, config, limits, new_admin_token, tag_key })
+    }
+
+    /// With other bounds on connections and requests.
+    #[must_use]
+    pub fn with_limits(self, limits: HttpLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Hands it another configuration while it serves.
+    pub fn reload(&self) -> Reload {
+        Reload {
+            door: Arc::clone(&self.door),
+            sources: self.ingest.sources.clone(),
+            state: self.state.clone(),
+            started_with: self.config.clone(),
+        }
     }
 
     /// The admin token, if this start has made it: the only time anyone sees it.
@@ -166,7 +199,15 @@ impl Collector {
         for consumer in self.consumers {
             consumers.spawn(consumer.run(draining.clone()));
         }
-        let http = Http::new(self.ingest, self.admin_token_hash, vitals, draining);
+        let mut lookout = Lookout::new(Arc::clone(&self.door), self.state, self.config.data);
+        let looked = tokio::task::spawn_blocking(move || {
+            lookout.look();
+            lookout
+        });
+        if let Ok(lookout) = looked.await {
+            tokio::spawn(lookout.run(draining.clone()));
+        }
+        let http = Http::new(self.ingest, self.door, self.limits, vitals, draining);
         let drain_at_the_end = async {
             shutdown.await;
             tracing::info!("stopping: finishing what is under way");
@@ -186,20 +227,20 @@ impl Collector {
 }
 
 /// The sources, and the key for the script tag if it is ours to print.
-fn sources(
+fn sources_of(
     config: &Config,
     state: &State,
-) -> Result<(Sources, Option<Secret<String>>), StateError> {
+) -> Result<(Vec<Source>, Option<Secret<String>>), StateError> {
     if !config.sources.is_empty() {
         let configured = config.sources.iter().map(|(name, source)| Source::new(name, source));
-        return Ok((Sources::new(configured.collect()), None));
+        return Ok((configured.collect(), None));
     }
     let key = state.default_write_key()?;
     let name = Name::try_from("web".to_owned()).expect("`web` is three letters");
     let write_key =
         Secret::new(WriteKey::try_from(key.expose().clone()).map_err(StateError::BadKey)?);
     let web = SourceConfig::new(write_key);
-    Ok((Sources::new(vec![Source::new(&name, &web)]), Some(key)))
+    Ok((vec![Source::new(&name, &web)], Some(key)))
 }
 
 fn open_consumer(
@@ -223,6 +264,20 @@ fn create_private(folder: &std::path::Path) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(folder)
+}
+
+/// A folder that was there before may be open to others, and what is in it with it.
+fn warn_if_others_can_read(folder: &std::path::Path) {
+    #[cfg(unix)]
+    if let Ok(about) = std::fs::metadata(folder)
+        && std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o077 != 0
+    {
+        let folder = folder.display();
+        tracing::warn!(
+            "others on this machine can look into {folder}, which holds what people did; close it with: \
+             chmod -R go= '{folder}'"
+        );
+    }
 }
 
 fn report(recovered: &Recovered) {
