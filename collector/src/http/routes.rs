@@ -36,6 +36,13 @@ impl Http {
     where
         B: Body<Data = Bytes> + Unpin,
     {
+        if !is_framed_plainly(request.headers()) {
+            let message =
+                "a body is sent with its length, or with `Transfer-Encoding: chunked` alone";
+            let code = "unknown_transfer_encoding";
+            let failure = Failure::new(StatusCode::NOT_IMPLEMENTED, code, message);
+            return failure.with_header(header::CONNECTION, "close").into_answer();
+        }
         let front = self.door.front.get();
         let Some((route, name)) = self.route(&request, &front) else {
             let message = "there is nothing at this path";
@@ -216,6 +223,14 @@ impl Http {
 fn origin(headers: &HeaderMap) -> Option<String> {
     let origin = headers.get(header::ORIGIN)?;
     Some(String::from_utf8_lossy(origin.as_bytes()).into_owned())
+}
+
+/// Whether there is one reading only of where the body ends. A proxy in front that undoes `chunked, chunked` twice, or not at
+/// all, would take what is in the body for a request of its own.
+fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    encodings.next().is_none_or(plain) && encodings.next().is_none()
 }
 
 /// The path without the prefix, and the prefix if it had it.
