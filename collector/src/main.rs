@@ -141,8 +141,21 @@ fn main() -> ExitCode {
 
 fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
     // Nobody is left to tell if standard error is closed.
-    drop(writeln!(std::io::stderr(), "error: {error:#}"));
+    drop(writeln!(std::io::stderr(), "error: {}", in_full(error)));
     code
+}
+
+/// With its causes, but for those that it has said itself.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 fn examine(arguments: &Doctor) -> ExitCode {
@@ -299,7 +312,7 @@ async fn reload_at(mut hangup: Signal, reload: Reload, arguments: Serve) {
                 later.join(", ")
             ),
             Err(error) => {
-                tracing::error!("the old configuration stays in force: {error:#}");
+                tracing::error!("the old configuration stays in force: {}", in_full(&error));
             }
         }
     }
