@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The document that describes all of this.
-const OPENAPI: &str = include_str!("../../openapi.json");
+pub(super) const OPENAPI: &str = include_str!("../../openapi.json");
 
 impl Http {
     /// Answers a request.

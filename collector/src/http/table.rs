@@ -120,4 +120,26 @@ mod tests {
             assert_eq!(find(other), None, "{other}");
         }
     }
+
+    #[test]
+    fn the_document_has_these_paths_and_methods_and_no_others() {
+        let document: serde_json::Value =
+            serde_json::from_str(super::super::routes::OPENAPI).unwrap();
+        let mut described = Vec::new();
+        for (path, methods) in document["paths"].as_object().unwrap() {
+            described.extend(
+                methods.as_object().unwrap().keys().map(|m| (path.as_str(), m.to_uppercase())),
+            );
+        }
+        let mut known: Vec<_> = TABLE
+            .iter()
+            .map(|&(path, route, _)| {
+                let method = route.methods().split(',').next().unwrap_or_default();
+                (path, method.to_owned())
+            })
+            .collect();
+        described.sort();
+        known.sort();
+        assert_eq!(described, known);
+    }
 }
