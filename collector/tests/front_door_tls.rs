@@ -3,13 +3,17 @@
 
 mod server;
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use headwater_collector::config::Config;
+use headwater_collector::{config::Config, event_log::FileSystem, limits::HttpLimits};
 use reqwest::{Certificate, ClientBuilder, Version};
 use serde_json::json;
 use server::{PATIENCE, Server, client, json as read_json, track};
-use tokio::time::timeout;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
 
 /// Makes a certificate for `localhost` and puts it, with its key, into the folder.
 fn certify(folder: &Path) -> Certificate {
@@ -76,6 +80,24 @@ async fn either_http_is_spoken_with_and_without_tls() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_does_not_end_is_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path());
+    let limits =
+        HttpLimits { handshake_timeout: Duration::from_millis(300), ..HttpLimits::default() };
+    let toml = configured(folder.path());
+    let server = Server::start_limited(folder.path(), &toml, Arc::new(FileSystem), limits).await;
+    for begun in [&b""[..], b"\x16\x03\x01\x02", b"GET / HTTP/1.1\r\n\r\n"] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(begun).await.unwrap();
+        let mut answer = Vec::new();
+        let end = timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
+        drop(end.expect("the server hangs up"));
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_used_and_a_wrong_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let old = certify(folder.path());
@@ -89,7 +111,7 @@ async fn a_new_certificate_is_used_and_a_wrong_one_is_not() {
     send(trusting(&old, server.address), &server).await.unwrap_err();
 
     std::fs::write(folder.path().join("key.pem"), "nonsense").unwrap();
-    let reload = std::sync::Arc::clone(&server.reload);
+    let reload = Arc::clone(&server.reload);
     let config = Config::parse(&toml, Path::new("t.toml")).unwrap();
     let error =
         tokio::task::spawn_blocking(move || reload.apply(&config)).await.unwrap().unwrap_err();
@@ -189,7 +211,7 @@ async fn a_disk_that_is_nearly_full_is_said_and_recovers() {
     assert_eq!(ready.status(), 503);
     assert_eq!(ready.text().await.unwrap(), "the disk is nearly full\n");
 
-    let reload = std::sync::Arc::clone(&server.reload);
+    let reload = Arc::clone(&server.reload);
     let config = Config::parse("min_free_bytes = 1", Path::new("t.toml")).unwrap();
     let later = tokio::task::spawn_blocking(move || reload.apply(&config)).await.unwrap().unwrap();
     assert_eq!(later, ["data"]);

@@ -35,7 +35,7 @@ impl Client {
         let usual = items(headers, "x-forwarded-for");
         let by_standard =
             walk(peer_address, &standard, |item| address(field(item, "for")?), believed);
-        let by_usual = walk(peer_address, &usual, |item| address(item), believed);
+        let by_usual = walk(peer_address, &usual, address, believed);
         // A proxy writes one of them, and may pass on what a client wrote into the other.
         let address = match (standard.is_empty(), usual.is_empty()) {
             (true, _) => by_usual.0,
