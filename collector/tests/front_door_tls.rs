@@ -75,6 +75,9 @@ async fn either_http_is_spoken_with_and_without_tls() {
     // More than a window's worth, taken in pieces.
     let read = http2.get(server.at("/v1/events")).bearer_auth(server.new_token.as_ref().unwrap());
     assert_eq!(read.send().await.unwrap().text().await.unwrap().lines().count(), 2000);
+    let settings = http2.get(server.at(&format!("/v1/projects/{}/settings", server.key)));
+    let said = read_json(settings.send().await.unwrap()).await;
+    assert_eq!(said["integrations"]["Segment.io"]["apiHost"], format!("{}/v1", server.address));
     drop(http2);
     server.stop().await;
 }

@@ -9,6 +9,7 @@ use hyper::{
     HeaderMap, Method, Request, StatusCode,
     body::Body,
     header::{self, HeaderValue},
+    http::uri::Authority,
 };
 
 use super::{
@@ -182,7 +183,10 @@ impl Http {
         }
         let headers = request.headers();
         let client = Client::of(peer, headers, &front.trusted_proxies);
-        Ok(settings::document(key, headers, client.should_use_tls(headers), prefix))
+        // HTTP/2 has it in the request's address.
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = request.uri().authority().map(Authority::as_str).or(host);
+        Ok(settings::document(key, host, client.should_use_tls(headers), prefix))
     }
 
     fn read<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
