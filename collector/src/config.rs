@@ -3,6 +3,7 @@
 //! secret shows up in a log. Deliberately knows nothing of sockets, databases or what a sink does.
 
 mod consumer;
+mod door;
 mod log;
 mod name;
 mod reading;
@@ -15,11 +16,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::de::DeTable;
 
 pub use consumer::{ConsumerConfig, HttpUrl, WebhookSecret};
 pub(crate) use consumer::{keys_of, within};
+pub use door::{CookieConfig, CookieDomain, CookieName, Network, PathPrefix, TlsConfig};
 pub use log::LogConfig;
 pub use name::{Name, Secret};
 pub use reading::{Period, Pick, RetrySchedule, Types};
@@ -30,6 +32,7 @@ pub use source::{EventFilter, IdentitySecret, Origin, SourceConfig, WriteKey};
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Address to listen on. Default `127.0.0.1:8420`; port 0 takes a free one.
+    #[serde(deserialize_with = "address_to_listen_on")]
     pub listen: SocketAddr,
     /// Folder of everything that is kept: the event log and the state database. Default `./data`.
     pub data: PathBuf,
@@ -42,6 +45,19 @@ pub struct Config {
     pub sources: BTreeMap<Name, SourceConfig>,
     /// Readers of the log that the collector delivers to, by name. Default none.
     pub consumers: BTreeMap<Name, ConsumerConfig>,
+    /// Speak TLS. Default: plain HTTP.
+    pub tls: Option<TlsConfig>,
+    /// The proxies that are believed about who they speak for (`Forwarded`, `X-Forwarded-For`, `X-Forwarded-Proto`).
+    /// Default: none.
+    pub trusted_proxies: Vec<Network>,
+    /// A path under which all that is for clients is found as well, such as `/x7`: content blockers know the usual
+    /// ones. Default: none.
+    pub path_prefix: Option<PathPrefix>,
+    /// Set a first-party cookie. Default: no.
+    pub cookie: Option<CookieConfig>,
+    /// With less than this free on the disk, events are answered 503, while the log can still be closed in order.
+    /// Default: 512 MiB or a twentieth of the disk, whichever is less.
+    pub min_free_bytes: Option<u64>,
 }
 
 /// What of an address is stored.
@@ -66,6 +82,11 @@ impl Default for Config {
             log: LogConfig::default(),
             sources: BTreeMap::new(),
             consumers: BTreeMap::new(),
+            tls: None,
+            trusted_proxies: Vec::new(),
+            path_prefix: None,
+            cookie: None,
+            min_free_bytes: None,
         }
     }
 }
@@ -94,6 +115,32 @@ impl Config {
             .refuse_unknown_sources(text)
             .map_err(|(at, message)| wrong(Some(at..at), message))?;
         Ok(config)
+    }
+
+    /// What is different in `next` and cannot be changed while a collector runs. A field that is added has to say
+    /// here whether it can.
+    pub fn needs_restart(&self, next: &Self) -> Vec<&'static str> {
+        let Self {
+            listen,
+            data,
+            ip,
+            log,
+            consumers,
+            sources: _,
+            tls: _,
+            trusted_proxies: _,
+            path_prefix: _,
+            cookie: _,
+            min_free_bytes: _,
+        } = self;
+        let changed = [
+            ("listen", *listen != next.listen),
+            ("data", *data != next.data),
+            ("ip", *ip != next.ip),
+            ("log", *log != next.log),
+            ("consumers", *consumers != next.consumers),
+        ];
+        changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
     }
 
     /// The key names the source, so two sources cannot have the same one.
@@ -136,6 +183,17 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// What `listen` and `--listen` have to be.
+pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        format!("`{text}` is no address to listen on: expected an IP address and a port, as `127.0.0.1:8420` or `[::]:8420`")
+    })
+}
+
+fn address_to_listen_on<'de, D: Deserializer<'de>>(text: D) -> Result<SocketAddr, D::Error> {
+    parse_listen(&String::deserialize(text)?).map_err(D::Error::custom)
 }
 
 /// Why there is no configuration.
@@ -326,6 +384,43 @@ mod tests {
             assert!(error.starts_with("headwater.toml:5: ") && error.contains(message), "{error}");
         }
         parse("[consumers.a]\nkind = 'pull'\nsources = ['web']").unwrap();
+    }
+
+    #[test]
+    fn the_front_door_can_be_set_and_what_it_cannot_be_is_explained() {
+        let config = parse(
+            "trusted_proxies = ['10.0.0.0/8', '::1']\npath_prefix = '/x7/in'\nmin_free_bytes = 1\n\
+             [tls]\ncertificate = 'c.pem'\nkey = 'k.pem'\n[cookie]\ndomain = 'shop.example'",
+        )
+        .unwrap();
+        let cookie = config.cookie.unwrap();
+        assert_eq!((cookie.name.as_str(), cookie.max_age_days), ("hw_id", 365));
+        assert!(config.trusted_proxies[0].contains("::ffff:10.1.2.3".parse().unwrap()));
+        assert!(!config.trusted_proxies[1].contains("::2".parse().unwrap()));
+        let prefix = config.path_prefix.unwrap();
+        assert_eq!(prefix.strip("/x7/in/v1/t"), Some("/v1/t"));
+        assert_eq!(prefix.strip("/x7/inn/v1/t"), None);
+        for (wrong, message) in [
+            ("listen = 'localhost'", "expected an IP address and a port, as `127.0.0.1:8420`"),
+            ("trusted_proxies = ['10.0.0.0/33']", "`10.0.0.0/33` is no network"),
+            ("path_prefix = 'x7'", "`x7` is no prefix"),
+            ("path_prefix = '/x7/'", "without `/` at its end"),
+            ("cookie = { name = 'a;b' }", "a cookie's name"),
+            ("cookie = { max_age_days = 401 }", "401 is not 1 to 400 days"),
+            ("cookie = { domain = '.x' }", "expected a domain"),
+            ("tls = { certificate = 'c.pem' }", "missing field `key`"),
+        ] {
+            let error = parse(wrong).unwrap_err();
+            assert!(error.starts_with("headwater.toml:1: ") && error.contains(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_named() {
+        let old = parse("[sources.a]\nwrite_key = 'k'").unwrap();
+        let new = parse("data = 'x'\nlisten = '127.0.0.1:1'\npath_prefix = '/a'").unwrap();
+        assert_eq!(old.needs_restart(&new), ["listen", "data"]);
+        assert!(old.needs_restart(&old).is_empty());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 
 use std::{
     borrow::Cow,
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -47,6 +48,10 @@ pub struct Incoming {
     pub key: Option<String>,
     /// The page it comes from, if a browser says so.
     pub origin: Option<String>,
+    /// The address it comes from, if that is known: through proxies only as far as they are believed.
+    pub client: Option<IpAddr>,
+    /// The id of the first-party cookie that came with it.
+    pub cookie: Option<Box<str>>,
 }
 
 /// What became of a batch's events.
@@ -130,11 +135,13 @@ impl Ingest {
                 flags: source.flags,
                 max_event_bytes: source.max_event_bytes,
                 received_at: (self.clock)(),
-                client: None,
+                client: incoming.client,
                 ip: self.ip,
+                cookie: incoming.cookie.as_deref(),
                 identity_secrets: &source.identity_secrets,
             };
-            (source, validate(&batch, incoming.shape, &sender, fresh_id))
+            let sorted = validate(&batch, incoming.shape, &sender, fresh_id);
+            (source, sorted)
         };
         drop(text);
         self.metrics.decode_took(begun.elapsed());

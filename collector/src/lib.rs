@@ -22,6 +22,7 @@
 pub mod backup;
 pub mod config;
 mod consumer;
+mod current;
 pub mod decode;
 pub mod doctor;
 pub mod event_log;
@@ -32,6 +33,8 @@ pub mod import;
 pub mod ingest;
 pub mod limits;
 pub mod metrics;
+pub mod open_files;
+mod reload;
 pub mod sinks;
 pub mod sources;
 pub mod stamp;
@@ -42,14 +45,18 @@ mod vitals;
 
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
 
+pub use http::TlsError;
+pub use reload::{Reload, ReloadError};
+
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    config::{Config, ConsumerConfig, LogConfig, Name, Secret, SourceConfig, WriteKey},
+    config::{Config, ConsumerConfig, Name, Secret, SourceConfig, WriteKey},
     consumer::{Consumer, Outlet, Surroundings},
     event_log::{Disk, EventLog, FileSystem, OpenError, Recovered, system_clock},
-    http::Http,
+    http::{Door, Http, Lookout},
     ingest::Ingest,
+    limits::HttpLimits,
     metrics::Metrics,
     sinks::{AnySink, SinkConfig, SinkError},
     sources::{Source, Sources},
@@ -81,10 +88,11 @@ pub async fn run_on(
 /// A collector whose data folder is open, before it serves.
 pub struct Collector {
     ingest: Ingest,
-    log: LogConfig,
-    data: PathBuf,
     consumers: Vec<Consumer<AnySink>>,
-    admin_token_hash: [u8; 32],
+    door: Arc<Door>,
+    state: State,
+    config: Config,
+    limits: HttpLimits,
     new_admin_token: Option<Secret<String>>,
     tag_key: Option<Secret<String>>,
 }
@@ -106,6 +114,9 @@ pub enum StartError {
     /// The state database cannot be opened.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A consumer cannot deliver as configured.
     #[error("consumer `{consumer}`: {cause}")]
     Consumer {
@@ -121,6 +132,7 @@ impl Collector {
     pub fn open(config: Config, disk: Arc<dyn Disk>) -> Result<Self, StartError> {
         let folder = |cause| StartError::DataFolder { path: config.data.clone(), cause };
         create_private(&config.data).map_err(folder)?;
+        warn_if_others_can_read(&config.data);
         let clock = system_clock();
         // Before anything is changed: a later release may have been here.
         State::refuse_later(&config.data.join("state.db"))?;
@@ -133,24 +145,41 @@ impl Collector {
         )?;
         report(&recovered);
         let state = State::open(&config.data.join("state.db"))?;
-        let (admin_token_hash, new_admin_token) = state.admin_token()?;
+        let new_admin_token = state.first_admin_token()?;
+        let door = Arc::new(Door::new(&config, state.admin_tokens()?)?);
 
         let (log, metrics) = (Arc::new(log), Arc::new(Metrics::new()));
-        let (sources, tag_key) = sources(&config, &state)?;
+        let (sources, tag_key) = sources_of(&config, &state)?;
+        let sources = Sources::new(sources);
         let around = Surroundings {
             log: Arc::clone(&log),
-            state,
+            state: state.clone(),
             metrics: Arc::clone(&metrics),
             clock: Arc::clone(&clock),
         };
-        let data = config.data;
-        let consumers = config.consumers.into_iter();
+        let consumers = config.consumers.clone().into_iter();
         let consumers = consumers
             .map(|(name, consumer)| open_consumer(name, &consumer, around.clone()))
             .collect::<Result<_, _>>()?;
         let ingest = Ingest { log, sources, metrics, clock, ip: config.ip };
-        let log = config.log;
-        Ok(Self { ingest, log, data, consumers, admin_token_hash, new_admin_token, tag_key })
+        let limits = HttpLimits::default();
+        Ok(Self { ingest, consumers, door, state, config, limits, new_admin_token, tag_key })
+    }
+
+    /// With other bounds on connections and requests.
+    #[must_use]
+    pub fn with_limits(self, limits: HttpLimits) -> Self {
+        Self { limits, ..self }
+    }
+
+    /// Hands it another configuration while it serves.
+    pub fn reload(&self) -> Reload {
+        Reload {
+            door: Arc::clone(&self.door),
+            sources: self.ingest.sources.clone(),
+            state: self.state.clone(),
+            started_with: self.config.clone(),
+        }
     }
 
     /// The admin token, if this start has made it: the only time anyone sees it.
@@ -172,9 +201,15 @@ impl Collector {
             self.consumers.iter().map(|consumer| (consumer.name().clone(), consumer.cursor()));
         let metrics = Arc::clone(&self.ingest.metrics);
         let cursors: Vec<_> = cursors.collect();
-        let upkeep = upkeep::run(Arc::clone(&log), self.log, cursors.clone(), draining.clone());
+        let upkeep = upkeep::run(
+            Arc::clone(&log),
+            self.config.log.clone(),
+            cursors.clone(),
+            draining.clone(),
+        );
         let clock = Arc::clone(&self.ingest.clock);
-        let vitals = Vitals::new(metrics, Arc::clone(&log), cursors, self.data, clock);
+        let vitals =
+            Vitals::new(metrics, Arc::clone(&log), cursors, self.config.data.clone(), clock);
         let handles: BTreeMap<_, _> = self
             .consumers
             .iter()
@@ -185,7 +220,15 @@ impl Collector {
         for consumer in self.consumers {
             consumers.spawn(consumer.run(draining.clone()));
         }
-        let http = Http::new(self.ingest, self.admin_token_hash, vitals, draining, handles);
+        let mut lookout = Lookout::new(Arc::clone(&self.door), self.state, self.config.data);
+        let looked = tokio::task::spawn_blocking(move || {
+            lookout.look();
+            lookout
+        });
+        if let Ok(lookout) = looked.await {
+            tokio::spawn(lookout.run(draining.clone()));
+        }
+        let http = Http::new(self.ingest, self.door, self.limits, vitals, draining, handles);
         let drain_at_the_end = async {
             shutdown.await;
             tracing::info!("stopping: finishing what is under way");
@@ -205,20 +248,20 @@ impl Collector {
 }
 
 /// The sources, and the key for the script tag if it is ours to print.
-fn sources(
+fn sources_of(
     config: &Config,
     state: &State,
-) -> Result<(Sources, Option<Secret<String>>), StateError> {
+) -> Result<(Vec<Source>, Option<Secret<String>>), StateError> {
     if !config.sources.is_empty() {
         let configured = config.sources.iter().map(|(name, source)| Source::new(name, source));
-        return Ok((Sources::new(configured.collect()), None));
+        return Ok((configured.collect(), None));
     }
     let key = state.default_write_key()?;
     let name = Name::try_from("web".to_owned()).expect("`web` is three letters");
     let write_key =
         Secret::new(WriteKey::try_from(key.expose().clone()).map_err(StateError::BadKey)?);
     let web = SourceConfig::new(write_key);
-    Ok((Sources::new(vec![Source::new(&name, &web)]), Some(key)))
+    Ok((vec![Source::new(&name, &web)], Some(key)))
 }
 
 fn open_consumer(
@@ -249,6 +292,20 @@ fn create_private(folder: &std::path::Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A folder that was there before may be open to others, and what is in it with it.
+fn warn_if_others_can_read(folder: &std::path::Path) {
+    #[cfg(unix)]
+    if let Ok(about) = std::fs::metadata(folder)
+        && std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o077 != 0
+    {
+        let folder = folder.display();
+        tracing::warn!(
+            "others on this machine can look into {folder}, which holds what people did; close it with: \
+             chmod -R go= '{folder}'"
+        );
+    }
 }
 
 fn report(recovered: &Recovered) {

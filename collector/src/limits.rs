@@ -37,6 +37,28 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// For the whole body: 532 KB in that time is 18 KB/s.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a client may leave the next bytes of an answer in the network before it is let go. As long as a request's
+/// head may take: a phone that loses its connection is gone for longer anyway.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// From an accepted connection to the end of its TLS handshake: two round trips and a slow phone's signature.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Requests of one HTTP/2 connection at once: 100 is what RFC 9113 recommends as the least, and browsers assume until told.
+pub const MAX_STREAMS: u32 = 100;
+/// Bytes of one HTTP/2 request body under way, and of all of a connection's: with as much for what is sent, a connection
+/// costs no more than four of HTTP/1.1's buffers.
+pub const STREAM_WINDOW: u32 = 64 * 1024;
+/// See [`STREAM_WINDOW`].
+pub const CONNECTION_WINDOW: u32 = 128 * 1024;
+/// HTTP/2 requests that were taken back before anyone looked at them: beyond, the client is only making work
+/// (CVE-2023-44487).
+pub const MAX_RESET_STREAMS: usize = 20;
+/// Files that are no connections: the log's segments and checkpoint, the database's three, sinks' sockets, the SDK.
+pub const FILES_BESIDE_CONNECTIONS: u64 = 256;
+/// Free bytes below which events are refused with 503, unless configured or a small disk: two segments of the log.
+pub const MIN_FREE_BYTES: u64 = 512 * 1024 * 1024;
+/// Between two looks at the disk's free space and the admin tokens: at 100 MB/s a disk loses a fifth of
+/// [`MIN_FREE_BYTES`] meanwhile.
+pub const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// How long a reader may leave the next piece of an answer untouched before it is let go.
 pub const READER_STALL: Duration = Duration::from_secs(30);
 /// How long requests and deliveries in flight get after the signal to stop. Orchestrators kill after
@@ -123,3 +145,36 @@ pub const MAX_PULL_WAIT: Duration = Duration::from_secs(30);
 pub const MAX_ORDER_BYTES: usize = 256 * 1024;
 /// Characters of a reason that someone gives.
 pub const MAX_REASON: usize = 300;
+
+/// The bounds of connections and requests as values, so that a test can make them small.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpLimits {
+    /// [`HEAD_TIMEOUT`].
+    pub head_timeout: Duration,
+    /// [`BODY_IDLE_TIMEOUT`].
+    pub body_idle_timeout: Duration,
+    /// [`BODY_TIMEOUT`].
+    pub body_timeout: Duration,
+    /// [`WRITE_TIMEOUT`].
+    pub write_timeout: Duration,
+    /// [`HANDSHAKE_TIMEOUT`].
+    pub handshake_timeout: Duration,
+    /// [`MAX_CONNECTIONS`].
+    pub connections: usize,
+    /// [`MAX_BODIES_BYTES`].
+    pub bodies_bytes: usize,
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            head_timeout: HEAD_TIMEOUT,
+            body_idle_timeout: BODY_IDLE_TIMEOUT,
+            body_timeout: BODY_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
+            handshake_timeout: HANDSHAKE_TIMEOUT,
+            connections: MAX_CONNECTIONS,
+            bodies_bytes: MAX_BODIES_BYTES,
+        }
+    }
+}

@@ -16,17 +16,19 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
 use headwater_collector::{
-    Collector,
+    Collector, Reload,
     backup::{self, BackedUp},
     config::Config,
     doctor,
     event_log::{FileSystem, Offset, SourceName},
     export::{self, Selection},
     import::{self, Imported, Progress},
+    limits::HttpLimits,
+    open_files::room_for_connections,
 };
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
 };
 use tracing_subscriber::EnvFilter;
 
@@ -36,7 +38,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Customer events, from where they happen to whoever must react. Loses nothing.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "headwater", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -64,6 +66,9 @@ enum Command {
     Consumers(command::consumers::Arguments),
     /// Follow the events of a running server as they are stored.
     Tail(command::tail::Arguments),
+    /// Make, list and end the tokens that read events and operate the collector. May run beside a server.
+    #[command(subcommand)]
+    Token(command::token::Token),
 }
 
 #[derive(Args)]
@@ -113,7 +118,7 @@ struct Serve {
     config: Option<PathBuf>,
     /// Address and port to listen on; port 0 takes a free one. Wins over the configuration.
     /// [default: 127.0.0.1:8420]
-    #[arg(long, value_name = "ADDR")]
+    #[arg(long, value_name = "ADDR", value_parser = headwater_collector::config::parse_listen)]
     listen: Option<SocketAddr>,
     /// Folder for everything that is kept. Wins over the configuration. [default: ./data]
     #[arg(long, value_name = "DIR")]
@@ -122,6 +127,8 @@ struct Serve {
 
 fn main() -> ExitCode {
     let Arguments { command } = Arguments::parse();
+    // What people did, and what opens it, is for the owner only: the log, the database, a backup.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let filter =
         EnvFilter::try_from_env("HEADWATER_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
@@ -137,6 +144,7 @@ fn main() -> ExitCode {
         Command::Backup(arguments) => back_up(&arguments),
         Command::Consumers(arguments) => ask(command::consumers::run(arguments)),
         Command::Tail(arguments) => ask(command::tail::run(arguments)),
+        Command::Token(token) => token.run(),
     };
     done.unwrap_or_else(|error| fail(&error, ExitCode::FAILURE))
 }
@@ -149,6 +157,19 @@ fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
     // Nobody is left to tell if standard error is closed.
     drop(writeln!(std::io::stderr(), "error: {}", line.unwrap_or_default()));
     code
+}
+
+/// With its causes, but for those that it has said itself.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
 }
 
 fn examine(arguments: &Doctor) -> ExitCode {
@@ -250,27 +271,47 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// The same on every architecture that Linux and macOS run on, but MIPS.
 const SIGXFSZ: i32 = 25;
 
-fn serve(arguments: Serve) -> anyhow::Result<()> {
+/// The configuration as the file and the command line say now.
+fn configured(arguments: &Serve) -> anyhow::Result<Config> {
     let mut config = match &arguments.config {
         Some(file) => Config::read(file)?,
         None => Config::default(),
     };
     config.listen = arguments.listen.unwrap_or(config.listen);
-    config.data = arguments.data.unwrap_or(config.data);
+    config.data = arguments.data.clone().unwrap_or(config.data);
+    Ok(config)
+}
 
+fn serve(arguments: Serve) -> anyhow::Result<()> {
+    let config = configured(&arguments)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let (mut terminate, mut interrupt) =
-            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
         // Without a handler a file-size limit (`ulimit -f`) would end the process; with one it is an error of the disk.
         let _too_long = signal(SignalKind::from_raw(SIGXFSZ))?;
-        let listen = config.listen;
+        let (mut terminate, mut interrupt, hangup) = (
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+        );
+        let (listen, data) = (config.listen, config.data.clone());
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind(listen).await.with_context(|| {
             format!("cannot listen on {listen}; choose another address with --listen")
         })?;
         let address = listener.local_addr()?;
-        let collector = Collector::open(config, Arc::new(FileSystem))?;
-        announce(&collector, address).context("cannot write to standard output")?;
+        let limits = HttpLimits { connections: room_for_connections(), ..HttpLimits::default() };
+        let collector = Collector::open(config, Arc::new(FileSystem))?.with_limits(limits);
+        if let Err(error) = announce(&collector, scheme, address) {
+            // A server is not stopped by whoever reads its output, but what it said must not be lost.
+            tracing::warn!(%error, "cannot write to standard output");
+            if collector.new_admin_token().is_some() {
+                let data = data.display();
+                tracing::warn!(
+                    "so nobody has seen the admin token; make another with: headwater token rotate first '{data}'"
+                );
+            }
+        }
+        let reloads = tokio::spawn(reload_at(hangup, collector.reload(), arguments));
         let shutdown = async move {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -278,24 +319,44 @@ fn serve(arguments: Serve) -> anyhow::Result<()> {
             }
         };
         collector.serve(listener, shutdown).await;
+        reloads.abort();
         Ok(())
     })
 }
 
+/// Reads the configuration again at each signal.
+async fn reload_at(mut hangup: Signal, reload: Reload, arguments: Serve) {
+    let (reload, arguments) = (Arc::new(reload), Arc::new(arguments));
+    while hangup.recv().await.is_some() {
+        let (reload, arguments) = (Arc::clone(&reload), Arc::clone(&arguments));
+        let again = move || anyhow::Ok(reload.apply(&configured(&arguments)?)?);
+        match tokio::task::spawn_blocking(again).await.unwrap_or_else(|panic| Err(panic.into())) {
+            Ok(later) if later.is_empty() => tracing::info!("the configuration was read again"),
+            Ok(later) => tracing::warn!(
+                "the configuration was read again; what it says of {} needs a restart",
+                later.join(", ")
+            ),
+            Err(error) => {
+                tracing::error!("the old configuration stays in force: {}", in_full(&error));
+            }
+        }
+    }
+}
+
 /// What the operator needs to go on, on standard output; everything else goes to the log.
-fn announce(collector: &Collector, address: SocketAddr) -> std::io::Result<()> {
+fn announce(collector: &Collector, scheme: &str, address: SocketAddr) -> std::io::Result<()> {
     // A browser on this machine cannot open "every address".
     let address = match address.ip().is_unspecified() {
         true => format!("localhost:{}", address.port()),
         false => address.to_string(),
     };
     let mut out = std::io::stdout().lock();
-    writeln!(out, "headwater listens on http://{address}")?;
+    writeln!(out, "headwater listens on {scheme}://{address}")?;
     if let Some(key) = collector.default_write_key() {
         writeln!(out, "put this into your pages:")?;
         writeln!(
             out,
-            "  <script async src=\"http://{address}/headwater.js\" data-write-key=\"{key}\"></script>"
+            "  <script async src=\"{scheme}://{address}/headwater.js\" data-write-key=\"{key}\"></script>"
         )?;
     }
     if let Some(token) = collector.new_admin_token() {

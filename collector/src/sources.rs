@@ -4,13 +4,18 @@
 
 mod rate;
 
-use std::time::{Duration, Instant};
+use std::{
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use crate::{
     config::{EventFilter, IdentitySecret, Name, Origin, Secret, SourceConfig, WriteKey},
+    current::Current,
     event_log::{Flags, SourceName, Trust},
 };
 use rate::Rate;
@@ -33,8 +38,15 @@ pub struct Source {
     /// What who a person is must be signed with; empty if nothing.
     pub identity_secrets: Vec<Secret<IdentitySecret>>,
     origins: Option<Vec<Origin>>,
-    rate: Option<Rate>,
+    rate: Option<Limit>,
     key_hashes: Vec<[u8; 32]>,
+}
+
+/// A rate, and what it was made of: a reload that does not change it must not fill the bucket.
+#[derive(Clone, Debug)]
+struct Limit {
+    configured: (NonZeroU32, NonZeroU32),
+    rate: Arc<Rate>,
 }
 
 impl Source {
@@ -50,7 +62,9 @@ impl Source {
             identity_secrets: config.identify_secrets.clone(),
             origins: config.origins.clone(),
             rate: config.events_per_second.map(|per_second| {
-                Rate::new(per_second, config.burst.unwrap_or(per_second), Instant::now())
+                let burst = config.burst.unwrap_or(per_second);
+                let rate = Arc::new(Rate::new(per_second, burst, Instant::now()));
+                Limit { configured: (per_second, burst), rate }
             }),
             key_hashes: config.write_keys.iter().map(hash).collect(),
         }
@@ -67,38 +81,54 @@ impl Source {
     /// Counts this many events against the source's rate, or says how long to wait with them.
     pub fn take(&self, events: usize, now: Instant) -> Result<(), Duration> {
         let events = u32::try_from(events).unwrap_or(u32::MAX);
-        self.rate.as_ref().map_or(Ok(()), |rate| rate.take(events, now))
+        self.rate.as_ref().map_or(Ok(()), |limit| limit.rate.take(events, now))
     }
 }
 
-/// All of them.
-#[derive(Debug)]
-pub struct Sources(Vec<Source>);
+/// All of them, as configured now. Cheap to clone; clones are the same.
+#[derive(Clone, Debug)]
+pub struct Sources(Arc<Current<Vec<Arc<Source>>>>);
 
 impl Sources {
     /// At most `u32::MAX` sources, of which there are a handful.
     pub fn new(sources: Vec<Source>) -> Self {
-        Self(sources)
+        Self(Arc::new(Current::new(sources.into_iter().map(Arc::new).collect())))
     }
 
     /// The source with this key. Hashes are compared, all of them, so that neither a key's first
     /// bytes nor its place in the list can be measured from outside.
-    pub fn with_key(&self, key: &str) -> Option<&Source> {
+    pub fn with_key(&self, key: &str) -> Option<Arc<Source>> {
         let wanted: [u8; 32] = Sha256::digest(key).into();
+        let sources = self.0.get();
         let (mut found, mut index) = (Choice::from(0), 0_u32);
-        for (at, source) in (0_u32..).zip(&self.0) {
+        for (at, source) in (0_u32..).zip(&*sources) {
             for hash in &source.key_hashes {
                 let same = hash.ct_eq(&wanted);
                 index.conditional_assign(&at, same);
                 found |= same;
             }
         }
-        bool::from(found).then(|| &self.0[index as usize])
+        bool::from(found).then(|| Arc::clone(&sources[index as usize]))
     }
 
-    /// Each of them.
-    pub fn iter(&self) -> impl Iterator<Item = &Source> {
-        self.0.iter()
+    /// Whether pages of this origin may send to any of them: what a browser asks before anyone knows the key.
+    pub fn admit_origin(&self, origin: &str) -> bool {
+        self.0.get().iter().any(|source| source.admits_origin(Some(origin)))
+    }
+
+    /// From now on these. One that keeps its name and its rate keeps what it has used of it.
+    pub fn replace(&self, mut sources: Vec<Source>) {
+        let old = self.0.get();
+        for source in &mut sources {
+            let before = old.iter().find(|old| old.name == source.name);
+            if let (Some(Limit { configured, rate }), Some(limit)) =
+                (before.and_then(|before| before.rate.as_ref()), &mut source.rate)
+                && *configured == limit.configured
+            {
+                limit.rate = Arc::clone(rate);
+            }
+        }
+        self.0.set(sources.into_iter().map(Arc::new).collect());
     }
 }
 
@@ -146,6 +176,20 @@ mod tests {
         ] {
             assert_eq!(listed.admits_origin(Some(origin)), admitted, "{origin}");
         }
+    }
+
+    #[test]
+    fn a_reload_changes_keys_and_keeps_what_is_used_of_a_rate() {
+        let toml = "write_key = 'k'\nevents_per_second = 1\nburst = 2";
+        let sources = Sources::new(vec![source("a", toml), source("b", "write_key = 'gone'")]);
+        let now = Instant::now();
+        let in_flight = sources.with_key("k").unwrap();
+        in_flight.take(2, now).unwrap();
+        sources.replace(vec![source("a", &toml.replace("'k'", "'new'"))]);
+        assert!(sources.with_key("k").is_none() && sources.with_key("gone").is_none());
+        sources.with_key("new").unwrap().take(1, now).unwrap_err();
+        sources.replace(vec![source("a", "write_key = 'k'\nevents_per_second = 2\nburst = 2")]);
+        sources.with_key("k").unwrap().take(1, now).unwrap();
     }
 
     #[test]

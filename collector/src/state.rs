@@ -158,21 +158,10 @@ impl State {
         })
     }
 
-    /// The SHA-256 of the admin token, and, once in the life of the data folder, the token itself.
-    pub fn admin_token(&self) -> Result<([u8; 32], Option<Secret<String>>), StateError> {
-        let fresh = random_text("admin_", 32)?;
-        self.with(|database| {
-            let made = database.execute(
-                "INSERT INTO secret VALUES ('admin_token_sha256', ?1) ON CONFLICT DO NOTHING",
-                [&Sha256::digest(&fresh)[..]],
-            )?;
-            let hash = database.query_row(
-                "SELECT value FROM secret WHERE name = 'admin_token_sha256'",
-                [],
-                |row| row.get(0),
-            )?;
-            Ok((hash, (made == 1).then(|| Secret::new(fresh))))
-        })
+    /// Once in the life of the data folder: its first admin token, to be shown.
+    pub fn first_admin_token(&self) -> Result<Option<Secret<String>>, StateError> {
+        let name = Name::try_from(FIRST.to_owned()).map_err(StateError::BadKey)?;
+        self.put_admin_token(&name, "INSERT INTO secret VALUES (?1, ?2) ON CONFLICT DO NOTHING")
     }
 
     /// How far the consumer has got; `None` before its first progress.
@@ -271,6 +260,88 @@ impl State {
     }
 }
 
+/// A token that opens what only the operator may see. Only its hash is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdminToken {
+    /// What the operator calls it.
+    pub name: String,
+    /// When it was made; `None` for one of a release that did not note it.
+    pub made_at: Option<Timestamp>,
+    pub(crate) hash: [u8; 32],
+}
+
+/// The row of the token that the first start makes, and which is called `first`. Others have `/` and their name behind it.
+const ADMIN_TOKEN: &str = "admin_token_sha256";
+const FIRST: &str = "first";
+
+impl State {
+    /// The admin tokens in force, by name.
+    pub fn admin_tokens(&self) -> Result<Vec<AdminToken>, StateError> {
+        let rows = self.with(|database| {
+            let mut query = database.prepare_cached(
+                "SELECT name, value FROM secret WHERE name = ?1 OR name LIKE ?1 || '/%' ORDER BY name",
+            )?;
+            let rows = query.query_map([ADMIN_TOKEN], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?))
+            })?;
+            rows.collect::<Result<Vec<_>, _>>()
+        })?;
+        let token = |(row, value): (String, Vec<u8>)| {
+            // Revoked: empty.
+            let (hash, made_at) = value.split_first_chunk()?;
+            let made_at =
+                made_at.first_chunk().map(|ms| Timestamp::from_unix_ms(i64::from_le_bytes(*ms)));
+            let name = row.split_once('/').map_or(FIRST, |(_, name)| name).to_owned();
+            Some(AdminToken { name, made_at, hash: *hash })
+        };
+        Ok(rows.into_iter().filter_map(token).collect())
+    }
+
+    /// A new token of this name, to be shown once; `None` if there is one already.
+    pub fn add_admin_token(&self, name: &Name) -> Result<Option<Secret<String>>, StateError> {
+        let sql = "INSERT INTO secret VALUES (?1, ?2)
+                   ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE length(value) = 0";
+        self.put_admin_token(name, sql)
+    }
+
+    /// A new token in the place of the one of this name, which ends; `None` if there is none.
+    pub fn rotate_admin_token(&self, name: &Name) -> Result<Option<Secret<String>>, StateError> {
+        self.put_admin_token(
+            name,
+            "UPDATE secret SET value = ?2 WHERE name = ?1 AND length(value) > 0",
+        )
+    }
+
+    /// Ends the token of this name; false if there is none.
+    pub fn revoke_admin_token(&self, name: &Name) -> Result<bool, StateError> {
+        // The row stays: without it the next start would make the first token anew.
+        let sql = "UPDATE secret SET value = x'' WHERE name = ?1 AND length(value) > 0";
+        Ok(self.with(|database| database.execute(sql, [admin_row(name)]))? == 1)
+    }
+
+    fn put_admin_token(
+        &self,
+        name: &Name,
+        sql: &str,
+    ) -> Result<Option<Secret<String>>, StateError> {
+        let fresh = random_text("admin_", 32)?;
+        let value = [
+            &Sha256::digest(&fresh)[..],
+            &crate::event_log::system_clock()().unix_ms().to_le_bytes(),
+        ]
+        .concat();
+        let put = self.with(|database| database.execute(sql, params![admin_row(name), value]))?;
+        Ok((put == 1).then(|| Secret::new(fresh)))
+    }
+}
+
+fn admin_row(name: &Name) -> String {
+    match name.as_str() {
+        FIRST => ADMIN_TOKEN.to_owned(),
+        name => format!("{ADMIN_TOKEN}/{name}"),
+    }
+}
+
 /// `bytes` random bytes as text that needs no quoting anywhere.
 fn random_text(prefix: &str, bytes: usize) -> Result<String, StateError> {
     let mut random = vec![0; bytes];
@@ -290,15 +361,61 @@ mod tests {
     fn keys_are_made_once_and_the_token_is_shown_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.db");
-        let (key, hash) = {
+        let key = {
             let state = State::open(&path).unwrap();
-            let (hash, token) = state.admin_token().unwrap();
-            assert_eq!(Sha256::digest(token.unwrap().expose())[..], hash);
-            (state.default_write_key().unwrap(), hash)
+            let token = state.first_admin_token().unwrap().unwrap();
+            let [kept] = &state.admin_tokens().unwrap()[..] else { panic!("one token") };
+            assert_eq!(
+                (kept.name.as_str(), &kept.hash[..]),
+                ("first", &Sha256::digest(token.expose())[..])
+            );
+            state.default_write_key().unwrap()
         };
         let state = State::open(&path).unwrap();
         assert_eq!(state.default_write_key().unwrap(), key);
-        assert_eq!(state.admin_token().unwrap(), (hash, None));
+        assert_eq!(state.first_admin_token().unwrap(), None);
+    }
+
+    #[test]
+    fn admin_tokens_are_added_rotated_and_revoked_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(&folder.path().join("state.db")).unwrap();
+        let names = || -> Vec<String> {
+            state.admin_tokens().unwrap().into_iter().map(|token| token.name).collect()
+        };
+        state.first_admin_token().unwrap().unwrap();
+        let (first, ci) = (name("first"), name("ci"));
+        state.add_admin_token(&ci).unwrap().unwrap();
+        assert_eq!(state.add_admin_token(&ci).unwrap(), None);
+        assert_eq!(state.rotate_admin_token(&name("other")).unwrap(), None);
+        assert_eq!(names(), ["first", "ci"]);
+        let before = state.admin_tokens().unwrap();
+        let new = state.rotate_admin_token(&ci).unwrap().unwrap();
+        let after = state.admin_tokens().unwrap();
+        assert_eq!(before[0], after[0]);
+        assert_eq!(after[1].hash[..], Sha256::digest(new.expose())[..]);
+        assert_ne!(before[1].hash, after[1].hash);
+
+        assert!(state.revoke_admin_token(&first).unwrap());
+        assert!(!state.revoke_admin_token(&first).unwrap());
+        assert_eq!(state.first_admin_token().unwrap(), None, "the next start makes none");
+        assert_eq!(names(), ["ci"]);
+        state.add_admin_token(&first).unwrap().unwrap();
+        assert_eq!(names(), ["first", "ci"]);
+    }
+
+    #[test]
+    fn the_token_of_an_older_release_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(&folder.path().join("state.db")).unwrap();
+        let hash = Sha256::digest("token");
+        state
+            .with(|db| {
+                db.execute("INSERT INTO secret VALUES ('admin_token_sha256', ?1)", [&hash[..]])
+            })
+            .unwrap();
+        let tokens = state.admin_tokens().unwrap();
+        assert_eq!((&tokens[0].hash[..], tokens[0].made_at), (&hash[..], None));
     }
 
     #[test]

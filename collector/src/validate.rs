@@ -46,6 +46,8 @@ pub struct Sender<'a> {
     pub client: Option<IpAddr>,
     /// What of addresses is stored.
     pub ip: Ip,
+    /// The id in the cookie that the server had set, if it came with the request.
+    pub cookie: Option<&'a str>,
     /// Who a person is must be signed with one of these; none if it need not be.
     pub identity_secrets: &'a [Secret<IdentitySecret>],
 }
@@ -62,6 +64,7 @@ impl Sender<'_> {
             received_at,
             client: None,
             ip: Ip::Keep,
+            cookie: None,
             identity_secrets: &[],
         }
     }
@@ -159,6 +162,7 @@ pub fn validate(
             // A server's own address says nothing of the person.
             sender.client.filter(|_| sender.trust == Trust::Client),
             sender.ip,
+            sender.cookie,
         ),
         unreadable: context.is_some_and(|value| members_of(value.get()).is_none()),
         integrations,

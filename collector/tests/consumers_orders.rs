@@ -297,7 +297,9 @@ async fn a_destination_that_hangs_delays_nobody_and_holds_little() {
     let (url, hanging) = silent().await;
     let secret = server::SECRET;
     let toml = fast.consumer("fast")
-        + &format!("[consumers.crm]\nkind = 'webhook'\nurl = '{url}'\nsecret = '{secret}'\nallow_private = true\n");
+        + &format!(
+            "[consumers.crm]\nkind = 'webhook'\nurl = '{url}'\nsecret = '{secret}'\nallow_private = true\n"
+        );
     let operator = Operator::start(folder.path(), &toml).await;
     let all: Vec<_> = (0..800).map(|n| track(n, &format!("d{}", n % 50))).collect();
     for batch in all.chunks(100) {

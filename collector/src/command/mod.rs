@@ -1,9 +1,10 @@
-//! Commands that speak to a running server: where it is, and who is asking.
+//! The subcommands that have a file of their own, and, for those that speak to a running server, where it is and who is asking.
 //! Promises that the admin token comes from the environment or a file, never from the command line, and is never printed.
 //! Deliberately uses the public HTTP API and nothing else.
 
 pub(crate) mod consumers;
 pub(crate) mod tail;
+pub(crate) mod token;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 

@@ -151,6 +151,14 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(wait)
     }
 
+    /// Taking more could end in a log that cannot be closed in order.
+    pub(super) fn disk_nearly_full() -> Self {
+        let message = "the collector's disk is nearly full; keep the events and try again";
+        // Someone has to make room: minutes. A look each second sees it then.
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "disk_nearly_full", message)
+            .retry_after(Duration::from_secs(30))
+    }
+
     pub(super) fn into_answer(self) -> Answer {
         let mut error = json!({"code": self.code, "message": self.message});
         if let Some(wait) = self.retry_after {
@@ -252,10 +260,16 @@ impl From<DecodeError> for Failure {
     }
 }
 
-/// Lets scripts of any page read the answer. A page sends no cookies here, and its key is public.
-pub(super) fn allow_any_origin(headers: &mut HeaderMap) {
-    set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+/// Lets scripts of any page read the answer; it says nothing about anyone. With credentials only where there is a
+/// cookie, and for this origin by name: browsers take no `*` then.
+pub(super) fn allow_origin(headers: &mut HeaderMap, with_credentials: Option<&HeaderValue>) {
     set(headers, header::ACCESS_CONTROL_EXPOSE_HEADERS, "Retry-After");
+    let Some(origin) = with_credentials else {
+        return set(headers, header::ACCESS_CONTROL_ALLOW_ORIGIN, "*");
+    };
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+    set(headers, header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true");
+    set(headers, header::VARY, "Origin");
 }
 
 /// The answer to a browser that asks whether it may send.

@@ -15,7 +15,7 @@ use tokio::{
 use super::answer::Failure;
 use crate::{
     decode::DecodeError,
-    limits::{BODY_IDLE_TIMEOUT, BODY_TIMEOUT, MAX_BODIES_BYTES, MAX_BODY_BYTES},
+    limits::{HttpLimits, MAX_BODY_BYTES},
 };
 
 /// What all bodies together may hold, in KiB: a semaphore counts in 32 bits.
@@ -35,8 +35,8 @@ const HELD_AT_ONCE: usize = 16 * 1024;
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Budget {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_BODIES_BYTES / 1024)))
+    pub(super) fn new(limits: &HttpLimits) -> Self {
+        Self(Arc::new(Semaphore::new(limits.bodies_bytes / 1024)))
     }
 
     /// Room for `bytes` more, now or not at all.
@@ -48,17 +48,21 @@ impl Budget {
 }
 
 /// Reads all of a body. What it returns is held in the budget as long as the caller keeps `Held`.
-pub(super) async fn read<B>(mut body: B, budget: &Budget) -> Result<(Bytes, Held), Failure>
+pub(super) async fn read<B>(
+    mut body: B,
+    budget: &Budget,
+    limits: &HttpLimits,
+) -> Result<(Bytes, Held), Failure>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     // What came counts, not what was announced: announcing costs nothing, and must not keep others out.
     let (mut held, mut held_bytes) = (budget.hold(0)?, 0);
-    let deadline = Instant::now() + BODY_TIMEOUT;
+    let deadline = Instant::now() + limits.body_timeout;
     let (mut first, mut text, mut size) = (Bytes::new(), BytesMut::new(), 0_usize);
 
     loop {
-        let idle = Instant::now() + BODY_IDLE_TIMEOUT;
+        let idle = Instant::now() + limits.body_idle_timeout;
         let frame = timeout_at(idle.min(deadline), body.frame()).await.map_err(|_| {
             let message = "the body came too slowly";
             Failure::new(StatusCode::REQUEST_TIMEOUT, "slow_body", message)

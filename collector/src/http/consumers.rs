@@ -5,7 +5,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
-use hyper::{HeaderMap, Method, Request, StatusCode, body::Body, header};
+use hyper::{HeaderMap, Request, StatusCode, body::Body, header};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tokio::time::Instant;
@@ -86,11 +86,6 @@ struct FailedEvent {
     reason: Option<String>,
 }
 
-/// Whether a path belongs here.
-pub(super) fn is_path(path: &str) -> bool {
-    parts(path).is_some()
-}
-
 fn parts(path: &str) -> Option<(&str, Verb)> {
     let rest = path.strip_prefix("/v1/consumers")?;
     if rest.is_empty() {
@@ -120,20 +115,9 @@ impl Http {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        auth::require_admin(request.headers(), &self.admin_token_hash)?;
+        auth::require_admin(request.headers(), &self.door.admins.get())?;
         let (head, body) = request.into_parts();
         let Some((name, verb)) = parts(head.uri.path()) else { return Err(not_found("path")) };
-        let takes = match verb {
-            Verb::List | Verb::One | Verb::Parked | Verb::Events => Method::GET,
-            _ => Method::POST,
-        };
-        if head.method != takes {
-            let allowed = if takes == Method::GET { "GET" } else { "POST" };
-            let message = format!("this path takes {allowed}");
-            let failure =
-                Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-            return Err(failure.with_header(header::ALLOW, allowed));
-        }
         if verb == Verb::List {
             return self.list().await;
         }
@@ -149,7 +133,7 @@ impl Http {
                 Ok(answer(&listed(&handle.listed().await?)))
             }
             Verb::Pause | Verb::Seek | Verb::Replay | Verb::Redrive | Verb::Drop | Verb::Ack => {
-                let (body, _held) = body::read(body, &self.bodies).await?;
+                let (body, _held) = body::read(body, &self.bodies, &self.limits).await?;
                 order(handle, verb, &body).await
             }
         }

@@ -6,19 +6,24 @@
 mod answer;
 mod auth;
 mod body;
+mod client;
+mod connection;
 mod consumers;
+mod cookie;
+mod door;
 mod pixel;
 mod read;
 mod routes;
 mod sdk;
 mod settings;
+mod stream;
+mod table;
+mod tls;
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{Semaphore, watch},
     task::JoinSet,
     time::timeout,
@@ -27,14 +32,18 @@ use tokio::{
 use crate::{
     consumer::Consumers,
     ingest::Ingest,
-    limits::{DRAIN, HEAD_TIMEOUT, MAX_CONNECTIONS, MAX_HEAD_BYTES, MAX_HEADERS},
+    limits::{DRAIN, HttpLimits},
     vitals::Vitals,
 };
+
+pub(crate) use door::{Door, Lookout};
+pub use tls::TlsError;
 
 /// What requests need.
 pub(crate) struct Http {
     ingest: Ingest,
-    admin_token_hash: [u8; 32],
+    door: Arc<Door>,
+    limits: HttpLimits,
     vitals: Vitals,
     draining: watch::Receiver<bool>,
     sdk: sdk::Sdk,
@@ -44,26 +53,25 @@ pub(crate) struct Http {
 
 /// After an error of `accept`, which is nearly always "too many open files": some close meanwhile.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Bytes of hyper's buffer for one connection: two typical batches of 20 events.
-const CONNECTION_BUFFER: usize = 64 * 1024;
 
 impl Http {
     pub(crate) fn new(
         ingest: Ingest,
-        admin_token_hash: [u8; 32],
+        door: Arc<Door>,
+        limits: HttpLimits,
         vitals: Vitals,
         draining: watch::Receiver<bool>,
         consumers: Consumers,
     ) -> Self {
-        let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new());
-        Self { ingest, admin_token_hash, vitals, draining, sdk, bodies, consumers }
+        let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new(&limits));
+        Self { ingest, door, limits, vitals, draining, sdk, bodies, consumers }
     }
 
     /// Serves until draining begins, then finishes what has begun.
     pub(crate) async fn serve(self, listener: TcpListener) {
         let http = Arc::new(self);
         let mut draining = http.draining.clone();
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let room = Arc::new(Semaphore::new(http.limits.connections));
         let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
@@ -77,10 +85,13 @@ impl Http {
                 } => accepted,
             };
             match accepted {
-                (Ok(room), Ok((stream, _))) => {
+                (Ok(room), Ok((stream, peer))) => {
                     let http = Arc::clone(&http);
                     connections.spawn(async move {
-                        http.serve_connection(stream).await;
+                        if let Err(error) = http.serve_connection(stream, peer).await {
+                            // A client that went away, or spoke no HTTP. Its events are with it.
+                            tracing::debug!(%error, "a connection ended early");
+                        }
                         drop(room);
                     });
                 }
@@ -95,36 +106,6 @@ impl Http {
         let drained = timeout(DRAIN, async { while connections.join_next().await.is_some() {} });
         if drained.await.is_err() {
             tracing::warn!(connections = connections.len(), "cut connections that did not end");
-        }
-    }
-
-    async fn serve_connection(self: Arc<Self>, stream: TcpStream) {
-        let _counted = self.vitals.metrics().connection();
-        // Answers are small and waited for.
-        drop(stream.set_nodelay(true));
-        let mut draining = self.draining.clone();
-        let service = service_fn(move |request| {
-            let http = Arc::clone(&self);
-            async move { Ok::<_, Infallible>(http.answer(request).await) }
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
-            .max_header_size(MAX_HEAD_BYTES)
-            .max_headers(MAX_HEADERS)
-            .max_buf_size(CONNECTION_BUFFER)
-            .serve_connection(TokioIo::new(stream), service);
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = async { drop(draining.wait_for(|draining| *draining).await) } => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            // A client that went away, or spoke no HTTP. Its events are with it.
-            tracing::debug!(%error, "a connection ended early");
         }
     }
 }

@@ -9,12 +9,18 @@ use hyper::{
     HeaderMap, Method, Request, StatusCode,
     body::Body,
     header::{self, HeaderValue},
+    http::uri::Authority,
 };
 
 use super::{
     Http,
-    answer::{Answer, Failure, allow_any_origin, empty, ok, preflight, receipt},
-    auth, body, consumers, pixel, read, settings,
+    answer::{Answer, Failure, allow_origin, empty, ok, preflight, receipt},
+    auth, body,
+    client::{Client, Peer},
+    cookie,
+    door::Front,
+    pixel, read, settings,
+    table::{self, Route},
 };
 use crate::{
     consumer::Standing,
@@ -23,55 +29,55 @@ use crate::{
     limits::MAX_BODY_BYTES,
 };
 
-/// What a path stands for.
-enum Route {
-    Ingest(Shape),
-    Pixel(EventType),
-    Settings,
-    Events,
-    Live,
-    Sdk,
-    Healthy,
-    Ready,
-    Metrics,
-    Consumers,
-}
+/// The document that describes all of this.
+pub(super) const OPENAPI: &str = include_str!("../../openapi.json");
 
 impl Http {
     /// Answers a request.
-    pub(super) async fn answer<B>(&self, request: Request<B>) -> Answer
+    pub(super) async fn answer<B>(&self, request: Request<B>, peer: Peer) -> Answer
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let Some((route, name)) = self.route(request.uri().path()) else {
+        if !is_framed_plainly(request.headers()) {
+            let message =
+                "a body is sent with its length, or with `Transfer-Encoding: chunked` alone";
+            let code = "unknown_transfer_encoding";
+            let failure = Failure::new(StatusCode::NOT_IMPLEMENTED, code, message);
+            return failure.with_header(header::CONNECTION, "close").into_answer();
+        }
+        let front = self.door.front.get();
+        let Some((route, name)) = self.route(&request, &front) else {
             let message = "there is nothing at this path";
             return Failure::new(StatusCode::NOT_FOUND, "not_found", message).into_answer();
         };
         let started = Instant::now();
-        let answer = match (&route, request.method()) {
-            (Route::Ingest(_), &Method::OPTIONS) => Ok(preflight()),
-            (&Route::Ingest(shape), &Method::POST) => {
-                let taken = self.take(request, shape).await;
+        let with_credentials = self.with_credentials(&front, request.headers());
+        let answer = match (route, request.method()) {
+            (Route::Ingest(_) | Route::Settings, &Method::OPTIONS) => Ok(preflight()),
+            (Route::Ingest(shape), &Method::POST) => {
+                let taken = self.take(request, shape, peer, &front).await;
                 self.vitals.metrics().request_took(started.elapsed());
                 taken
             }
-            (Route::Ingest(_), _) => Err(wrong_method("POST, OPTIONS")),
-            // Not HEAD: it asks what a GET would say, and must not be an event.
-            (&Route::Pixel(event_type), &Method::GET) => {
-                let taken = self.take_pixel(&request, event_type).await;
+            (Route::Pixel(event_type), &Method::GET) => {
+                let taken = self.take_pixel(&request, event_type, peer, &front).await;
                 self.vitals.metrics().request_took(started.elapsed());
                 Ok(pixel::image(taken))
             }
-            (Route::Pixel(_), _) => Err(wrong_method("GET")),
-            (Route::Settings, &Method::OPTIONS) => Ok(preflight()),
-            (Route::Consumers, _) => self.consumers(request).await,
+            (Route::Ingest(_) | Route::Pixel(_), _) => Err(wrong_method(route.methods())),
+            (Route::Consumers { order: false }, &Method::GET)
+            | (Route::Consumers { order: true }, &Method::POST) => self.consumers(request).await,
+            (Route::Consumers { .. }, _) => Err(wrong_method(route.methods())),
             (_, method) if method != Method::GET && method != Method::HEAD => {
-                Err(wrong_method("GET, HEAD"))
+                Err(wrong_method(route.methods()))
             }
-            (Route::Settings, _) => self.settings(&request),
+            (Route::Settings, _) => self.settings(&request, peer, &front),
             (Route::Events, _) => self.read(&request),
             (Route::Live, _) => self.live(&request),
-            (Route::Sdk, _) => Ok(self.sdk.answer(request.uri().path(), request.headers())),
+            (Route::Sdk, _) => {
+                let (path, _) = within(&front, request.uri().path());
+                Ok(self.sdk.answer(path, request.headers()))
+            }
             (Route::Healthy, _) => Ok(ok("text/plain", "ok\n")),
             (Route::Ready, _) => Ok(self.ready()),
             (Route::Metrics, _) => {
@@ -82,40 +88,40 @@ impl Http {
                 let page = self.vitals.print();
                 Ok(ok("application/openmetrics-text; version=1.0.0; charset=utf-8", page))
             }
+            (Route::OpenApi, _) => Ok(ok("application/json", OPENAPI)),
         };
         let mut answer = answer.unwrap_or_else(Failure::into_answer);
         if let Route::Ingest(_) | Route::Settings = route {
-            allow_any_origin(answer.headers_mut());
+            allow_origin(answer.headers_mut(), with_credentials.as_ref());
         }
         self.vitals.metrics().request(name, answer.status().as_u16());
         answer
     }
 
-    fn route(&self, path: &str) -> Option<(Route, &'static str)> {
-        Some(match path {
-            "/v1/events" => (Route::Events, "events"),
-            "/v1/live" => (Route::Live, "live"),
-            "/healthz" => (Route::Healthy, "healthz"),
-            "/readyz" => (Route::Ready, "readyz"),
-            "/metrics" => (Route::Metrics, "metrics"),
-            path if consumers::is_path(path) => (Route::Consumers, "consumers"),
-            path if self.sdk.is_path(path) => (Route::Sdk, "sdk"),
-            path if settings::key_in(path).is_some() => (Route::Settings, "settings"),
-            path => match path.strip_prefix("/v1/")? {
-                "batch" | "b" => (Route::Ingest(Shape::Batch), "batch"),
-                "import" => (Route::Ingest(Shape::Batch), "import"),
-                word => match word.strip_prefix("pixel/") {
-                    Some(word) => (Route::Pixel(EventType::from_word(word)?), "pixel"),
-                    None => {
-                        let event_type = event_type_of(word)?;
-                        (Route::Ingest(Shape::Single(event_type)), event_type.as_str())
-                    }
-                },
-            },
-        })
+    fn route<B>(&self, request: &Request<B>, front: &Front) -> Option<(Route, &'static str)> {
+        let (path, prefix) = within(front, request.uri().path());
+        let (route, name) = match table::find(path) {
+            None if self.sdk.is_path(path) => (Route::Sdk, "sdk"),
+            found => found?,
+        };
+        (prefix.is_empty() || route.is_for_clients()).then_some((route, name))
     }
 
-    async fn take<B>(&self, request: Request<B>, shape: Shape) -> Result<Answer, Failure>
+    /// The origin that may send with its cookies, if there are any and some source takes what it sends.
+    fn with_credentials(&self, front: &Front, headers: &HeaderMap) -> Option<HeaderValue> {
+        front.cookie.as_ref()?;
+        let origin = headers.get(header::ORIGIN)?;
+        let text = origin.to_str().ok()?;
+        (text != "null" && self.ingest.sources.admit_origin(text)).then(|| origin.clone())
+    }
+
+    async fn take<B>(
+        &self,
+        request: Request<B>,
+        shape: Shape,
+        peer: Peer,
+        front: &Front,
+    ) -> Result<Answer, Failure>
     where
         B: Body<Data = Bytes> + Unpin,
     {
@@ -123,37 +129,47 @@ impl Http {
         let in_detail = head.uri.query().is_some_and(|query| {
             query.split('&').any(|pair| matches!(pair, "receipt=1" | "receipt=true"))
         });
-        let (body, held) = body::read(body, &self.bodies).await?;
+        let (body, held) = body::read(body, &self.bodies, &self.limits).await?;
         let key = auth::basic_key(&head.headers)?;
         let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
         let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
-        let taken = self
-            .hand_in(Incoming { body, encoding, shape, key, origin: origin(&head.headers) })
-            .await?;
+        let from = Client::of(peer, &head.headers, &front.trusted_proxies);
+        let cookie = front.cookie.as_ref().filter(|_| cookie::is_kept(&head.headers));
+        let brought = cookie.and_then(|cookie| cookie::brought(cookie, &head.headers));
+        let set_cookie = cookie.map(|cookie| cookie::set(cookie, brought.as_deref(), from.secure));
+        let (origin, client) = (origin(&head.headers), from.address);
+        let incoming = Incoming { body, encoding, shape, key, origin, client, cookie: brought };
+        let taken = self.hand_in(incoming).await?;
         drop(held);
-        Ok(receipt(&taken, in_detail))
+        let mut answer = receipt(&taken, in_detail);
+        if let Some(cookie) = set_cookie.flatten() {
+            answer.headers_mut().insert(header::SET_COOKIE, cookie);
+        }
+        Ok(answer)
     }
 
     async fn take_pixel<B>(
         &self,
         request: &Request<B>,
         event_type: EventType,
+        peer: Peer,
+        front: &Front,
     ) -> Result<(), Failure> {
         let body = pixel::event(request.uri().query())?;
         let encoding = Encoding::of(std::iter::empty(), &body)?;
         let shape = Shape::Single(event_type);
-        self.hand_in(Incoming {
-            body,
-            encoding,
-            shape,
-            key: None,
-            origin: origin(request.headers()),
-        })
-        .await
-        .map(drop)
+        let headers = request.headers();
+        let client = Client::of(peer, headers, &front.trusted_proxies).address;
+        let cookie = front.cookie.as_ref().and_then(|cookie| cookie::brought(cookie, headers));
+        let origin = origin(headers);
+        let incoming = Incoming { body, encoding, shape, key: None, origin, client, cookie };
+        self.hand_in(incoming).await.map(drop)
     }
 
     async fn hand_in(&self, incoming: Incoming) -> Result<Receipt, Failure> {
+        if self.door.disk_nearly_full() {
+            return Err(Failure::disk_nearly_full());
+        }
         // What a compressed body may become is held before it is inflated.
         let inflated = incoming.encoding.map(|_| self.bodies.hold(MAX_BODY_BYTES)).transpose()?;
         let receipt = self.ingest.take(incoming).await?;
@@ -161,17 +177,28 @@ impl Http {
         Ok(receipt)
     }
 
-    fn settings<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
-        let key = settings::key_in(request.uri().path()).unwrap_or_default();
+    fn settings<B>(
+        &self,
+        request: &Request<B>,
+        peer: Peer,
+        front: &Front,
+    ) -> Result<Answer, Failure> {
+        let (path, prefix) = within(front, request.uri().path());
+        let key = settings::key_in(path).unwrap_or_default();
         if self.ingest.sources.with_key(key).is_none() {
             let message = "no source has this write key";
             return Err(Failure::new(StatusCode::NOT_FOUND, "unknown_write_key", message));
         }
-        Ok(settings::document(key, request.headers()))
+        let headers = request.headers();
+        let client = Client::of(peer, headers, &front.trusted_proxies);
+        // HTTP/2 has it in the request's address.
+        let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let host = request.uri().authority().map(Authority::as_str).or(host);
+        Ok(settings::document(key, host, client.should_use_tls(headers), prefix))
     }
 
     fn read<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
-        auth::require_admin(request.headers(), &self.admin_token_hash)?;
+        auth::require_admin(request.headers(), &self.door.admins.get())?;
         if request.method() == Method::HEAD {
             return Ok(empty(StatusCode::OK));
         }
@@ -179,7 +206,7 @@ impl Http {
     }
 
     fn live<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
-        auth::require_admin(request.headers(), &self.admin_token_hash)?;
+        auth::require_admin(request.headers(), &self.door.admins.get())?;
         if request.method() == Method::HEAD {
             return Ok(empty(StatusCode::OK));
         }
@@ -193,6 +220,8 @@ impl Http {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
         } else if !self.ingest.log.is_healthy() {
             (StatusCode::SERVICE_UNAVAILABLE, "the event log cannot be written\n")
+        } else if self.door.disk_nearly_full() {
+            (StatusCode::SERVICE_UNAVAILABLE, "the disk is nearly full\n")
         } else {
             (StatusCode::OK, "ready\n")
         };
@@ -208,12 +237,19 @@ fn origin(headers: &HeaderMap) -> Option<String> {
     Some(String::from_utf8_lossy(origin.as_bytes()).into_owned())
 }
 
-/// `/v1/track`, or `/v1/t` as Segment's own SDKs have it.
-fn event_type_of(word: &str) -> Option<EventType> {
-    EventType::ALL.into_iter().find(|known| {
-        let long = known.as_str();
-        word == long || word == &long[..1]
-    })
+/// Whether there is one reading only of where the body ends. A proxy in front that undoes `chunked, chunked` twice, or not at
+/// all, would take what is in the body for a request of its own.
+fn is_framed_plainly(headers: &HeaderMap) -> bool {
+    let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
+    encodings.next().is_none_or(plain) && encodings.next().is_none()
+}
+
+/// The path without the prefix, and the prefix if it had it.
+fn within<'p>(front: &'p Front, path: &'p str) -> (&'p str, &'p str) {
+    let prefix = front.path_prefix.as_ref();
+    let under = prefix.and_then(|prefix| Some((prefix.strip(path)?, prefix.as_str())));
+    under.unwrap_or((path, ""))
 }
 
 fn wrong_method(allowed: &'static str) -> Failure {

@@ -18,22 +18,33 @@ use crate::{config::Ip, decode::Member};
 pub(super) struct Additions<'a> {
     /// What the batch says for all.
     shared: Option<Vec<Member<'a>>>,
-    /// What the collector knows: members, as text between braces.
+    /// What the collector knows: members, as text between braces. Each of them, and both.
+    ip_text: String,
+    cookie: String,
     known: String,
     ip: Ip,
 }
 
 /// The member with the address.
 const IP: &str = "ip";
+/// The member with the id of the cookie that the server had set. Only the server says it: it outlives what a script can store.
+const COOKIE: &str = "cookieId";
 /// The member that proves who a person is: not for readers of the log.
 pub(super) const SIGNATURE: &str = "signature";
 
 impl<'a> Additions<'a> {
-    /// `client` is the device's address, if the collector may take it for that.
-    pub(super) fn new(shared: Option<Vec<Member<'a>>>, client: Option<IpAddr>, ip: Ip) -> Self {
-        let known = client.and_then(|client| stored(client, ip));
-        let known = known.map_or_else(String::new, |ip| format!("\"{IP}\":\"{ip}\""));
-        Self { shared, known, ip }
+    /// `client` is the device's address, if the collector may take it for that; `cookie` is a text without anything to escape.
+    pub(super) fn new(
+        shared: Option<Vec<Member<'a>>>,
+        client: Option<IpAddr>,
+        ip: Ip,
+        cookie: Option<&str>,
+    ) -> Self {
+        let ip_text = client.and_then(|client| stored(client, ip));
+        let ip_text = ip_text.map_or_else(String::new, |ip| format!("\"{IP}\":\"{ip}\""));
+        let cookie = cookie.map_or_else(String::new, |id| format!("\"{COOKIE}\":\"{id}\""));
+        let both = if ip_text.is_empty() || cookie.is_empty() { "" } else { "," };
+        Self { shared, known: [&*ip_text, both, &cookie].concat(), ip_text, cookie, ip }
     }
 
     /// The context of an event, if it has one; an error if it would have to be taken apart and cannot be.
@@ -49,7 +60,8 @@ impl<'a> Additions<'a> {
         // Each is in the text if it is a member, and nearly never otherwise.
         let has = |name: &str| memmem::find(text.as_bytes(), name.as_bytes()).is_some();
         let touched = has("\"ip\"") && (self.ip != Ip::Keep || !self.known.is_empty())
-            || has("\"signature\"");
+            || has("\"signature\"")
+            || has("\"cookieId\"");
         if touched || self.shared.is_some() || text.contains("\\u") && self.ip != Ip::Keep {
             let odd = || (Reason::InvalidField, "`context` has a name that is no text".into());
             return Ok(Some(self.merged(&members_of(text).ok_or_else(odd)?).into()));
@@ -70,11 +82,12 @@ impl<'a> Additions<'a> {
         let shared = shared.filter(|(name, _)| !names.contains(name.as_ref()));
         let mut context = ObjectText::with_capacity(512);
         if !names.contains(IP) && !self.shared.iter().flatten().any(|(name, _)| name == IP) {
-            context.members(&self.known);
+            context.members(&self.ip_text);
         }
+        context.members(&self.cookie);
         for (name, raw) in shared.chain(own) {
             match &**name {
-                SIGNATURE => {}
+                SIGNATURE | COOKIE => {}
                 IP if self.ip != Ip::Keep => {
                     let claimed = unquoted(raw).and_then(|text| text.parse().ok());
                     if let Some(ip) = claimed.and_then(|claimed| stored(claimed, self.ip)) {
@@ -111,7 +124,7 @@ mod tests {
 
     fn with<'a>(client: Option<&str>, ip: Ip, shared: Option<&'a str>) -> Additions<'a> {
         let shared = shared.and_then(members_of);
-        Additions::new(shared, client.map(|client| client.parse().unwrap()), ip)
+        Additions::new(shared, client.map(|client| client.parse().unwrap()), ip, None)
     }
 
     fn context(additions: &Additions<'_>, own: &str) -> Option<String> {
@@ -137,6 +150,20 @@ mod tests {
             assert_eq!(context(&with(client, ip, None), own).as_deref(), Some(stored), "{own}");
         }
         assert_eq!(context(&with(Some("::1"), Ip::Drop, None), "null"), None);
+    }
+
+    #[test]
+    fn the_cookie_s_id_is_the_server_s_word() {
+        let additions = Additions::new(None, "203.0.113.7".parse().ok(), Ip::Keep, Some("c1"));
+        for (own, stored) in [
+            ("null", r#"{"ip":"203.0.113.7","cookieId":"c1"}"#),
+            (r#"{"a":1}"#, r#"{"ip":"203.0.113.7","cookieId":"c1","a":1}"#),
+            (r#"{"ip":"1.1.1.1","cookieId":"forged"}"#, r#"{"cookieId":"c1","ip":"1.1.1.1"}"#),
+        ] {
+            assert_eq!(context(&additions, own).as_deref(), Some(stored));
+        }
+        let without = with(None, Ip::Keep, None);
+        assert_eq!(context(&without, r#"{"cookieId":"forged","a":1}"#).unwrap(), r#"{"a":1}"#);
     }
 
     #[test]

@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::remove_file(data.join("log/lock"))?;
 
     let state = State::open(&data.join("state.db"))?;
-    let (_, token) = state.admin_token()?;
+    let token = state.first_admin_token()?;
     let (crm, mail) = (Name::try_from("crm".to_owned())?, Name::try_from("mail".to_owned())?);
     state.save_cursor(&crm, "30".parse()?)?;
     let parked = Parked {

@@ -6,15 +6,17 @@
 
 use std::{
     convert::Infallible,
+    net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use headwater_collector::{
-    Collector,
+    Collector, Reload,
     config::Config,
     event_log::{Disk, FileSystem},
+    limits::HttpLimits,
 };
 use http_body_util::{BodyExt as _, Full};
 use hyper::{
@@ -40,6 +42,8 @@ pub(crate) struct Server {
     pub(crate) key: String,
     /// Only at the first start on a data folder.
     pub(crate) new_token: Option<String>,
+    pub(crate) address: SocketAddr,
+    pub(crate) reload: Arc<Reload>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -55,6 +59,16 @@ impl Server {
     }
 
     pub(crate) async fn start_on(data: &Path, toml: &str, disk: Arc<dyn Disk>) -> Self {
+        Self::start_limited(data, toml, disk, HttpLimits::default()).await
+    }
+
+    /// With other bounds on connections and requests.
+    pub(crate) async fn start_limited(
+        data: &Path,
+        toml: &str,
+        disk: Arc<dyn Disk>,
+        limits: HttpLimits,
+    ) -> Self {
         let mut config = Config::parse(toml, Path::new("test.toml")).unwrap();
         config.data = data.to_owned();
         let key = config
@@ -63,13 +77,16 @@ impl Server {
             .next()
             .map(|source| source.write_keys[0].expose().as_str().to_owned());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let collector = Collector::open(config, disk).unwrap();
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        let address = listener.local_addr().unwrap();
+        let url = format!("{scheme}://{address}");
+        let collector = Collector::open(config, disk).unwrap().with_limits(limits);
+        let reload = Arc::new(collector.reload());
         let key = key.or_else(|| collector.default_write_key().map(str::to_owned)).unwrap();
         let new_token = collector.new_admin_token().map(str::to_owned);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(collector.serve(listener, async { drop(stopped.await) }));
-        Self { url, key, new_token, stop, task }
+        Self { url, key, new_token, address, reload, stop, task }
     }
 
     /// Drains and waits for the end.

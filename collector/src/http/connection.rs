@@ -1,0 +1,261 @@
+//! One connection, from its first byte to its last: TLS, the protocol, the time-outs that hyper does not have.
+//! Promises that it ends soon if the client sends no request, or does not take an answer, over either protocol.
+//! Deliberately knows nothing of what is asked.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hyper::{
+    Request,
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, MissedTickBehavior, interval, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+
+use super::{Http, answer::AnswerBody, client::Peer, stream::Stream};
+use crate::limits::{
+    CONNECTION_WINDOW, HttpLimits, MAX_HEAD_BYTES, MAX_HEADERS, MAX_RESET_STREAMS, MAX_STREAMS,
+    STREAM_WINDOW,
+};
+
+/// Bytes of hyper's buffer for one connection: two typical batches of 20 events.
+const CONNECTION_BUFFER: usize = 64 * 1024;
+/// Of the shortest time-out, between two looks at an HTTP/2 connection.
+const LOOKS: u32 = 8;
+
+impl Http {
+    /// Serves a connection to its end. The error is for the curious: a client went away, or spoke no HTTP.
+    pub(super) async fn serve_connection(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: std::net::SocketAddr,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        // Answers are small and waited for.
+        drop(stream.set_nodelay(true));
+        let limits = self.limits;
+        let tls = self.door.tls.get();
+        let (mut stream, http2) = match &*tls {
+            None => (Stream::new(Box::new(stream), limits.write_timeout), None),
+            Some(tls) => {
+                let handshake = TlsAcceptor::from(Arc::clone(tls)).accept(stream);
+                let stream = timeout(limits.handshake_timeout, handshake).await??;
+                let http2 = stream.get_ref().1.alpn_protocol().map(|protocol| protocol == b"h2");
+                (Stream::new(Box::new(stream), limits.write_timeout), http2)
+            }
+        };
+        let peer = Peer { address: peer.ip(), tls: tls.is_some() };
+        drop(tls);
+        let mut draining = self.draining.clone();
+        let http2 = match http2 {
+            Some(http2) => http2,
+            None => tokio::select! {
+                begun = timeout(limits.head_timeout, stream.begins_as_http2()) => begun??,
+                () = async { drop(draining.wait_for(|draining| *draining).await) } => return Ok(()),
+            },
+        };
+        if http2 {
+            self.serve_http2(stream, peer).await
+        } else {
+            self.serve_http1(stream, peer).await
+        }
+    }
+
+    async fn serve_http1(
+        self: Arc<Self>,
+        stream: Stream,
+        peer: Peer,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let (limits, mut draining) = (self.limits, self.draining.clone());
+        let service = service_fn(move |request| {
+            let http = Arc::clone(&self);
+            async move { Ok::<_, Infallible>(http.answer(request, peer).await) }
+        });
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.head_timeout)
+            .max_header_size(MAX_HEAD_BYTES)
+            .max_headers(MAX_HEADERS)
+            .max_buf_size(CONNECTION_BUFFER)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return Ok(ended?),
+            () = async { drop(draining.wait_for(|draining| *draining).await) } => {}
+        }
+        connection.as_mut().graceful_shutdown();
+        Ok(connection.await?)
+    }
+
+    async fn serve_http2(
+        self: Arc<Self>,
+        stream: Stream,
+        peer: Peer,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let (limits, mut draining) = (self.limits, self.draining.clone());
+        let requests = Arc::new(Requests::new());
+        let open = Arc::clone(&requests);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let (http, open) = (Arc::clone(&self), open.begin());
+            async move {
+                let answer = http.answer(request, peer).await;
+                Ok::<_, Infallible>(answer.map(|body| open.answered(body)))
+            }
+        });
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(MAX_STREAMS)
+            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
+            .max_local_error_reset_streams(MAX_RESET_STREAMS)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(CONNECTION_BUFFER)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let mut look = interval(limits.head_timeout.min(limits.write_timeout) / LOOKS);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut leaving = None;
+        loop {
+            let leave = tokio::select! {
+                ended = connection.as_mut() => return Ok(ended?),
+                now = look.tick() => match requests.judge(now, &limits, leaving) {
+                    Verdict::Stay => false,
+                    Verdict::Leave => true,
+                    Verdict::Cut => return Err(io::Error::from(io::ErrorKind::TimedOut).into()),
+                },
+                () = async { drop(draining.wait_for(|draining| *draining).await) }, if leaving.is_none() => true,
+            };
+            if leave && leaving.is_none() {
+                connection.as_mut().graceful_shutdown();
+                leaving = Some(Instant::now());
+            }
+        }
+    }
+}
+
+/// The requests of an HTTP/2 connection, whose waiting hyper does not bound.
+struct Requests {
+    state: Mutex<Open>,
+    next: AtomicU64,
+}
+
+struct Open {
+    count: usize,
+    /// When the last one ended.
+    idle_since: Instant,
+    /// The answers that the client could go on with, and since when.
+    untaken: HashMap<u64, Instant>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Stay,
+    Leave,
+    Cut,
+}
+
+impl Requests {
+    fn new() -> Self {
+        let open = Open { count: 0, idle_since: Instant::now(), untaken: HashMap::new() };
+        Self { state: Mutex::new(open), next: AtomicU64::new(0) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        // Each change is one step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn begin(self: &Arc<Self>) -> OneRequest {
+        self.lock().count += 1;
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        OneRequest { requests: Arc::clone(self), number }
+    }
+
+    fn judge(&self, now: Instant, limits: &HttpLimits, leaving: Option<Instant>) -> Verdict {
+        let open = self.lock();
+        let older = |since: Instant, than: Duration| now.saturating_duration_since(since) > than;
+        let untaken = open.untaken.values().any(|&since| older(since, limits.write_timeout));
+        let idle = open.count == 0 && older(open.idle_since, limits.head_timeout);
+        let overdue = leaving.is_some_and(|since| older(since, limits.write_timeout));
+        if untaken || overdue && open.count == 0 {
+            Verdict::Cut
+        } else if idle {
+            Verdict::Leave
+        } else {
+            Verdict::Stay
+        }
+    }
+}
+
+/// One of them, until its answer has been handed over.
+struct OneRequest {
+    requests: Arc<Requests>,
+    number: u64,
+}
+
+impl OneRequest {
+    fn answered(self, body: AnswerBody) -> Watched {
+        self.requests.lock().untaken.insert(self.number, Instant::now());
+        Watched { body, request: self }
+    }
+}
+
+impl Drop for OneRequest {
+    fn drop(&mut self) {
+        let mut open = self.requests.lock();
+        open.untaken.remove(&self.number);
+        open.count -= 1;
+        open.idle_since = Instant::now();
+    }
+}
+
+/// An answer that notes when its next piece is ready and nobody comes for it.
+struct Watched {
+    body: AnswerBody,
+    request: OneRequest,
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        task: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(task);
+        let mut open = self.request.requests.lock();
+        if polled.is_ready() {
+            open.untaken.insert(self.request.number, Instant::now());
+        } else {
+            open.untaken.remove(&self.request.number);
+        }
+        drop(open);
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

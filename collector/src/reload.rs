@@ -1,0 +1,41 @@
+//! Another configuration for a collector that runs.
+//! Promises that no connection is dropped, that a configuration which cannot be used changes nothing, and that what
+//! needs a restart is named. Deliberately does not read the file.
+
+use std::sync::Arc;
+
+use crate::{
+    config::Config,
+    http::{Door, TlsError},
+    sources::Sources,
+    state::{State, StateError},
+};
+
+/// Hands a running collector another configuration.
+pub struct Reload {
+    pub(crate) door: Arc<Door>,
+    pub(crate) sources: Sources,
+    pub(crate) state: State,
+    pub(crate) started_with: Config,
+}
+
+/// Why nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The certificate or its key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The key of the source that exists without configuration cannot be found.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl Reload {
+    /// Puts it into force, but for the keys that it returns: they need a restart. Blocks to read files.
+    pub fn apply(&self, next: &Config) -> Result<Vec<&'static str>, ReloadError> {
+        let (sources, _) = crate::sources_of(next, &self.state)?;
+        self.door.replace(next)?;
+        self.sources.replace(sources);
+        Ok(self.started_with.needs_restart(next))
+    }
+}

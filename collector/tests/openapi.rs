@@ -1,0 +1,282 @@
+//! The OpenAPI document against the server: every method and status that it names is asked for, and every answer
+//! is what it says. That it names every path is a test beside the table of paths.
+#![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
+
+mod server;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use headwater_collector::{config::Config, event_log::FileSystem, limits::HttpLimits};
+use reqwest::RequestBuilder;
+use serde_json::{Value, json};
+use server::{PATIENCE, Server, client, track};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::timeout,
+};
+
+/// The document, and what of it was seen.
+struct Document {
+    text: Value,
+    seen: BTreeSet<(String, u16)>,
+    codes: BTreeSet<String>,
+}
+
+impl Document {
+    /// Holds an answer to what is said of its path.
+    fn holds(&mut self, path: &str, status: u16, content_type: &str, body: &str) {
+        let operations = self.text["paths"][path].as_object().unwrap();
+        let operation = operations.values().next().unwrap();
+        let said = &operation["responses"][status.to_string()];
+        assert!(!said.is_null(), "{path} answers {status}, which is not in the document: {body}");
+        let said = match said["$ref"].as_str() {
+            Some(place) => self.text.pointer(place.strip_prefix('#').unwrap()).unwrap(),
+            None => said,
+        };
+        self.seen.insert((path.to_owned(), status));
+        let Some(contents) = said["content"].as_object() else {
+            return assert_eq!(body, "", "{path} {status}");
+        };
+        let content = contents.get(content_type);
+        let content =
+            content.unwrap_or_else(|| panic!("{path} {status} is {content_type}: {body}"));
+        let mut schema = content["schema"].clone();
+        if schema.is_null() || content_type == "text/plain" {
+            return;
+        }
+        schema["components"] = self.text["components"].clone();
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        let values: Vec<Value> = match content_type {
+            "application/x-ndjson" => {
+                body.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
+            }
+            _ => vec![serde_json::from_str(body).unwrap()],
+        };
+        assert!(!values.is_empty(), "{path} {status}");
+        for value in values {
+            if let Err(error) = schema.validate(&value) {
+                panic!("{path} {status}: {error} in {value}");
+            }
+            self.codes.extend(value["error"]["code"].as_str().map(str::to_owned));
+        }
+    }
+
+    async fn ask(&mut self, path: &str, request: RequestBuilder) -> u16 {
+        let mut answer = request.send().await.unwrap();
+        let content_type = answer.headers().get("content-type");
+        let content_type = content_type.map_or("", |t| t.to_str().unwrap()).to_owned();
+        let status = answer.status().as_u16();
+        let body = match content_type.as_str() {
+            // It has no end.
+            "text/event-stream" => answer.chunk().await.unwrap().unwrap(),
+            _ => answer.bytes().await.unwrap(),
+        };
+        self.holds(path, status, &content_type, &String::from_utf8_lossy(&body));
+        status
+    }
+
+    /// For what no client of good manners sends.
+    async fn ask_raw(&mut self, path: &str, server: &Server, headers: &str) -> u16 {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request =
+            format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n{{");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        // What was not read may reset the connection, behind the answer.
+        drop(timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap());
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains("content-type: application/json"), "{head}");
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        self.holds(path, status, "application/json", body);
+        status
+    }
+}
+
+const SOURCES: &str = "[sources.web]\nwrite_key = 'key'\norigins = ['https://shop.example']\nmax_batch_bytes = 100000\n\
+                       [sources.slow]\nwrite_key = 'slow'\nevents_per_second = 1\nburst = 1\n";
+
+#[tokio::test]
+async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits =
+        HttpLimits { body_idle_timeout: Duration::from_millis(100), ..HttpLimits::default() };
+    let server = Server::start_limited(folder.path(), SOURCES, Arc::new(FileSystem), limits).await;
+    let http = client();
+    let text = http.get(server.at("/openapi.json")).send().await.unwrap().text().await.unwrap();
+    let text: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(text["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let paths: Vec<String> = text["paths"].as_object().unwrap().keys().cloned().collect();
+    let mut document = Document { text, seen: BTreeSet::new(), codes: BTreeSet::new() };
+    let token = server.new_token.clone().unwrap();
+
+    for path in &paths {
+        let operation = document.text["paths"][path.as_str()]["post"]["operationId"].clone();
+        let Some(kind) = operation.as_str() else { continue };
+        let event = || json!({"event": "A", "userId": "u", "groupId": "g", "previousId": "p"});
+        let body = match matches!(kind, "batch" | "b" | "import") {
+            true => json!({"batch": [track(kind, "d"), track(kind, "d"), 7]}),
+            false => event(),
+        }
+        .to_string();
+        let post_to = |path: &str, key: &str| {
+            http.post(server.at(path)).basic_auth(key, Some("")).body(body.clone())
+        };
+        let post = |key: &str| post_to(path, key);
+        let broken = http.post(server.at(path)).header("authorization", "Basic %");
+        let in_detail = post_to(&format!("{path}?receipt=1"), "key");
+        assert_eq!(document.ask(path, post("key")).await, 200);
+        assert_eq!(document.ask(path, in_detail).await, 200);
+        assert_eq!(document.ask(path, post("key").body("{")).await, 400);
+        assert_eq!(document.ask(path, post("key").header("content-encoding", "gzip")).await, 400);
+        assert_eq!(document.ask(path, post("nobody")).await, 401);
+        assert_eq!(document.ask(path, http.post(server.at(path)).body(body.clone())).await, 401);
+        assert_eq!(document.ask(path, broken).await, 401);
+        assert_eq!(
+            document.ask(path, post("key").header("origin", "https://x.example")).await,
+            403
+        );
+        assert_eq!(document.ask_raw(path, &server, "Content-Length: 9\r\n").await, 408);
+        assert_eq!(document.ask(path, post("key").body(" ".repeat(200_000) + &body)).await, 413);
+        assert_eq!(document.ask(path, post("key").header("content-encoding", "x")).await, 415);
+        assert_eq!(
+            document.ask(path, post("key").header("content-encoding", "gzip, br")).await,
+            415
+        );
+        assert_eq!(
+            document.ask_raw(path, &server, "Transfer-Encoding: chunked, chunked\r\n").await,
+            501
+        );
+        let limited = async { while document.ask(path, post("slow")).await != 429 {} };
+        timeout(PATIENCE, limited).await.unwrap();
+    }
+    let many = json!({"batch": vec![0; 12_001]}).to_string();
+    let many = http.post(server.at("/v1/batch")).basic_auth("key", Some("")).body(many);
+    assert_eq!(document.ask("/v1/batch", many).await, 413);
+
+    for path in paths.iter().filter(|path| path.starts_with("/v1/pixel/")) {
+        let pixel = |key: &str| {
+            let event = json!({"writeKey": key, "userId": "u", "event": "A", "groupId": "g", "previousId": "p"});
+            let data = BASE64_URL_SAFE_NO_PAD.encode(event.to_string());
+            http.get(server.at(&format!("{path}?data={data}")))
+        };
+        assert_eq!(document.ask(path, pixel("key")).await, 200);
+        assert_eq!(document.ask(path, http.get(server.at(path))).await, 400);
+        assert_eq!(document.ask(path, pixel("nobody")).await, 401);
+        assert_eq!(
+            document.ask(path, pixel("key").header("origin", "https://x.example")).await,
+            403
+        );
+        let limited = async { while document.ask(path, pixel("slow")).await != 429 {} };
+        timeout(PATIENCE, limited).await.unwrap();
+    }
+    let settings = "/v1/projects/{writeKey}/settings";
+    for (key, status) in [("key", 200), ("nobody", 404)] {
+        let asked = http.get(server.at(&settings.replace("{writeKey}", key)));
+        assert_eq!(document.ask(settings, asked).await, status);
+    }
+    let get = |path: &str| http.get(server.at(path));
+    for path in ["/v1/events", "/v1/live"] {
+        assert_eq!(document.ask(path, get(path).bearer_auth(&token)).await, 200);
+        assert_eq!(
+            document.ask(path, get(&format!("{path}?after=x")).bearer_auth(&token)).await,
+            400
+        );
+        assert_eq!(document.ask(path, get(path)).await, 401);
+        assert_eq!(
+            document.ask(path, get(&format!("{path}?after=999999")).bearer_auth(&token)).await,
+            410
+        );
+    }
+    for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
+        assert_eq!(document.ask(path, get(path)).await, 200);
+    }
+    for path in ["/headwater.js", "/headwater.mjs", "/headwater.wasm"] {
+        // Built into the binary or not.
+        if document.ask(path, get(path)).await == 200 {
+            let tag = get(path).send().await.unwrap().headers()["etag"].clone();
+            assert_eq!(document.ask(path, get(path).header("if-none-match", tag)).await, 304);
+        }
+    }
+
+    // From now on there is no room.
+    let reload = Arc::clone(&server.reload);
+    let config = format!("min_free_bytes = 9000000000000000000\n{SOURCES}");
+    let config = Config::parse(&config, std::path::Path::new("t.toml")).unwrap();
+    tokio::task::spawn_blocking(move || reload.apply(&config)).await.unwrap().unwrap();
+    let full = async { while document.ask("/readyz", get("/readyz")).await != 503 {} };
+    timeout(PATIENCE, full).await.unwrap();
+    for path in &paths {
+        if path.starts_with("/v1/pixel/") {
+            assert_eq!(document.ask(path, get(&format!("{path}?data=e30"))).await, 503);
+        } else if document.text["paths"][path.as_str()].get("post").is_some() {
+            let post = http.post(server.at(path)).body("{}");
+            assert_eq!(document.ask(path, post).await, 503);
+        }
+    }
+    server.stop().await;
+
+    for (path, operations) in document.text["paths"].as_object().unwrap() {
+        let responses =
+            operations.as_object().unwrap().values().next().unwrap()["responses"].clone();
+        let responses: BTreeMap<String, Value> = serde_json::from_value(responses).unwrap();
+        for status in responses.keys().map(|status| status.parse().unwrap()) {
+            // Whichever of the two this build has.
+            let either = path.starts_with("/headwater.");
+            assert!(
+                either || document.seen.contains(&(path.clone(), status)),
+                "{path} {status} was not seen"
+            );
+        }
+    }
+    let known =
+        document.text.pointer("/components/schemas/Error/properties/error/properties/code/enum");
+    let known: BTreeSet<String> = serde_json::from_value(known.unwrap().clone()).unwrap();
+    let unseen: Vec<_> = known.difference(&document.codes).map(String::as_str).collect();
+    // A body that breaks off has nobody to answer to; the others need a broken disk, a stop or a crowd, and are
+    // those of other tests, as are 404 and 405.
+    let elsewhere = [
+        "broken_body",
+        "closing",
+        "method_not_allowed",
+        "not_found",
+        "overloaded",
+        "sdk_not_built",
+        "storage_failed",
+    ];
+    let unseen: Vec<_> = unseen.into_iter().filter(|code| !elsewhere.contains(code)).collect();
+    assert!(unseen.is_empty(), "{unseen:?} were not seen");
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_in_the_form_of_every_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let text = client().get(server.at("/openapi.json")).send().await.unwrap().text().await.unwrap();
+    let text: Value = serde_json::from_str(&text).unwrap();
+    let error = json!({"$ref": "#/components/schemas/Error", "components": text["components"]});
+    let error = jsonschema::validator_for(&error).unwrap();
+    let nothing = client().get(server.at("/nothing"));
+    let delete = client().delete(server.at("/v1/batch"));
+    for (request, status, code) in
+        [(nothing, 404, "not_found"), (delete, 405, "method_not_allowed")]
+    {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status);
+        let said = server::json(answer).await;
+        assert_eq!(said["error"]["code"], code);
+        assert!(error.is_valid(&said), "{said}");
+    }
+    for path in text["paths"].as_object().unwrap().keys() {
+        let answer =
+            client().patch(server.at(&path.replace("{writeKey}", "k"))).send().await.unwrap();
+        assert_eq!(answer.status(), 405, "{path}");
+    }
+    server.stop().await;
+}
