@@ -7,7 +7,7 @@ use std::io;
 use super::{Job, Purpose, seek, wants::Wants};
 use crate::{
     config::Name,
-    event_log::{Clock, EventLog, Offset, ReadError},
+    event_log::{Clock, EventLog, Offset, ReadError, Record},
     limits::AGAIN_AT_ONCE,
     state::{Replay, State, StateError},
 };
@@ -59,7 +59,12 @@ impl Shelf {
             }
             let mut jobs = Vec::with_capacity(parked.len());
             for parked in parked {
-                match seek::record_at(&self.log, parked.record)? {
+                let found = seek::record_at(&self.log, parked.record)?;
+                // A log that was begun anew has another event there.
+                let same = |record: &Record| {
+                    *record.source == *parked.source && *record.message_id == *parked.message_id
+                };
+                match found.filter(same) {
                     Some(record) => jobs.push(Job { record, purpose: Purpose::Redrive }),
                     None => self.state.stay_parked(
                         &self.name,

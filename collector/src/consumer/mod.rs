@@ -189,7 +189,9 @@ impl Loop {
             _ => None,
         };
         let save = (self.lanes.watermark() != self.saved).then_some(self.save_at);
-        resting.chain(probe).chain(save).chain(self.leases.next_end()).min()
+        // While the log is read nobody is told that there is nothing: the end of the reading wakes it.
+        let readers = self.reader.as_ref().and_then(|_| self.leases.waited_until());
+        resting.chain(probe).chain(save).chain(self.leases.next_end()).chain(readers).min()
     }
 
     /// These rest no longer; which of them did.

@@ -56,10 +56,14 @@ impl Leases {
         self.given.len()
     }
 
-    /// When something ends next.
+    /// When a lease ends next.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        let given = self.given.values().map(|given| given.until);
-        given.chain(self.waiting.iter().map(|waiting| waiting.until)).min()
+        self.given.values().map(|given| given.until).min()
+    }
+
+    /// When a reader has waited long enough.
+    pub(super) fn waited_until(&self) -> Option<Instant> {
+        self.waiting.iter().map(|waiting| waiting.until).min()
     }
 
     /// Takes back everything that was given out; nobody can acknowledge it any more.

@@ -345,6 +345,77 @@ async fn a_destination_that_hangs_holds_a_bounded_number_of_events() {
     assert_eq!(running.came.borrow().len(), 4);
 }
 
+/// Two consumers of one log, one of them stuck at its first events.
+#[tokio::test]
+async fn a_slow_destination_delays_nobody_and_its_backlog_drains_in_order() {
+    let let_go = Arc::new(Notify::new());
+    let mut slow = Scripted::new(1, |_| Verdict::Delivered);
+    slow.hang = Some(Arc::clone(&let_go));
+    let events = many(3000, 11);
+    let slow = Running::start(slow, &borrowed(&events)).await;
+    let fast = Scripted::new(1, |_| Verdict::Delivered);
+    let came = fast.came.subscribe();
+    let config = toml::from_str("kind = 'webhook'").unwrap();
+    let name = Name::try_from("fast".to_owned()).unwrap();
+    let outlet = Outlet::Push(Arc::new(fast));
+    let fast = Consumer::open(name, &config, "test", outlet, slow.around.clone()).unwrap();
+    let mut cursor = fast.cursor();
+    let task = tokio::spawn(fast.run(slow.stop.subscribe()));
+    let end = *slow.around.log.end().borrow();
+    let drained = timeout(PATIENCE, cursor.wait_for(|cursor| *cursor >= end)).await.is_ok();
+    assert!(drained && came.borrow().len() == 3000);
+    assert_eq!(slow.came.borrow().len(), 0);
+    // One after the other, as slowly as it likes.
+    let releasing = tokio::spawn(async move {
+        loop {
+            let_go.notify_one();
+            tokio::task::yield_now().await;
+        }
+    });
+    slow.drained().await;
+    releasing.abort();
+    let delivered = slow.delivered();
+    let number = |id: &String| id[1..].parse::<usize>().unwrap();
+    for lane in 0..11 {
+        let order: Vec<_> = delivered.iter().map(number).filter(|n| n % 11 == lane).collect();
+        assert_eq!(order, (lane..3000).step_by(11).collect::<Vec<_>>());
+    }
+    slow.stop().await;
+    timeout(PATIENCE, task).await.expect("it stops").unwrap();
+}
+
+#[tokio::test]
+async fn a_parked_event_whose_place_has_another_now_is_not_delivered_in_its_name() {
+    let running = Running::start(Scripted::new(1, |_| Verdict::Delivered), &[("a", "d")]).await;
+    running.drained().await;
+    for (record, message_id) in [("1", "another"), ("7", "beyond")] {
+        let parked = crate::state::Parked {
+            record: record.parse().unwrap(),
+            source: "web".into(),
+            message_id: message_id.into(),
+            reason: "no".into(),
+            parked_at: (running.around.clock)(),
+            redrive: false,
+        };
+        running.around.state.park(&running.handle.name, &parked).unwrap();
+    }
+    assert_eq!(running.handle.redrive(None).await.unwrap(), 2);
+    let state = running.around.state.clone();
+    let name = running.handle.name.clone();
+    let looked = timeout(PATIENCE, async {
+        while !state.to_redrive(&name, 9).unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    looked.await.expect("it looks for them");
+    let reason = "it is not in the log any more; drop it";
+    for (_, said) in running.parked().await {
+        assert_eq!(said, reason);
+    }
+    assert_eq!(running.delivered(), ["a"]);
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn seeking_by_time_finds_what_was_received_from_then_on() {
     let running = Running::start(Scripted::new(1, |_| Verdict::Delivered), &[]).await;
