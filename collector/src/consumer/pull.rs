@@ -120,11 +120,11 @@ impl<S: Sink> Consumer<S> {
             }
             let mut batch = match state.paused {
                 Some(_) => Vec::new(),
-                None => state.lanes.next(waiting.most, &[]),
+                None => state.lanes.next(waiting.most, |_| false),
             };
             if batch.is_empty() {
                 let nothing_more =
-                    state.paused.is_some() || state.is_read(&self.around.log) || state.is_full();
+                    state.paused.is_some() || state.is_read(&self.around.log) || state.room() == 0;
                 if now < waiting.until || !nothing_more {
                     state.leases.waiting.push_front(waiting);
                     return self.answer_late(state, now);

@@ -254,6 +254,19 @@ async fn an_event_that_a_healthy_destination_always_fails_on_is_found_and_parked
     }
 }
 
+/// As fast as they come, so that the others are soon far ahead of it.
+#[tokio::test]
+async fn a_failing_event_is_found_before_there_is_nothing_left_to_compare_it_with() {
+    let say = |ids: &[String]| if ids == ["m3"] { down() } else { Verdict::Delivered };
+    let events = many(12_000, 12_000);
+    let running = Running::start(Scripted::new(1, say), &borrowed(&events)).await;
+    running.drained().await;
+    let parked = running.parked().await;
+    assert_eq!((parked.len(), &*parked[0].0), (1, "m3"));
+    assert_eq!(running.delivered().len(), 11_999);
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn an_event_that_fails_does_not_hold_up_those_of_others() {
     let say = |ids: &[String]| if ids == ["m0"] { down() } else { Verdict::Delivered };
