@@ -96,6 +96,10 @@ struct Running {
 
 impl Running {
     async fn start(sink: Scripted, events: &[(&str, &str)]) -> Self {
+        Self::start_with(sink, events, "['1ms', '2ms', '5ms']").await
+    }
+
+    async fn start_with(sink: Scripted, events: &[(&str, &str)], retry: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = system_clock();
         let log = EventLog::open(
@@ -111,7 +115,7 @@ impl Running {
             clock,
         };
         append(&around.log, events).await;
-        let config = toml::from_str("kind = 'webhook'\nretry = ['1ms', '2ms', '5ms']").unwrap();
+        let config = toml::from_str(&format!("kind = 'webhook'\nretry = {retry}")).unwrap();
         let name = Name::try_from("crm".to_owned()).unwrap();
         let came = sink.came.subscribe();
         let outlet = Outlet::Push(Arc::new(sink));
@@ -259,7 +263,7 @@ async fn an_event_that_a_healthy_destination_always_fails_on_is_found_and_parked
 async fn a_failing_event_is_found_before_there_is_nothing_left_to_compare_it_with() {
     let say = |ids: &[String]| if ids == ["m3"] { down() } else { Verdict::Delivered };
     let events = many(12_000, 12_000);
-    let running = Running::start(Scripted::new(1, say), &borrowed(&events)).await;
+    let running = Running::start_with(Scripted::new(1, say), &borrowed(&events), "['900ms']").await;
     running.drained().await;
     let parked = running.parked().await;
     assert_eq!((parked.len(), &*parked[0].0), (1, "m3"));
