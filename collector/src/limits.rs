@@ -75,9 +75,12 @@ pub const HEARTBEAT: Duration = Duration::from_secs(15);
 
 /// Deliveries of one consumer in flight at once.
 pub const DELIVERIES_IN_FLIGHT: usize = 16;
-/// Records a consumer holds above its watermark: what one slow event can make it remember. Or as many as
-/// two rounds of its sink's deliveries, if that is more: one under way, one waiting.
+/// Events a consumer holds that are not done. Or as many as two rounds of its sink's deliveries, if that is more: one under
+/// way, one waiting.
 pub const CONSUMER_WINDOW: usize = 1024;
+/// Records a consumer remembers above its watermark, in windows: how far the others may get ahead of an event that rests, and
+/// what is delivered twice at most after a crash.
+pub const CONSUMER_SPAN: usize = 8;
 /// Attempts for an event that a healthy destination refuses, before it is parked.
 pub const REFUSALS_BEFORE_PARKING: u32 = 3;
 /// Pauses between those attempts.

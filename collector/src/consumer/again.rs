@@ -7,8 +7,8 @@ use std::io;
 use super::{Job, Purpose, seek, wants::Wants};
 use crate::{
     config::Name,
-    event_log::{Clock, EventLog, Offset, ReadError},
-    limits::AGAIN_AT_ONCE,
+    event_log::{Clock, EventLog, Offset, ReadError, Record},
+    limits::{AGAIN_AT_ONCE, CONSUMER_WINDOW_BYTES},
     state::{Replay, State, StateError},
 };
 
@@ -58,9 +58,21 @@ impl Shelf {
                 break;
             }
             let mut jobs = Vec::with_capacity(parked.len());
+            let mut bytes = 0;
             for parked in parked {
-                match seek::record_at(&self.log, parked.record)? {
-                    Some(record) => jobs.push(Job { record, purpose: Purpose::Redrive }),
+                if bytes > CONSUMER_WINDOW_BYTES {
+                    break;
+                }
+                let found = seek::record_at(&self.log, parked.record)?;
+                // A log that was begun anew has another event there.
+                let same = |record: &Record| {
+                    *record.source == *parked.source && *record.message_id == *parked.message_id
+                };
+                match found.filter(same) {
+                    Some(record) => {
+                        bytes += record.json.len();
+                        jobs.push(Job { record, purpose: Purpose::Redrive });
+                    }
                     None => self.state.stay_parked(
                         &self.name,
                         parked.record,
@@ -87,24 +99,29 @@ impl Shelf {
 
     fn next_of(&self, replay: &Replay) -> io::Result<Again> {
         let mut reader = self.log.reader(Some(replay.after));
-        let mut jobs = Vec::new();
-        while jobs.len() < AGAIN_AT_ONCE && reader.position() < replay.upto {
+        let (mut jobs, mut bytes) = (Vec::new(), 0);
+        // A log that ends before the range does will not grow into it: what comes new is delivered anyway.
+        let mut all = true;
+        while reader.position() < replay.upto {
+            if jobs.len() >= AGAIN_AT_ONCE || bytes > CONSUMER_WINDOW_BYTES {
+                all = false;
+                break;
+            }
             match reader.next_chunk(AGAIN_AT_ONCE - jobs.len()) {
                 Ok(records) if records.is_empty() => break,
-                Ok(records) => jobs.extend(
-                    records
+                Ok(records) => {
+                    bytes += records.iter().map(|record| record.json.len()).sum::<usize>();
+                    let wanted = records
                         .into_iter()
-                        .filter(|record| record.offset <= replay.upto && self.wants.admit(record))
-                        .map(|record| Job { record, purpose: Purpose::Replay }),
-                ),
+                        .filter(|record| record.offset <= replay.upto && self.wants.admit(record));
+                    jobs.extend(wanted.map(|record| Job { record, purpose: Purpose::Replay }));
+                }
                 Err(ReadError::Io(error)) => return Err(error),
                 Err(damage) => {
                     tracing::error!(consumer = %self.name, %damage, "stored events will not be replayed");
                 }
             }
         }
-        // A log that ends before the range does will not grow into it: what comes new is delivered anyway.
-        let all = jobs.len() < AGAIN_AT_ONCE || reader.position() >= replay.upto;
         let after = (!all).then(|| reader.position());
         Ok(Again { jobs, progress: Some(Progress { number: replay.number, after }) })
     }

@@ -95,7 +95,13 @@ pub(crate) struct Status {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Standing {
     Running,
-    BackingOff { failures: u32, reason: String, next_attempt: Timestamp },
+    /// `until` is what `next_attempt` was made of.
+    BackingOff {
+        failures: u32,
+        reason: String,
+        next_attempt: Timestamp,
+        until: Instant,
+    },
     Paused(Pause),
 }
 

@@ -30,8 +30,22 @@ impl<S: Sink> Consumer<S> {
             return;
         }
         while state.in_flight < state.destination.most(sink.most_in_flight().max(1)) {
-            let mut batch =
-                state.lanes.next(sink.most_at_once().max(1), state.destination.accused());
+            let (destination, trouble) = (&state.destination, &state.trouble);
+            let healthy = *destination == Destination::Healthy;
+            let suspected = |ticket| trouble.get(&ticket).is_some_and(|t| t.failures > 0);
+            let most = sink.most_at_once().max(1);
+            let mut batch = if state.holds_back() {
+                let batch = state.lanes.next(most, |ticket| !suspected(ticket));
+                if !batch.iter().any(|(ticket, _)| suspected(*ticket)) {
+                    let tickets: Vec<_> = batch.iter().map(|(ticket, _)| *ticket).collect();
+                    return state.lanes.put_back(&tickets, Turn::First);
+                }
+                batch
+            } else {
+                // Who shows whether the destination works should be above suspicion.
+                let avoid = |ticket| !healthy && (destination.accuses(ticket) || suspected(ticket));
+                state.lanes.next(most, avoid)
+            };
             if batch.is_empty() {
                 return;
             }
@@ -60,7 +74,11 @@ impl<S: Sink> Consumer<S> {
                     AfterPass::Back => {
                         tracing::info!(consumer = %self.name, "the destination answers again");
                     }
-                    AfterPass::Blame(accused, reason) => self.blame(state, &accused, reason).await,
+                    AfterPass::Blame(accused, reason) => {
+                        for delivery in accused {
+                            self.blame(state, &delivery, &reason).await;
+                        }
+                    }
                 }
             }
             Verdict::Refused { reason } => {
@@ -95,8 +113,11 @@ impl<S: Sink> Consumer<S> {
         if was_healthy {
             tracing::warn!(consumer = %self.name, reason, "a delivery failed; its events wait in the log");
         }
-        let pause = |failures| self.jittered(failures);
-        let after = state.destination.failed(tickets, reason, retry_after, Instant::now(), pause);
+        let (pause, now) = (|failures| self.jittered(failures), Instant::now());
+        let suspected = tickets
+            .iter()
+            .all(|ticket| state.trouble.get(ticket).is_some_and(|trouble| trouble.failures > 0));
+        let after = state.destination.failed(tickets, suspected, reason, retry_after, now, pause);
         match state.destination.failure() {
             Some(failure) if after.rest => state.resting.push((failure.until, tickets.to_vec())),
             _ => state.lanes.put_back(tickets, Turn::Last),
@@ -111,7 +132,7 @@ impl<S: Sink> Consumer<S> {
     }
 
     /// They failed, and the destination takes others.
-    async fn blame(&self, state: &mut Loop, accused: &[Ticket], reason: String) {
+    async fn blame(&self, state: &mut Loop, accused: &[Ticket], reason: &str) {
         let rested = state.end_rest(accused);
         let [ticket] = accused else {
             // One of them is to blame at most: they go one by one to find which.

@@ -22,9 +22,9 @@ use super::lanes::Ticket;
 pub(super) enum Destination {
     /// It takes events, or nothing else is known.
     Healthy,
-    /// These failed, and nothing else was tried since: it may be they, or the destination. They rest until then, and
-    /// others go, one at a time.
-    Doubtful { accused: Vec<Ticket>, failure: Failure },
+    /// These deliveries failed, and nothing passed since: it may be they, or the destination. They rest, and others go, one
+    /// at a time. More than one only if the others had failed before while others passed.
+    Doubtful { accused: Vec<Vec<Ticket>>, failure: Failure },
     /// Different events failed, or it asked to be left alone: it is, until then.
     BackingOff { failure: Failure },
     /// It has been left alone, and gets one delivery to show that it is back.
@@ -59,7 +59,7 @@ pub(super) enum AfterPass {
     /// It answers again.
     Back,
     /// These failed although the destination takes others: the reason that was given then.
-    Blame(Vec<Ticket>, String),
+    Blame(Vec<Vec<Ticket>>, String),
 }
 
 impl Destination {
@@ -72,12 +72,9 @@ impl Destination {
         }
     }
 
-    /// The events that should not be tried next, where there are others.
-    pub(super) fn accused(&self) -> &[Ticket] {
-        match self {
-            Self::Doubtful { accused, .. } => accused,
-            _ => &[],
-        }
+    /// Whether this one should not be tried next, where there are others.
+    pub(super) fn accuses(&self, ticket: Ticket) -> bool {
+        matches!(self, Self::Doubtful { accused, .. } if accused.iter().flatten().any(|one| *one == ticket))
     }
 
     /// The last failure, unless all is well.
@@ -90,10 +87,12 @@ impl Destination {
         }
     }
 
-    /// The destination could not take these. `pause` says how long to wait after so many failures in a row.
+    /// The destination could not take these. `suspected`: they have failed before while others passed, so that this says
+    /// little of the destination. `pause` says how long to wait after so many failures in a row.
     pub(super) fn failed(
         &mut self,
         tickets: &[Ticket],
+        suspected: bool,
         reason: &str,
         retry_after: Option<Duration>,
         now: Instant,
@@ -108,21 +107,24 @@ impl Destination {
             // Who says when to come back speaks for itself, not of an event.
             Self::Healthy if retry_after.is_none() => {
                 after.rest = true;
-                Self::Doubtful { accused: tickets.to_vec(), failure: failure(1) }
+                Self::Doubtful { accused: vec![tickets.to_vec()], failure: failure(1) }
             }
             Self::Healthy => Self::BackingOff { failure: failure(1) },
-            Self::Doubtful { accused, failure: last }
-                if retry_after.is_none()
-                    && tickets.iter().any(|ticket| accused.contains(ticket)) =>
-            {
-                after.rest = true;
-                let failure = failure(last.count.saturating_add(1));
-                Self::Doubtful { accused: tickets.to_vec(), failure }
-            }
-            Self::Doubtful { accused, failure: last } => {
-                after.cleared = accused;
-                after.cleared.retain(|ticket| !tickets.contains(ticket));
-                Self::BackingOff { failure: failure(last.count) }
+            Self::Doubtful { mut accused, failure: last } => {
+                let known =
+                    |delivery: &Vec<Ticket>| delivery.iter().any(|one| tickets.contains(one));
+                let again = accused.iter().any(known);
+                if retry_after.is_none() && (again || suspected) {
+                    after.rest = true;
+                    accused.retain(|delivery| !known(delivery));
+                    let count = if again { last.count.saturating_add(1) } else { last.count };
+                    accused.push(tickets.to_vec());
+                    Self::Doubtful { accused, failure: failure(count) }
+                } else {
+                    after.cleared = accused.into_iter().flatten().collect();
+                    after.cleared.retain(|ticket| !tickets.contains(ticket));
+                    Self::BackingOff { failure: failure(last.count) }
+                }
             }
             // Others that were under way when the first failed: one outage counts once.
             Self::BackingOff { failure: last } => {
@@ -141,11 +143,11 @@ impl Destination {
     pub(super) fn passed(&mut self, tickets: &[Ticket]) -> AfterPass {
         match std::mem::replace(self, Self::Healthy) {
             Self::Healthy => AfterPass::Nothing,
-            Self::Doubtful { accused, failure } => {
-                if tickets.iter().any(|ticket| accused.contains(ticket)) {
-                    AfterPass::Back
-                } else {
-                    AfterPass::Blame(accused, failure.reason)
+            Self::Doubtful { mut accused, failure } => {
+                accused.retain(|delivery| !delivery.iter().any(|one| tickets.contains(one)));
+                match accused.is_empty() {
+                    true => AfterPass::Back,
+                    false => AfterPass::Blame(accused, failure.reason),
                 }
             }
             // Under way since before; what was asked for or found out since still holds.
@@ -160,7 +162,7 @@ impl Destination {
     /// The destination answered, without taking anything. Returns accused events that may go again.
     pub(super) fn answered(&mut self) -> Vec<Ticket> {
         match std::mem::replace(self, Self::Healthy) {
-            Self::Doubtful { accused, .. } => accused,
+            Self::Doubtful { accused, .. } => accused.into_iter().flatten().collect(),
             backing_off @ Self::BackingOff { .. } => {
                 *self = backing_off;
                 Vec::new()
@@ -188,15 +190,18 @@ mod tests {
 
     fn fail(destination: &mut Destination, ticket: Ticket) -> AfterFailure {
         let pause = |failures| Duration::from_secs(u64::from(failures));
-        destination.failed(&[ticket], "500", None, Instant::now(), pause)
+        destination.failed(&[ticket], false, "500", None, Instant::now(), pause)
     }
 
     #[test]
     fn an_event_is_blamed_when_another_passes_after_it() {
         let mut destination = Destination::Healthy;
         assert!(fail(&mut destination, A).rest);
-        assert_eq!((destination.most(16), destination.accused()), (1, &[A][..]));
-        assert_eq!(destination.passed(&[B]), AfterPass::Blame(vec![A], "500".into()));
+        assert_eq!(
+            (destination.most(16), destination.accuses(A), destination.accuses(B)),
+            (1, true, false)
+        );
+        assert_eq!(destination.passed(&[B]), AfterPass::Blame(vec![vec![A]], "500".into()));
         assert_eq!(destination, Destination::Healthy);
         // And not when it passes itself.
         fail(&mut destination, A);
@@ -220,6 +225,22 @@ mod tests {
     }
 
     #[test]
+    fn suspects_are_blamed_together_and_cleared_by_one_that_is_above_suspicion() {
+        let pause = |_| Duration::from_secs(1);
+        let c = Ticket::Log(3);
+        let mut destination = Destination::Healthy;
+        for suspect in [A, B] {
+            assert!(destination.failed(&[suspect], true, "500", None, Instant::now(), pause).rest);
+        }
+        assert_eq!(
+            destination.clone().passed(&[c]),
+            AfterPass::Blame(vec![vec![A], vec![B]], "500".into())
+        );
+        assert_eq!(destination.clone().passed(&[B]), AfterPass::Blame(vec![vec![A]], "500".into()));
+        assert_eq!(fail(&mut destination, c), AfterFailure { rest: false, cleared: vec![A, B] });
+    }
+
+    #[test]
     fn alone_it_is_tried_less_and_less_and_never_blamed() {
         let mut destination = Destination::Healthy;
         for count in 1..20 {
@@ -234,7 +255,7 @@ mod tests {
         let mut destination = Destination::Healthy;
         let (now, hour) = (Instant::now(), Duration::from_secs(3600));
         let pause = |_| Duration::from_secs(1);
-        let after = destination.failed(&[A], "503", Some(hour), now, pause);
+        let after = destination.failed(&[A], false, "503", Some(hour), now, pause);
         assert!(!after.rest);
         assert_eq!(destination.failure().unwrap().until, now + hour);
         assert_eq!(destination.passed(&[B]), AfterPass::Nothing, "the wish still holds");

@@ -39,6 +39,8 @@ pub(super) struct Lanes<T> {
     /// The lanes of which nothing is out, and something waits.
     ready: VecDeque<Arc<str>>,
     bytes: usize,
+    /// Of the log's events.
+    unfinished: usize,
 }
 
 #[derive(Debug)]
@@ -76,6 +78,7 @@ impl<T: Clone> Lanes<T> {
             lanes: HashMap::new(),
             ready: VecDeque::new(),
             bytes: 0,
+            unfinished: 0,
         }
     }
 
@@ -84,6 +87,7 @@ impl<T: Clone> Lanes<T> {
         let ticket = Ticket::Log(self.base + self.window.len() as u64);
         let lane = self.queue(order_key, ticket);
         self.bytes += bytes;
+        self.unfinished += 1;
         let unfinished = Some(Held { lane, event, bytes, alone: false });
         self.window.push_back(Slot { offset, unfinished });
     }
@@ -104,26 +108,17 @@ impl<T: Clone> Lanes<T> {
     }
 
     /// The next events that may go out together, at most `most`; those of a lane in their order. Where there are others,
-    /// none of `avoided`.
-    pub(super) fn next(&mut self, most: usize, avoided: &[Ticket]) -> Vec<(Ticket, T)> {
+    /// none that is to be avoided.
+    pub(super) fn next(&mut self, most: usize, avoid: impl Fn(Ticket) -> bool) -> Vec<(Ticket, T)> {
         let mut batch = Vec::new();
-        for _ in 1..self.ready.len() {
-            if self
-                .ready
-                .front()
-                .and_then(|lane| self.head(lane))
-                .is_some_and(|head| avoided.contains(&head))
-            {
-                self.ready.rotate_left(1);
-            } else {
-                break;
-            }
-        }
+        let first =
+            self.ready.iter().position(|lane| self.head(lane).is_some_and(|head| !avoid(head)));
+        self.ready.rotate_left(first.unwrap_or(0));
         while batch.len() < most {
             let Some(lane) = self.ready.pop_front() else { break };
             let Some(head) = self.head(&lane) else { continue };
             let alone = self.held(head).is_some_and(|held| held.alone);
-            if !batch.is_empty() && (alone || avoided.contains(&head)) {
+            if !batch.is_empty() && (alone || avoid(head)) {
                 self.ready.push_front(lane);
                 break;
             }
@@ -184,6 +179,7 @@ impl<T: Clone> Lanes<T> {
             Ticket::Log(_) => self.slot_mut(ticket).and_then(|slot| slot.unfinished.take()),
         }?;
         self.bytes -= held.bytes;
+        self.unfinished -= usize::from(matches!(ticket, Ticket::Log(_)));
         if let Some(lane) = self.lanes.get_mut(&held.lane) {
             if let Some(at) = lane.queue.iter().position(|queued| *queued == ticket) {
                 lane.queue.remove(at);
@@ -209,7 +205,12 @@ impl<T: Clone> Lanes<T> {
         self.window.front().and_then(|slot| slot.unfinished.as_ref()).map(|held| &held.event)
     }
 
-    /// How many events are held above the watermark.
+    /// How many of the log's events are not done.
+    pub(super) fn unfinished(&self) -> usize {
+        self.unfinished
+    }
+
+    /// How many events are remembered above the watermark, done ones too.
     pub(super) fn len(&self) -> usize {
         self.window.len()
     }
@@ -300,16 +301,16 @@ mod tests {
     #[test]
     fn a_lane_waits_and_the_others_do_not() {
         let mut lanes = lanes(&["a", "a", "b"]);
-        let (first, _) = lanes.next(1, &[])[0];
-        let (third, event) = lanes.next(1, &[])[0];
-        assert_eq!((event, lanes.next(1, &[])), (2, vec![]));
+        let (first, _) = lanes.next(1, |_| false)[0];
+        let (third, event) = lanes.next(1, |_| false)[0];
+        assert_eq!((event, lanes.next(1, |_| false)), (2, vec![]));
         lanes.done(third);
         assert_eq!(lanes.watermark(), Offset::START, "an unfinished event holds the watermark");
         lanes.put_back(&[first], Turn::First);
-        assert_eq!(lanes.next(1, &[]), [(first, 0)]);
+        assert_eq!(lanes.next(1, |_| false), [(first, 0)]);
         lanes.done(first);
         assert_eq!((lanes.watermark(), lanes.len(), lanes.bytes()), (offset(1), 2, 1));
-        let (second, _) = lanes.next(1, &[])[0];
+        let (second, _) = lanes.next(1, |_| false)[0];
         lanes.done(second);
         assert_eq!((lanes.watermark(), lanes.len(), lanes.bytes()), (offset(3), 0, 0));
         lanes.skip(offset(4));
@@ -319,32 +320,36 @@ mod tests {
     #[test]
     fn a_batch_takes_a_lane_in_order_and_the_lane_waits_for_all_of_it() {
         let mut lanes = lanes(&["a", "b", "a", "a", "b"]);
-        let batch = lanes.next(4, &[]);
+        let batch = lanes.next(4, |_| false);
         assert_eq!(events(&batch), [0, 2, 3, 1], "all of `a`, then what fits of `b`");
-        assert!(lanes.next(4, &[]).is_empty(), "both lanes are out");
+        assert!(lanes.next(4, |_| false).is_empty(), "both lanes are out");
         lanes.done(batch[0].0);
-        assert!(lanes.next(4, &[]).is_empty());
+        assert!(lanes.next(4, |_| false).is_empty());
         lanes.done(batch[3].0);
-        assert_eq!(events(&lanes.next(4, &[])), [4]);
+        assert_eq!(events(&lanes.next(4, |_| false)), [4]);
     }
 
     #[test]
     fn one_that_must_go_alone_does_and_one_to_be_avoided_waits_for_the_others() {
         let mut lanes = lanes(&["a", "a", "b", "c"]);
-        let batch = lanes.next(3, &[]);
+        let batch = lanes.next(3, |_| false);
         assert_eq!(events(&batch), [0, 1, 2]);
         let tickets: Vec<_> = batch.iter().map(|(ticket, _)| *ticket).collect();
         tickets.iter().for_each(|ticket| lanes.set_alone(*ticket));
         lanes.put_back(&tickets, Turn::Last);
-        assert_eq!(events(&lanes.next(9, &[])), [3]);
-        assert_eq!(events(&lanes.next(9, &[tickets[0]])), [2], "`b` before the one to be avoided");
+        assert_eq!(events(&lanes.next(9, |_| false)), [3]);
         assert_eq!(
-            events(&lanes.next(9, &[tickets[0]])),
+            events(&lanes.next(9, |ticket| ticket == tickets[0])),
+            [2],
+            "`b` before the one to be avoided"
+        );
+        assert_eq!(
+            events(&lanes.next(9, |ticket| ticket == tickets[0])),
             [0],
             "alone, although it is to be avoided"
         );
         lanes.done(tickets[0]);
-        assert_eq!(events(&lanes.next(9, &[])), [1]);
+        assert_eq!(events(&lanes.next(9, |_| false)), [1]);
     }
 
     #[test]
@@ -353,7 +358,7 @@ mod tests {
         lanes.add_again("a", 1, 10);
         lanes.add_again("b", 1, 11);
         lanes.add(offset(2), "a", 1, 1);
-        let batch = lanes.next(9, &[]);
+        let batch = lanes.next(9, |_| false);
         assert_eq!((events(&batch), lanes.again()), (vec![0, 10, 1, 11], 2));
         lanes.done(batch[0].0);
         lanes.done(batch[2].0);
@@ -375,7 +380,7 @@ mod tests {
             let (mut out, mut done): (Vec<Vec<(Ticket, usize)>>, Vec<usize>) = (Vec::new(), Vec::new());
             for (give_back, last, which) in choices {
                 loop {
-                    let next = lanes.next(most, &[]);
+                    let next = lanes.next(most, |_| false);
                     if next.is_empty() {
                         break;
                     }

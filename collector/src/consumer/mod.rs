@@ -39,8 +39,8 @@ use crate::{
     config::{ConsumerConfig, Name, RetrySchedule},
     event_log::{Clock, EventLog, Offset, ReadError, Reader, Record},
     limits::{
-        CONSUMER_ORDERS, CONSUMER_READ, CONSUMER_WINDOW, CONSUMER_WINDOW_BYTES, CURSOR_PAUSE,
-        DRAIN, MAX_PAGE,
+        CONSUMER_ORDERS, CONSUMER_READ, CONSUMER_SPAN, CONSUMER_WINDOW, CONSUMER_WINDOW_BYTES,
+        CURSOR_PAUSE, DRAIN, MAX_PAGE,
     },
     metrics::Metrics,
     sinks::{Sink, Verdict},
@@ -176,9 +176,24 @@ impl Loop {
         self.read_to >= *log.end().borrow()
     }
 
-    /// Whether it holds as much as it may.
-    fn is_full(&self) -> bool {
-        self.lanes.len() + CONSUMER_READ > self.window || self.lanes.bytes() > CONSUMER_WINDOW_BYTES
+    /// How many records may be read now.
+    fn room(&self) -> usize {
+        let span = self.window * CONSUMER_SPAN;
+        let room = self.window.saturating_sub(self.lanes.unfinished());
+        let room = room.min(span.saturating_sub(self.lanes.len())).min(CONSUMER_READ);
+        // Not for a few free places: reading costs a trip to another thread. But where something fails, every event that
+        // can be compared with it counts.
+        let enough = room == CONSUMER_READ || self.destination != Destination::Healthy;
+        if enough && self.lanes.bytes() <= CONSUMER_WINDOW_BYTES { room } else { 0 }
+    }
+
+    /// Whether events above suspicion are kept for comparison: without any, nobody could be blamed, and those that fail
+    /// would hold up everything for ever.
+    fn holds_back(&self) -> bool {
+        self.destination == Destination::Healthy
+            && self.trouble.values().any(|trouble| trouble.failures > 0)
+            && (self.lanes.len() > self.window * (CONSUMER_SPAN - 1)
+                || self.trouble.len() > self.window / 2)
     }
 
     /// When it has something to do without anything happening.
@@ -189,7 +204,9 @@ impl Loop {
             _ => None,
         };
         let save = (self.lanes.watermark() != self.saved).then_some(self.save_at);
-        resting.chain(probe).chain(save).chain(self.leases.next_end()).min()
+        // While the log is read nobody is told that there is nothing: the end of the reading wakes it.
+        let readers = self.reader.as_ref().and_then(|_| self.leases.waited_until());
+        resting.chain(probe).chain(save).chain(self.leases.next_end()).chain(readers).min()
     }
 
     /// These rest no longer; which of them did.

@@ -80,8 +80,9 @@ impl<S: Sink> Consumer<S> {
         let shown =
             |standing: &Standing| match (standing, &state.paused, state.destination.failure()) {
                 (Standing::Paused(shown), Some(pause), _) => shown == pause,
-                (Standing::BackingOff { failures, reason, .. }, None, Some(failure)) => {
-                    *failures == failure.count && *reason == failure.reason
+                (Standing::BackingOff { failures, reason, until, .. }, None, Some(failure)) => {
+                    (*failures, *until) == (failure.count, failure.until)
+                        && *reason == failure.reason
                 }
                 (Standing::Running, None, None) => true,
                 _ => false,
@@ -113,6 +114,7 @@ impl<S: Sink> Consumer<S> {
                     failures: failure.count,
                     reason: failure.reason.clone(),
                     next_attempt: (now + wait).into(),
+                    until: failure.until,
                 }
             }
             (None, None) => Standing::Running,

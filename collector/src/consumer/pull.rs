@@ -56,10 +56,14 @@ impl Leases {
         self.given.len()
     }
 
-    /// When something ends next.
+    /// When a lease ends next.
     pub(super) fn next_end(&self) -> Option<Instant> {
-        let given = self.given.values().map(|given| given.until);
-        given.chain(self.waiting.iter().map(|waiting| waiting.until)).min()
+        self.given.values().map(|given| given.until).min()
+    }
+
+    /// When a reader has waited long enough.
+    pub(super) fn waited_until(&self) -> Option<Instant> {
+        self.waiting.iter().map(|waiting| waiting.until).min()
     }
 
     /// Takes back everything that was given out; nobody can acknowledge it any more.
@@ -116,11 +120,11 @@ impl<S: Sink> Consumer<S> {
             }
             let mut batch = match state.paused {
                 Some(_) => Vec::new(),
-                None => state.lanes.next(waiting.most, &[]),
+                None => state.lanes.next(waiting.most, |_| false),
             };
             if batch.is_empty() {
                 let nothing_more =
-                    state.paused.is_some() || state.is_read(&self.around.log) || state.is_full();
+                    state.paused.is_some() || state.is_read(&self.around.log) || state.room() == 0;
                 if now < waiting.until || !nothing_more {
                     state.leases.waiting.push_front(waiting);
                     return self.answer_late(state, now);

@@ -10,22 +10,23 @@ use super::{
 };
 use crate::{
     event_log::ReadError,
-    limits::{CONSUMER_READ, CONSUMER_WINDOW_BYTES, CURSOR_PAUSE},
+    limits::{CONSUMER_WINDOW_BYTES, CURSOR_PAUSE},
     sinks::Sink,
 };
 
 impl<S: Sink> Consumer<S> {
     /// Fills the window from the log, in another thread: what is there already goes out meanwhile.
     pub(super) fn read(&self, state: &mut Loop) {
-        if state.is_full() || state.is_read(&self.around.log) {
+        let room = state.room();
+        if room == 0 || state.is_read(&self.around.log) {
             return;
         }
         let Some(mut reader) = state.reader.take() else { return };
         let wants = Arc::clone(&self.wants);
         state.work.spawn_blocking(move || {
             let (mut found, mut bytes, mut error) = (Vec::new(), 0, None);
-            while found.len() < CONSUMER_READ && bytes < CONSUMER_WINDOW_BYTES {
-                match reader.next_chunk(CONSUMER_READ - found.len()) {
+            while found.len() < room && bytes < CONSUMER_WINDOW_BYTES {
+                match reader.next_chunk(room - found.len()) {
                     Ok(records) if records.is_empty() => break,
                     Ok(records) => found.extend(records.into_iter().map(|record| {
                         bytes += record.json.len();

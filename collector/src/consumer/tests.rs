@@ -96,6 +96,10 @@ struct Running {
 
 impl Running {
     async fn start(sink: Scripted, events: &[(&str, &str)]) -> Self {
+        Self::start_with(sink, events, "['1ms', '2ms', '5ms']").await
+    }
+
+    async fn start_with(sink: Scripted, events: &[(&str, &str)], retry: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let clock = system_clock();
         let log = EventLog::open(
@@ -111,7 +115,7 @@ impl Running {
             clock,
         };
         append(&around.log, events).await;
-        let config = toml::from_str("retry = ['1ms', '2ms', '5ms']").unwrap();
+        let config = toml::from_str(&format!("retry = {retry}")).unwrap();
         let name = Name::try_from("crm".to_owned()).unwrap();
         let came = sink.came.subscribe();
         let outlet = Outlet::Push(Arc::new(sink));
@@ -254,6 +258,19 @@ async fn an_event_that_a_healthy_destination_always_fails_on_is_found_and_parked
     }
 }
 
+/// As fast as they come, so that the others are soon far ahead of it.
+#[tokio::test]
+async fn a_failing_event_is_found_before_there_is_nothing_left_to_compare_it_with() {
+    let say = |ids: &[String]| if ids == ["m3"] { down() } else { Verdict::Delivered };
+    let events = many(12_000, 12_000);
+    let running = Running::start_with(Scripted::new(1, say), &borrowed(&events), "['900ms']").await;
+    running.drained().await;
+    let parked = running.parked().await;
+    assert_eq!((parked.len(), &*parked[0].0), (1, "m3"));
+    assert_eq!(running.delivered().len(), 11_999);
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn an_event_that_fails_does_not_hold_up_those_of_others() {
     let say = |ids: &[String]| if ids == ["m0"] { down() } else { Verdict::Delivered };
@@ -343,4 +360,75 @@ async fn a_destination_that_hangs_holds_a_bounded_number_of_events() {
     (0..4).for_each(|_| hang.notify_one());
     timeout(PATIENCE, running.task).await.expect("it stops").unwrap();
     assert_eq!(running.came.borrow().len(), 4);
+}
+
+/// Two consumers of one log, one of them stuck at its first events.
+#[tokio::test]
+async fn a_slow_destination_delays_nobody_and_its_backlog_drains_in_order() {
+    let let_go = Arc::new(Notify::new());
+    let mut slow = Scripted::new(1, |_| Verdict::Delivered);
+    slow.hang = Some(Arc::clone(&let_go));
+    let events = many(3000, 11);
+    let slow = Running::start(slow, &borrowed(&events)).await;
+    let fast = Scripted::new(1, |_| Verdict::Delivered);
+    let came = fast.came.subscribe();
+    let config = toml::from_str("").unwrap();
+    let name = Name::try_from("fast".to_owned()).unwrap();
+    let outlet = Outlet::Push(Arc::new(fast));
+    let fast = Consumer::open(name, &config, "test", outlet, slow.around.clone()).unwrap();
+    let mut cursor = fast.cursor();
+    let task = tokio::spawn(fast.run(slow.stop.subscribe()));
+    let end = *slow.around.log.end().borrow();
+    let drained = timeout(PATIENCE, cursor.wait_for(|cursor| *cursor >= end)).await.is_ok();
+    assert!(drained && came.borrow().len() == 3000);
+    assert_eq!(slow.came.borrow().len(), 0);
+    // One after the other, as slowly as it likes.
+    let releasing = tokio::spawn(async move {
+        loop {
+            let_go.notify_one();
+            tokio::task::yield_now().await;
+        }
+    });
+    slow.drained().await;
+    releasing.abort();
+    let delivered = slow.delivered();
+    let number = |id: &String| id[1..].parse::<usize>().unwrap();
+    for lane in 0..11 {
+        let order: Vec<_> = delivered.iter().map(number).filter(|n| n % 11 == lane).collect();
+        assert_eq!(order, (lane..3000).step_by(11).collect::<Vec<_>>());
+    }
+    slow.stop().await;
+    timeout(PATIENCE, task).await.expect("it stops").unwrap();
+}
+
+#[tokio::test]
+async fn a_parked_event_whose_place_has_another_now_is_not_delivered_in_its_name() {
+    let running = Running::start(Scripted::new(1, |_| Verdict::Delivered), &[("a", "d")]).await;
+    running.drained().await;
+    for (record, message_id) in [("1", "another"), ("7", "beyond")] {
+        let parked = crate::state::Parked {
+            record: record.parse().unwrap(),
+            source: "web".into(),
+            message_id: message_id.into(),
+            reason: "no".into(),
+            parked_at: (running.around.clock)(),
+            redrive: false,
+        };
+        running.around.state.park(&running.handle.name, &parked).unwrap();
+    }
+    assert_eq!(running.handle.redrive(None).await.unwrap(), 2);
+    let state = running.around.state.clone();
+    let name = running.handle.name.clone();
+    let looked = timeout(PATIENCE, async {
+        while !state.to_redrive(&name, 9).unwrap().is_empty() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    looked.await.expect("it looks for them");
+    let reason = "it is not in the log any more; drop it";
+    for (_, said) in running.parked().await {
+        assert_eq!(said, reason);
+    }
+    assert_eq!(running.delivered(), ["a"]);
+    running.stop().await;
 }

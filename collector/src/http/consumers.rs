@@ -283,7 +283,7 @@ fn listed(consumer: &Listed) -> Value {
     });
     match &status.standing {
         Standing::Running => {}
-        Standing::BackingOff { failures, reason, next_attempt } => {
+        Standing::BackingOff { failures, reason, next_attempt, .. } => {
             shown["failures"] = json!(failures);
             shown["reason"] = json!(reason);
             shown["next_attempt"] = json!(next_attempt.to_string());
