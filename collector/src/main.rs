@@ -150,12 +150,8 @@ fn main() -> ExitCode {
 }
 
 fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
-    // Many an error says its cause already; the operator reads it once.
-    let line = error.chain().map(ToString::to_string).reduce(|line, cause| {
-        if line.contains(&cause) { line } else { format!("{line}: {cause}") }
-    });
     // Nobody is left to tell if standard error is closed.
-    drop(writeln!(std::io::stderr(), "error: {}", line.unwrap_or_default()));
+    drop(writeln!(std::io::stderr(), "error: {}", in_full(error)));
     code
 }
 

@@ -106,12 +106,13 @@ pub struct Parked {
 impl State {
     /// Refuses a database of a later release, without changing it or making one.
     pub fn refuse_later(path: &Path) -> Result<(), StateError> {
-        if !path.exists() {
-            return Ok(());
-        }
-        let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        database.busy_timeout(Duration::from_secs(5))?;
-        let found: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+        // What cannot be read at all is said by whoever needs it.
+        let version = || -> Result<u32, rusqlite::Error> {
+            let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            database.busy_timeout(Duration::from_secs(5))?;
+            database.query_row("PRAGMA user_version", [], |row| row.get(0))
+        };
+        let Ok(found) = version() else { return Ok(()) };
         let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
         if found > known { Err(StateError::Newer { found, known }) } else { Ok(()) }
     }

@@ -103,20 +103,21 @@ async fn every_event_reaches_the_topic_in_order_although_the_broker_is_killed() 
     assert!(repeated < EVENTS / 4, "{repeated} are too many for one outage");
 }
 
-/// Waits until this many deliveries are counted, and says how many are.
-async fn wait_for(server: &Server, delivered: usize) -> usize {
+/// Waits until the consumer is done with so many events, and says with how many it is.
+async fn wait_for(server: &Server, done: usize) -> usize {
     let start = Instant::now();
     loop {
         let metrics = client().get(server.at("/metrics")).send().await.unwrap();
         let metrics = metrics.text().await.unwrap();
-        let line = metrics.lines().find(|line| {
-            line.starts_with("headwater_deliveries_total") && line.contains("\"delivered\"")
-        });
-        let count = line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap());
-        if count >= delivered {
+        let figure = |name: &str| {
+            let line = metrics.lines().find(|line| line.starts_with(name));
+            line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse::<usize>().unwrap())
+        };
+        let count = figure("headwater_log_end_offset ") - figure("headwater_consumer_lag_events{");
+        if count >= done {
             return count;
         }
-        assert!(start.elapsed() < Duration::from_secs(120), "{count} of {delivered}: {metrics}");
+        assert!(start.elapsed() < Duration::from_secs(120), "{count} of {done}");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
