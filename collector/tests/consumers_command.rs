@@ -79,8 +79,8 @@ async fn an_operator_looks_after_consumers_from_the_command_line() {
     for (arguments, token, message) in [
         (&["consumers", "pause", "other"][..], &*token, "no consumer has this name"),
         (&["consumers", "seek", "crm", "soon"], &*token, "a place is `start`"),
-        (&["consumers", "list"], "wrong", "needs the admin token"),
-        (&["tail"], "wrong", "needs the admin token"),
+        (&["consumers", "list"], "wrong", "needs an admin token"),
+        (&["tail"], "wrong", "needs an admin token"),
     ] {
         let output = output(arguments, &server, token).await;
         let errors = String::from_utf8(output.stderr).unwrap();
