@@ -236,15 +236,22 @@ impl<'d> Asking<'d> {
                 self.token
             );
             // More than one: it is not known when the consumer is told.
-            for _ in 0..4 {
-                begun.push((verb, body, begin(&self.server, &head).await));
+            let mut streams = Vec::new();
+            for _ in 0..8 {
+                streams.push(begin(&self.server, &head).await);
             }
+            begun.push((verb, body, streams));
         }
         // Connections are taken in turn: this one is, so those are.
         self.server.batch(&[track("last", "d")]).await;
         let stopping = self.server.begin_to_stop();
-        for (verb, body, stream) in begun {
-            self.document.end_raw(&at(verb), stream, &format!("\r\n{body}")).await;
+        for (verb, body, streams) in begun {
+            let mut told = false;
+            for stream in streams {
+                let status = self.document.end_raw(&at(verb), stream, &format!("\r\n{body}")).await;
+                assert!(!told || status == 503, "{verb}: {status} after a 503");
+                told = status == 503;
+            }
         }
         timeout(PATIENCE, stopping).await.unwrap().unwrap();
     }
