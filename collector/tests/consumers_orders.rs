@@ -341,7 +341,7 @@ async fn what_cannot_be_meant_is_explained_and_changes_nothing() {
             "invalid_order",
         ),
         (format!("{crm}/pause"), json!({"reason": "x".repeat(300_000)}), 413, "body_too_large"),
-        (format!("{crm}/ack"), json!({"lease": "lease_0"}), 410, "no_such_lease"),
+        (format!("{crm}/ack"), json!({"lease": "lease_0"}), 409, "not_for_readers"),
         ("/v1/consumers/other/pause".to_owned(), json!({}), 404, "not_found"),
         (crm.to_owned(), json!({}), 405, "method_not_allowed"),
     ] {

@@ -2,6 +2,8 @@
 //! is what it says. That it names every path is a test beside the table of paths.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
+#[path = "openapi/consumers.rs"]
+mod consumers;
 mod server;
 
 use std::{
@@ -12,7 +14,7 @@ use std::{
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use headwater_collector::{config::Config, event_log::FileSystem, limits::HttpLimits};
-use reqwest::RequestBuilder;
+use reqwest::{RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
 use server::{PATIENCE, Server, client, track};
 use tokio::{
@@ -26,19 +28,41 @@ struct Document {
     text: Value,
     seen: BTreeSet<(String, u16)>,
     codes: BTreeSet<String>,
+    /// Path, status and code.
+    errors: BTreeSet<(String, u16, String)>,
 }
 
 impl Document {
+    async fn of(server: &Server) -> Self {
+        let got = client().get(server.at("/openapi.json")).send().await.unwrap();
+        let (seen, codes, errors) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        Self { text: server::json(got).await, seen, codes, errors }
+    }
+
+    /// What is said of an answer, or of a part of one.
+    fn find<'d>(&'d self, said: &'d Value) -> &'d Value {
+        let place = said["$ref"].as_str().and_then(|place| place.strip_prefix('#'));
+        place.map_or(said, |place| self.text.pointer(place).unwrap())
+    }
+
+    /// Holds a value to a schema.
+    fn fits(&self, schema: &Value, value: &Value) -> Result<(), String> {
+        let mut schema = schema.clone();
+        schema["components"] = self.text["components"].clone();
+        let schema = jsonschema::validator_for(&schema).unwrap();
+        schema.validate(value).map_err(|error| format!("{error} in {value}"))
+    }
+
     /// Holds an answer to what is said of its path.
-    fn holds(&mut self, path: &str, status: u16, content_type: &str, body: &str) {
+    fn holds(&mut self, path: &str, status: u16, headers: &HeaderMap, body: &str) {
+        let content_type = headers.get("content-type").map_or("", |t| t.to_str().unwrap());
         let operations = self.text["paths"][path].as_object().unwrap();
         let operation = operations.values().next().unwrap();
         let said = &operation["responses"][status.to_string()];
         assert!(!said.is_null(), "{path} answers {status}, which is not in the document: {body}");
-        let said = match said["$ref"].as_str() {
-            Some(place) => self.text.pointer(place.strip_prefix('#').unwrap()).unwrap(),
-            None => said,
-        };
+        let said = self.find(said).clone();
+        let waits = headers.contains_key("retry-after");
+        assert_eq!(waits, said["headers"].get("Retry-After").is_some(), "{path} {status}: {body}");
         self.seen.insert((path.to_owned(), status));
         let Some(contents) = said["content"].as_object() else {
             return assert_eq!(body, "", "{path} {status}");
@@ -46,12 +70,10 @@ impl Document {
         let content = contents.get(content_type);
         let content =
             content.unwrap_or_else(|| panic!("{path} {status} is {content_type}: {body}"));
-        let mut schema = content["schema"].clone();
+        let schema = &content["schema"];
         if schema.is_null() || content_type == "text/plain" {
             return;
         }
-        schema["components"] = self.text["components"].clone();
-        let schema = jsonschema::validator_for(&schema).unwrap();
         let values: Vec<Value> = match content_type {
             "application/x-ndjson" => {
                 body.lines().map(|l| serde_json::from_str(l).unwrap()).collect()
@@ -60,43 +82,65 @@ impl Document {
         };
         assert!(!values.is_empty(), "{path} {status}");
         for value in values {
-            if let Err(error) = schema.validate(&value) {
-                panic!("{path} {status}: {error} in {value}");
+            if let Err(error) = self.fits(schema, &value) {
+                panic!("{path} {status}: {error}");
             }
-            self.codes.extend(value["error"]["code"].as_str().map(str::to_owned));
+            if let Some(code) = value["error"]["code"].as_str() {
+                self.codes.insert(code.to_owned());
+                self.errors.insert((path.to_owned(), status, code.to_owned()));
+                assert_eq!(value["error"].get("retry_after_ms").is_some(), waits, "{path}: {body}");
+            }
         }
     }
 
     async fn ask(&mut self, path: &str, request: RequestBuilder) -> u16 {
+        self.ask_for(path, request).await.0
+    }
+
+    async fn ask_for(&mut self, path: &str, request: RequestBuilder) -> (u16, HeaderMap, String) {
         let mut answer = request.send().await.unwrap();
-        let content_type = answer.headers().get("content-type");
-        let content_type = content_type.map_or("", |t| t.to_str().unwrap()).to_owned();
-        let status = answer.status().as_u16();
-        let body = match content_type.as_str() {
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let body = match headers.get("content-type") {
             // It has no end.
-            "text/event-stream" => answer.chunk().await.unwrap().unwrap(),
+            Some(text) if text == "text/event-stream" => answer.chunk().await.unwrap().unwrap(),
             _ => answer.bytes().await.unwrap(),
         };
-        self.holds(path, status, &content_type, &String::from_utf8_lossy(&body));
-        status
+        let body = String::from_utf8_lossy(&body).into_owned();
+        self.holds(path, status, &headers, &body);
+        (status, headers, body)
     }
 
     /// For what no client of good manners sends.
     async fn ask_raw(&mut self, path: &str, server: &Server, headers: &str) -> u16 {
-        let mut stream = TcpStream::connect(server.address).await.unwrap();
-        let request =
-            format!("POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n{{");
-        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = format!("POST {} HTTP/1.1\r\n{headers}", path.replace("{name}", "lake"));
+        let stream = begin(server, &head).await;
+        self.end_raw(path, stream, "\r\n{").await
+    }
+
+    /// The rest of a request that was begun, and its answer.
+    async fn end_raw(&mut self, path: &str, mut stream: TcpStream, rest: &str) -> u16 {
+        stream.write_all(rest.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
         // What was not read may reset the connection, behind the answer.
         drop(timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap());
         let answer = String::from_utf8(answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains("content-type: application/json"), "{head}");
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        self.holds(path, status, "application/json", body);
+        let lines = head.lines().skip(1).filter_map(|line| line.split_once(": "));
+        let headers = lines.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        let headers: HeaderMap = headers.collect();
+        assert_eq!(headers["content-type"], "application/json", "{head}");
+        self.holds(path, status, &headers, body);
         status
     }
+}
+
+/// Sends the beginning of a request.
+async fn begin(server: &Server, head: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let head = format!("{head}Host: x\r\nConnection: close\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream
 }
 
 const SOURCES: &str = "[sources.web]\nwrite_key = 'key'\norigins = ['https://shop.example']\nmax_batch_bytes = 100000\n\
@@ -109,11 +153,10 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
         HttpLimits { body_idle_timeout: Duration::from_millis(100), ..HttpLimits::default() };
     let server = Server::start_limited(folder.path(), SOURCES, Arc::new(FileSystem), limits).await;
     let http = client();
-    let text = http.get(server.at("/openapi.json")).send().await.unwrap().text().await.unwrap();
-    let text: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!(text["info"]["version"], env!("CARGO_PKG_VERSION"));
-    let paths: Vec<String> = text["paths"].as_object().unwrap().keys().cloned().collect();
-    let mut document = Document { text, seen: BTreeSet::new(), codes: BTreeSet::new() };
+    let mut document = Document::of(&server).await;
+    assert_eq!(document.text["info"]["version"], env!("CARGO_PKG_VERSION"));
+    let paths = document.text["paths"].as_object().unwrap().keys();
+    let paths: Vec<String> = paths.filter(|path| !consumers::are_at(path)).cloned().collect();
     let token = server.new_token.clone().unwrap();
 
     for path in &paths {
@@ -182,6 +225,10 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
         assert_eq!(document.ask(settings, asked).await, status);
     }
     let get = |path: &str| http.get(server.at(path));
+    for (last_seen, status) in [("0", 200), ("x", 400), ("999999", 410)] {
+        let live = get("/v1/live?after=0").bearer_auth(&token).header("last-event-id", last_seen);
+        assert_eq!(document.ask("/v1/live", live).await, status, "{last_seen} wins over `after`");
+    }
     for path in ["/v1/events", "/v1/live"] {
         assert_eq!(document.ask(path, get(path).bearer_auth(&token)).await, 200);
         assert_eq!(
@@ -222,7 +269,8 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
     }
     server.stop().await;
 
-    for (path, operations) in document.text["paths"].as_object().unwrap() {
+    for path in &paths {
+        let operations = &document.text["paths"][path];
         let responses =
             operations.as_object().unwrap().values().next().unwrap()["responses"].clone();
         let responses: BTreeMap<String, Value> = serde_json::from_value(responses).unwrap();
@@ -240,11 +288,16 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
     let known: BTreeSet<String> = serde_json::from_value(known.unwrap().clone()).unwrap();
     let unseen: Vec<_> = known.difference(&document.codes).map(String::as_str).collect();
     // A body that breaks off has nobody to answer to; the others need a broken disk, a stop or a crowd, and are
-    // those of other tests, as are 404 and 405.
+    // those of other tests, as are 404 and 405, and what only consumers answer.
     let elsewhere = [
         "broken_body",
+        "busy",
         "closing",
+        "consumer_paused",
+        "invalid_order",
         "method_not_allowed",
+        "no_such_lease",
+        "not_for_readers",
         "not_found",
         "overloaded",
         "sdk_not_built",
@@ -274,9 +327,17 @@ async fn what_is_not_there_is_said_in_the_form_of_every_error() {
         assert!(error.is_valid(&said), "{said}");
     }
     for path in text["paths"].as_object().unwrap().keys() {
-        let answer =
-            client().patch(server.at(&path.replace("{writeKey}", "k"))).send().await.unwrap();
+        let methods = text["paths"][path].as_object().unwrap();
+        let path = path.replace("{writeKey}", "k").replace("{name}", "n");
+        let answer = client().patch(server.at(&path)).send().await.unwrap();
         assert_eq!(answer.status(), 405, "{path}");
+        let allowed = answer.headers()["allow"].to_str().unwrap().to_lowercase();
+        for method in methods.keys() {
+            assert!(allowed.split(", ").any(|allowed| allowed == method), "{path} takes {allowed}");
+        }
+        let said = server::json(answer).await;
+        assert_eq!(said["error"]["code"], "method_not_allowed");
+        assert!(error.is_valid(&said), "{said}");
     }
     server.stop().await;
 }

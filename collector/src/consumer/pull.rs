@@ -179,6 +179,9 @@ impl<S: Sink> Consumer<S> {
         upto: Option<Offset>,
         mut failed: BTreeMap<Offset, String>,
     ) -> Result<Settled, OrderError> {
+        if !matches!(self.outlet, Outlet::Pull { .. }) {
+            return Err(OrderError::NotForReaders);
+        }
         let given = state.leases.given.remove(lease).ok_or(OrderError::NoLease)?;
         let mut settled = Settled::default();
         let mut acknowledged = Vec::new();

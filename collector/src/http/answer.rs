@@ -140,7 +140,7 @@ impl Failure {
         self
     }
 
-    fn retry_after(mut self, wait: Duration) -> Self {
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
         self.retry_after = Some(wait);
         self
     }

@@ -133,7 +133,12 @@ impl Http {
                 Ok(answer(&listed(&handle.listed().await?)))
             }
             Verb::Pause | Verb::Seek | Verb::Replay | Verb::Redrive | Verb::Drop | Verb::Ack => {
-                let (body, _held) = body::read(body, &self.bodies, &self.limits).await?;
+                let read = body::read(body, &self.bodies, &self.limits).await;
+                // It knows the bound of batches only.
+                let (body, _held) = read.map_err(|failure| match failure.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+                    _ => failure,
+                })?;
                 order(handle, verb, &body).await
             }
         }
@@ -157,6 +162,8 @@ impl Http {
         let wait = Duration::from_secs(number(query, "wait", 0, 0)? as u64).min(MAX_PULL_WAIT);
         let mut draining = self.draining.clone();
         let lease = tokio::select! {
+            // So that who asks while the collector stops hears of it, every time.
+            biased;
             lease = handle.take(most, Instant::now() + wait) => lease?,
             // A reader that waits must not hold up the end.
             _ = draining.wait_for(|draining| *draining) => None,
@@ -171,8 +178,7 @@ impl Http {
 
 async fn order(handle: &Handle, verb: Verb, body: &[u8]) -> Result<Answer, Failure> {
     if body.len() > MAX_ORDER_BYTES {
-        let message = format!("an order has at most {MAX_ORDER_BYTES} bytes; split it");
-        return Err(Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
+        return Err(too_large());
     }
     match verb {
         Verb::Pause => {
@@ -233,7 +239,9 @@ async fn order(handle: &Handle, verb: Verb, body: &[u8]) -> Result<Answer, Failu
 
 async fn parked(handle: &Handle, query: Option<&str>) -> Result<Answer, Failure> {
     let limit = number(query, "limit", PAGE, 1)?.min(MAX_PAGE);
-    let after = parameter(query, "after").map_or(Ok(Offset::START), offset)?;
+    let after = parameter(query, "after").map_or(Ok(Offset::START), |after| {
+        after.parse().map_err(|_| wrong_parameter("`after` is the `next` of the page before"))
+    })?;
     let with_events = number(query, "events", 0, 0)? > 0;
     // One more tells whether there is a next page.
     let mut page = handle.parked(after, limit + 1).await?;
@@ -345,10 +353,15 @@ fn uncached(mut answer: Answer) -> Answer {
 }
 
 fn read<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Failure> {
-    // Twice over the text: first that it is JSON at all, so that the message says which of both is wrong.
-    serde_json::from_slice::<&RawValue>(body)
-        .and_then(|json| serde_json::from_str(json.get()))
-        .map_err(|error| invalid(&error.to_string()))
+    // Twice over the text: first that it is JSON at all, so that the answer says which of both is wrong.
+    let json = serde_json::from_slice::<&RawValue>(body).map_err(|error| {
+        Failure::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_json",
+            format!("the order is no JSON: {error}"),
+        )
+    })?;
+    serde_json::from_str(json.get()).map_err(|error| invalid(&error.to_string()))
 }
 
 fn place(text: &str) -> Result<Place, Failure> {
@@ -375,7 +388,7 @@ fn number(query: Option<&str>, name: &str, default: usize, least: usize) -> Resu
     let Some(text) = parameter(query, name) else { return Ok(default) };
     let number = text.parse::<u32>().ok().and_then(|number| usize::try_from(number).ok());
     let number = number.filter(|number| *number >= least);
-    number.ok_or_else(|| invalid(&format!("`{name}` is a whole number from {least}")))
+    number.ok_or_else(|| wrong_parameter(&format!("`{name}` is a whole number from {least}")))
 }
 
 fn cut(reason: &str) -> String {
@@ -384,6 +397,15 @@ fn cut(reason: &str) -> String {
 
 fn invalid(message: &str) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "invalid_order", message)
+}
+
+fn wrong_parameter(message: &str) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message)
+}
+
+fn too_large() -> Failure {
+    let message = format!("an order has at most {MAX_ORDER_BYTES} bytes; split it");
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
 }
 
 fn not_found(what: &str) -> Failure {
@@ -396,18 +418,23 @@ fn not_found(what: &str) -> Failure {
 
 impl From<OrderError> for Failure {
     fn from(error: OrderError) -> Self {
-        let (status, code) = match &error {
-            OrderError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order"),
-            OrderError::Paused(_) => (StatusCode::CONFLICT, "consumer_paused"),
-            OrderError::NotForReaders => (StatusCode::CONFLICT, "not_for_readers"),
-            OrderError::NoLease => (StatusCode::GONE, "no_such_lease"),
-            OrderError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "busy"),
-            OrderError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "closing"),
+        // The waits are those of events that are not taken for the same reason.
+        let (status, code, wait) = match &error {
+            OrderError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_order", None),
+            OrderError::Paused(_) => (StatusCode::CONFLICT, "consumer_paused", None),
+            OrderError::NotForReaders => (StatusCode::CONFLICT, "not_for_readers", None),
+            OrderError::NoLease => (StatusCode::GONE, "no_such_lease", None),
+            OrderError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, "busy", Some(1)),
+            OrderError::Stopping => (StatusCode::SERVICE_UNAVAILABLE, "closing", Some(1)),
             OrderError::State(_) | OrderError::Log(_) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "storage_failed")
+                (StatusCode::SERVICE_UNAVAILABLE, "storage_failed", Some(5))
             }
         };
-        Self::new(status, code, error.to_string())
+        let failure = Self::new(status, code, error.to_string());
+        match wait {
+            Some(seconds) => failure.retry_after(Duration::from_secs(seconds)),
+            None => failure,
+        }
     }
 }
 

@@ -41,8 +41,8 @@ impl Http {
         if !is_framed_plainly(request.headers()) {
             let message =
                 "a body is sent with its length, or with `Transfer-Encoding: chunked` alone";
-            let code = "unknown_transfer_encoding";
-            let failure = Failure::new(StatusCode::NOT_IMPLEMENTED, code, message);
+            let failure =
+                Failure::new(StatusCode::NOT_IMPLEMENTED, "unknown_transfer_encoding", message);
             return failure.with_header(header::CONNECTION, "close").into_answer();
         }
         let front = self.door.front.get();

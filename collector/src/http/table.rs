@@ -117,6 +117,11 @@ fn is(known: &str, path: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use hyper::StatusCode;
+    use serde_json::{Value, json};
+
     use super::*;
 
     #[test]
@@ -139,10 +144,83 @@ mod tests {
         }
     }
 
+    fn document() -> Value {
+        serde_json::from_str(super::super::routes::OPENAPI).unwrap()
+    }
+
+    /// A file of this crate, without its tests.
+    fn source(path: impl AsRef<Path>) -> String {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.split("#[cfg(test)]").next().unwrap_or_default().to_owned()
+    }
+
+    /// The number and the code of an error that is written as `StatusCode::NAME, "code"`.
+    fn error(text: &str) -> Option<(u16, String)> {
+        let (name, rest) = text.trim_start().strip_prefix("StatusCode::")?.split_once(',')?;
+        let (code, _) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
+        let is_word = code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+        let named = |status: &StatusCode| {
+            let reason = status.canonical_reason().unwrap_or_default();
+            reason.to_uppercase().replace(' ', "_") == name
+        };
+        let status = (400..600).filter_map(|n| StatusCode::from_u16(n).ok()).find(named);
+        status.filter(|_| is_word).map(|status| (status.as_u16(), code.to_owned()))
+    }
+
+    #[test]
+    fn the_document_has_these_errors_and_no_others() {
+        let mut known = BTreeSet::new();
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http")).unwrap() {
+            let (path, text) = file.map(|file| (file.path(), source(file.path()))).unwrap();
+            for (at, _) in text.match_indices("StatusCode::") {
+                known.extend(error(&text[at..]));
+            }
+            for (at, new) in text.match_indices("Failure::new(") {
+                let line = text[at..].lines().next().unwrap_or_default();
+                let found = error(&text[at + new.len()..]);
+                assert!(found.is_some(), "{}: {line}: status and code stand there", path.display());
+            }
+        }
+        let document = document();
+        let mut described = BTreeSet::new();
+        let operations = document["paths"].as_object().unwrap().values();
+        for operation in operations.flat_map(|methods| methods.as_object().unwrap().values()) {
+            for (status, said) in operation["responses"].as_object().unwrap() {
+                let place = said["$ref"].as_str().and_then(|place| place.strip_prefix('#'));
+                let said = place.map_or(said, |place| document.pointer(place).unwrap());
+                let codes = "/content/application~1json/schema/allOf/1/properties/error/properties/code/enum";
+                let codes = said.pointer(codes).and_then(Value::as_array);
+                for code in codes.into_iter().flatten() {
+                    described.insert((status.parse().unwrap(), code.as_str().unwrap().to_owned()));
+                }
+            }
+        }
+        // No operation answers it: that is for methods that a path does not have.
+        described.insert((405, "method_not_allowed".to_owned()));
+        assert_eq!(described, known);
+        let codes: BTreeSet<_> = known.into_iter().map(|(_, code)| code).collect();
+        let all = "/components/schemas/Error/properties/error/properties/code/enum";
+        assert_eq!(document.pointer(all), Some(&json!(codes)));
+    }
+
+    #[test]
+    fn the_document_has_these_reasons_and_no_others() {
+        let text = source(concat!(env!("CARGO_MANIFEST_DIR"), "/src/validate.rs"));
+        let (_, words) = text.split_once("impl Reason {").unwrap();
+        let words = words.split_once("\n}").unwrap().0;
+        let known: BTreeSet<_> = words.split('"').skip(1).step_by(2).collect();
+        assert!(known.contains("bad_signature"), "{known:?}");
+        let document = document();
+        let described = &document["components"]["schemas"]["Receipt"]["properties"]["events"]["items"]
+            ["properties"]["reason"]["enum"];
+        let described: BTreeSet<_> =
+            described.as_array().unwrap().iter().map(|word| word.as_str().unwrap()).collect();
+        assert_eq!(described, known);
+    }
+
     #[test]
     fn the_document_has_these_paths_and_methods_and_no_others() {
-        let document: serde_json::Value =
-            serde_json::from_str(super::super::routes::OPENAPI).unwrap();
+        let document = document();
         let mut described = Vec::new();
         for (path, methods) in document["paths"].as_object().unwrap() {
             described.extend(
