@@ -106,15 +106,19 @@ async fn a_log_of_a_later_release_is_left_as_it_is() {
     drop(open(&disk).unwrap().0.append(vec![event("1")]).await);
     let names = disk.list(Path::new(DIR)).unwrap();
     let path = Path::new(DIR).join(names.iter().find(|name| name.ends_with(".log")).unwrap());
-    let mut bytes = disk.bytes(&path).unwrap();
-    bytes[4] = 9;
-    let crc = crc32c::crc32c(&bytes[..60]).to_le_bytes();
-    bytes[60..64].copy_from_slice(&crc);
-    disk.set_bytes(&path, &bytes);
-    let error = open(&disk).map(drop).unwrap_err().to_string();
-    assert!(error.contains("format version 9") && error.contains("up to 1"), "{error}");
-    assert_eq!(disk.list(Path::new(DIR)).unwrap(), names);
-    assert_eq!(disk.bytes(&path).unwrap(), bytes);
-    let looked = Snapshot::take(Arc::new(disk), Path::new(DIR), Check::Headers).map(drop);
-    assert!(looked.unwrap_err().to_string().contains("format version 9"));
+    let written = disk.bytes(&path).unwrap();
+    // Of the segment, and of a chunk that a later release appended to it.
+    for header in [0, 64] {
+        let mut bytes = written.clone();
+        bytes[header + 4] = 9;
+        let crc = crc32c::crc32c(&bytes[header..header + 60]).to_le_bytes();
+        bytes[header + 60..header + 64].copy_from_slice(&crc);
+        disk.set_bytes(&path, &bytes);
+        let error = open(&disk).map(drop).unwrap_err().to_string();
+        assert!(error.contains("format version 9") && error.contains("up to 1"), "{error}");
+        assert_eq!(disk.list(Path::new(DIR)).unwrap(), names);
+        assert_eq!(disk.bytes(&path).unwrap(), bytes);
+        let looked = Snapshot::take(Arc::new(disk.clone()), Path::new(DIR), Check::Headers);
+        assert!(looked.map(drop).unwrap_err().to_string().contains("format version 9"));
+    }
 }

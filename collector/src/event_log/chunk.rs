@@ -18,7 +18,8 @@ pub(super) const HEADER_LEN: usize = 64;
 pub(super) const MAX_OFFSET: u64 = 1 << 62;
 /// A chunk's magic, its first bytes.
 pub(super) const MAGIC: [u8; 4] = *b"HWch";
-const VERSION: u16 = 1;
+/// The latest version that is read here.
+pub(super) const VERSION: u16 = 1;
 const ZSTD: u16 = 1;
 /// Bodies inflate to no more than this: bounds what a reader allocates.
 pub(super) const MAX_BODY: usize = 64 << 20;
@@ -67,6 +68,14 @@ impl Header {
             columns_crc: u32_at(48)?,
             body_crc: u32_at(52)?,
         })
+    }
+
+    /// The version of a header that a later release wrote, whole; `None` for any other bytes.
+    pub(super) fn later_version(bytes: &[u8; HEADER_LEN]) -> Option<u16> {
+        let (covered, crc) = bytes.split_last_chunk::<4>()?;
+        let version = u16::from_le_bytes(*bytes[4..].first_chunk()?);
+        let whole = bytes[..4] == MAGIC && crc32c::crc32c(covered) == u32::from_le_bytes(*crc);
+        (whole && version > VERSION).then_some(version)
     }
 
     fn encode(&self) -> [u8; HEADER_LEN] {

@@ -111,12 +111,7 @@ impl Files {
             return Ok(());
         }
         if let Some(version) = SegmentHeader::later_version(&bytes).filter(|_| whole) {
-            let message = format!(
-                "{name} has format version {version}, and this release reads up to {}: start the release that wrote it; \
-                 nothing was changed",
-                segment::VERSION
-            );
-            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+            return Err(segment::written_later(name, version, segment::VERSION));
         }
         // No chunk is written before the header is durable: a chunk tells a damaged header from a torn creation.
         match segment::scan(&*file, 0, |header| header.first >= name.first)? {

@@ -98,6 +98,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
         let ends = files.get(at + 1).map(|next| next.name.first);
         // Not with damage in it: that is to be found, and said, at every start.
         if ends.is_none()
+            && at > 0
             && file.name.first > until
             && fold.damaged.is_empty()
             && headless.is_empty()

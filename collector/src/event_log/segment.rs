@@ -93,6 +93,15 @@ impl SegmentHeader {
     }
 }
 
+/// What a later release wrote is left to it.
+pub(super) fn written_later(name: SegmentName, version: u16, known: u16) -> io::Error {
+    let message = format!(
+        "{name} has format version {version}, and this release reads up to {known}: start the release that wrote it; \
+         nothing was changed"
+    );
+    io::Error::new(io::ErrorKind::Unsupported, message)
+}
+
 /// Makes a segment and makes it last: header, sync, folder sync. The first chunk's sync would cover the header too; syncing
 /// it here finds out whether a disk that failed takes writes again. What is `carried` over stands behind the header: the file
 /// has its name only once it is whole.
@@ -138,6 +147,12 @@ impl SegmentFile {
         let mut bytes = [0; chunk::HEADER_LEN];
         let whole = self.file.read_at(&mut bytes, position)? == bytes.len();
         let header = Header::decode(&bytes).filter(|_| whole);
+        if header.is_none()
+            && whole
+            && let Some(version) = Header::later_version(&bytes)
+        {
+            return Err(written_later(self.name, version, chunk::VERSION));
+        }
         Ok(match header {
             Some(header) if header.generation == self.generation => Found::Chunk(header),
             _ => Found::Nothing,
