@@ -60,6 +60,8 @@ test: check .build/chromium .build/npm-clients .build/python-clients .build/kotl
 bench: build .build/chromium ## speed, memory and bytes, as ratios to a floor measured in the same run
 	@$(SAY) "collector against its floor"
 	cargo bench --locked -p headwater-collector --bench ingest
+	@$(SAY) "collector: latency to those who wait, replay (HEADWATER_BENCH_STORED=50000000: a full log, too)"
+	cargo bench --locked -p headwater-collector --bench carry
 	@$(SAY) "browser SDK: bytes, microseconds per call, time to commit"
 	cd sdk-wasm && npm run --silent bench
 
