@@ -2,8 +2,9 @@
 //! Promises that an event without a stamp costs one search of its context, and that a stamp that is
 //! written wrongly is said to be wrong, never skipped. Deliberately knows nothing else of the context.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -18,6 +19,9 @@ pub struct Stamp {
     pub dropped: Vec<DroppedRange>,
 }
 
+/// What is looked for in every context, made ready once.
+static NAME: LazyLock<memmem::FinderRev<'static>> =
+    LazyLock::new(|| memmem::FinderRev::new(b"\"headwater\""));
 /// Bytes of a queue's identity; ours have 22.
 const MAX_QUEUE_BYTES: usize = 64;
 /// Ranges of one stamp: more than fit beside a queue's worth of honest reports.
@@ -37,7 +41,7 @@ impl Stamp {
     /// Finds the stamp in a context's JSON text.
     pub fn find(context: &str) -> Result<Self, &'static str> {
         // Searching is several times cheaper than reading a context that has no stamp.
-        let Some(at) = memchr::memmem::rfind(context.as_bytes(), b"\"headwater\"") else {
+        let Some(at) = NAME.rfind(context.as_bytes()) else {
             return Ok(Self::default());
         };
         match written_last(&context[at..]).or_else(|| written_anywhere(context)) {

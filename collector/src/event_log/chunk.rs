@@ -168,6 +168,14 @@ pub(super) struct Columns {
 }
 
 impl Columns {
+    /// Room for so many events.
+    pub(super) fn make_room(&mut self, events: usize) {
+        self.ids.reserve(events);
+        self.body_hashes.reserve(events);
+        self.event_sources.reserve(events);
+        self.sequences.reserve(events);
+    }
+
     /// The source's index, added if it is new here.
     pub(super) fn source(&mut self, source: &SourceName) -> u32 {
         let known = self.sources.iter().position(|known| known == source);

@@ -107,11 +107,16 @@ impl Memory {
     ) -> io::Result<Judged> {
         self.ids.warm(batches.iter().flat_map(|batch| &batch.events).map(|event| event.id));
         let mut judged = Judged::default();
+        let count = batches.iter().map(|batch| batch.events.len()).sum();
+        judged.columns.make_room(count);
+        judged.body.reserve(batches.iter().map(|batch| batch.bytes.len()).sum());
         let mut ids: HashedMap<Id, u32> = HashedMap::default();
+        ids.reserve(count);
         let mut numbers: HashSet<(u64, u64), _> = HashSet::with_hasher(
             std::hash::BuildHasherDefault::<super::queues::AlreadyHashed>::default(),
         );
         let mut queue_refs: HashedMap<u64, u32> = HashedMap::default();
+        numbers.reserve(count);
         for batch in batches {
             let mut begin = 0;
             let mut verdicts = Vec::with_capacity(batch.events.len());

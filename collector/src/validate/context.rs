@@ -2,7 +2,7 @@
 //! collector knows of the sender. Promises that the stamp stays last, where it is found quickly, and that an address is stored
 //! only as the operator wants it. Deliberately leaves a context alone that needs nothing, which is nearly every one.
 
-use std::{borrow::Cow, collections::HashSet, net::IpAddr};
+use std::{borrow::Cow, collections::HashSet, net::IpAddr, sync::LazyLock};
 
 use memchr::memmem;
 use serde_json::value::RawValue;
@@ -25,6 +25,9 @@ pub(super) struct Additions<'a> {
     ip: Ip,
 }
 
+/// What is looked for in every context, made ready once.
+static NAMES: LazyLock<[memmem::Finder<'static>; 3]> =
+    LazyLock::new(|| ["\"ip\"", "\"signature\"", "\"cookieId\""].map(memmem::Finder::new));
 /// The member with the address.
 const IP: &str = "ip";
 /// The member with the id of the cookie that the server had set. Only the server says it: it outlives what a script can store.
@@ -58,10 +61,11 @@ impl<'a> Additions<'a> {
             return Ok(any.then(|| self.merged(&[]).into()));
         };
         // Each is in the text if it is a member, and nearly never otherwise.
-        let has = |name: &str| memmem::find(text.as_bytes(), name.as_bytes()).is_some();
-        let touched = has("\"ip\"") && (self.ip != Ip::Keep || !self.known.is_empty())
-            || has("\"signature\"")
-            || has("\"cookieId\"");
+        let [ip, signature, cookie] = &*NAMES;
+        let has = |name: &memmem::Finder<'_>| name.find(text.as_bytes()).is_some();
+        let touched = (self.ip != Ip::Keep || !self.known.is_empty()) && has(ip)
+            || has(signature)
+            || has(cookie);
         if touched || self.shared.is_some() || text.contains("\\u") && self.ip != Ip::Keep {
             let odd = || (Reason::InvalidField, "`context` has a name that is no text".into());
             return Ok(Some(self.merged(&members_of(text).ok_or_else(odd)?).into()));

@@ -78,7 +78,9 @@ impl ObjectText {
 
     fn name(&mut self, name: &str) {
         self.comma();
-        if name.bytes().any(|b| b < b' ' || b == b'"' || b == b'\\') {
+        // All of it at once: names are short, and stopping early costs more than it saves.
+        let escaped = |b: u8| (b < b' ') | (b == b'"') | (b == b'\\');
+        if name.bytes().fold(false, |any, b| any | escaped(b)) {
             self.0.push_str(&serde_json::Value::from(name).to_string());
         } else {
             self.0.push('"');
