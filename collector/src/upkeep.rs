@@ -41,10 +41,16 @@ pub(crate) async fn run(
                 "the clock has jumped: nothing is deleted by age until the next start; check the time, then restart"
             );
         }
-        round(&log, (&config, retention), &cursors, &mut waiting_for).await;
-        let wait = tokio::time::timeout(UPKEEP_PAUSE, stop.wait_for(|stop| *stop));
-        if wait.await.is_ok() {
-            return;
+        let round_and_rest = async {
+            round(&log, (&config, retention), &cursors, &mut waiting_for).await;
+            tokio::time::sleep(UPKEEP_PAUSE).await;
+        };
+        tokio::select! {
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => {
+                log.interrupt_upkeep();
+                return;
+            }
+            () = round_and_rest => {}
         }
     }
 }

@@ -87,6 +87,17 @@ async fn what_is_beyond_the_limit_goes_and_its_numbers_are_still_known() {
 }
 
 #[tokio::test]
+async fn a_log_that_is_being_closed_does_not_wait_for_its_upkeep() {
+    let (disk, time) = (PowerlessDisk::default(), Time::default());
+    let (log, _) = open(&disk, &time);
+    fill(&log, &time, 60).await;
+    let files = disk.list(Path::new(DIR)).unwrap();
+    log.interrupt_upkeep();
+    log.upkeep(EVERYTHING, *log.end().borrow()).await.unwrap_err();
+    assert_eq!(disk.list(Path::new(DIR)).unwrap(), files);
+}
+
+#[tokio::test]
 async fn what_somebody_has_not_read_stays() {
     let (disk, time) = (PowerlessDisk::default(), Time::default());
     let (log, _) = open(&disk, &time);

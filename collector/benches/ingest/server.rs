@@ -56,6 +56,7 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let folder = folder.join(program.name());
         fs::create_dir_all(&folder)?;
+        let begun_before = folder.join("state.db").exists();
         let mut command = match program {
             Program::Ours => {
                 let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
@@ -91,7 +92,9 @@ impl Server {
             } else if let Some(token) = line.strip_prefix("admin token: ") {
                 server.admin_token = token.to_owned();
             }
-            if program == Program::Floor || !server.admin_token.is_empty() {
+            // The token is shown once in the life of a folder.
+            let known = if begun_before { &server.write_key } else { &server.admin_token };
+            if program == Program::Floor || !known.is_empty() {
                 return Ok(server);
             }
         }

@@ -230,6 +230,11 @@ impl Memory {
     /// Remembers a durable chunk whose first event is at `first`.
     pub(super) fn remember(&mut self, first: u64, columns: &Columns) {
         self.remember_ids(first, columns);
+        self.remember_numbers(columns);
+    }
+
+    /// Remembers only what became of the numbers: the ids are too old.
+    pub(super) fn remember_numbers(&mut self, columns: &Columns) {
         let Columns { sources, queues, .. } = columns;
         let of = |queue: u32| {
             let queue = queues.get(queue as usize)?;

@@ -140,6 +140,8 @@ pub(super) struct Fold {
     pub(super) last_received_at: Timestamp,
     /// The numbers of what is read now are known from a checkpoint: only ids are new.
     pub(super) numbers_known: bool,
+    /// Its ids are older than what is remembered.
+    pub(super) ids_too_old: bool,
     /// Its events are counted already.
     pub(super) counted: bool,
     /// As [`Files::closed`].
@@ -158,6 +160,7 @@ impl Fold {
             next: begin,
             last_received_at: Timestamp::MIN,
             numbers_known: false,
+            ids_too_old: false,
             counted: false,
             closed: None,
             depth,
@@ -194,10 +197,11 @@ impl Fold {
             };
             if let Some((header, columns)) = found.zip(columns) {
                 self.hole(file, damaged_at.take().unwrap_or(position), header.first, Harm::Altered);
-                if self.numbers_known {
-                    self.memory.remember_ids(header.first, &columns);
-                } else {
-                    self.memory.remember(header.first, &columns);
+                match (self.numbers_known, self.ids_too_old) {
+                    (false, false) => self.memory.remember(header.first, &columns),
+                    (true, false) => self.memory.remember_ids(header.first, &columns),
+                    (false, true) => self.memory.remember_numbers(&columns),
+                    (true, true) => {}
                 }
                 if !self.counted {
                     self.events += u64::from(header.count);

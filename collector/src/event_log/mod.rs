@@ -213,6 +213,8 @@ struct Shared {
     segments: Arc<segment::Segments>,
     tail: Arc<tail::Tail>,
     healthy: AtomicBool,
+    /// Upkeep is to end.
+    interrupted: AtomicBool,
     stats: Mutex<Stats>,
 }
 
@@ -279,6 +281,7 @@ impl EventLog {
             segments,
             tail,
             healthy: AtomicBool::new(true),
+            interrupted: AtomicBool::new(false),
             stats: Mutex::new(stats),
         });
         let writer = Writer {
@@ -368,9 +371,11 @@ impl EventLog {
         }
         let (source, upkeep) = (self.source.clone(), Arc::clone(&self.upkeep));
         let folding = (self.hash_key, self.shared.options.tracked_queues);
+        let shared = Arc::clone(&self.shared);
         let upkept = tokio::task::spawn_blocking(move || {
             let mut upkeep = upkeep.lock().unwrap_or_else(PoisonError::into_inner);
-            retention::upkeep(&source, folding, (&retention, now), read, &mut upkeep)
+            let upkeep = (&mut *upkeep, &shared.interrupted);
+            retention::upkeep(&source, folding, (&retention, now), read, upkeep)
         });
         let upkept = upkept.await.map_err(|panic| failed(panic.to_string()))?;
         let (upkept, gone) = upkept.map_err(|error| failed(error.to_string()))?;
@@ -380,6 +385,12 @@ impl EventLog {
             stats.measure(totals);
         });
         Ok(upkept)
+    }
+
+    /// Ends an upkeep under way soon, and any later one at once: a large log would keep a server from stopping in time. What is
+    /// left undone is done after the next start.
+    pub fn interrupt_upkeep(&self) {
+        self.shared.interrupted.store(true, Ordering::Relaxed);
     }
 
     /// Where to stand so that the next record read is the first one that was received at `time` or later. Blocks: reads a few

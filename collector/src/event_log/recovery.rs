@@ -83,7 +83,8 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
     // Segments that a checkpoint has folded are read only as far back as ids are remembered.
     let until = known.as_ref().map_or(0, |known| known.until);
     let last = firsts.last().copied().unwrap_or(1);
-    let reach = until.min(last.saturating_sub(options.remembered_ids.min(MAX_REMEMBERED)));
+    let forgotten = last.saturating_sub(options.remembered_ids.min(MAX_REMEMBERED));
+    let reach = until.min(forgotten);
     let unread = firsts.iter().skip(1).take_while(|ends| **ends <= reach).count();
     // Without a checkpoint nothing says that retention took what is missing at the beginning: then it is a loss.
     let begin = if unread > 0 { firsts[unread] } else { log_begins };
@@ -107,6 +108,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
         }
         fold.numbers_known = file.name.first < until;
         fold.counted = fold.numbers_known;
+        fold.ids_too_old = ends.is_some_and(|ends| ends <= forgotten);
         let mut segment = Segment::new(file.name, file.generation);
         last_chunk = fold.segment(file, &mut segment, ends)?;
         segments.push(segment);

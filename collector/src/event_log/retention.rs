@@ -3,6 +3,7 @@
 //! log that begins where it did or where it was to begin. Knows nothing of who reads: it is told up to where all have.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::checkpoint::{self, Checkpoint};
@@ -51,7 +52,7 @@ pub(super) fn upkeep(
     (hash_key, tracked_queues): (HashKey, u64),
     (retention, now): (&Retention, Timestamp),
     read: Offset,
-    upkeep: &mut Upkeep,
+    (upkeep, interrupted): (&mut Upkeep, &AtomicBool),
 ) -> io::Result<(Upkept, u64)> {
     let (sealed, open) = source.segments.sealed();
     let Some(open) = open else { return Ok((Upkept::default(), 0)) };
@@ -67,7 +68,8 @@ pub(super) fn upkeep(
         let log = checkpoint::Log { hash_key, firsts: &firsts };
         let known = checkpoint::load(&*source.disk, &source.dir, &log, tracked_queues)?;
         let until = known.as_ref().map(|known| known.until);
-        match advance(source, known, (&sealed, open), (gone, limit), tracked_queues)? {
+        match advance(source, known, (&sealed, open), (gone, limit), (tracked_queues, interrupted))?
+        {
             Ok((checkpoint, gone_events)) => break (checkpoint, until, gone_events),
             // Damage in what stays is to be found, and said, at every start: the checkpoint ends before it.
             Err(damaged) => limit = damaged,
@@ -181,7 +183,7 @@ fn advance(
     known: Option<Checkpoint>,
     (sealed, open): (&[Sealed], u64),
     (gone, limit): (usize, usize),
-    tracked_queues: u64,
+    (tracked_queues, interrupted): (u64, &AtomicBool),
 ) -> io::Result<Result<(Checkpoint, u64), usize>> {
     let begin = sealed.first().map_or(open, |segment| segment.name.first);
     let (until, mut fold) = match known {
@@ -198,6 +200,9 @@ fn advance(
     };
     let mut gone_events = 0;
     for (at, segment) in sealed.iter().enumerate().take(limit.max(gone)) {
+        if interrupted.load(Ordering::Relaxed) {
+            return Err(io::Error::new(io::ErrorKind::Interrupted, "the log is being closed"));
+        }
         let ends = sealed.get(at + 1).map_or(open, |next| next.name.first);
         let mut index = Segment::new(segment.name, segment.generation);
         if segment.name.first < until {
