@@ -20,7 +20,7 @@ use crate::{
     },
     event_time,
     export::Beside,
-    limits::MAX_EVENT_BYTES,
+    limits::{MAX_BATCH_BYTES, MAX_BODY_BYTES},
     validate::{Sender, Validated, validate},
 };
 
@@ -78,7 +78,7 @@ pub trait Progress {
 const BATCH_EVENTS: usize = 4096;
 const BATCH_BYTES: usize = 2 << 20;
 /// An event, and as much again for what stands beside it.
-const MAX_LINE_BYTES: usize = 2 * MAX_EVENT_BYTES;
+const MAX_LINE_BYTES: usize = 2 * MAX_BATCH_BYTES;
 
 /// Stores the events of the lines. `source` is for lines that do not say theirs. Blocks on `lines` and on the disk.
 pub async fn import(
@@ -195,6 +195,8 @@ fn event(line: &[u8], source: Option<&SourceName>, clock: &Clock) -> Result<NewE
     let received_at = clock();
     let sender = Sender {
         trust: told.trust.unwrap_or(Trust::Client),
+        // What a source's own limit let in, and the collector added to it, is let in again.
+        max_event_bytes: MAX_BODY_BYTES,
         ..Sender::new(source.clone(), received_at)
     };
     let mut body = String::with_capacity(text.len() + 16);

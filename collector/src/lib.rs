@@ -58,7 +58,7 @@ use crate::{
     ingest::Ingest,
     limits::HttpLimits,
     metrics::Metrics,
-    sinks::{AnySink, SinkConfig, SinkError},
+    sinks::{Opening, SinkConfig, SinkError},
     sources::{Source, Sources},
     state::{State, StateError},
     vitals::Vitals,
@@ -88,7 +88,7 @@ pub async fn run_on(
 /// A collector whose data folder is open, before it serves.
 pub struct Collector {
     ingest: Ingest,
-    consumers: Vec<Consumer<AnySink>>,
+    consumers: Vec<Consumer<Opening>>,
     door: Arc<Door>,
     state: State,
     config: Config,
@@ -203,7 +203,7 @@ impl Collector {
         let cursors: Vec<_> = cursors.collect();
         let upkeep = upkeep::run(
             Arc::clone(&log),
-            self.config.log.clone(),
+            (self.config.log.clone(), self.state.clone()),
             cursors.clone(),
             draining.clone(),
         );
@@ -268,10 +268,10 @@ fn open_consumer(
     name: Name,
     config: &ConsumerConfig,
     around: Surroundings,
-) -> Result<Consumer<AnySink>, StartError> {
+) -> Result<Consumer<Opening>, StartError> {
     let wrong = |cause| StartError::Consumer { consumer: name.clone(), cause };
     let outlet = match &config.sink {
-        Some(sink) => Outlet::Push(Arc::new(AnySink::open(sink.clone()).map_err(wrong)?)),
+        Some(sink) => Outlet::Push(Arc::new(Opening::open(sink.clone()).map_err(wrong)?)),
         None => Outlet::Pull { lease: config.lease.as_duration() },
     };
     let kind = config.sink.as_ref().map_or("pull", SinkConfig::kind);

@@ -22,6 +22,11 @@ pub struct Reload {
 /// Why nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReloadError {
+    /// A file that was emptied or cut says nothing of what it was to say.
+    #[error(
+        "it has no `{0}` any more, which a file that was cut has not either; to go on without, restart"
+    )]
+    Lost(&'static str),
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -33,6 +38,12 @@ pub enum ReloadError {
 impl Reload {
     /// Puts it into force, but for the keys that it returns: they need a restart. Blocks to read files.
     pub fn apply(&self, next: &Config) -> Result<Vec<&'static str>, ReloadError> {
+        if next.sources.is_empty() && !self.started_with.sources.is_empty() {
+            return Err(ReloadError::Lost("[sources]"));
+        }
+        if next.tls.is_none() && self.started_with.tls.is_some() {
+            return Err(ReloadError::Lost("[tls]"));
+        }
         let (sources, _) = crate::sources_of(next, &self.state)?;
         self.door.replace(next)?;
         self.sources.replace(sources);

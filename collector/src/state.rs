@@ -215,6 +215,13 @@ impl State {
         })
     }
 
+    /// The first record of the log that the consumer has set aside.
+    pub fn oldest_parked(&self, consumer: &Name) -> Result<Option<Offset>, StateError> {
+        let first = "ORDER BY length(record), record LIMIT 1";
+        let parked = self.parked_where(first, params![consumer.as_str()])?;
+        Ok(parked.first().map(|parked| parked.record))
+    }
+
     /// What the consumer has set aside, oldest first.
     pub fn parked(&self, consumer: &Name) -> Result<Vec<Parked>, StateError> {
         let oldest_first = "ORDER BY parked_at_ms, length(record), record";

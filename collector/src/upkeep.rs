@@ -13,6 +13,7 @@ use crate::{
     config::{LogConfig, Name},
     event_log::{EventLog, Offset, Retention},
     limits::{CLOCK_TRUSTED_AFTER, UPKEEP_PAUSE},
+    state::{State, StateError},
 };
 
 /// The consumers' cursors.
@@ -21,7 +22,7 @@ pub(crate) type Cursors = Vec<(Name, watch::Receiver<Offset>)>;
 /// Keeps the log in order until `stop`.
 pub(crate) async fn run(
     log: Arc<EventLog>,
-    config: LogConfig,
+    (config, state): (LogConfig, State),
     cursors: Cursors,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -42,7 +43,7 @@ pub(crate) async fn run(
             );
         }
         let round_and_rest = async {
-            round(&log, (&config, retention), &cursors, &mut waiting_for).await;
+            round(&log, (&config, retention), (&cursors, &state), &mut waiting_for).await;
             tokio::time::sleep(UPKEEP_PAUSE).await;
         };
         tokio::select! {
@@ -77,11 +78,28 @@ fn trust(started: (Instant, SystemTime), now: (Instant, SystemTime)) -> Clock {
 async fn round(
     log: &EventLog,
     (config, retention): (&LogConfig, Retention),
-    cursors: &Cursors,
+    (cursors, state): (&Cursors, &State),
     waiting_for: &mut Option<Name>,
 ) {
     let end = *log.end().borrow();
-    let slowest = cursors.iter().map(|(name, cursor)| (*cursor.borrow(), name)).min();
+    let mut needed: Vec<_> =
+        cursors.iter().map(|(name, cursor)| (*cursor.borrow(), name.clone())).collect();
+    let asked = state.clone();
+    let names: Vec<_> = cursors.iter().map(|(name, _)| name.clone()).collect();
+    let parked = tokio::task::spawn_blocking(move || {
+        let oldest = |name: &Name| Ok(asked.oldest_parked(name)?.map(|at| (at, name.clone())));
+        names
+            .iter()
+            .filter_map(|name| oldest(name).transpose())
+            .collect::<Result<Vec<_>, StateError>>()
+    });
+    match parked.await {
+        // What is parked can be delivered again as long as it is there.
+        Ok(Ok(parked)) => needed.extend(parked.into_iter().map(|(at, name)| (at.before(), name))),
+        Ok(Err(error)) => return tracing::warn!(%error, "no upkeep: what is parked is not known"),
+        Err(panic) => return tracing::error!(%panic, "no upkeep: what is parked is not known"),
+    }
+    let slowest = needed.iter().map(|(at, name)| (*at, name)).min();
     let (read, slowest) = slowest.map_or((end, None), |(read, name)| (read, Some(name)));
     let may_go = if config.delete_unread { end } else { read };
     let done = match log.upkeep(retention, may_go).await {
@@ -103,8 +121,8 @@ async fn round(
     if now_waiting != *waiting_for {
         match &now_waiting {
             Some(consumer) => tracing::error!(%consumer, bytes = done.unread_bytes,
-                "old events are kept beyond their limit because a consumer has not read them: let it catch up, remove it, \
-                 or set `log.delete_unread`"),
+                "old events are kept beyond their limit because a consumer has not read them, or has parked some of them: let it catch \
+                 up, redrive or drop what is parked, remove it, or set `log.delete_unread`"),
             None => tracing::info!("no consumer keeps old events any more"),
         }
         *waiting_for = now_waiting;

@@ -240,7 +240,8 @@ impl Fields<'_, '_> {
             return Err((Reason::TypeNotAllowed, detail.into()));
         }
         if matches!(event_type, EventType::Identify | EventType::Alias) {
-            self.check_signature(sender, user_id.as_deref())?;
+            let previous = self.text(PREVIOUS_ID)?.filter(|_| event_type == EventType::Alias);
+            self.check_signature(sender, user_id.as_deref(), previous.as_deref())?;
         }
 
         let given_id = self.text(MESSAGE_ID)?;
@@ -323,24 +324,32 @@ impl Fields<'_, '_> {
     }
 
     /// Who says that a person is `user_id` shows that the customer's own backend says so too, where the source demands it.
-    fn check_signature(&self, sender: &Sender<'_>, user_id: Option<&str>) -> Result<(), Refusal> {
-        let Some(user_id) = user_id.filter(|_| !sender.identity_secrets.is_empty()) else {
+    /// Who says that two ids are one person shows it for both of them.
+    fn check_signature(
+        &self,
+        sender: &Sender<'_>,
+        user_id: Option<&str>,
+        previous: Option<&str>,
+    ) -> Result<(), Refusal> {
+        if sender.identity_secrets.is_empty() || user_id.is_none() && previous.is_none() {
             return Ok(());
-        };
+        }
+        let user_id = user_id.unwrap_or_default();
+        let signed = previous.map_or_else(|| user_id.to_owned(), |p| format!("{p}\n{user_id}"));
         let context = self.raw(CONTEXT).and_then(|context| members_of(context.get()));
         let given = context.iter().flatten().rev().find(|(name, _)| name == SIGNATURE);
         let given = given.and_then(|(_, raw)| unquoted(raw)).unwrap_or_default();
         let mut holds = subtle::Choice::from(0);
         for secret in sender.identity_secrets {
-            let expected = hmac_sha256::HMAC::mac(user_id, secret.expose().as_bytes());
+            let expected = hmac_sha256::HMAC::mac(&signed, secret.expose().as_bytes());
             let expected = expected.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             holds |= expected.as_bytes().ct_eq(given.as_bytes());
         }
         if bool::from(holds) {
             return Ok(());
         }
-        let detail = "`context.signature` is the lowercase hexadecimal HMAC-SHA256 of the `userId`, made by your backend \
-                      with the source's `identify_secret`";
+        let detail = "`context.signature` is the lowercase hexadecimal HMAC-SHA256 of the `userId` (of an alias: the \
+                      `previousId`, a line feed, the `userId`), made by your backend with the source's `identify_secret`";
         Err((Reason::BadSignature, detail.into()))
     }
 

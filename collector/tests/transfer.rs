@@ -102,8 +102,8 @@ async fn a_part_is_exported_beside_a_server_and_damage_is_said() {
 #[test]
 fn bad_lines_are_named_and_the_others_stored() {
     let data = tempfile::tempdir().unwrap();
-    let long = format!(r#"{{"type":"track","event":"{}","userId":"u"}}"#, "x".repeat(70_000));
-    let large = format!(r#"{{"type":"track","event":"{}","userId":"u"}}"#, "x".repeat(40_000));
+    let long = format!(r#"{{"type":"track","event":"{}","userId":"u"}}"#, "x".repeat(1_100_000));
+    let large = format!(r#"{{"type":"track","event":"{}","userId":"u"}}"#, "x".repeat(560_000));
     let lines = [
         r#"{"type":"track","event":"A","userId":"u","timestamp":"2020-01-01T00:00:00Z","sentAt":"2020-01-02T00:00:00Z"}"#,
         "",

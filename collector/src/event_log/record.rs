@@ -19,6 +19,12 @@ impl Offset {
     /// Before the first record: "after" this comes everything.
     pub const START: Offset = Offset(0);
 
+    /// The offset that this record comes after.
+    #[must_use]
+    pub fn before(self) -> Offset {
+        Offset(self.0.saturating_sub(1))
+    }
+
     /// How many records can lie between `earlier` and this, this one included: a consumer's lag. 0 if `earlier` is not earlier.
     pub fn since(self, earlier: Offset) -> u64 {
         self.0.saturating_sub(earlier.0)

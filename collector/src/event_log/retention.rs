@@ -62,6 +62,12 @@ pub(super) fn upkeep(
         return Ok((Upkept { first: Offset(first), unread_bytes, ..Upkept::default() }, 0));
     }
 
+    if gone == 0 && !begins_where_it_should(source, &sealed, open, (hash_key, tracked_queues))? {
+        // A beginning that is missing is to be said at every start: a checkpoint would say that it was let go.
+        upkeep.tried = open;
+        return Ok((Upkept { first: Offset(first), unread_bytes, ..Upkept::default() }, 0));
+    }
+
     let firsts: Vec<u64> = sealed.iter().map(|segment| segment.name.first).chain([open]).collect();
     let mut limit = sealed.len();
     let (checkpoint, until, gone_events) = loop {
@@ -94,6 +100,22 @@ pub(super) fn upkeep(
     }
     let first = Offset(first);
     Ok((Upkept { segments: gone as u64, bytes, first, unread_bytes }, gone_events))
+}
+
+/// Whether the log begins at its first record, or where a checkpoint says.
+fn begins_where_it_should(
+    source: &Source,
+    sealed: &[Sealed],
+    open: u64,
+    (hash_key, tracked_queues): (HashKey, u64),
+) -> io::Result<bool> {
+    let firsts: Vec<u64> = sealed.iter().map(|segment| segment.name.first).chain([open]).collect();
+    if firsts[0] == 1 {
+        return Ok(true);
+    }
+    let log = checkpoint::Log { hash_key, firsts: &firsts };
+    let known = checkpoint::load(&*source.disk, &source.dir, &log, tracked_queues)?;
+    Ok(known.is_some_and(|known| known.begin == firsts[0]))
 }
 
 /// Whether the segment being written holds records so old that they would outlive `age` by far before it is full.

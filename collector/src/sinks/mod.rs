@@ -7,6 +7,7 @@ pub mod conformance;
 mod file;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod opening;
 mod webhook;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::{config::keys_of, limits::DELIVERIES_IN_FLIGHT};
 pub use file::{FileConfig, FileError, Files};
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaConfig, KafkaError, OptionName, OptionValue};
+pub use opening::Opening;
 pub use webhook::{AllowPrivate, BodyFormat, NotPublic, Webhook, WebhookConfig, WebhookError};
 
 /// Delivers events to one destination.

@@ -116,7 +116,11 @@ fn stored(address: IpAddr, ip: Ip) -> Option<String> {
             Some(format!("{a}.{b}.{c}.0"))
         }
         (Ip::Truncate, IpAddr::V6(v6)) => {
-            let [a, b, c, ..] = v6.segments();
+            let [a, b, mut c, ..] = v6.segments();
+            if a == 0x2002 {
+                // 6to4 has an IPv4 address in it (RFC 3056): the same of that.
+                c &= 0xff00;
+            }
             Some(std::net::Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).to_string())
         }
     }
@@ -146,6 +150,7 @@ mod tests {
             (Some("::ffff:203.0.113.7"), Ip::Truncate, "{}", r#"{"ip":"203.0.113.0"}"#),
             (Some("2001:db8:1:2::9"), Ip::Truncate, "{}", r#"{"ip":"2001:db8:1::"}"#),
             (None, Ip::Truncate, r#"{"ip":"1.2.3.4","b":2}"#, r#"{"ip":"1.2.3.0","b":2}"#),
+            (Some("2002:cb00:7107::1"), Ip::Truncate, "{}", r#"{"ip":"2002:cb00:7100::"}"#),
             (None, Ip::Truncate, r#"{"ip":"unknown"}"#, "{}"),
             (None, Ip::Drop, r#"{"i\u0070":"1.2.3.4","b":2}"#, r#"{"b":2}"#),
             (Some("203.0.113.7"), Ip::Drop, r#"{"ip":7,"b":{"ip":2}}"#, r#"{"b":{"ip":2}}"#),

@@ -104,6 +104,21 @@ fn who_a_person_is_needs_a_signature_where_the_source_demands_it() {
     assert_eq!(judged(r#"{"userId":"u-1"}"#), Err(Reason::BadSignature));
     assert_eq!(judged(r#"{"userId":"u-2","context":{"signature":1}}"#), Err(Reason::BadSignature));
     judged(r#"{"anonymousId":"a"}"#).unwrap();
+    // An alias has to be signed for both: with my own signature I cannot take what another has.
+    let alias = |signature: &str| {
+        let event = format!(
+            r#"{{"userId":"u-1","previousId":"victim","context":{{"signature":"{signature}"}}}}"#
+        );
+        let shape = Shape::Single(EventType::Alias);
+        let batch = WireBatch::parse(event.as_bytes(), shape).unwrap();
+        let sender = Sender {
+            identity_secrets: &secrets,
+            ..Sender::new("web".parse().unwrap(), Timestamp::from_unix_ms(NOW))
+        };
+        validate(&batch, shape, &sender, || "fresh".into()).events.len()
+    };
+    assert_eq!((alias(new), alias("")), (0, 0));
+    assert_eq!(alias("7f97663a6d0a0265978a216e933c27ee442a6cf62d580f48a3807c46c024f690"), 1);
 }
 
 #[test]

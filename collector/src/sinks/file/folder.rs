@@ -168,7 +168,9 @@ impl Folder {
 
     /// Closes a file that is whole.
     fn close(&self, open: &Path) -> io::Result<()> {
-        let to = |end| PathBuf::from(open.to_string_lossy().replace(OPEN, end));
+        // Only the file's own name: the folder may be called anything.
+        let name = open.file_name().map(|name| name.to_string_lossy().into_owned());
+        let to = |end| open.with_file_name(name.as_deref().unwrap_or_default().replace(OPEN, end));
         if fs::metadata(open)?.len() == 0 {
             fs::remove_file(open)?;
         } else if self.compress {
