@@ -282,7 +282,10 @@ mod tests {
         let limits = (log.retention().max_age, log.retention().max_bytes);
         assert_eq!(limits, (Some(Duration::from_secs(30 * 86_400)), Some(1_000_000)));
         assert!(log.delete_unread);
-        assert_eq!(log.options().remembered_ids, 5);
+        assert_eq!((log.options().remembered_ids, log.options().segment_bytes), (5, 1 << 20));
+        let large = parse("[log]\nkeep_bytes = 400_000_000").unwrap().log;
+        assert_eq!(large.options().segment_bytes, 100_000_000);
+        assert_eq!(LogConfig::default().options(), crate::event_log::Options::default());
         assert_eq!(LogConfig::default().retention(), Retention::default());
         let error = parse("[log]\n\nkeep_days = 0").unwrap_err();
         assert!(error.starts_with("headwater.toml:3: "), "{error}");

@@ -16,7 +16,8 @@ use crate::event_log::{Options, Retention};
 pub struct LogConfig {
     /// Days after which events may be deleted. Default: never. They go in whole segments, so that some stay up to a quarter longer.
     pub keep_days: Option<NonZeroU32>,
-    /// Bytes of log beyond which the oldest events may be deleted. Default: no limit.
+    /// Bytes of log beyond which the oldest events may be deleted. Default: no limit. They go in segments of a quarter of it (1 to
+    /// 256 MiB), once a minute, and the newest segment stays.
     pub keep_bytes: Option<NonZeroU64>,
     /// Also delete what a consumer has not read yet. Default `false`: its events wait, and take disk.
     pub delete_unread: bool,
@@ -37,6 +38,9 @@ impl Default for LogConfig {
     }
 }
 
+/// Smaller segments are more files than they are worth.
+const LEAST_SEGMENT: u64 = 1 << 20;
+
 impl LogConfig {
     /// As the log is told.
     pub fn retention(&self) -> Retention {
@@ -49,6 +53,13 @@ impl LogConfig {
 
     /// As the log is opened with.
     pub fn options(&self) -> Options {
-        Options { remembered_ids: self.remembered_ids.get(), ..Options::default() }
+        let usual = Options::default();
+        // What is kept goes in whole segments: a quarter of it at a time.
+        let quarter = self.keep_bytes.map_or(u64::MAX, |bytes| bytes.get() / 4);
+        Options {
+            remembered_ids: self.remembered_ids.get(),
+            segment_bytes: usual.segment_bytes.min(quarter.max(LEAST_SEGMENT)),
+            ..usual
+        }
     }
 }

@@ -292,6 +292,7 @@ impl EventLog {
             segment: Writable::Open(open),
             next: state.next,
             last_received_at: state.last_received_at,
+            behind: false,
             end,
             confirm: writer::Confirm::new(reader::Walk::new(source.clone())),
             encoder: chunk::Encoder::new()?,

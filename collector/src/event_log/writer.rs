@@ -53,6 +53,8 @@ pub(super) struct Writer {
     /// Where the next event goes: one past the durable end.
     pub(super) next: u64,
     pub(super) last_received_at: Timestamp,
+    /// The clock is far behind that, and it was said.
+    pub(super) behind: bool,
     pub(super) end: watch::Sender<Offset>,
     pub(super) confirm: Confirm,
     pub(super) encoder: Encoder,
@@ -77,6 +79,8 @@ pub(super) struct OpenSegment {
     pub(super) zeroed_to: u64,
 }
 
+/// A clock that is set by the network is never this far off.
+const FAR_BEHIND_MS: i64 = 3_600_000;
 /// Larger buffers than this are given back after use.
 const KEEP_BUFFER: usize = 8 << 20;
 
@@ -140,7 +144,9 @@ impl Writer {
         let judged = self.memory.judge(batches, |offset| confirm.stored(offset))?;
         let Judged { columns, body, verdicts, conflicts } = judged;
         if !columns.is_empty() {
-            let received_at = (self.shared.clock)().max(self.last_received_at);
+            let now = (self.shared.clock)();
+            self.look_at(now);
+            let received_at = now.max(self.last_received_at);
             let chunk = Chunk { first: self.next, received_at, columns, body };
             self.append(&chunk)?;
             self.last_received_at = received_at;
@@ -165,6 +171,18 @@ impl Writer {
             stats.describe(memory, segments);
         });
         Ok(verdicts)
+    }
+
+    /// Says, once, that the clock is far behind what is stored: `received_at` stands still until it has caught up.
+    fn look_at(&mut self, now: Timestamp) {
+        let behind = self.last_received_at.unix_ms().saturating_sub(now.unix_ms());
+        let far = behind > FAR_BEHIND_MS;
+        if far && !self.behind {
+            tracing::error!(now = %now, newest = %self.last_received_at,
+                "the clock is far behind the newest stored event: it is wrong, or was when that came. Until it has caught up, events \
+                 are stored as received then, and lag in seconds and `keep_days` cannot be told; correct the clock");
+        }
+        self.behind = far;
     }
 
     fn append(&mut self, chunk: &Chunk) -> io::Result<()> {
