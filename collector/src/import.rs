@@ -151,7 +151,7 @@ fn next_line(lines: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
 }
 
 /// The members that the log itself writes, in its order, before those of the event.
-const OWN: [&str; 11] = [
+const OWN: [&str; 12] = [
     "log",
     "offset",
     "receivedAt",
@@ -163,6 +163,7 @@ const OWN: [&str; 11] = [
     "orderKey",
     "timestamp",
     "originalTimestamp",
+    "test",
 ];
 
 /// What a line says of its event, apart from the event itself.

@@ -356,7 +356,7 @@ fn announce(collector: &Collector, scheme: &str, address: SocketAddr) -> std::io
         )?;
     }
     if let Some(token) = collector.new_admin_token() {
-        writeln!(out, "this reads events, and is not shown again:")?;
+        writeln!(out, "this reads events and operates the collector, and is not shown again:")?;
         writeln!(out, "admin token: {token}")?;
     }
     out.flush()

@@ -28,7 +28,7 @@ async function scrape(t) {
   const config = join(data, 'headwater.toml');
   const url = `http://127.0.0.1:${destination.address().port}/`;
   writeFileSync(config, `[sources.web]\nwrite_key = "k"\n[consumers.crm]\nkind = "webhook"\nurl = "${url}"
-secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\n`);
+secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\nallow_private = true\n`);
   const args = ['serve', '--config', config, '--data', join(data, 'data'), '--listen', '127.0.0.1:0'];
   const collector = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, HEADWATER_LOG: 'error' } });
   const ended = once(collector, 'exit');
@@ -38,7 +38,9 @@ secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\n`);
     destination.close();
     rmSync(data, { recursive: true, force: true });
   });
-  const [line] = await once(createInterface({ input: collector.stdout }), 'line');
+  const gone = ended.then(() => assert.fail('the collector ended before it served'));
+  const [line] = await Promise.race([once(createInterface({ input: collector.stdout }), 'line'), gone]);
+  gone.catch(() => {}); // It ends at the end, too.
   const address = line.split(' ').at(-1);
   const numbered = (messageId, seq) => ({
     type: 'track', event: 'A', anonymousId: 'a', messageId, context: { headwater: { queue: 'q', seq } },

@@ -182,6 +182,12 @@ impl<S: Sink> Consumer<S> {
         if !matches!(self.outlet, Outlet::Pull { .. }) {
             return Err(OrderError::NotForReaders);
         }
+        let given = state.leases.given.get(lease).ok_or(OrderError::NoLease)?;
+        // Before anything is settled: an event that is taken for another would be lost.
+        let has = |offset: &Offset| given.tickets.iter().any(|(_, given)| given == offset);
+        if let Some(foreign) = failed.keys().find(|offset| !has(offset)) {
+            return Err(OrderError::Invalid(format!("the lease has no event at offset {foreign}")));
+        }
         let given = state.leases.given.remove(lease).ok_or(OrderError::NoLease)?;
         let mut settled = Settled::default();
         let mut acknowledged = Vec::new();

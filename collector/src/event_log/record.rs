@@ -368,6 +368,9 @@ impl Record {
         if let Some(claimed) = self.claimed_time {
             text(out, "originalTimestamp", &claimed);
         }
+        if self.flags.test {
+            out.extend_from_slice(b",\"test\":true");
+        }
         match self.json.trim_start().strip_prefix('{') {
             Some(rest) if !rest.trim_start().starts_with('}') => {
                 out.push(b',');

@@ -23,7 +23,7 @@ pub(super) enum Keep {
 }
 
 /// All that are known.
-pub(super) const FIELDS: [(&str, Keep); 25] = [
+pub(super) const FIELDS: [(&str, Keep); 26] = [
     ("type", Keep::Text),
     ("event", Keep::Text),
     ("messageId", Keep::Text),
@@ -49,6 +49,7 @@ pub(super) const FIELDS: [(&str, Keep); 25] = [
     ("origin", Keep::Nothing),
     ("derivedBy", Keep::Nothing),
     ("derivedDepth", Keep::Nothing),
+    ("test", Keep::Nothing),
     // A write key is not part of what happened.
     ("writeKey", Keep::Nothing),
 ];
