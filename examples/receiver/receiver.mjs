@@ -32,7 +32,7 @@ export function createReceiver({ secret, remember = 1000, rememberIds = 50_000, 
       event = webhook.verify(body, headers); // signature and timestamp; throws, and parses the JSON
     } catch {
       count.rejected += 1;
-      return 401; // the sender will retry, then park the event: look at your secret and at your clock
+      return 401; // the sender waits and tries again: look at your secret and at your clock
     }
 
     // Delivery is at least once: if our answer was lost, the same webhook-id comes again. Saying 200 to it ends that.
