@@ -34,6 +34,7 @@ pub mod ingest;
 pub mod limits;
 pub mod metrics;
 pub mod open_files;
+pub mod outgoing;
 mod reload;
 pub mod sinks;
 pub mod sources;

@@ -93,7 +93,8 @@ async fn a_log_that_is_being_closed_does_not_wait_for_its_upkeep() {
     fill(&log, &time, 60).await;
     let files = disk.list(Path::new(DIR)).unwrap();
     log.interrupt_upkeep();
-    log.upkeep(EVERYTHING, *log.end().borrow()).await.unwrap_err();
+    let end = *log.end().borrow();
+    log.upkeep(EVERYTHING, end).await.unwrap_err();
     assert_eq!(disk.list(Path::new(DIR)).unwrap(), files);
 }
 

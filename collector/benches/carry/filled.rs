@@ -25,15 +25,15 @@ const BATCHES_AT_ONCE: usize = 100;
 /// Records of one read.
 const READ_AT_ONCE: usize = 1024;
 
+fn open(data: &Path) -> anyhow::Result<EventLog> {
+    let (dir, disk) = (data.join("log"), Arc::new(FileSystem));
+    Ok(EventLog::open(&dir, Options::default(), disk, system_clock())?.0)
+}
+
 /// Stores so many events as requests would.
 fn fill(data: &Path, events: u64) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
-    let (log, _) = EventLog::open(
-        &data.join("log"),
-        Options::default(),
-        Arc::new(FileSystem),
-        system_clock(),
-    )?;
+    let log = open(data)?;
     let log = Arc::new(log);
     let now_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     // A connection that the load itself does not have: its ids are others.
@@ -78,12 +78,7 @@ pub(crate) fn replay(folder: &Path, events: u64) -> anyhow::Result<()> {
     std::fs::create_dir_all(&data)?;
     fill(&data, events)?;
     let disk = size(&data)? as f64 / events as f64;
-    let (log, _) = EventLog::open(
-        &data.join("log"),
-        Options::default(),
-        Arc::new(FileSystem),
-        system_clock(),
-    )?;
+    let log = open(&data)?;
     let (mut reader, mut read, begun) = (log.reader(None), 0, Instant::now());
     loop {
         let records = reader.next_chunk(READ_AT_ONCE)?;

@@ -6,12 +6,12 @@ pub(crate) mod consumers;
 pub(crate) mod tail;
 pub(crate) mod token;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
+use headwater_collector::outgoing;
 use reqwest::{Client, Method, Response, redirect};
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use serde_json::Value;
 
 /// Where the server is, and who is asking.
@@ -45,13 +45,8 @@ impl Remote {
                 "set HEADWATER_ADMIN_TOKEN to the admin token, or name a file with --token-file",
             )?,
         };
-        let ring = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(ring)
-            .with_safe_default_protocol_versions()?
-            .with_platform_verifier()?
-            .with_no_client_auth();
         let client = Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(outgoing::tls()?)
             // The token goes where it was meant to go, and nowhere else.
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)

@@ -8,19 +8,16 @@ mod answer;
 mod body;
 mod config;
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::{Client, Response, header, redirect};
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Parcel, Sink, Verdict};
 use crate::{
     config::HttpUrl,
     limits::{DELIVERIES_IN_FLIGHT, WEBHOOK_ANSWER_PATIENCE, WEBHOOK_ANSWER_READ},
+    outgoing,
 };
 use address::Guard;
 pub use address::NotPublic;
@@ -64,14 +61,8 @@ impl Webhook {
     pub fn open(config: WebhookConfig) -> Result<Self, WebhookError> {
         let guard = Guard::new(config.allow_private);
         guard.check(&config.url)?;
-        // Said here rather than by a process-wide default: a library has no business setting one.
-        let ring = Arc::new(rustls::crypto::ring::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(ring)
-            .with_safe_default_protocol_versions()?
-            .with_platform_verifier()?
-            .with_no_client_auth();
         let client = Client::builder()
-            .tls_backend_preconfigured(tls)
+            .tls_backend_preconfigured(outgoing::tls()?)
             .redirect(redirect::Policy::none())
             .dns_resolver(guard)
             // A proxy named in the environment would look names up itself, out of the guard's sight.
