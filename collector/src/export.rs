@@ -85,7 +85,7 @@ fn write_line(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
     let sequence = record.sequence.as_ref();
     if sequence.is_some() || test || no_actions || record.schema_version != 0 {
         let beside = Beside {
-            queue: sequence.map(|sequence: &Sequence| sequence.queue.clone()),
+            queue: sequence.map(|sequence: &Sequence<'_>| sequence.queue.as_ref().into()),
             seq: sequence.map_or(0, |sequence| sequence.seq),
             schema_version: record.schema_version,
             test,

@@ -21,7 +21,7 @@ use crate::{
     event_time,
     export::Beside,
     limits::{MAX_BATCH_BYTES, MAX_BODY_BYTES},
-    validate::{Sender, Validated, validate},
+    validate::{Memory, Sender, Validated, validate},
 };
 
 /// What became of the lines so far.
@@ -171,13 +171,17 @@ const OWN: [&str; 12] = [
 struct Told {
     source: Option<SourceName>,
     trust: Option<Trust>,
-    order_key: Option<Box<str>>,
+    order_key: Option<String>,
     time: Option<Timestamp>,
     claimed: Option<Timestamp>,
     beside: Beside,
 }
 
-fn event(line: &[u8], source: Option<&SourceName>, clock: &Clock) -> Result<NewEvent, String> {
+fn event(
+    line: &[u8],
+    source: Option<&SourceName>,
+    clock: &Clock,
+) -> Result<NewEvent<'static>, String> {
     if line.len() > MAX_LINE_BYTES {
         return Err(format!("too_large: a line has at most {MAX_LINE_BYTES} bytes"));
     }
@@ -210,9 +214,11 @@ fn event(line: &[u8], source: Option<&SourceName>, clock: &Clock) -> Result<NewE
     let batch =
         WireBatch::parse(body.as_bytes(), Shape::Batch).map_err(|why| format!("{why:?}"))?;
     // Made of what the line says, so that the same line is the same event the next time.
-    let id = || format!("import-{}", hex(&Sha256::digest(line.trim_ascii())[..16])).into();
-    let Validated { mut events, refused, .. } = validate(&batch, Shape::Batch, &sender, id);
-    let Some(event) = events.pop() else {
+    let id = || format!("import-{}", hex(&Sha256::digest(line.trim_ascii())[..16]));
+    let memory = Memory::new();
+    let Validated { mut events, refused, .. } =
+        validate(&batch, Shape::Batch, &sender, &memory, id);
+    let Some(event) = events.pop().map(NewEvent::into_owned) else {
         let why = refused.first().map(|it| format!("{}: {}", it.reason.as_str(), it.detail));
         return Err(why.unwrap_or_default());
     };
@@ -221,8 +227,10 @@ fn event(line: &[u8], source: Option<&SourceName>, clock: &Clock) -> Result<NewE
     let event_time = told.time.map(|time| event_time::corrected(Some(time), None, received_at));
     Ok(NewEvent {
         origin: Origin::Import,
-        order_key: told.order_key.unwrap_or(event.order_key),
-        sequence: queue.map(|queue| Sequence { queue, seq }).or(event.sequence),
+        order_key: told.order_key.map_or(event.order_key, Into::into),
+        sequence: queue
+            .map(|queue| Sequence { queue: String::from(queue).into(), seq })
+            .or(event.sequence),
         event_time,
         claimed_time: told.claimed,
         schema_version,
@@ -256,7 +264,7 @@ fn told_by_a_log(members: &[Member<'_>]) -> Result<(usize, Told), String> {
                     other => return Err(format!("`trust` is client or server, not `{other}`")),
                 });
             }
-            "orderKey" => told.order_key = Some(text()?.into()),
+            "orderKey" => told.order_key = Some(text()?),
             "timestamp" => told.time = event_time::parse(&text()?),
             "originalTimestamp" => told.claimed = event_time::parse(&text()?),
             _ => {}

@@ -14,12 +14,17 @@ use bytes::Bytes;
 use crate::{
     config::Ip,
     decode::{DecodeError, Encoding, Shape, WireBatch, inflate},
-    event_log::{AppendError, Appended, Clock, EventLog, NewEvent},
+    event_log::{AppendError, Appended, Appending, Clock, EventLog},
     limits::{ENVELOPE_BYTES, MAX_BODY_BYTES},
     metrics::Metrics,
-    sources::Sources,
-    validate::{Reason, Sender, Validated, validate},
+    sources::{Source, Sources},
+    validate::{Memory, Reason, Refused, Sender, Validated, validate},
 };
+
+/// Most events grow by what the collector adds to their context, a tenth of their size or so; more costs one more allocation.
+const ROOM: usize = 4;
+/// Of a single small event.
+const ROOM_AT_LEAST: usize = 512;
 
 /// What the write path needs, for all requests.
 pub struct Ingest {
@@ -104,50 +109,10 @@ pub enum NotTaken {
 impl Ingest {
     /// Takes a request's events. Returns once the good ones are on disk.
     pub async fn take(&self, incoming: Incoming) -> Result<Receipt, NotTaken> {
-        // A key that is known to be wrong costs no decoding.
-        let from_header = incoming.key.as_deref().map(|key| self.sources.with_key(key));
-        if let Some(None) = from_header {
-            return Err(NotTaken::UnknownKey);
-        }
-        let begun = Instant::now();
-        let text = inflate(incoming.body, incoming.encoding, MAX_BODY_BYTES)?;
-        let (source, sorted) = {
-            let batch = WireBatch::parse(&text, incoming.shape)?;
-            let source = match from_header.flatten() {
-                Some(source) => source,
-                None => {
-                    let key = batch.key().ok_or(NotTaken::NoKey)?;
-                    self.sources.with_key(&key).ok_or(NotTaken::UnknownKey)?
-                }
-            };
-            if !source.admits_origin(incoming.origin.as_deref()) {
-                return Err(NotTaken::OriginNotAllowed);
-            }
-            if text.len() > source.max_batch_bytes + ENVELOPE_BYTES {
-                return Err(DecodeError::BodyTooLarge { limit: source.max_batch_bytes }.into());
-            }
-            let too_fast = |retry_after| NotTaken::TooFast { retry_after };
-            source.take(batch.len(), Instant::now()).map_err(too_fast)?;
-            let sender = Sender {
-                source: source.name.clone(),
-                trust: source.trust,
-                may_send: source.may_send.as_ref(),
-                flags: source.flags,
-                max_event_bytes: source.max_event_bytes,
-                received_at: (self.clock)(),
-                client: incoming.client,
-                ip: self.ip,
-                cookie: incoming.cookie.as_deref(),
-                identity_secrets: &source.identity_secrets,
-            };
-            let sorted = validate(&batch, incoming.shape, &sender, fresh_id);
-            (source, sorted)
-        };
-        drop(text);
-        self.metrics.decode_took(begun.elapsed());
-
-        let Validated { events, indexes, refused } = sorted;
-        let appended = if events.is_empty() { Vec::new() } else { self.append(events).await? };
+        let Begun { source, appending, indexes, refused } = self.begin(incoming)?;
+        let handed_over = Instant::now();
+        let appended = appending.await?;
+        self.metrics.append_took(handed_over.elapsed());
 
         let mut receipt = Receipt::default();
         for (index, outcome) in indexes.into_iter().zip(appended) {
@@ -170,17 +135,70 @@ impl Ingest {
         Ok(receipt)
     }
 
-    async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, NotTaken> {
-        let handed_over = Instant::now();
-        let appended = self.log.append(events).await.map_err(|error| match error {
-            AppendError::Overloaded { retry_after } => NotTaken::Overloaded { retry_after },
-            AppendError::Failed { .. } => NotTaken::StorageFailed,
+    /// Decodes, validates, and hands the good events to the log.
+    fn begin(&self, incoming: Incoming) -> Result<Begun, NotTaken> {
+        // A key that is known to be wrong costs no decoding.
+        let from_header = incoming.key.as_deref().map(|key| self.sources.with_key(key));
+        if let Some(None) = from_header {
+            return Err(NotTaken::UnknownKey);
+        }
+        let begun = Instant::now();
+        let text = inflate(incoming.body, incoming.encoding, MAX_BODY_BYTES)?;
+        let batch = WireBatch::parse(&text, incoming.shape)?;
+        let source = match from_header.flatten() {
+            Some(source) => source,
+            None => {
+                let key = batch.key().ok_or(NotTaken::NoKey)?;
+                self.sources.with_key(&key).ok_or(NotTaken::UnknownKey)?
+            }
+        };
+        if !source.admits_origin(incoming.origin.as_deref()) {
+            return Err(NotTaken::OriginNotAllowed);
+        }
+        if text.len() > source.max_batch_bytes + ENVELOPE_BYTES {
+            return Err(DecodeError::BodyTooLarge { limit: source.max_batch_bytes }.into());
+        }
+        let too_fast = |retry_after| NotTaken::TooFast { retry_after };
+        source.take(batch.len(), begun).map_err(too_fast)?;
+        let sender = Sender {
+            source: source.name.clone(),
+            trust: source.trust,
+            may_send: source.may_send.as_ref(),
+            flags: source.flags,
+            max_event_bytes: source.max_event_bytes,
+            received_at: (self.clock)(),
+            client: incoming.client,
+            ip: self.ip,
+            cookie: incoming.cookie.as_deref(),
+            identity_secrets: &source.identity_secrets,
+        };
+        let memory = Memory::with_capacity(text.len() + text.len() / ROOM + ROOM_AT_LEAST);
+        let Validated { events, indexes, refused } =
+            validate(&batch, incoming.shape, &sender, &memory, fresh_id);
+        let appending = self.log.append(&events);
+        self.metrics.decode_took(begun.elapsed());
+        Ok(Begun { source, appending, indexes, refused })
+    }
+}
+
+/// A request whose good events are with the log.
+struct Begun {
+    source: Arc<Source>,
+    appending: Appending,
+    /// Where each of those stood in the batch.
+    indexes: Vec<usize>,
+    refused: Vec<Refused>,
+}
+
+impl From<AppendError> for NotTaken {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Overloaded { retry_after } => Self::Overloaded { retry_after },
+            AppendError::Failed { .. } => Self::StorageFailed,
             // Not a body of ours: they are bounded far below what a commit can be.
             AppendError::TooLarge => DecodeError::BodyTooLarge { limit: MAX_BODY_BYTES }.into(),
-            AppendError::Closed => NotTaken::Closing,
-        })?;
-        self.metrics.append_took(handed_over.elapsed());
-        Ok(appended)
+            AppendError::Closed => Self::Closing,
+        }
     }
 }
 
@@ -190,6 +208,6 @@ impl From<DecodeError> for NotTaken {
     }
 }
 
-fn fresh_id() -> Box<str> {
-    uuid::Uuid::now_v7().hyphenated().to_string().into()
+fn fresh_id() -> String {
+    uuid::Uuid::now_v7().hyphenated().to_string()
 }

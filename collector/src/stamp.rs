@@ -12,9 +12,9 @@ use crate::event_log::{DroppedRange, Sequence};
 
 /// What the stamp says; empty for an event without one.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Stamp {
+pub struct Stamp<'a> {
     /// The event's place in its device's queue.
-    pub sequence: Option<Sequence>,
+    pub sequence: Option<Sequence<'a>>,
     /// Numbers that the queue will never deliver.
     pub dropped: Vec<DroppedRange>,
 }
@@ -37,9 +37,9 @@ struct Written<'a> {
     dropped: Vec<(u64, u64, Cow<'a, str>)>,
 }
 
-impl Stamp {
+impl<'a> Stamp<'a> {
     /// Finds the stamp in a context's JSON text.
-    pub fn find(context: &str) -> Result<Self, &'static str> {
+    pub fn find(context: &'a str) -> Result<Self, &'static str> {
         // Searching is several times cheaper than reading a context that has no stamp.
         let Some(at) = NAME.rfind(context.as_bytes()) else {
             return Ok(Self::default());
@@ -72,10 +72,10 @@ fn written_anywhere(context: &str) -> Option<serde_json::Result<Written<'_>>> {
     }
 }
 
-impl TryFrom<Written<'_>> for Stamp {
+impl<'a> TryFrom<Written<'a>> for Stamp<'a> {
     type Error = &'static str;
 
-    fn try_from(written: Written<'_>) -> Result<Self, Self::Error> {
+    fn try_from(written: Written<'a>) -> Result<Self, Self::Error> {
         if written.queue.is_empty() || written.queue.len() > MAX_QUEUE_BYTES {
             return Err("`context.headwater.queue` has 1 to 64 bytes");
         }
@@ -95,7 +95,7 @@ impl TryFrom<Written<'_>> for Stamp {
         });
         Ok(Self {
             dropped: ranges.collect::<Result<_, _>>()?,
-            sequence: Some(Sequence { queue: written.queue.into(), seq: written.seq }),
+            sequence: Some(Sequence { queue: written.queue, seq: written.seq }),
         })
     }
 }
@@ -104,7 +104,7 @@ impl TryFrom<Written<'_>> for Stamp {
 mod tests {
     use super::*;
 
-    fn numbered(queue: &str, seq: u64) -> Stamp {
+    fn numbered(queue: &str, seq: u64) -> Stamp<'_> {
         Stamp { sequence: Some(Sequence { queue: queue.into(), seq }), dropped: Vec::new() }
     }
 

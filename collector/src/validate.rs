@@ -72,9 +72,9 @@ impl Sender<'_> {
 
 /// A batch, sorted.
 #[derive(Debug, Default)]
-pub struct Validated {
+pub struct Validated<'a> {
     /// The good ones, in order …
-    pub events: Vec<NewEvent>,
+    pub events: Vec<NewEvent<'a>>,
     /// … and where each stood in the batch.
     pub indexes: Vec<usize>,
     /// The others, in order.
@@ -145,13 +145,18 @@ impl Reason {
 /// on what a small request can make of itself.
 const MAX_SHARED_BYTES: usize = 4 * MAX_BATCH_BYTES;
 
-/// Sorts a batch. `fresh_id` makes a message id for an event that has none.
-pub fn validate(
-    batch: &WireBatch<'_>,
+/// Where texts that a batch's events need, and its body does not have, are put together: one allocation for all of them.
+pub type Memory = bumpalo::Bump;
+
+/// Sorts a batch. `fresh_id` makes a message id for an event that has none. The events' texts are the batch's own, or lie in
+/// `memory`.
+pub fn validate<'a>(
+    batch: &WireBatch<'a>,
     shape: Shape,
     sender: &Sender<'_>,
-    mut fresh_id: impl FnMut() -> Box<str>,
-) -> Validated {
+    memory: &'a Memory,
+    mut fresh_id: impl FnMut() -> String,
+) -> Validated<'a> {
     let context = batch.context.filter(|value| kind(value) == Kind::Object);
     let integrations = batch.integrations.filter(|value| kind(value) == Kind::Object);
     let mut envelope = Envelope {
@@ -176,7 +181,7 @@ pub fn validate(
         let event = match members {
             Some(members) => {
                 let fields = Fields::find(members, &mut names);
-                fields.into_event(&envelope, sender, &mut fresh_id)
+                fields.into_event(&envelope, sender, memory, &mut fresh_id)
             }
             None => Err((Reason::NotAnObject, "an event is a JSON object".into())),
         };
@@ -208,13 +213,14 @@ struct Envelope<'a> {
     bytes_left: usize,
 }
 
-impl Fields<'_, '_> {
+impl<'a> Fields<'_, 'a> {
     fn into_event(
         self,
-        envelope: &Envelope<'_>,
+        envelope: &Envelope<'a>,
         sender: &Sender<'_>,
-        fresh_id: &mut impl FnMut() -> Box<str>,
-    ) -> Result<NewEvent, Refusal> {
+        memory: &'a Memory,
+        fresh_id: &mut impl FnMut() -> String,
+    ) -> Result<NewEvent<'a>, Refusal> {
         let size = self.check_size_and_depth(sender.max_event_bytes, envelope)?;
         self.check_kinds()?;
 
@@ -249,7 +255,8 @@ impl Fields<'_, '_> {
             let detail = format!("a `messageId` has at most {MAX_MESSAGE_ID_BYTES} bytes");
             return Err((Reason::MessageIdTooLong, detail.into()));
         }
-        let message_id = given_id.as_deref().map_or_else(fresh_id, Into::into);
+        let is_fresh = given_id.is_none();
+        let message_id = given_id.unwrap_or_else(|| fresh_id().into());
         let stamp = match self.raw(CONTEXT) {
             Some(context) => {
                 Stamp::find(context.get()).map_err(|why| (Reason::InvalidField, why.into()))?
@@ -260,16 +267,17 @@ impl Fields<'_, '_> {
         let mut times = [TIMESTAMP, ORIGINAL_TIMESTAMP].into_iter().filter_map(|at| self.raw(at));
         let claimed_time = times.find_map(time);
         let sent_at = envelope.sent_at.or_else(|| self.raw(SENT_AT).and_then(time));
-        let fresh = given_id.is_none().then_some(&*message_id);
-        let context = envelope.additions.context(self.raw(CONTEXT))?;
+        let fresh = is_fresh.then_some(&*message_id);
+        let context = envelope.additions.context(self.raw(CONTEXT), memory)?;
+        let json = ObjectText::with_capacity(size + 128, memory);
         let (json, body_hash) =
-            self.json(size, event_type, (fresh, claimed_time), context.as_deref(), envelope);
+            self.json(json, event_type, (fresh, claimed_time), context, envelope);
 
         Ok(NewEvent {
             source: sender.source.clone(),
             trust: sender.trust,
             origin: Origin::Sent,
-            order_key: anonymous_id.or(user_id).map_or_else(|| message_id.clone(), Into::into),
+            order_key: anonymous_id.or(user_id).unwrap_or_else(|| message_id.clone()),
             sequence: stamp.sequence,
             dropped: stamp.dropped,
             event_time: claimed_time
@@ -278,7 +286,7 @@ impl Fields<'_, '_> {
             schema_version: 0,
             flags: sender.flags,
             body_hash,
-            json,
+            json: json.into(),
             message_id,
         })
     }
@@ -355,21 +363,20 @@ impl Fields<'_, '_> {
 
     /// The JSON that is stored: on one line, without what the record holds, with what the batch says for all. And the hash of
     /// all of it but the context: a retry may carry another stamp.
-    fn json(
+    fn json<'m>(
         &self,
-        size: usize,
+        mut json: ObjectText<'m>,
         event_type: EventType,
         (fresh_id, claimed_time): (Option<&str>, Option<Timestamp>),
         context: Option<&str>,
         envelope: &Envelope<'_>,
-    ) -> (String, u32) {
-        let mut json = ObjectText::with_capacity(size + 128);
+    ) -> (&'m str, u32) {
         json.plain_text("type", event_type.as_str());
         if let Some(id) = fresh_id {
             json.plain_text("messageId", id);
         }
         let mut blind = 0..0;
-        let mut put_context = |json: &mut ObjectText| {
+        let mut put_context = |json: &mut ObjectText<'_>| {
             if let Some(context) = context {
                 let from = json.len();
                 json.member("context", context);

@@ -135,7 +135,7 @@ async fn beside_a_busy_writer_nothing_looks_damaged_and_nothing_acknowledged_is_
     let long = "x".repeat(20_000);
     for n in 0..400 {
         let json = format!(r#"{{"messageId":"{n}","long":"{long}"}}"#);
-        let event = NewEvent { json, ..event(&format!("busy {n}")) };
+        let event = NewEvent { json: json.into(), ..event(&format!("busy {n}")) };
         log.append(vec![event]).await.unwrap();
     }
     done.store(true, Ordering::SeqCst);

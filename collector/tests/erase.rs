@@ -29,7 +29,7 @@ async fn filled(disk: &PowerlessDisk, n: u64) -> EventLog {
         let size = 1 + at % 2;
         // Too short to be compressed, so that a test can look for it in the files.
         let short = |n| NewEvent { json: "{}".into(), ..numbered(&secret(n), "q", n) };
-        let batch = (at..at + size).map(short).collect();
+        let batch = (at..at + size).map(short).collect::<Vec<_>>();
         log.append(batch).await.unwrap();
         at += size;
     }
@@ -139,7 +139,10 @@ async fn whenever_the_power_goes_a_record_is_there_or_erased_and_the_others_are_
             for n in &gone {
                 assert!(!text_of(&found).contains(&secret(*n)), "{why}: {n}");
             }
-            let again = log.append((1..=last).map(|n| event(&secret(n))).collect()).await.unwrap();
+            let again = log
+                .append((1..=last).map(|n| event(&secret(n))).collect::<Vec<_>>())
+                .await
+                .unwrap();
             assert!(again.iter().all(|answer| *answer == Appended::Duplicate), "{why}");
         }
     }

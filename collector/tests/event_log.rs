@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use headwater_collector::event_log::testing::{FaultyDisk, PowerlessDisk, Random};
 use headwater_collector::event_log::*;
 
-fn event(id: &str) -> NewEvent {
+fn event(id: &str) -> NewEvent<'static> {
     NewEvent {
-        message_id: id.into(),
+        message_id: id.to_owned().into(),
         source: "web".parse().unwrap(),
         trust: Trust::Client,
         origin: Origin::Sent,
@@ -23,12 +23,12 @@ fn event(id: &str) -> NewEvent {
         schema_version: 0,
         flags: Flags::default(),
         body_hash: 0,
-        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#),
+        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#).into(),
     }
 }
 
-fn numbered(id: &str, queue: &str, seq: u64) -> NewEvent {
-    NewEvent { sequence: Some(Sequence { queue: queue.into(), seq }), ..event(id) }
+fn numbered(id: &str, queue: &str, seq: u64) -> NewEvent<'static> {
+    NewEvent { sequence: Some(Sequence { queue: queue.to_owned().into(), seq }), ..event(id) }
 }
 
 fn small() -> Options {
@@ -206,7 +206,7 @@ async fn a_sync_that_failed_in_a_former_life_is_not_trusted() {
     let (log, _) = open(&disk, small());
     // Fills sectors, so that no later write touches those of the second by chance.
     let json: String = (0..400).map(|n| format!("{} ", n * n * 7919 % 10_007)).collect();
-    log.append(vec![NewEvent { json, ..event("1") }]).await.unwrap();
+    log.append(vec![NewEvent { json: json.into(), ..event("1") }]).await.unwrap();
     disk.fail_syncs(true);
     log.append(vec![event("2")]).await.unwrap_err();
     drop(log);
@@ -257,11 +257,12 @@ async fn power_cuts_lose_nothing_acknowledged_and_store_nothing_twice() {
                 let batch: Vec<String> = (first..made).map(|n| n.to_string()).collect();
                 let fail = random.below(8) == 0;
                 disk.fail_syncs(fail);
-                let answer = log.append(batch.iter().map(|id| event(id)).collect()).await;
+                let answer = log.append(batch.iter().map(|id| event(id)).collect::<Vec<_>>()).await;
                 disk.fail_syncs(false);
                 assert_eq!(answer.is_err(), fail, "{why}: {answer:?}");
                 if random.below(3) == 0 && disk.after_cut().is_none() {
-                    let again = log.append(batch.iter().map(|id| event(id)).collect()).await;
+                    let again =
+                        log.append(batch.iter().map(|id| event(id)).collect::<Vec<_>>()).await;
                     assert!(fail || again.unwrap().iter().all(|a| *a == Duplicate), "{why}");
                     if disk.after_cut().is_none() {
                         acknowledged.extend(batch);
@@ -555,7 +556,7 @@ async fn a_reader_never_sees_beyond_the_durable_end() {
 async fn any_offset_can_be_resumed_from() {
     let (log, _) = open(&PowerlessDisk::default(), small());
     for n in 0..60 {
-        let batch = (0..=n % 4).map(|m| event(&format!("{n}.{m}"))).collect();
+        let batch = (0..=n % 4).map(|m| event(&format!("{n}.{m}"))).collect::<Vec<_>>();
         log.append(batch).await.unwrap();
     }
     let all = read_all(&log);
@@ -619,7 +620,7 @@ async fn concurrent_batches_share_a_sync_and_keep_their_order() {
     let appends: Vec<_> = (0..100)
         .map(|n| {
             let log = Arc::clone(&log);
-            let batch = (0..3).map(|m| event(&format!("{n}.{m}"))).collect();
+            let batch = (0..3).map(|m| event(&format!("{n}.{m}"))).collect::<Vec<_>>();
             tokio::spawn(async move { log.append(batch).await })
         })
         .collect();

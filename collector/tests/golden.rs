@@ -3,19 +3,21 @@
 
 use headwater_collector::decode::{Shape, WireBatch};
 use headwater_collector::event_log::{NewEvent, Timestamp};
-use headwater_collector::validate::{Sender, validate};
+use headwater_collector::validate::{Memory, Sender, validate};
 use serde_json::Value;
 
 const BATCHES: &str = include_str!("../../sdk-core/tests/golden/batches.json");
 const EVENTS: &str = include_str!("../../sdk-core/tests/golden/events.json");
 
-fn read(body: &str) -> Vec<NewEvent> {
+fn read(body: &str) -> Vec<NewEvent<'static>> {
     let batch = WireBatch::parse(body.as_bytes(), Shape::Batch).unwrap();
     let received_at = Timestamp::from_unix_ms(1_763_769_700_000);
     let sender = Sender::new("web".parse().unwrap(), received_at);
-    let sorted = validate(&batch, Shape::Batch, &sender, || panic!("each event has its id"));
+    let memory = Memory::new();
+    let fresh_id = || panic!("each event has its id");
+    let sorted = validate(&batch, Shape::Batch, &sender, &memory, fresh_id);
     assert!(sorted.refused.is_empty(), "{:?}", sorted.refused);
-    sorted.events
+    sorted.events.into_iter().map(NewEvent::into_owned).collect()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! takes more. Promises that all that was stored is read. Knows nothing of latencies.
 
 use std::{
+    collections::VecDeque,
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -11,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use headwater_collector::{
     decode::{Shape as Body, WireBatch},
     event_log::{EventLog, FileSystem, Options, system_clock},
-    validate::{Sender, validate},
+    validate::{Memory, Sender, validate},
 };
 
 use crate::{
@@ -20,55 +21,63 @@ use crate::{
     server::{Program, Server, size},
 };
 
-/// Batches of the load that one commit takes while a log is filled.
+/// Batches of the load that are under way while a log is filled.
 const BATCHES_AT_ONCE: usize = 100;
 /// Records of one read.
 const READ_AT_ONCE: usize = 1024;
 
-fn open(data: &Path) -> anyhow::Result<EventLog> {
+pub(crate) fn open(data: &Path) -> anyhow::Result<EventLog> {
     let (dir, disk) = (data.join("log"), Arc::new(FileSystem));
     Ok(EventLog::open(&dir, Options::default(), disk, system_clock())?.0)
 }
 
 /// Stores so many events as requests would.
 fn fill(data: &Path, events: u64) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build()?;
     let log = open(data)?;
-    let log = Arc::new(log);
     let now_ms = u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis())?;
     // A connection that the load itself does not have: its ids are others.
     let mut requests = Requests::new(1000, Shape::Batches, "key", now_ms);
-    let clock = system_clock();
-    let (mut stored, begun) = (0, Instant::now());
-    let mut under_way = None;
-    while stored < events {
-        let mut batch = Vec::with_capacity(BATCHES_AT_ONCE * 20);
-        for _ in 0..BATCHES_AT_ONCE {
-            let request = requests.next();
-            let body =
-                memchr::memmem::find(request, b"\r\n\r\n").context("a request has a body")?;
-            let parsed = WireBatch::parse(&request[body + 4..], Body::Batch)
-                .map_err(|why| anyhow::anyhow!("{why:?}"))?;
-            let sender = Sender::new("web".parse()?, clock());
-            batch.extend(validate(&parsed, Body::Batch, &sender, || "never".into()).events);
+    let begun = Instant::now();
+    let bodies = (0..events.div_ceil(20)).map(|n| {
+        if n % 50_000 == 0 {
+            let rate = (n * 20) as f64 / begun.elapsed().as_secs_f64();
+            eprint!("\rstored {} of {events}, {rate:.0} events/s ", n * 20);
         }
-        stored += batch.len() as u64;
-        // One is written while the next is made.
-        let log = Arc::clone(&log);
-        let last = under_way.replace(runtime.spawn(async move { log.append(batch).await }));
-        if let Some(last) = last {
-            runtime.block_on(last)??;
-        }
-        if stored % 1_000_000 < 2_000 {
-            let rate = stored as f64 / begun.elapsed().as_secs_f64();
-            eprint!("\rstored {stored} of {events}, {rate:.0} events/s ");
-        }
-    }
-    if let Some(last) = under_way {
-        runtime.block_on(last)??;
-    }
+        let request = requests.next();
+        let body = memchr::memmem::find(request, b"\r\n\r\n").context("a request has a body")?;
+        Ok(request[body + 4..].to_vec())
+    });
+    store(&log, bodies, BATCHES_AT_ONCE)?;
     eprintln!();
     log.close();
+    Ok(())
+}
+
+/// Stores batches' bodies, so many of them under way at a time.
+pub(crate) fn store(
+    log: &EventLog,
+    bodies: impl Iterator<Item = anyhow::Result<Vec<u8>>>,
+    at_once: usize,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    let clock = system_clock();
+    let mut under_way = VecDeque::with_capacity(at_once);
+    for body in bodies {
+        let body = body?;
+        let batch =
+            WireBatch::parse(&body, Body::Batch).map_err(|why| anyhow::anyhow!("{why:?}"))?;
+        let sender = Sender::new("web".parse()?, clock());
+        let memory = Memory::new();
+        let sorted = validate(&batch, Body::Batch, &sender, &memory, || "never".into());
+        ensure!(sorted.refused.is_empty(), "refused: {:?}", sorted.refused);
+        under_way.push_back(log.append(&sorted.events));
+        if under_way.len() == at_once {
+            under_way.pop_front().map(|first| runtime.block_on(first)).transpose()?;
+        }
+    }
+    for last in under_way {
+        runtime.block_on(last)?;
+    }
     Ok(())
 }
 

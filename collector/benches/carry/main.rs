@@ -1,5 +1,5 @@
-//! How soon stored events reach those who wait for them, how fast the log is read from its beginning, and what a log that is
-//! full costs: latency to a server-sent event and to a webhook at a steady rate, replay in the process, and, if asked for,
+//! How soon stored events reach those who wait for them, how much disk varied events take, how fast the log is read from its
+//! beginning, and what a log that is full costs: latency to a server-sent event and to a webhook at a steady rate, replay in the process, and, if asked for,
 //! restart and ingest with many events stored.
 //! Promises that each figure stands beside one of the same run that it can be compared with, and that an event that does not
 //! arrive is an error. Knows nothing of how the collector does it.
@@ -23,6 +23,7 @@ mod pace;
 #[path = "../ingest/server.rs"]
 #[allow(dead_code, reason = "each benchmark uses its own part of it")]
 mod server;
+mod varied;
 
 use std::{
     path::{Path, PathBuf},
@@ -74,6 +75,7 @@ fn main() -> anyhow::Result<()> {
         );
     }
     println!();
+    varied::disk(folder)?;
     filled::replay(folder, setting("HEADWATER_BENCH_REPLAY", 1_000_000)?)?;
     match setting("HEADWATER_BENCH_STORED", 0)? {
         0 => println!("a full log: not measured; set HEADWATER_BENCH_STORED=50000000"),

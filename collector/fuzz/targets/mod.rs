@@ -17,7 +17,7 @@ use headwater_collector::{
     decode::{Encoding, EventType, Shape, WireBatch, inflate},
     event_log::{Timestamp, Trust},
     limits::{MAX_BATCH_EVENTS, MAX_EVENT_BYTES},
-    validate::{Sender, validate},
+    validate::{Memory, Sender, validate},
 };
 
 pub(crate) use recovery::recovery;
@@ -69,7 +69,8 @@ fn check(text: &[u8], how: u8, trust: Trust, max_event_bytes: usize) {
     let ip = [Ip::Keep, Ip::Truncate, Ip::Drop][usize::from(how >> 3) % 3];
     let client = (how >> 5 & 1 == 1).then_some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)));
     let sender = Sender { trust, max_event_bytes, ip, client, ..Sender::new(source, received_at) };
-    let sorted = validate(&batch, shape, &sender, || "fresh".into());
+    let memory = Memory::new();
+    let sorted = validate(&batch, shape, &sender, &memory, || "fresh".into());
 
     assert_eq!(sorted.events.len(), sorted.indexes.len());
     let refused = sorted.refused.iter().map(|event| event.index);

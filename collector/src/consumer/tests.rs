@@ -174,9 +174,9 @@ async fn append(log: &EventLog, events: &[(&str, &str)]) {
         schema_version: 0,
         flags: Flags::default(),
         body_hash: 0,
-        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#),
+        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#).into(),
     });
-    log.append(events.collect()).await.unwrap();
+    log.append(events.collect::<Vec<_>>()).await.unwrap();
 }
 
 /// `count` events of `lanes` devices, in turns.

@@ -27,6 +27,11 @@ pub(super) const MAX_BODY: usize = 64 << 20;
 const LEAST_TO_COMPRESS: usize = 256;
 /// Level 1: on real batches of 20 it costs under 1 us an event; higher levels cost the writer more than disk is worth.
 const ZSTD_LEVEL: i32 = 1;
+/// A chunk of so many bytes means that more waits than the writer keeps up with: then time is dearer than disk.
+const MANY: usize = 128 * 1024;
+/// For those: measured on events of varied people and pages in chunks of 640, a third less time, and 29 % of the bytes left
+/// instead of 21 %.
+const ZSTD_LEVEL_OF_MANY: i32 = -2;
 
 /// Where a chunk's parts are and how to tell that they are whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -332,10 +337,12 @@ impl Encoder {
         let worth = chunk.body.len() - chunk.body.len() / 8;
         self.compressed.clear();
         self.compressed.reserve(zstd::zstd_safe::compress_bound(chunk.body.len()));
+        let level = if chunk.body.len() < MANY { ZSTD_LEVEL } else { ZSTD_LEVEL_OF_MANY };
         let shrunk = chunk.body.len() >= LEAST_TO_COMPRESS
             && self
                 .zstd
-                .compress_to_buffer(&chunk.body, &mut self.compressed)
+                .set_compression_level(level)
+                .and_then(|()| self.zstd.compress_to_buffer(&chunk.body, &mut self.compressed))
                 .is_ok_and(|len| len <= worth);
         let (flags, stored) = if shrunk { (ZSTD, &self.compressed) } else { (0, &chunk.body) };
         let header = Header {
@@ -414,13 +421,13 @@ mod tests {
             let mut record = Vec::new();
             event.encode(&mut record);
             varint::put_bytes(&mut chunk.body, &record);
-            columns.ids.push(key.id(source, &id));
+            columns.ids.push(key.of(source).id(&id));
             columns.body_hashes.push(u32::try_from(n * 7).unwrap());
             let source = columns.source(source);
             columns.event_sources.push(source);
             columns.sequences.push((n != 2).then_some((0, n)));
         }
-        columns.queues.push(QueueRef { source: 0, key: key.queue(&web, "queue") });
+        columns.queues.push(QueueRef { source: 0, key: key.of(&web).queue("queue") });
         columns.marks.push(Mark { queue: 0, first: 5, last: 300, how: Settled::Dropped });
         columns.marks.push(Mark { queue: 0, first: 2, last: 2, how: Settled::Arrived });
         chunk

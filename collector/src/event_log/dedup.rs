@@ -16,6 +16,8 @@ use super::varint;
 /// The events of one `append`, hashed and encoded where the sender runs, so that the one writer has less to do.
 pub(super) struct Batch {
     pub(super) events: Vec<Arriving>,
+    /// Those of its events; nearly always one.
+    sources: Vec<SourceName>,
     /// Their encoded records, one behind the other, each with its length in front.
     pub(super) bytes: Vec<u8>,
 }
@@ -24,7 +26,8 @@ pub(super) struct Batch {
 pub(super) struct Arriving {
     id: Id,
     body_hash: u32,
-    source: SourceName,
+    /// Index into the batch's.
+    source: usize,
     /// The queue's hash, and the number in it; 0 if only drops are reported.
     sequence: Option<(u64, u64)>,
     dropped: Vec<(u64, u64)>,
@@ -35,29 +38,38 @@ pub(super) struct Arriving {
 }
 
 impl Batch {
-    pub(super) fn new(key: &HashKey, events: &[NewEvent]) -> Self {
+    pub(super) fn new(key: &HashKey, events: &[NewEvent<'_>]) -> Self {
         let mut bytes = Vec::with_capacity(events.iter().map(|e| e.json.len() + 160).sum());
         let mut head = Vec::with_capacity(128);
+        let (mut sources, mut keys) = (Vec::<SourceName>::new(), Vec::new());
         let events = events.iter().map(|event| {
+            let known = sources.iter().rposition(|source| *source == event.source);
+            let source = known.unwrap_or_else(|| {
+                sources.push(event.source.clone());
+                keys.push(key.of(&event.source));
+                sources.len() - 1
+            });
+            let key = &keys[source];
             head.clear();
             event.encode_head(&mut head);
             varint::put(&mut bytes, (head.len() + event.json.len()) as u64);
             bytes.extend_from_slice(&head);
             bytes.extend_from_slice(event.json.as_bytes());
-            let queue = |s: &super::Sequence| (key.queue(&event.source, &s.queue), s.seq);
+            let queue = |s: &super::Sequence<'_>| (key.queue(&s.queue), s.seq);
             let possible =
                 |range: &&super::DroppedRange| 0 < range.first && range.first <= range.last;
             Arriving {
-                id: key.id(&event.source, &event.message_id),
+                id: key.id(&event.message_id),
                 body_hash: event.body_hash,
-                source: event.source.clone(),
+                source,
                 sequence: event.sequence.as_ref().map(queue),
                 dropped: event.dropped.iter().filter(possible).map(|r| (r.first, r.last)).collect(),
                 event_time: event.event_time,
                 end: bytes.len(),
             }
         });
-        Self { events: events.collect(), bytes }
+        let events = events.collect();
+        Self { events, sources, bytes }
     }
 }
 
@@ -175,7 +187,7 @@ impl Memory {
                     ids.insert(event.id, event.body_hash);
                     columns.ids.push(event.id);
                     columns.body_hashes.push(event.body_hash);
-                    let source = columns.source(&event.source);
+                    let source = columns.source(&batch.sources[event.source]);
                     columns.event_sources.push(source);
                     judged.body.extend_from_slice(bytes);
                 }
@@ -185,7 +197,7 @@ impl Memory {
                 if let Some((queue, _)) = event.sequence {
                     let mut queue_ref = |columns: &mut Columns| {
                         *queue_refs.entry(queue).or_insert_with(|| {
-                            let source = columns.source(&event.source);
+                            let source = columns.source(&batch.sources[event.source]);
                             columns.queues.push(QueueRef { source, key: queue });
                             u32::try_from(columns.queues.len() - 1).unwrap_or(u32::MAX)
                         })

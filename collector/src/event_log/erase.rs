@@ -160,7 +160,7 @@ fn without(chunk: &Chunk, offsets: &BTreeSet<u64>) -> Option<(Chunk, u64)> {
 
 /// What is left of a record: that there was one. The columns keep its source, and keyed hashes of its id and queue, by which
 /// it is recognised if it is sent again.
-fn nothing(record: &Record) -> NewEvent {
+fn nothing(record: &Record) -> NewEvent<'static> {
     NewEvent {
         message_id: "".into(),
         source: record.source.clone(),

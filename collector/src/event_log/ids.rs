@@ -2,24 +2,61 @@
 //! Promises: an id inside the window is always found; what it returns are candidates, to be confirmed against the log.
 //! Knows nothing of files: it maps hashes to offsets. Forgetting is by age alone, when the cap is reached.
 
-use std::hash::Hasher;
+use std::hash::{Hash, Hasher};
 
-use siphasher::sip128::{Hasher128, SipHasher13};
+use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 
 use super::record::SourceName;
 
 /// Hash of a source and a message id under the log's own secret key: nobody outside can choose two that collide.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Id(pub(super) [u8; 16]);
+
+impl Hash for Id {
+    /// Half of it is hash enough for a map.
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        hasher.write_u64(self.halves()[0]);
+    }
+}
+
+impl Id {
+    fn halves(self) -> [u64; 2] {
+        [0, 8].map(|at| {
+            let half = self.0[at..].first_chunk().expect("an id is two times eight bytes");
+            u64::from_le_bytes(*half)
+        })
+    }
+}
 
 /// The log's secret hash key; lives in every segment's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct HashKey(pub(super) [u8; 16]);
 
 impl HashKey {
+    /// What the texts of a source are hashed with.
+    pub(super) fn of(&self, source: &SourceName) -> SourceKey {
+        let begun = |domain: u8| {
+            let mut hasher = SipHasher13::new_with_key(&self.0);
+            hasher.write_u8(domain);
+            hasher.write(source.as_bytes());
+            // No source has a zero in its name, so no two pairs make the same bytes.
+            hasher.write_u8(0);
+            hasher
+        };
+        SourceKey { ids: begun(b'm'), queues: begun(b'q') }
+    }
+}
+
+/// The hash key, and a source hashed with it: most batches have one source only.
+pub(super) struct SourceKey {
+    ids: SipHasher13,
+    queues: SipHasher13,
+}
+
+impl SourceKey {
     /// The id of an event.
-    pub(super) fn id(&self, source: &SourceName, message_id: &str) -> Id {
-        let hash = self.hash(b'm', source, message_id);
+    pub(super) fn id(&self, message_id: &str) -> Id {
+        let hash = finish(self.ids, message_id);
         let mut bytes = [0; 16];
         bytes[..8].copy_from_slice(&hash.h1.to_le_bytes());
         bytes[8..].copy_from_slice(&hash.h2.to_le_bytes());
@@ -27,19 +64,14 @@ impl HashKey {
     }
 
     /// The key under which a device's queue is known.
-    pub(super) fn queue(&self, source: &SourceName, queue: &str) -> u64 {
-        self.hash(b'q', source, queue).h1
+    pub(super) fn queue(&self, queue: &str) -> u64 {
+        finish(self.queues, queue).h1
     }
+}
 
-    fn hash(&self, domain: u8, source: &SourceName, text: &str) -> siphasher::sip128::Hash128 {
-        let mut hasher = SipHasher13::new_with_key(&self.0);
-        hasher.write_u8(domain);
-        hasher.write(source.as_bytes());
-        // No source has a zero in its name, so no two pairs make the same bytes.
-        hasher.write_u8(0);
-        hasher.write(text.as_bytes());
-        hasher.finish128()
-    }
+fn finish(mut hasher: SipHasher13, text: &str) -> Hash128 {
+    hasher.write(text.as_bytes());
+    hasher.finish128()
 }
 
 /// Low bits of a slot: an offset, modulo 2^38. Windows are far smaller, so nothing is ambiguous.
@@ -52,7 +84,10 @@ pub(super) const MAX_REMEMBERED: u64 = 1 << (OFFSET_BITS - 1);
 const MAX_SHARDS: u64 = 16_384;
 /// Ids a shard should come to hold at the cap; below it fewer shards do.
 const IDS_PER_SHARD: u64 = 1024;
-const SMALLEST_SHARD: usize = 4;
+const SMALLEST_SHARD: usize = 8;
+/// Below so many slots a shard doubles: growing by a quarter from the beginning would move each of the first million ids a
+/// dozen times, and cost the writer a quarter of its time (measured).
+const SMALL_SHARD: usize = 32;
 
 /// The table. Memory follows use: about 10 to 13 bytes an id, and 24 bytes a shard.
 pub(super) struct Ids {
@@ -144,9 +179,7 @@ impl Ids {
     }
 
     fn place(&self, id: Id) -> (usize, u64) {
-        let [low, high] = [0, 8].map(|at| {
-            u64::from_le_bytes(*id.0[at..].first_chunk().expect("an id is two times eight bytes"))
-        });
+        let [low, high] = id.halves();
         let shard = if self.shard_bits == 0 { 0 } else { low >> (64 - self.shard_bits) };
         // Zero would look like an empty slot.
         let fingerprint = (high >> OFFSET_BITS).max(1);
@@ -174,12 +207,17 @@ impl Shard {
 
     fn insert(&mut self, slot: u64) {
         let (home, len) = (self.home(slot >> OFFSET_BITS), self.slots.len());
-        let free = (home..len).chain(0..home).find(|&at| self.slots[at] == 0);
-        self.slots[free.expect("make_room leaves a fifth of the slots empty")] = slot;
+        let mut at = home;
+        // `make_room` leaves a fifth of the slots empty.
+        while self.slots[at] != 0 {
+            at = if at + 1 == len { 0 } else { at + 1 };
+        }
+        self.slots[at] = slot;
         self.used += 1;
     }
 
-    /// Keeps one slot in five empty: first by throwing out what the window has left behind, then by growing by a quarter.
+    /// Keeps one slot in five empty: first by throwing out what the window has left behind, then by growing, by a quarter once
+    /// it is not small.
     fn make_room(&mut self, floor: u64, end: u64) {
         if (self.used + 1) * 5 <= self.slots.len() * 4 {
             return;
@@ -190,7 +228,8 @@ impl Shard {
         let len = if (live + 1) * 10 <= self.slots.len() * 7 {
             self.slots.len()
         } else {
-            (self.slots.len() + self.slots.len().div_ceil(4)).max(SMALLEST_SHARD)
+            let more = if self.slots.len() < SMALL_SHARD { 1 } else { 4 };
+            (self.slots.len() + self.slots.len().div_ceil(more)).max(SMALLEST_SHARD)
         };
         let old = std::mem::replace(&mut self.slots, vec![0; len]);
         self.used = 0;
@@ -205,7 +244,7 @@ mod tests {
     const KEY: HashKey = HashKey([7; 16]);
 
     fn id(n: u64) -> Id {
-        KEY.id(&"web".parse().unwrap(), &n.to_string())
+        KEY.of(&"web".parse().unwrap()).id(&n.to_string())
     }
 
     fn found(ids: &Ids, n: u64) -> bool {
@@ -215,9 +254,10 @@ mod tests {
     #[test]
     fn ids_differ_by_source_and_by_use() {
         let (a, b) = ("a".parse().unwrap(), "b".parse().unwrap());
-        assert_ne!(KEY.id(&a, "1"), KEY.id(&b, "1"));
-        assert_ne!(KEY.id(&a, "1").0[..8], KEY.queue(&a, "1").to_le_bytes());
-        assert_ne!(KEY.id(&a, "1"), HashKey([8; 16]).id(&a, "1"));
+        let of_a = KEY.of(&a);
+        assert_ne!(of_a.id("1"), KEY.of(&b).id("1"));
+        assert_ne!(of_a.id("1").0[..8], of_a.queue("1").to_le_bytes());
+        assert_ne!(of_a.id("1"), HashKey([8; 16]).of(&a).id("1"));
     }
 
     #[test]

@@ -40,8 +40,10 @@ mod varint;
 mod writer;
 
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{fmt, io};
@@ -203,6 +205,31 @@ pub struct EventLog {
     upkeep: Arc<Mutex<retention::Upkeep>>,
 }
 
+/// Events on their way to the disk: a future of what became of each.
+#[derive(Debug)]
+#[must_use = "only its result says whether the events are stored"]
+pub struct Appending(Progress);
+
+#[derive(Debug)]
+enum Progress {
+    Known(Result<Vec<Appended>, AppendError>),
+    Waiting(oneshot::Receiver<Result<Vec<Appended>, AppendError>>),
+}
+
+impl Future for Appending {
+    type Output = Result<Vec<Appended>, AppendError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match &mut self.0 {
+            Progress::Known(known) => Poll::Ready(std::mem::replace(known, Ok(Vec::new()))),
+            Progress::Waiting(answered) => Pin::new(answered).poll(context).map(|answer| {
+                // The sender is dropped unanswered only if the writer's thread is gone.
+                answer.unwrap_or(Err(AppendError::Closed))
+            }),
+        }
+    }
+}
+
 /// What the writer's thread and the rest share.
 struct Shared {
     disk: Arc<dyn Disk>,
@@ -308,31 +335,29 @@ impl EventLog {
         Ok((log, state.recovered))
     }
 
-    /// Stores the events, in order, and says for each what became of it. Resolves when they are on disk. Dropping the future
-    /// does not take them back.
-    pub async fn append(&self, events: Vec<NewEvent>) -> Result<Vec<Appended>, AppendError> {
-        if events.is_empty() {
-            return Ok(Vec::new());
+    /// Stores the events, in order, and says for each what became of it. They are taken in before this returns, whatever becomes
+    /// of the future, which resolves when they are on disk.
+    pub fn append<'a>(&self, events: impl AsRef<[NewEvent<'a>]>) -> Appending {
+        let batch = dedup::Batch::new(&self.hash_key, events.as_ref());
+        if batch.events.is_empty() {
+            return Appending(Progress::Known(Ok(Vec::new())));
         }
-        let batch = dedup::Batch::new(&self.hash_key, &events);
-        drop(events);
         if batch.bytes.len() > chunk::MAX_BODY {
-            return Err(AppendError::TooLarge);
+            return Appending(Progress::Known(Err(AppendError::TooLarge)));
         }
-        self.request(batch, false).await
+        self.request(batch, false)
     }
 
-    async fn request(&self, batch: dedup::Batch, seal: bool) -> Result<Vec<Appended>, AppendError> {
+    fn request(&self, batch: dedup::Batch, seal: bool) -> Appending {
         let (answer, answered) = oneshot::channel();
         let arrived = std::time::Instant::now();
-        self.shared.inbox.put(Request { batch, seal, answer, arrived }).map_err(|refused| {
-            match refused {
-                Refused::Full => AppendError::Overloaded { retry_after: RETRY_AFTER },
-                Refused::Closed => AppendError::Closed,
+        Appending(match self.shared.inbox.put(Request { batch, seal, answer, arrived }) {
+            Ok(()) => Progress::Waiting(answered),
+            Err(Refused::Full) => {
+                Progress::Known(Err(AppendError::Overloaded { retry_after: RETRY_AFTER }))
             }
-        })?;
-        // The sender is dropped unanswered only if the writer's thread is gone.
-        answered.await.unwrap_or(Err(AppendError::Closed))
+            Err(Refused::Closed) => Progress::Known(Err(AppendError::Closed)),
+        })
     }
 
     /// Erases these records for good, in the background of everything else: their offsets stay, readers pass over them, and

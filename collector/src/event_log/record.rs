@@ -2,6 +2,7 @@
 //! Promises: what was encoded decodes to the same record; decoding never panics, whatever the bytes.
 //! Knows nothing of chunks, files or deduplication, and never looks inside the event's JSON.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::ops::Deref;
 use std::str::FromStr;
@@ -128,9 +129,9 @@ pub enum Origin {
 
 /// A place in a device's queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Sequence {
+pub struct Sequence<'a> {
     /// The queue's identity, as the device gave it.
-    pub queue: Box<str>,
+    pub queue: Cow<'a, str>,
     /// Gapless within the queue, from 1.
     pub seq: u64,
 }
@@ -155,11 +156,12 @@ pub struct Flags {
     pub erased: bool,
 }
 
-/// An event on its way into the log. The log adds the offset and `received_at`.
+/// An event on its way into the log. The log adds the offset and `received_at`. Its texts can stay where they came from:
+/// what is stored is copied once, into its batch.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NewEvent {
+pub struct NewEvent<'a> {
     /// Deduplicated on, together with the source.
-    pub message_id: Box<str>,
+    pub message_id: Cow<'a, str>,
     /// See [`Record::source`].
     pub source: SourceName,
     /// See [`Record::trust`].
@@ -167,9 +169,9 @@ pub struct NewEvent {
     /// See [`Record::origin`].
     pub origin: Origin,
     /// See [`Record::order_key`].
-    pub order_key: Box<str>,
+    pub order_key: Cow<'a, str>,
     /// Where the device numbered it; deduplicated on, without a limit in time.
-    pub sequence: Option<Sequence>,
+    pub sequence: Option<Sequence<'a>>,
     /// What the queue of `sequence` reports as never to come. Ignored without `sequence`.
     pub dropped: Vec<DroppedRange>,
     /// When it happened, corrected; `None` means "when it was received".
@@ -184,7 +186,7 @@ pub struct NewEvent {
     /// differently (the `headwater` stamp). 0 means unknown: never compared.
     pub body_hash: u32,
     /// The event's JSON object, without the members that the record itself holds.
-    pub json: String,
+    pub json: Cow<'a, str>,
 }
 
 /// A stored event.
@@ -209,7 +211,7 @@ pub struct Record {
     /// Unique within its source.
     pub message_id: Box<str>,
     /// Its place in a device's queue.
-    pub sequence: Option<Sequence>,
+    pub sequence: Option<Sequence<'static>>,
     /// Version of its schema in the plan; 0 is none.
     pub schema_version: u32,
     /// See [`Flags`].
@@ -236,7 +238,27 @@ const TEST: u8 = 1 << 0;
 const NO_ACTIONS: u8 = 1 << 1;
 const ERASED: u8 = 1 << 2;
 
-impl NewEvent {
+impl NewEvent<'_> {
+    /// The same with texts of its own.
+    pub fn into_owned(self) -> NewEvent<'static> {
+        let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        NewEvent {
+            message_id: owned(self.message_id),
+            source: self.source,
+            trust: self.trust,
+            origin: self.origin,
+            order_key: owned(self.order_key),
+            sequence: self.sequence.map(|it| Sequence { queue: owned(it.queue), seq: it.seq }),
+            dropped: self.dropped,
+            event_time: self.event_time,
+            claimed_time: self.claimed_time,
+            schema_version: self.schema_version,
+            flags: self.flags,
+            body_hash: self.body_hash,
+            json: owned(self.json),
+        }
+    }
+
     /// Appends the event's bytes: all of the record but what its chunk holds (offset, `received_at`, source).
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         self.encode_head(out);
@@ -312,7 +334,8 @@ impl Record {
         let event_time = time(input, EVENT_TIME)?.unwrap_or(received_at);
         let claimed_time = time(input, CLAIMED_TIME)?;
         let sequence = if present & SEQUENCE != 0 {
-            Some(Sequence { queue: varint::take_str(input)?.into(), seq: varint::take(input)? })
+            let queue = varint::take_str(input)?.to_owned().into();
+            Some(Sequence { queue, seq: varint::take(input)? })
         } else {
             None
         };
@@ -385,7 +408,7 @@ impl Record {
 mod tests {
     use super::*;
 
-    fn event() -> NewEvent {
+    fn event() -> NewEvent<'static> {
         NewEvent {
             message_id: "m-1".into(),
             source: "web".parse().unwrap(),
@@ -403,7 +426,7 @@ mod tests {
         }
     }
 
-    fn rich() -> NewEvent {
+    fn rich() -> NewEvent<'static> {
         NewEvent {
             trust: Trust::Server,
             origin: Origin::Derived { by: "cart-left".into(), depth: 3 },
@@ -416,7 +439,7 @@ mod tests {
         }
     }
 
-    fn stored(event: &NewEvent) -> Vec<u8> {
+    fn stored(event: &NewEvent<'_>) -> Vec<u8> {
         let mut out = Vec::new();
         event.encode(&mut out);
         out

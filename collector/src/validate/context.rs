@@ -2,13 +2,13 @@
 //! collector knows of the sender. Promises that the stamp stays last, where it is found quickly, and that an address is stored
 //! only as the operator wants it. Deliberately leaves a context alone that needs nothing, which is nearly every one.
 
-use std::{borrow::Cow, collections::HashSet, net::IpAddr, sync::LazyLock};
+use std::{collections::HashSet, net::IpAddr, sync::LazyLock};
 
 use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::{
-    Reason, Refusal, members_of,
+    Memory, Reason, Refusal, members_of,
     text::{Kind, ObjectText, kind, unquoted},
 };
 use crate::{config::Ip, decode::Member};
@@ -50,15 +50,17 @@ impl<'a> Additions<'a> {
         Self { shared, known: [&*ip_text, both, &cookie].concat(), ip_text, cookie, ip }
     }
 
-    /// The context of an event, if it has one; an error if it would have to be taken apart and cannot be.
-    pub(super) fn context<'c>(
+    /// The context of an event, if it has one; an error if it would have to be taken apart and cannot be. What is put together
+    /// lies in `memory`.
+    pub(super) fn context<'m>(
         &self,
-        own: Option<&'c RawValue>,
-    ) -> Result<Option<Cow<'c, str>>, Refusal> {
+        own: Option<&'m RawValue>,
+        memory: &'m Memory,
+    ) -> Result<Option<&'m str>, Refusal> {
         let own = own.filter(|own| kind(own) == Kind::Object).map(RawValue::get);
         let Some(text) = own else {
             let any = self.shared.is_some() || !self.known.is_empty();
-            return Ok(any.then(|| self.merged(&[]).into()));
+            return Ok(any.then(|| self.merged(&[], memory)));
         };
         // Each is in the text if it is a member, and nearly never otherwise.
         let [ip, signature, cookie] = &*NAMES;
@@ -68,23 +70,23 @@ impl<'a> Additions<'a> {
             || has(cookie);
         if touched || self.shared.is_some() || text.contains("\\u") && self.ip != Ip::Keep {
             let odd = || (Reason::InvalidField, "`context` has a name that is no text".into());
-            return Ok(Some(self.merged(&members_of(text).ok_or_else(odd)?).into()));
+            return Ok(Some(self.merged(&members_of(text).ok_or_else(odd)?, memory)));
         }
         if self.known.is_empty() {
-            return Ok(Some(text.into()));
+            return Ok(Some(text));
         }
-        let mut context = ObjectText::with_capacity(text.len() + self.known.len() + 2);
+        let mut context = ObjectText::with_capacity(text.len() + self.known.len() + 2, memory);
         context.members(&self.known);
         context.members(&text[1..text.len() - 1]);
-        Ok(Some(context.finish().into()))
+        Ok(Some(context.finish()))
     }
 
     /// Theirs that the event's own does not have, then its own: the stamp stays last.
-    fn merged(&self, own: &[Member<'_>]) -> String {
+    fn merged<'m>(&self, own: &[Member<'_>], memory: &'m Memory) -> &'m str {
         let names: HashSet<&str> = own.iter().map(|(name, _)| name.as_ref()).collect();
         let shared = self.shared.iter().flatten();
         let shared = shared.filter(|(name, _)| !names.contains(name.as_ref()));
-        let mut context = ObjectText::with_capacity(512);
+        let mut context = ObjectText::with_capacity(512, memory);
         if !names.contains(IP) && !self.shared.iter().flatten().any(|(name, _)| name == IP) {
             context.members(&self.ip_text);
         }
@@ -137,7 +139,7 @@ mod tests {
 
     fn context(additions: &Additions<'_>, own: &str) -> Option<String> {
         let raw: &RawValue = serde_json::from_str(own).unwrap();
-        additions.context(Some(raw)).unwrap().map(Cow::into_owned)
+        additions.context(Some(raw), &Memory::new()).unwrap().map(str::to_owned)
     }
 
     #[test]

@@ -7,17 +7,22 @@ use crate::limits::MAX_EVENT_BYTES;
 
 const NOW: i64 = 1_795_000_000_000;
 
-fn run(shape: Shape, body: &str, may_send: Option<&EventFilter>) -> Validated {
+fn run(shape: Shape, body: &str, may_send: Option<&EventFilter>) -> Validated<'static> {
     let batch = WireBatch::parse(body.as_bytes(), shape).unwrap();
     let sender = Sender {
         may_send,
         flags: Flags { test: true, ..Flags::default() },
         ..Sender::new("web".parse().unwrap(), Timestamp::from_unix_ms(NOW))
     };
-    validate(&batch, shape, &sender, || "fresh".into())
+    owned(validate(&batch, shape, &sender, &Memory::new(), || "fresh".into()))
 }
 
-fn one(event: &str) -> Result<NewEvent, Reason> {
+fn owned(sorted: Validated<'_>) -> Validated<'static> {
+    let Validated { events, indexes, refused } = sorted;
+    Validated { events: events.into_iter().map(NewEvent::into_owned).collect(), indexes, refused }
+}
+
+fn one(event: &str) -> Result<NewEvent<'static>, Reason> {
     let mut sorted = run(Shape::Batch, &format!("{{\"batch\":[{event}]}}"), None);
     assert_eq!(sorted.events.len() + sorted.refused.len(), 1);
     sorted.events.pop().ok_or_else(|| sorted.refused[0].reason)
@@ -80,7 +85,8 @@ fn who_a_person_is_needs_a_signature_where_the_source_demands_it() {
             ..Sender::new("web".parse().unwrap(), Timestamp::from_unix_ms(NOW))
         };
         let shape = Shape::Single(EventType::Identify);
-        let mut sorted = validate(&batch, shape, &sender, || "fresh".into());
+        let memory = Memory::new();
+        let mut sorted = owned(validate(&batch, shape, &sender, &memory, || "fresh".into()));
         sorted.events.pop().ok_or_else(|| sorted.refused[0].reason)
     };
     // printf u-1 | openssl dgst -sha256 -hmac new-secret-new-secret
@@ -115,7 +121,7 @@ fn who_a_person_is_needs_a_signature_where_the_source_demands_it() {
             identity_secrets: &secrets,
             ..Sender::new("web".parse().unwrap(), Timestamp::from_unix_ms(NOW))
         };
-        validate(&batch, shape, &sender, || "fresh".into()).events.len()
+        validate(&batch, shape, &sender, &Memory::new(), || "fresh".into()).events.len()
     };
     assert_eq!((alias(new), alias("")), (0, 0));
     assert_eq!(alias("7f97663a6d0a0265978a216e933c27ee442a6cf62d580f48a3807c46c024f690"), 1);

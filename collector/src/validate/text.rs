@@ -3,7 +3,10 @@
 
 use std::{borrow::Cow, ops::Range};
 
+use bumpalo::collections::String;
 use serde_json::value::RawValue;
+
+use super::Memory;
 
 /// What a value is, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +36,12 @@ pub(super) fn unquoted(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
-/// Writes a JSON object from texts that are JSON already.
-pub(super) struct ObjectText(String);
+/// Writes a JSON object from texts that are JSON already, into the batch's memory.
+pub(super) struct ObjectText<'m>(String<'m>);
 
-impl ObjectText {
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        let mut text = String::with_capacity(bytes);
+impl<'m> ObjectText<'m> {
+    pub(super) fn with_capacity(bytes: usize, memory: &'m Memory) -> Self {
+        let mut text = String::with_capacity_in(bytes, memory);
         text.push('{');
         Self(text)
     }
@@ -91,12 +94,14 @@ impl ObjectText {
     }
 
     /// A record is one line. A line break in JSON is only ever space between tokens, and as long as one.
-    pub(super) fn finish(mut self) -> String {
+    pub(super) fn finish(mut self) -> &'m str {
         self.0.push('}');
         if memchr::memchr2(b'\n', b'\r', self.0.as_bytes()).is_some() {
-            self.0 = self.0.replace(['\n', '\r'], " ");
+            let one_line = self.0.replace(['\n', '\r'], " ");
+            self.0.clear();
+            self.0.push_str(&one_line);
         }
-        self.0
+        self.0.into_bump_str()
     }
 }
 
@@ -154,12 +159,13 @@ mod tests {
 
     #[test]
     fn an_object_is_put_together_on_one_line() {
-        let mut object = ObjectText::with_capacity(0);
+        let memory = Memory::new();
+        let mut object = ObjectText::with_capacity(0, &memory);
         object.members(" ");
         object.plain_text("a", "x");
         object.member("b\n", "[1,\n2]");
         object.members("\"c\":1,\"d\":2");
         assert_eq!(object.finish(), r#"{"a":"x","b\n":[1, 2],"c":1,"d":2}"#);
-        assert_eq!(ObjectText::with_capacity(9).finish(), "{}");
+        assert_eq!(ObjectText::with_capacity(9, &memory).finish(), "{}");
     }
 }

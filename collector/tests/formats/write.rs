@@ -82,7 +82,8 @@ async fn write_log(dir: &Path) -> Result<(), Box<dyn Error>> {
         json: format!(
             r#"{{"type":"page","name":"{}","messageId":"{n}","userId":"u"}}"#,
             "long ".repeat(60)
-        ),
+        )
+        .into(),
         ..event(n)
     };
     log.append(vec![long(41), long(41), long(42)]).await?;
@@ -91,7 +92,7 @@ async fn write_log(dir: &Path) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn event(n: u64) -> NewEvent {
+fn event(n: u64) -> NewEvent<'static> {
     let at = BEGIN_MS + i64::try_from(n).unwrap_or(0) * 500;
     let dropped = if n == 20 { vec![DroppedRange { first: 16, last: 19 }] } else { Vec::new() };
     let numbered = n.is_multiple_of(2) && !(16..20).contains(&n);
@@ -116,6 +117,7 @@ fn event(n: u64) -> NewEvent {
         json: format!(
             r#"{{"type":"track","event":"Clicked","messageId":"{n}","anonymousId":"device-{}","properties":{{"n":{n},"text":"Ünïcode \" \\ 🛒"}}}}"#,
             n % 4
-        ),
+        )
+        .into(),
     }
 }

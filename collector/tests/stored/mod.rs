@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use headwater_collector::event_log::*;
 
-pub(crate) fn event(id: &str) -> NewEvent {
+pub(crate) fn event(id: &str) -> NewEvent<'static> {
     let json =
         format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}","anonymousId":"anon"}}"#);
     NewEvent {
-        message_id: id.into(),
+        message_id: id.to_owned().into(),
         source: "web".parse().unwrap(),
         trust: Trust::Client,
         origin: Origin::Sent,
@@ -24,12 +24,12 @@ pub(crate) fn event(id: &str) -> NewEvent {
         schema_version: 0,
         flags: Flags::default(),
         body_hash: body_hash([id.as_bytes()]),
-        json,
+        json: json.into(),
     }
 }
 
-pub(crate) fn numbered(id: &str, queue: &str, seq: u64) -> NewEvent {
-    NewEvent { sequence: Some(Sequence { queue: queue.into(), seq }), ..event(id) }
+pub(crate) fn numbered(id: &str, queue: &str, seq: u64) -> NewEvent<'static> {
+    NewEvent { sequence: Some(Sequence { queue: queue.to_owned().into(), seq }), ..event(id) }
 }
 
 pub(crate) fn small() -> Options {
