@@ -55,7 +55,7 @@ pub use disk::{Disk, File, FileSystem, ReadOnly};
 pub use durations::{BOUNDS, Durations};
 pub use erase::Erased;
 pub use fold::{Cut, Damage, Harm};
-pub use queues::SourceSequences;
+pub use queues::{Numbers, SourceSequences};
 pub use reader::{ReadError, Reader};
 pub use record::{
     DroppedRange, Flags, InvalidOffset, InvalidSourceName, NewEvent, Offset, Origin, Record,
@@ -200,6 +200,7 @@ pub struct EventLog {
     shared: Arc<Shared>,
     hash_key: ids::HashKey,
     source: reader::Source,
+    memory: Arc<Mutex<dedup::Memory>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     /// Held while files of sealed segments change: erasing and retention take turns.
     upkeep: Arc<Mutex<retention::Upkeep>>,
@@ -294,6 +295,7 @@ impl EventLog {
         };
         let mut stats = Stats { events: state.recovered.events, ..Stats::default() };
         stats.describe(&state.memory, segments.totals());
+        let memory = Arc::new(Mutex::new(state.memory));
         let shared = Arc::new(Shared {
             disk,
             dir: dir.to_owned(),
@@ -313,7 +315,7 @@ impl EventLog {
         });
         let writer = Writer {
             shared: Arc::clone(&shared),
-            memory: state.memory,
+            memory: Arc::clone(&memory),
             hash_key: state.hash_key,
             ordinal: state.ordinal,
             segment: Writable::Open(open),
@@ -331,7 +333,7 @@ impl EventLog {
         })?;
         let writer = Mutex::new(Some(thread));
         let upkeep = Arc::default();
-        let log = EventLog { shared, hash_key: state.hash_key, source, writer, upkeep };
+        let log = EventLog { shared, hash_key: state.hash_key, source, memory, writer, upkeep };
         Ok((log, state.recovered))
     }
 
@@ -346,6 +348,13 @@ impl EventLog {
             return Appending(Progress::Known(Err(AppendError::TooLarge)));
         }
         self.request(batch, false)
+    }
+
+    /// What is durably known of a source's queue: what its device need not send again. Waits for a group that is being judged,
+    /// which reads the disk if there are repetitions in it.
+    pub fn numbers(&self, source: &SourceName, queue: &str) -> Numbers {
+        let queue = self.hash_key.of(source).queue(queue);
+        writer::lock(&self.memory).queues.numbers(queue)
     }
 
     fn request(&self, batch: dedup::Batch, seal: bool) -> Appending {

@@ -4,8 +4,8 @@
 //! Knows nothing of HTTP; what a group looks like on disk is `chunk`'s business.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{oneshot, watch};
@@ -45,7 +45,8 @@ impl Weight for Request {
 /// The state of the thread that writes.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    pub(super) memory: Memory,
+    /// Of what is durable; shared with who asks about a queue.
+    pub(super) memory: Arc<Mutex<Memory>>,
     pub(super) hash_key: HashKey,
     /// The highest number that any segment file's name ever had.
     pub(super) ordinal: u32,
@@ -141,7 +142,7 @@ impl Writer {
     /// Makes a group durable, then visible and remembered, in this order.
     fn write(&mut self, batches: &[Batch]) -> io::Result<Vec<Vec<Appended>>> {
         let confirm = &mut self.confirm;
-        let judged = self.memory.judge(batches, |offset| confirm.stored(offset))?;
+        let judged = lock(&self.memory).judge(batches, |offset| confirm.stored(offset))?;
         let Judged { columns, body, verdicts, conflicts } = judged;
         if !columns.is_empty() {
             let now = (self.shared.clock)();
@@ -150,7 +151,7 @@ impl Writer {
             let chunk = Chunk { first: self.next, received_at, columns, body };
             self.append(&chunk)?;
             self.last_received_at = received_at;
-            self.memory.remember(chunk.first, &chunk.columns);
+            lock(&self.memory).remember(chunk.first, &chunk.columns);
             self.next = chunk.end();
             let events = chunk.columns.ids.len() as u64;
             if events > 0 {
@@ -162,14 +163,15 @@ impl Writer {
                 stats.last_group = events;
             });
         }
-        let memory = &self.memory;
+        let memory = lock(&self.memory);
         let segments = self.shared.segments.totals();
         self.shared.count(|stats| {
             stats.conflicts.other_body += conflicts.other_body;
             stats.conflicts.other_id += conflicts.other_id;
             stats.conflicts.unknowable += conflicts.unknowable;
-            stats.describe(memory, segments);
+            stats.describe(&memory, segments);
         });
+        drop(memory);
         Ok(verdicts)
     }
 
@@ -317,6 +319,11 @@ impl Writer {
             cause: error.to_string(),
         };
     }
+}
+
+/// Who asks only reads, and the writer's thread ends by a panic of its own.
+pub(super) fn lock(memory: &Mutex<Memory>) -> MutexGuard<'_, Memory> {
+    memory.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "the shape that `map_err` wants")]
