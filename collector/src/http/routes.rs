@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::{
-    HeaderMap, Method, Request, StatusCode,
+    HeaderMap, Method, Request, StatusCode, Version,
     body::Body,
     header::{self, HeaderValue},
     http::uri::Authority,
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     consumer::Standing,
     decode::{Encoding, EventType, Shape},
-    ingest::{Incoming, Receipt},
+    ingest::{Incoming, NotTaken, Receipt},
     limits::MAX_BODY_BYTES,
 };
 
@@ -129,11 +129,21 @@ impl Http {
         let in_detail = head.uri.query().is_some_and(|query| {
             query.split('&').any(|pair| matches!(pair, "receipt=1" | "receipt=true"))
         });
-        let (body, held) = body::read(body, &self.bodies, &self.limits).await?;
-        let key = auth::basic_key(&head.headers)?;
+        let from = Client::of(peer, &head.headers, &front.trusted_proxies);
+        let key = match self.known_key(&head.headers) {
+            Ok(key) => key,
+            Err(stranger) => {
+                // Over HTTP/2 he reads the answer at any time, and who waits for a 100 has sent nothing.
+                if head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) {
+                    body::discard(body, &self.limits).await;
+                }
+                return Err(stranger);
+            }
+        };
+        let held = self.bodies.of_client(from.address);
+        let (body, held) = body::read(body, held, &self.limits).await?;
         let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
         let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
-        let from = Client::of(peer, &head.headers, &front.trusted_proxies);
         let cookie = front.cookie.as_ref().filter(|_| cookie::is_kept(&head.headers));
         let brought = cookie.and_then(|cookie| cookie::brought(cookie, &head.headers));
         let set_cookie = cookie.map(|cookie| cookie::set(cookie, brought.as_deref(), from.secure));
@@ -146,6 +156,15 @@ impl Http {
             answer.headers_mut().insert(header::SET_COOKIE, cookie);
         }
         Ok(answer)
+    }
+
+    /// The write key of the header, if there is one: a stranger's body is not worth any room.
+    fn known_key(&self, headers: &HeaderMap) -> Result<Option<String>, Failure> {
+        let key = auth::basic_key(headers)?;
+        match key.as_deref().map(|key| self.ingest.sources.with_key(key)) {
+            Some(None) => Err(NotTaken::UnknownKey.into()),
+            _ => Ok(key),
+        }
     }
 
     async fn take_pixel<B>(
