@@ -290,6 +290,7 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
     // A body that breaks off has nobody to answer to; the others need a broken disk, a stop or a crowd, and are
     // those of other tests, as are 404 and 405, and what only consumers answer.
     let elsewhere = [
+        "bad_host",
         "broken_body",
         "busy",
         "closing",

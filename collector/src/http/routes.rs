@@ -45,6 +45,11 @@ impl Http {
                 Failure::new(StatusCode::NOT_IMPLEMENTED, "unknown_transfer_encoding", message);
             return failure.with_header(header::CONNECTION, "close").into_answer();
         }
+        if !names_one_host(&request) {
+            let message = "a request names its host, once";
+            let failure = Failure::new(StatusCode::BAD_REQUEST, "bad_host", message);
+            return failure.with_header(header::CONNECTION, "close").into_answer();
+        }
         let front = self.door.front.get();
         let Some((route, name)) = self.route(&request, &front) else {
             let message = "there is nothing at this path";
@@ -262,6 +267,15 @@ fn is_framed_plainly(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
     encodings.next().is_none_or(plain) && encodings.next().is_none()
+}
+
+/// RFC 9112, 3.2: two hosts, or none, are read differently by whoever passes a request on. HTTP/1.0 had none, HTTP/2 may have
+/// it in the request's address alone.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else { return request.version() != Version::HTTP_11 };
+    let is_host = |host: &[u8]| !host.contains(&b'@') && Authority::try_from(host).is_ok();
+    hosts.next().is_none() && (host.is_empty() || is_host(host.as_bytes()))
 }
 
 /// The path without the prefix, and the prefix if it had it.
