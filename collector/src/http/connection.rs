@@ -33,12 +33,12 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Http, answer::AnswerBody, client::Peer, stream::Stream};
 use crate::limits::{
-    CONNECTION_WINDOW, HttpLimits, MAX_HEAD_BYTES, MAX_HEADERS, MAX_RESET_STREAMS, MAX_STREAMS,
-    STREAM_WINDOW,
+    CONNECTION_BUFFER, CONNECTION_WINDOW, HttpLimits, MAX_HEAD_BYTES, MAX_HEADERS,
+    MAX_RESET_STREAMS, MAX_STREAMS, STREAM_WINDOW,
 };
 
-/// Bytes of hyper's buffer for one connection: two typical batches of 20 events.
-const CONNECTION_BUFFER: usize = 64 * 1024;
+/// Bytes of an HTTP/2 request's answer that hyper keeps.
+const SEND_BUFFER: usize = 64 * 1024;
 /// 10000-01-01T00:00:00Z in seconds: a date of HTTP has four digits for its year.
 const DATES_END: u64 = 253_402_300_800;
 /// Of the shortest time-out, between two looks at an HTTP/2 connection.
@@ -135,7 +135,7 @@ impl Http {
             .max_local_error_reset_streams(MAX_RESET_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(CONNECTION_BUFFER)
+            .max_send_buf_size(SEND_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let mut look = interval(limits.head_timeout.min(limits.write_timeout) / LOOKS);
@@ -176,7 +176,7 @@ fn poll_dated<F: Future>(
     connection.poll(task).map(Ok)
 }
 
-fn has_date(now: SystemTime) -> bool {
+pub(super) fn has_date(now: SystemTime) -> bool {
     now.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.as_secs() < DATES_END)
 }
 
