@@ -226,7 +226,7 @@ impl Http {
         if request.method() == Method::HEAD {
             return Ok(empty(StatusCode::OK));
         }
-        read::events(&self.ingest.log, request.uri().query())
+        read::events(&self.ingest.log, &self.seats, request.uri().query())
     }
 
     fn live<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
@@ -235,7 +235,13 @@ impl Http {
             return Ok(empty(StatusCode::OK));
         }
         let draining = self.draining.clone();
-        read::live(&self.ingest.log, request.uri().query(), request.headers(), draining)
+        read::live(
+            &self.ingest.log,
+            &self.seats,
+            request.uri().query(),
+            request.headers(),
+            draining,
+        )
     }
 
     /// Whether new events can be taken now: what a load balancer wants to know.
