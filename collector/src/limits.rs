@@ -22,14 +22,20 @@ pub const MAX_ZSTD_WINDOW_LOG: u32 = 23;
 /// How far in the future an event may claim to be: two clocks kept by NTP agree far better.
 pub const MAX_AHEAD_MS: i64 = 5_000;
 
-/// Bytes of one request's head, and of hyper's read buffer: browsers send 1–4 KB, cookies 8 KB more.
-pub const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// Bytes of one request's head: browsers send 1–4 KB, cookies 8 KB more. Node's servers take as much.
+pub const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Bytes that hyper reads ahead, or keeps of answers, for one connection of HTTP/1.1: a whole head, a typical batch of 20 events.
+/// Four thousand connections with half a head each hold 100 MB.
+pub const CONNECTION_BUFFER: usize = MAX_HEAD_BYTES;
 /// Header fields of one request; hyper's default, said here.
 pub const MAX_HEADERS: usize = 100;
 /// Open connections. Beyond them new ones wait in the system's backlog.
 pub const MAX_CONNECTIONS: usize = 4096;
 /// Bytes of all request bodies held at once, as received and as inflated: beyond them 503.
 pub const MAX_BODIES_BYTES: usize = 64 * 1024 * 1024;
+/// One address holds at most one part of so many of [`MAX_BODIES_BYTES`], but always a whole body: 16 MiB are 31 of the
+/// largest bodies or 1,024 typical ones at once, more than a house behind one address sends, and three quarters stay.
+pub const BODIES_SHARE: usize = 4;
 /// From the first byte of a request, or the end of the last one, to the end of its head. Also how
 /// long an idle connection is kept.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -61,6 +67,14 @@ pub const MIN_FREE_BYTES: u64 = 512 * 1024 * 1024;
 pub const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// How long a reader may leave the next piece of an answer untouched before it is let go.
 pub const READER_STALL: Duration = Duration::from_secs(30);
+/// Readers of `/v1/events` and `/v1/live` at once, with up to four [`READER_PIECE`]s each: 32 MiB if all of them stall.
+pub const MAX_READERS: usize = 256;
+/// Bytes of such a reader's piece, which it only exceeds for one event: 50 typical ones.
+pub const READER_PIECE: usize = 32 * 1024;
+/// How long a reader may leave a piece until what is open for it is closed, to be opened again when it comes back.
+pub const READER_PATIENCE: Duration = Duration::from_millis(100);
+/// Of those readers, how many fetch at once: for a moment each holds a whole commit's events, which can be megabytes.
+pub const READERS_FETCHING: usize = 8;
 /// How long requests and deliveries in flight get after the signal to stop. Orchestrators kill after
 /// 30 s (Kubernetes' default), and the log wants some of that to close.
 pub const DRAIN: Duration = Duration::from_secs(15);
@@ -166,6 +180,8 @@ pub struct HttpLimits {
     pub connections: usize,
     /// [`MAX_BODIES_BYTES`].
     pub bodies_bytes: usize,
+    /// [`MAX_READERS`].
+    pub readers: usize,
 }
 
 impl Default for HttpLimits {
@@ -178,6 +194,7 @@ impl Default for HttpLimits {
             handshake_timeout: HANDSHAKE_TIMEOUT,
             connections: MAX_CONNECTIONS,
             bodies_bytes: MAX_BODIES_BYTES,
+            readers: MAX_READERS,
         }
     }
 }

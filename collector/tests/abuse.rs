@@ -117,10 +117,10 @@ async fn what_is_no_http_is_answered_or_cut_and_never_taken() {
         b"G\xffT / HTTP/1.1\r\n\r\n",
         b"\r\n\r\n\r\n\r\n\0\0\0\0",
         b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
-        b"POST /v1/track HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n{}",
-        b"POST /v1/track HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n{}",
-        b"POST /v1/track HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n{}",
-        b"POST /v1/track HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}XX0\r\n\r\n",
+        b"POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000000\r\n{}",
+        b"POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFFF\r\n{}",
+        b"POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n{}",
+        b"POST /v1/track HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}XX0\r\n\r\n",
         b"CONNECT /v1/track HTTP/1.1\r\nHost: x\r\n\r\n",
         b"GET http://[::1/ HTTP/1.1\r\nHost: x\r\n\r\n",
     ] {
@@ -128,6 +128,37 @@ async fn what_is_no_http_is_answered_or_cut_and_never_taken() {
         let said = statuses(&answer);
         let shown = String::from_utf8_lossy(bytes);
         assert!(matches!(said[..], [] | ["400" | "404" | "405" | "505"]), "{shown:?}: {answer}");
+    }
+    is_unhurt(server).await;
+}
+
+#[tokio::test]
+async fn a_request_names_its_host_once() {
+    let (server, _folder) = start(impatient()).await;
+    let event = EVENT.replace("writeKey", "noKey");
+    let length = event.len();
+    for (version, hosts, status) in [
+        ("1.1", "", "400"),
+        ("1.1", "Host: x\r\nHost: x\r\n", "400"),
+        ("1.1", "Host: x\r\nHost: y\r\n", "400"),
+        ("1.1", "Host: \r\nhost: y\r\n", "400"),
+        ("1.1", "Host: x y\r\n", "400"),
+        ("1.1", "Host: x/y\r\n", "400"),
+        ("1.1", "Host: x@y\r\n", "400"),
+        ("1.1", "Host: \u{ff}\r\n", "400"),
+        ("1.0", "Host: x\r\nHost: y\r\n", "400"),
+        // No key: it got as far as that.
+        ("1.1", "Host: x.example:8080\r\n", "401"),
+        ("1.1", "Host: [::1]:8080\r\n", "401"),
+        ("1.1", "Host:\r\n", "401"),
+        ("1.0", "", "401"),
+    ] {
+        let request = format!(
+            "POST /v1/track HTTP/{version}\r\n{hosts}Content-Length: {length}\r\n\r\n{event}"
+        );
+        let answer = say(&server, request.as_bytes()).await.replace("HTTP/1.0", "HTTP/1.1");
+        assert_eq!(statuses(&answer), [status], "{version} {hosts:?}: {answer}");
+        assert_eq!(answer.contains("bad_host"), status == "400", "{hosts:?}: {answer}");
     }
     is_unhurt(server).await;
 }

@@ -55,6 +55,7 @@ async fn either_http_is_spoken_with_and_without_tls() {
     for (client, version) in [(over(), Version::HTTP_2), (over().http1_only(), Version::HTTP_11)] {
         let answer = send(client, &server).await.unwrap();
         assert_eq!((answer.status().as_u16(), answer.version()), (200, version));
+        assert!(answer.headers()["date"].to_str().unwrap().ends_with(" GMT"));
     }
     let plain = format!("http://{}/healthz", server.address);
     client().get(plain).send().await.unwrap_err();

@@ -149,8 +149,8 @@ const SOURCES: &str = "[sources.web]\nwrite_key = 'key'\norigins = ['https://sho
 #[tokio::test]
 async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
     let folder = tempfile::tempdir().unwrap();
-    let limits =
-        HttpLimits { body_idle_timeout: Duration::from_millis(100), ..HttpLimits::default() };
+    let body_idle_timeout = Duration::from_millis(100);
+    let limits = HttpLimits { body_idle_timeout, readers: 16, ..HttpLimits::default() };
     let server = Server::start_limited(folder.path(), SOURCES, Arc::new(FileSystem), limits).await;
     let http = client();
     let mut document = Document::of(&server).await;
@@ -241,6 +241,12 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
             410
         );
     }
+    let mut readers = Vec::new();
+    while document.ask("/v1/events", get("/v1/events").bearer_auth(&token)).await == 200 {
+        readers.push(get("/v1/live").bearer_auth(&token).send().await.unwrap());
+    }
+    assert_eq!(document.ask("/v1/live", get("/v1/live").bearer_auth(&token)).await, 503);
+    drop(readers);
     for path in ["/healthz", "/readyz", "/metrics", "/openapi.json"] {
         assert_eq!(document.ask(path, get(path)).await, 200);
     }
@@ -290,6 +296,7 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
     // A body that breaks off has nobody to answer to; the others need a broken disk, a stop or a crowd, and are
     // those of other tests, as are 404 and 405, and what only consumers answer.
     let elsewhere = [
+        "bad_host",
         "broken_body",
         "busy",
         "closing",
@@ -302,6 +309,7 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
         "overloaded",
         "sdk_not_built",
         "storage_failed",
+        "too_many_bodies",
     ];
     let unseen: Vec<_> = unseen.into_iter().filter(|code| !elsewhere.contains(code)).collect();
     assert!(unseen.is_empty(), "{unseen:?} were not seen");

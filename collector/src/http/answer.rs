@@ -151,6 +151,20 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(wait)
     }
 
+    /// One address has too much of its share under way. The others have theirs.
+    pub(super) fn too_many_bodies(wait: Duration) -> Self {
+        let message = "too many unfinished bodies come from this address; send the same batch again later, fewer at once";
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_bodies", message).retry_after(wait)
+    }
+
+    /// Of events and of the live stream.
+    pub(super) fn too_many_readers() -> Self {
+        let message =
+            "as many readers of events as may be are there already; come back when one has gone";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_readers", message)
+            .retry_after(Duration::from_secs(5))
+    }
+
     /// Taking more could end in a log that cannot be closed in order.
     pub(super) fn disk_nearly_full() -> Self {
         let message = "the collector's disk is nearly full; keep the events and try again";

@@ -5,6 +5,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
+    future::poll_fn,
     io,
     pin::Pin,
     sync::{
@@ -12,13 +13,14 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use hyper::{
     Request,
     body::{Body, Frame, Incoming, SizeHint},
+    header::{self, HeaderValue},
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -31,12 +33,14 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Http, answer::AnswerBody, client::Peer, stream::Stream};
 use crate::limits::{
-    CONNECTION_WINDOW, HttpLimits, MAX_HEAD_BYTES, MAX_HEADERS, MAX_RESET_STREAMS, MAX_STREAMS,
-    STREAM_WINDOW,
+    CONNECTION_BUFFER, CONNECTION_WINDOW, HttpLimits, MAX_HEAD_BYTES, MAX_HEADERS,
+    MAX_RESET_STREAMS, MAX_STREAMS, STREAM_WINDOW,
 };
 
-/// Bytes of hyper's buffer for one connection: two typical batches of 20 events.
-const CONNECTION_BUFFER: usize = 64 * 1024;
+/// Bytes of an HTTP/2 request's answer that hyper keeps.
+const SEND_BUFFER: usize = 64 * 1024;
+/// 10000-01-01T00:00:00Z in seconds: a date of HTTP has four digits for its year.
+const DATES_END: u64 = 253_402_300_800;
 /// Of the shortest time-out, between two looks at an HTTP/2 connection.
 const LOOKS: u32 = 8;
 
@@ -96,11 +100,11 @@ impl Http {
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         tokio::select! {
-            ended = connection.as_mut() => return Ok(ended?),
+            ended = while_dated(connection.as_mut()) => return Ok(ended??),
             () = async { drop(draining.wait_for(|draining| *draining).await) } => {}
         }
         connection.as_mut().graceful_shutdown();
-        Ok(connection.await?)
+        Ok(while_dated(connection).await??)
     }
 
     async fn serve_http2(
@@ -114,19 +118,24 @@ impl Http {
         let service = service_fn(move |request: Request<Incoming>| {
             let (http, open) = (Arc::clone(&self), open.begin());
             async move {
-                let answer = http.answer(request, peer).await;
+                let mut answer = http.answer(request, peer).await;
+                if let Some(date) = date(SystemTime::now()) {
+                    answer.headers_mut().insert(header::DATE, date);
+                }
                 Ok::<_, Infallible>(answer.map(|body| open.answered(body)))
             }
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
+            // Each answer is a task of its own, which `while_dated` does not reach.
+            .auto_date_header(false)
             .max_concurrent_streams(MAX_STREAMS)
             .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
             .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
             .max_local_error_reset_streams(MAX_RESET_STREAMS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(CONNECTION_BUFFER)
+            .max_send_buf_size(SEND_BUFFER)
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let mut look = interval(limits.head_timeout.min(limits.write_timeout) / LOOKS);
@@ -134,7 +143,7 @@ impl Http {
         let mut leaving = None;
         loop {
             let leave = tokio::select! {
-                ended = connection.as_mut() => return Ok(ended?),
+                ended = while_dated(connection.as_mut()) => return Ok(ended??),
                 now = look.tick() => match requests.judge(now, &limits, leaving) {
                     Verdict::Stay => false,
                     Verdict::Leave => true,
@@ -148,6 +157,32 @@ impl Http {
             }
         }
     }
+}
+
+/// Goes on with a connection for as long as the clock says a time that HTTP has a date for: hyper writes one at each turn, and
+/// panics where it cannot. Whoever hangs up keeps his events, and so does the log its times.
+async fn while_dated<F: Future>(mut connection: Pin<&mut F>) -> io::Result<F::Output> {
+    poll_fn(|task| poll_dated(connection.as_mut(), task, SystemTime::now())).await
+}
+
+fn poll_dated<F: Future>(
+    connection: Pin<&mut F>,
+    task: &mut Context<'_>,
+    now: SystemTime,
+) -> Poll<io::Result<F::Output>> {
+    if !has_date(now) {
+        return Poll::Ready(Err(io::Error::other("the clock is before 1970 or beyond 9999")));
+    }
+    connection.poll(task).map(Ok)
+}
+
+pub(super) fn has_date(now: SystemTime) -> bool {
+    now.duration_since(SystemTime::UNIX_EPOCH).is_ok_and(|since| since.as_secs() < DATES_END)
+}
+
+/// The header of an answer.
+fn date(now: SystemTime) -> Option<HeaderValue> {
+    has_date(now).then(|| HeaderValue::from_str(&httpdate::fmt_http_date(now)).ok()).flatten()
 }
 
 /// The requests of an HTTP/2 connection, whose waiting hyper does not bound.
@@ -257,5 +292,30 @@ impl Body for Watched {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_clock_without_a_date_ends_a_connection_before_it_panics() {
+        let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+        let before = SystemTime::UNIX_EPOCH - Duration::from_secs(1);
+        for (now, text) in [
+            (at(784_111_777), Some("Sun, 06 Nov 1994 08:49:37 GMT")),
+            (at(DATES_END - 1), Some("Fri, 31 Dec 9999 23:59:59 GMT")),
+            (at(DATES_END), None),
+            (at(1 << 40), None),
+            (before, None),
+        ] {
+            // As hyper does it.
+            let connection = async { httpdate::fmt_http_date(now) };
+            tokio::pin!(connection);
+            let turned = poll_fn(|task| poll_dated(connection.as_mut(), task, now)).await;
+            assert_eq!(turned.ok().as_deref(), text);
+            assert_eq!(date(now).as_ref().map(|date| date.to_str().unwrap()), text);
+        }
     }
 }

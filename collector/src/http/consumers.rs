@@ -133,7 +133,7 @@ impl Http {
                 Ok(answer(&listed(&handle.listed().await?)))
             }
             Verb::Pause | Verb::Seek | Verb::Replay | Verb::Redrive | Verb::Drop | Verb::Ack => {
-                let read = body::read(body, &self.bodies, &self.limits).await;
+                let read = body::read(body, self.bodies.trusted(), &self.limits).await;
                 // It knows the bound of batches only.
                 let (body, _held) = read.map_err(|failure| match failure.status() {
                     StatusCode::PAYLOAD_TOO_LARGE => too_large(),

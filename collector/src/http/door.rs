@@ -9,11 +9,15 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::SystemTime,
 };
 
 use tokio::sync::watch;
 
-use super::tls::{self, Stamp, TlsError};
+use super::{
+    connection::has_date,
+    tls::{self, Stamp, TlsError},
+};
 use crate::{
     config::{Config, CookieConfig, Network, PathPrefix, TlsConfig},
     current::Current,
@@ -82,12 +86,12 @@ pub(crate) struct Lookout {
     /// The folder whose disk must have room.
     pub(crate) data: PathBuf,
     certificate: Option<(TlsConfig, Stamp)>,
-    troubled: [bool; 2],
+    troubled: [bool; 3],
 }
 
 impl Lookout {
     pub(crate) fn new(door: Arc<Door>, state: State, data: PathBuf) -> Self {
-        Self { door, state, data, certificate: None, troubled: [false; 2] }
+        Self { door, state, data, certificate: None, troubled: [false; 3] }
     }
 
     /// Looks until draining begins.
@@ -116,6 +120,16 @@ impl Lookout {
         });
         self.look_at_tokens();
         self.look_at_certificate();
+        self.look_at_clock(SystemTime::now());
+    }
+
+    fn look_at_clock(&mut self, now: SystemTime) {
+        if has_date(now) {
+            self.troubled[2] = false;
+        } else {
+            let message = "the clock is before 1970 or beyond 9999: connections are closed until it is set right";
+            self.trouble(2, || tracing::error!("{message}"));
+        }
     }
 
     fn look_at_disk(&mut self, room: impl FnOnce(&PathBuf) -> io::Result<(u64, u64)>) {

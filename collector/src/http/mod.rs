@@ -48,6 +48,7 @@ pub(crate) struct Http {
     draining: watch::Receiver<bool>,
     sdk: sdk::Sdk,
     bodies: body::Budget,
+    seats: read::Seats,
     consumers: Consumers,
 }
 
@@ -64,7 +65,8 @@ impl Http {
         consumers: Consumers,
     ) -> Self {
         let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new(&limits));
-        Self { ingest, door, limits, vitals, draining, sdk, bodies, consumers }
+        let seats = read::Seats::new(&limits);
+        Self { ingest, door, limits, vitals, draining, sdk, bodies, seats, consumers }
     }
 
     /// Serves until draining begins, then finishes what has begun.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::{
-    HeaderMap, Method, Request, StatusCode,
+    HeaderMap, Method, Request, StatusCode, Version,
     body::Body,
     header::{self, HeaderValue},
     http::uri::Authority,
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     consumer::Standing,
     decode::{Encoding, EventType, Shape},
-    ingest::{Incoming, Receipt},
+    ingest::{Incoming, NotTaken, Receipt},
     limits::MAX_BODY_BYTES,
 };
 
@@ -43,6 +43,11 @@ impl Http {
                 "a body is sent with its length, or with `Transfer-Encoding: chunked` alone";
             let failure =
                 Failure::new(StatusCode::NOT_IMPLEMENTED, "unknown_transfer_encoding", message);
+            return failure.with_header(header::CONNECTION, "close").into_answer();
+        }
+        if !names_one_host(&request) {
+            let message = "a request names its host, once";
+            let failure = Failure::new(StatusCode::BAD_REQUEST, "bad_host", message);
             return failure.with_header(header::CONNECTION, "close").into_answer();
         }
         let front = self.door.front.get();
@@ -129,11 +134,21 @@ impl Http {
         let in_detail = head.uri.query().is_some_and(|query| {
             query.split('&').any(|pair| matches!(pair, "receipt=1" | "receipt=true"))
         });
-        let (body, held) = body::read(body, &self.bodies, &self.limits).await?;
-        let key = auth::basic_key(&head.headers)?;
+        let from = Client::of(peer, &head.headers, &front.trusted_proxies);
+        let key = match self.known_key(&head.headers) {
+            Ok(key) => key,
+            Err(stranger) => {
+                // Over HTTP/2 he reads the answer at any time, and who waits for a 100 has sent nothing.
+                if head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) {
+                    body::discard(body, &self.limits).await;
+                }
+                return Err(stranger);
+            }
+        };
+        let held = self.bodies.of_client(from.address);
+        let (body, held) = body::read(body, held, &self.limits).await?;
         let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
         let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
-        let from = Client::of(peer, &head.headers, &front.trusted_proxies);
         let cookie = front.cookie.as_ref().filter(|_| cookie::is_kept(&head.headers));
         let brought = cookie.and_then(|cookie| cookie::brought(cookie, &head.headers));
         let set_cookie = cookie.map(|cookie| cookie::set(cookie, brought.as_deref(), from.secure));
@@ -146,6 +161,15 @@ impl Http {
             answer.headers_mut().insert(header::SET_COOKIE, cookie);
         }
         Ok(answer)
+    }
+
+    /// The write key of the header, if there is one: a stranger's body is not worth any room.
+    fn known_key(&self, headers: &HeaderMap) -> Result<Option<String>, Failure> {
+        let key = auth::basic_key(headers)?;
+        match key.as_deref().map(|key| self.ingest.sources.with_key(key)) {
+            Some(None) => Err(NotTaken::UnknownKey.into()),
+            _ => Ok(key),
+        }
     }
 
     async fn take_pixel<B>(
@@ -202,7 +226,7 @@ impl Http {
         if request.method() == Method::HEAD {
             return Ok(empty(StatusCode::OK));
         }
-        read::events(&self.ingest.log, request.uri().query())
+        read::events(&self.ingest.log, &self.seats, request.uri().query())
     }
 
     fn live<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
@@ -211,7 +235,13 @@ impl Http {
             return Ok(empty(StatusCode::OK));
         }
         let draining = self.draining.clone();
-        read::live(&self.ingest.log, request.uri().query(), request.headers(), draining)
+        read::live(
+            &self.ingest.log,
+            &self.seats,
+            request.uri().query(),
+            request.headers(),
+            draining,
+        )
     }
 
     /// Whether new events can be taken now: what a load balancer wants to know.
@@ -243,6 +273,15 @@ fn is_framed_plainly(headers: &HeaderMap) -> bool {
     let mut encodings = headers.get_all(header::TRANSFER_ENCODING).iter();
     let plain = |encoding: &HeaderValue| encoding.as_bytes().eq_ignore_ascii_case(b"chunked");
     encodings.next().is_none_or(plain) && encodings.next().is_none()
+}
+
+/// RFC 9112, 3.2: two hosts, or none, are read differently by whoever passes a request on. HTTP/1.0 had none, HTTP/2 may have
+/// it in the request's address alone.
+fn names_one_host<B>(request: &Request<B>) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    let Some(host) = hosts.next() else { return request.version() != Version::HTTP_11 };
+    let is_host = |host: &[u8]| !host.contains(&b'@') && Authority::try_from(host).is_ok();
+    hosts.next().is_none() && (host.is_empty() || is_host(host.as_bytes()))
 }
 
 /// The path without the prefix, and the prefix if it had it.
