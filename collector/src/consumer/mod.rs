@@ -44,7 +44,7 @@ use crate::{
     },
     metrics::Metrics,
     sinks::{Sink, Verdict},
-    state::{Pause, State, StateError},
+    state::{Pause, Reached, State, StateError},
 };
 use again::{Again, AgainError, Progress};
 use control::{Order, Status};
@@ -69,6 +69,8 @@ pub(crate) struct Consumer<S> {
     outlet: Outlet<S>,
     around: Surroundings,
     paused: Option<Pause>,
+    /// Where it goes on.
+    start: Reached,
     /// How far it has got, for whoever measures its lag.
     cursor: watch::Sender<Offset>,
     status: watch::Sender<Status>,
@@ -123,7 +125,8 @@ struct Loop {
     progress: Option<Progress>,
     parked: u64,
     window: usize,
-    saved: Offset,
+    /// What was done when it was saved; `None` if nobody knows.
+    saved: Option<(Offset, u64)>,
     save_at: Instant,
 }
 
@@ -149,11 +152,12 @@ struct Reading {
 }
 
 impl Loop {
-    fn new(start: Offset, log: &EventLog) -> Self {
+    fn new(start: Reached, log: &EventLog) -> Self {
+        let after = start.after;
         Self {
             lanes: Lanes::new(start),
-            reader: Some(log.reader(Some(start))),
-            read_to: start,
+            reader: Some(log.reader(Some(after))),
+            read_to: after,
             work: JoinSet::new(),
             in_flight: 0,
             destination: Destination::Healthy,
@@ -166,7 +170,7 @@ impl Loop {
             progress: None,
             parked: 0,
             window: CONSUMER_WINDOW,
-            saved: start,
+            saved: Some((after, 0)),
             save_at: Instant::now(),
         }
     }
@@ -196,6 +200,15 @@ impl Loop {
                 || self.trouble.len() > self.window / 2)
     }
 
+    /// Changes with what is done.
+    fn progress_made(&self) -> (Offset, u64) {
+        (self.lanes.watermark(), self.lanes.settled())
+    }
+
+    fn is_saved(&self) -> bool {
+        self.saved == Some(self.progress_made())
+    }
+
     /// When it has something to do without anything happening.
     fn wake_at(&self) -> Option<Instant> {
         let resting = self.resting.iter().map(|(until, _)| *until);
@@ -203,7 +216,7 @@ impl Loop {
             Destination::BackingOff { failure } => Some(failure.until),
             _ => None,
         };
-        let save = (self.lanes.watermark() != self.saved).then_some(self.save_at);
+        let save = (!self.is_saved()).then_some(self.save_at);
         // While the log is read nobody is told that there is nothing: the end of the reading wakes it.
         let readers = self.reader.as_ref().and_then(|_| self.leases.waited_until());
         resting.chain(probe).chain(save).chain(self.leases.next_end()).chain(readers).min()
@@ -231,17 +244,23 @@ impl<S: Sink> Consumer<S> {
         around: Surroundings,
     ) -> Result<Self, StateError> {
         let end = *around.log.end().borrow();
-        let mut cursor = around.state.cursor(&name)?.unwrap_or(Offset::START);
-        if cursor > end {
+        let mut start = around.state.reached(&name)?.unwrap_or_default();
+        if start.after > end {
             // The log was replaced by an older or an empty one. To wait for it to grow would skip events.
-            tracing::error!(consumer = %name, %cursor, %end,
+            tracing::error!(consumer = %name, cursor = %start.after, %end,
                 "the cursor is beyond the end of the log; starting over from its beginning");
-            cursor = Offset::START;
+            start = Reached::default();
+        }
+        if start.done_above.last().is_some_and(|range| *range.end() > end) {
+            // For the same reason: what will stand there is not what was done.
+            tracing::error!(consumer = %name, cursor = %start.after, %end,
+                "events were delivered that are beyond the end of the log; all behind the cursor are delivered again");
+            start.done_above.clear();
         }
         let (parked, paused) = (around.state.parked_count(&name)?, around.state.paused(&name)?);
         around.metrics.parked(name.as_str(), parked);
         let standing = paused.clone().map_or(Standing::Running, Standing::Paused);
-        let cursor = watch::Sender::new(cursor);
+        let cursor = watch::Sender::new(start.after);
         let status = Status { standing, oldest_unread: None, under_way: 0, parked };
         let status = watch::Sender::new(status);
         let (give, orders) = mpsc::channel(CONSUMER_ORDERS);
@@ -254,7 +273,19 @@ impl<S: Sink> Consumer<S> {
             around: around.clone(),
         };
         let (wants, retry) = (Arc::new(Wants::new(config)), config.retry.clone());
-        Ok(Self { name, wants, retry, outlet, around, paused, cursor, status, orders, handle })
+        Ok(Self {
+            name,
+            wants,
+            retry,
+            outlet,
+            around,
+            paused,
+            start,
+            cursor,
+            status,
+            orders,
+            handle,
+        })
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -274,7 +305,7 @@ impl<S: Sink> Consumer<S> {
     /// Delivers until `stop`, then finishes what is in flight and saves the cursor.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut end = self.around.log.end();
-        let mut state = Loop::new(*self.cursor.borrow(), &self.around.log);
+        let mut state = Loop::new(std::mem::take(&mut self.start), &self.around.log);
         state.paused = self.paused.take();
         state.parked = self.status.borrow().parked;
         state.window = match &self.outlet {
@@ -289,7 +320,7 @@ impl<S: Sink> Consumer<S> {
             self.send(&mut state);
             self.hand_out(&mut state);
             self.publish(&state);
-            if state.lanes.watermark() != state.saved && Instant::now() >= state.save_at {
+            if !state.is_saved() && Instant::now() >= state.save_at {
                 drop(self.save_cursor(&mut state).await);
                 continue;
             }
@@ -323,10 +354,10 @@ impl<S: Sink> Consumer<S> {
             Ok(Ended::Read(reading)) => self.was_read(state, *reading),
             Ok(Ended::Again(again)) => self.is_again(state, again),
             Err(panic) => {
-                // Which events it was about is lost with the task; a fresh start from the watermark has them.
+                // Which events it was about is lost with the task; a fresh start from what is done has them.
                 tracing::error!(consumer = %self.name, %panic, "a delivery failed; starting over");
-                let watermark = state.lanes.watermark();
-                self.start_over(state, watermark).await;
+                let reached = state.lanes.reached();
+                self.start_over(state, reached).await;
                 let reason = "a delivery panicked".to_owned();
                 let failure = self.failure(1, reason, None);
                 state.destination = Destination::BackingOff { failure };
@@ -334,13 +365,14 @@ impl<S: Sink> Consumer<S> {
         }
     }
 
-    /// Forgets what is under way, and goes on behind `start`.
-    async fn start_over(&self, state: &mut Loop, start: Offset) {
+    /// Forgets what is under way, and goes on from `start`.
+    async fn start_over(&self, state: &mut Loop, start: Reached) {
         state.work.abort_all();
         while state.work.join_next().await.is_some() {}
+        state.reader = Some(self.around.log.reader(Some(start.after)));
+        state.read_to = start.after;
         state.lanes = Lanes::new(start);
-        state.reader = Some(self.around.log.reader(Some(start)));
-        state.read_to = start;
+        state.saved = None;
         state.in_flight = 0;
         state.trouble.clear();
         state.resting.clear();
@@ -364,14 +396,14 @@ impl<S: Sink> Consumer<S> {
     }
 
     async fn save_cursor(&self, state: &mut Loop) -> Result<(), OrderError> {
-        let watermark = state.lanes.watermark();
+        let (progress, reached) = (state.progress_made(), state.lanes.reached());
         let saved =
-            self.in_state(move |database, name| database.save_cursor(name, watermark)).await;
+            self.in_state(move |database, name| database.save_reached(name, &reached)).await;
         state.save_at = Instant::now() + CURSOR_PAUSE;
         match &saved {
             Ok(()) => {
-                state.saved = watermark;
-                self.cursor.send_replace(watermark);
+                state.saved = Some(progress);
+                self.cursor.send_replace(progress.0);
             }
             Err(error) => tracing::warn!(consumer = %self.name, %error, "cannot save the cursor"),
         }
