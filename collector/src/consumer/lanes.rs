@@ -153,6 +153,16 @@ impl<T: Clone> Lanes<T> {
         batch
     }
 
+    /// Whether something may go out that is not to be avoided.
+    pub(super) fn has_ready(&self, avoid: impl Fn(Ticket) -> bool) -> bool {
+        self.ready.iter().any(|lane| self.head(lane).is_some_and(|head| !avoid(head)))
+    }
+
+    /// The next lane is another one: this many further.
+    pub(super) fn turn(&mut self, by: usize) {
+        self.ready.rotate_left(by.checked_rem(self.ready.len()).unwrap_or(0));
+    }
+
     /// The event of this ticket, unless it is done.
     pub(super) fn get(&self, ticket: Ticket) -> Option<&T> {
         Some(&self.held(ticket)?.event)

@@ -130,10 +130,14 @@ struct Loop {
     save_at: Instant,
 }
 
-/// How often an event has failed by itself.
+/// How an event has failed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Trouble {
+    /// How often a healthy destination refused it.
     refusals: u32,
+    /// How often it could not be taken, for whatever reason.
+    attempts: u32,
+    /// How often others were taken then.
     failures: u32,
 }
 
@@ -195,7 +199,7 @@ impl Loop {
     /// would hold up everything for ever.
     fn holds_back(&self) -> bool {
         self.destination == Destination::Healthy
-            && self.trouble.values().any(|trouble| trouble.failures > 0)
+            && self.trouble.values().any(|trouble| trouble.attempts > 0)
             && (self.lanes.len() > self.window * (CONSUMER_SPAN - 1)
                 || self.trouble.len() > self.window / 2)
     }
@@ -209,13 +213,22 @@ impl Loop {
         self.saved == Some(self.progress_made())
     }
 
+    /// Whether it has failed before, so that a failure now may be its own.
+    fn suspects(&self, ticket: Ticket) -> bool {
+        self.trouble.get(&ticket).is_some_and(|trouble| trouble.attempts > 0)
+    }
+
+    /// When the destination may be tried again.
+    fn probed_at(&self) -> Option<Instant> {
+        let untried = || self.lanes.has_ready(|ticket| self.suspects(ticket));
+        matches!(self.destination, Destination::BackingOff { .. })
+            .then(|| self.destination.probed_at(untried()))?
+    }
+
     /// When it has something to do without anything happening.
     fn wake_at(&self) -> Option<Instant> {
         let resting = self.resting.iter().map(|(until, _)| *until);
-        let probe = match &self.destination {
-            Destination::BackingOff { failure } => Some(failure.until),
-            _ => None,
-        };
+        let probe = self.probed_at();
         let save = (!self.is_saved()).then_some(self.save_at);
         // While the log is read nobody is told that there is nothing: the end of the reading wakes it.
         let readers = self.reader.as_ref().and_then(|_| self.leases.waited_until());
@@ -359,8 +372,8 @@ impl<S: Sink> Consumer<S> {
                 let reached = state.lanes.reached();
                 self.start_over(state, reached).await;
                 let reason = "a delivery panicked".to_owned();
-                let failure = self.failure(1, reason, None);
-                state.destination = Destination::BackingOff { failure };
+                let failure = self.failure(1, reason);
+                state.destination = Destination::BackingOff { failure, asked: false };
             }
         }
     }
@@ -390,7 +403,7 @@ impl<S: Sink> Consumer<S> {
         for (_, tickets) in rested {
             state.lanes.put_back(&tickets, Turn::Last);
         }
-        if state.destination.failure().is_some_and(|failure| failure.until <= now) {
+        if state.probed_at().is_some_and(|at| at <= now) {
             state.destination.probe();
         }
     }
