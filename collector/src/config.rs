@@ -117,9 +117,9 @@ impl Config {
         Ok(config)
     }
 
-    /// What is different in `next` and cannot be changed while a collector runs. A field that is added has to say
-    /// here whether it can.
-    pub fn needs_restart(&self, next: &Self) -> Vec<&'static str> {
+    /// What is different in `next` and cannot be changed while a collector runs, consumers each by its name. A field that is
+    /// added has to say here whether it can.
+    pub fn needs_restart(&self, next: &Self) -> Vec<String> {
         let Self {
             listen,
             data,
@@ -138,9 +138,13 @@ impl Config {
             ("data", *data != next.data),
             ("ip", *ip != next.ip),
             ("log", *log != next.log),
-            ("consumers", *consumers != next.consumers),
         ];
-        changed.into_iter().filter_map(|(key, changed)| changed.then_some(key)).collect()
+        let keys = changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.into());
+        let gone_or_other =
+            consumers.iter().filter(|(name, consumer)| next.consumers.get(*name) != Some(consumer));
+        let new = next.consumers.iter().filter(|(name, _)| !consumers.contains_key(*name));
+        let changed = gone_or_other.chain(new).map(|(name, _)| format!("consumers.{name}"));
+        keys.chain(changed).collect()
     }
 
     /// The key names the source, so two sources cannot have the same one.
@@ -424,6 +428,13 @@ mod tests {
         let new = parse("data = 'x'\nlisten = '127.0.0.1:1'\npath_prefix = '/a'").unwrap();
         assert_eq!(old.needs_restart(&new), ["listen", "data"]);
         assert!(old.needs_restart(&old).is_empty());
+
+        let of = |texts: [&str; 3]| parse(&texts.concat()).unwrap();
+        let (same, other) =
+            ("[consumers.same]\nkind = 'pull'\n", "[consumers.other]\nkind = 'pull'\n");
+        let old = of([same, other, "[consumers.gone]\nkind = 'pull'"]);
+        let new = of([same, other, "lease = '1m'\n[consumers.new]\nkind = 'pull'"]);
+        assert_eq!(old.needs_restart(&new), ["consumers.gone", "consumers.other", "consumers.new"]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub enum ReloadError {
 
 impl Reload {
     /// Puts it into force, but for the keys that it returns: they need a restart. Blocks to read files.
-    pub fn apply(&self, next: &Config) -> Result<Vec<&'static str>, ReloadError> {
+    pub fn apply(&self, next: &Config) -> Result<Vec<String>, ReloadError> {
         if next.sources.is_empty() && !self.started_with.sources.is_empty() {
             return Err(ReloadError::Lost("[sources]"));
         }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, params};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     event_log::{Offset, Timestamp},
 };
 
-pub use consumers::{Pause, Replay};
+pub use consumers::{Pause, Reached, Replay};
 
 /// The database. Cheap to clone; calls may block on the disk for a few milliseconds.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -83,6 +83,10 @@ const MIGRATIONS: [&str; 2] = [
     -- In the order of the log: tokens are canonical decimals, so the longer one is the later.
     CREATE INDEX parked_in_order ON parked (consumer, length(record), record);
     CREATE INDEX parked_redrive ON parked (consumer, length(record), record) WHERE redrive = 1;
+",
+    "
+    -- What is done above `after`: `first-last` of each range, in order, a space between two.
+    ALTER TABLE cursor ADD COLUMN done_above TEXT NOT NULL DEFAULT '';
 ",
 ];
 
@@ -163,29 +167,6 @@ impl State {
     pub fn first_admin_token(&self) -> Result<Option<Secret<String>>, StateError> {
         let name = Name::try_from(FIRST.to_owned()).map_err(StateError::BadKey)?;
         self.put_admin_token(&name, "INSERT INTO secret VALUES (?1, ?2) ON CONFLICT DO NOTHING")
-    }
-
-    /// How far the consumer has got; `None` before its first progress.
-    pub fn cursor(&self, consumer: &Name) -> Result<Option<Offset>, StateError> {
-        let token: Option<String> = self.with(|database| {
-            let mut query =
-                database.prepare_cached("SELECT after FROM cursor WHERE consumer = ?1")?;
-            query.query_row([consumer.as_str()], |row| row.get(0)).optional()
-        })?;
-        token.map(|token| token.parse().map_err(|_| StateError::BadCursor(token))).transpose()
-    }
-
-    /// Remembers that the consumer is done with everything up to `after`.
-    pub fn save_cursor(&self, consumer: &Name, after: Offset) -> Result<(), StateError> {
-        self.with(|database| {
-            database
-                .prepare_cached(
-                    "INSERT INTO cursor VALUES (?1, ?2)
-                     ON CONFLICT (consumer) DO UPDATE SET after = excluded.after",
-                )?
-                .execute(params![consumer.as_str(), after.to_string()])?;
-            Ok(())
-        })
     }
 
     /// Sets an event aside. Parking it again, after a crash, changes nothing but the reason and time. Whether it is new.
@@ -459,9 +440,13 @@ mod tests {
         let old = Connection::open(&path).unwrap();
         old.execute_batch(MIGRATIONS[0]).unwrap();
         old.execute("INSERT INTO parked VALUES ('crm', '7', 'web', 'm', 'no', 5)", []).unwrap();
+        old.execute("INSERT INTO cursor VALUES ('crm', '9')", []).unwrap();
         old.pragma_update(None, "user_version", 1).unwrap();
         drop(old);
-        let parked = State::open(&path).unwrap().parked(&name("crm")).unwrap();
+        let state = State::open(&path).unwrap();
+        let reached = Reached { after: "9".parse().unwrap(), done_above: Vec::new() };
+        assert_eq!(state.reached(&name("crm")).unwrap(), Some(reached));
+        let parked = state.parked(&name("crm")).unwrap();
         assert_eq!((&*parked[0].message_id, parked[0].redrive), ("m", false));
     }
 

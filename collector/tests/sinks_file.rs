@@ -150,12 +150,67 @@ async fn a_file_or_folder_that_is_taken_away_is_noticed() {
     assert_eq!(numbers(&folder), [1], "not into a file that has no name any more");
 
     fs::rename(&folder, out.path().join("away")).unwrap();
-    let verdict = sink.deliver(&[parcel(2, 1)]).await;
+    assert_eq!(sink.deliver(&[parcel(2, 1)]).await, Verdict::Delivered);
+    assert_eq!((numbers(&out.path().join("away")), numbers(&folder)), (vec![1], vec![2]));
+    fs::remove_dir_all(&folder).unwrap();
+    assert_eq!(sink.deliver(&[parcel(3, 1)]).await, Verdict::Delivered);
+    assert_eq!(numbers(&folder), [3]);
+    assert!(open(&folder, "").unwrap_err().to_string().contains("being written"), "it is ours");
+
+    // By someone else meanwhile.
+    fs::remove_dir_all(&folder).unwrap();
+    let other = open(&folder, "").unwrap();
+    let verdict = sink.deliver(&[parcel(4, 1)]).await;
+    let Verdict::Unavailable { reason, .. } = verdict else { panic!("{verdict:?}") };
+    assert!(reason.contains("is being written by another"), "{reason}");
+    drop(other);
+    assert_eq!(sink.deliver(&[parcel(4, 1)]).await, Verdict::Delivered);
+    assert_eq!(numbers(&folder), [4]);
+}
+
+#[tokio::test]
+async fn what_the_folder_stands_in_is_waited_for() {
+    let out = tempfile::tempdir().unwrap();
+    let disk = out.path().join("disk");
+    let folder = disk.join("out");
+    let sink = open(&folder, "").unwrap();
+    assert_eq!(sink.deliver(&[parcel(0, 1)]).await, Verdict::Delivered);
+    fs::rename(&disk, out.path().join("unmounted")).unwrap();
+    let verdict = sink.deliver(&[parcel(1, 1)]).await;
     let Verdict::Unavailable { reason, .. } = verdict else { panic!("{verdict:?}") };
     assert!(reason.contains("out: No such file"), "{reason}");
-    fs::rename(out.path().join("away"), &folder).unwrap();
-    assert_eq!(sink.deliver(&[parcel(2, 1)]).await, Verdict::Delivered);
-    assert_eq!(numbers(&folder), [1, 2]);
+    assert!(!disk.exists());
+    fs::rename(out.path().join("unmounted"), &disk).unwrap();
+    assert_eq!(sink.deliver(&[parcel(1, 1)]).await, Verdict::Delivered);
+    assert_eq!(numbers(&folder), [0, 1]);
+}
+
+/// Nothing that is delivered while its folder comes and goes is missing from all that ever was there.
+#[tokio::test]
+async fn a_folder_that_is_taken_away_under_load_costs_nothing() {
+    let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let folder = out.path().join("out");
+    let toml = format!("[consumers.archive]\nkind = 'file'\npath = {folder:?}\nretry = ['5ms']\n");
+    let server = Server::start_with(data.path(), &toml).await;
+    let mut taken = Vec::new();
+    for round in 0..20 {
+        server.batch(&[track(format!("{round}-a"), "d"), track(format!("{round}-b"), "e")]).await;
+        wait_until("the folder", || folder.exists()).await;
+        taken.push(out.path().join(format!("taken-{round}")));
+        fs::rename(&folder, &taken[round]).unwrap();
+    }
+    server.batch(&[track("last", "d")]).await;
+    let written = || -> Vec<String> {
+        let folders = taken.iter().chain([&folder]).filter(|folder| folder.exists());
+        let all = folders.flat_map(|folder| lines(folder));
+        let mut ids: Vec<_> =
+            all.map(|event| event["messageId"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids.dedup();
+        ids
+    };
+    wait_until("all lines", || written().len() == 41).await;
+    server.stop().await;
 }
 
 /// In a process of its own, whose files cannot grow beyond 100,000 bytes: then a write takes a part, and the next one fails.

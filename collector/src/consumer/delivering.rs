@@ -9,14 +9,14 @@ use tokio::time::Instant;
 
 use super::{
     Consumer, Ended, Job, Loop, Outlet, Purpose,
-    destination::{AfterPass, Destination, Failure},
+    destination::{AfterPass, Destination, Failed, Failure},
     lanes::{Ticket, Turn},
 };
 use crate::{
     event_log::Record,
     limits::{
-        CURSOR_PAUSE, FAILURES_BEFORE_PARKING, REFUSAL_PAUSE, REFUSALS_BEFORE_PARKING,
-        RETRY_AFTER_LONGEST,
+        CURSOR_PAUSE, EVENT_REST_LONGEST, FAILURES_BEFORE_PARKING, REFUSAL_PAUSE,
+        REFUSALS_BEFORE_PARKING, RETRY_AFTER_LONGEST,
     },
     sinks::{Parcel, Sink, Verdict},
     state::Parked,
@@ -30,21 +30,31 @@ impl<S: Sink> Consumer<S> {
             return;
         }
         while state.in_flight < state.destination.most(sink.most_in_flight().max(1)) {
-            let (destination, trouble) = (&state.destination, &state.trouble);
-            let healthy = *destination == Destination::Healthy;
-            let suspected = |ticket| trouble.get(&ticket).is_some_and(|t| t.failures > 0);
+            let (healthy, holds_back) =
+                (state.destination == Destination::Healthy, state.holds_back());
+            let (lanes, trouble) = (&mut state.lanes, &state.trouble);
+            let suspected = |ticket| trouble.get(&ticket).is_some_and(|t| t.attempts > 0);
             let most = sink.most_at_once().max(1);
-            let mut batch = if state.holds_back() {
-                let batch = state.lanes.next(most, |ticket| !suspected(ticket));
+            let mut batch = if holds_back {
+                let batch = lanes.next(most, |ticket| !suspected(ticket));
                 if !batch.iter().any(|(ticket, _)| suspected(*ticket)) {
                     let tickets: Vec<_> = batch.iter().map(|(ticket, _)| *ticket).collect();
-                    return state.lanes.put_back(&tickets, Turn::First);
+                    return lanes.put_back(&tickets, Turn::First);
                 }
                 batch
+            } else if healthy {
+                lanes.next(most, |_| false)
             } else {
-                // Who shows whether the destination works should be above suspicion.
-                let avoid = |ticket| !healthy && (destination.accuses(ticket) || suspected(ticket));
-                state.lanes.next(most, avoid)
+                if let Destination::Probed { tried, .. } = state.destination {
+                    if tried > 0 && !lanes.has_ready(suspected) {
+                        let pause = |failures| self.jittered(failures);
+                        return state.destination.leave_alone(Instant::now(), pause);
+                    }
+                    // Events that fail often came together: those beside them say less than any other.
+                    lanes.turn(getrandom::u32().unwrap_or(0) as usize);
+                }
+                // Who shows whether the destination works should be above suspicion, and one of many would hide the others.
+                lanes.next(1, suspected)
             };
             if batch.is_empty() {
                 return;
@@ -67,11 +77,13 @@ impl<S: Sink> Consumer<S> {
         self.around.metrics.delivery(self.name.as_str(), verdict.as_str());
         match verdict {
             Verdict::Delivered => {
-                let after = state.destination.passed(&tickets);
+                let suspected = tickets.iter().all(|ticket| state.suspects(*ticket));
+                let after = state.destination.passed(&tickets, suspected);
                 self.finish(state, &tickets).await;
                 match after {
                     AfterPass::Nothing => {}
-                    AfterPass::Back => {
+                    AfterPass::Back(cleared) => {
+                        self.release(state, &cleared);
                         tracing::info!(consumer = %self.name, "the destination answers again");
                     }
                     AfterPass::Blame(accused, reason) => {
@@ -94,7 +106,8 @@ impl<S: Sink> Consumer<S> {
                 // It counts until someone resumes it, also after a restart; if even that cannot be kept, try again.
                 if let Err(error) = self.pause(state, "destination", reason).await {
                     state.destination = Destination::BackingOff {
-                        failure: self.failure(1, error.to_string(), None),
+                        failure: self.failure(1, error.to_string()),
+                        asked: false,
                     };
                 }
             }
@@ -113,11 +126,15 @@ impl<S: Sink> Consumer<S> {
         if was_healthy {
             tracing::warn!(consumer = %self.name, reason, "a delivery failed; its events wait in the log");
         }
-        let (pause, now) = (|failures| self.jittered(failures), Instant::now());
-        let suspected = tickets
-            .iter()
-            .all(|ticket| state.trouble.get(ticket).is_some_and(|trouble| trouble.failures > 0));
-        let after = state.destination.failed(tickets, suspected, reason, retry_after, now, pause);
+        for ticket in tickets {
+            let trouble = state.trouble.entry(*ticket).or_default();
+            trouble.attempts = trouble.attempts.saturating_add(1);
+        }
+        let attempts = tickets.iter().filter_map(|ticket| state.trouble.get(ticket));
+        // A delivery with one event in it that did not fail before is none that did.
+        let attempts = attempts.map(|trouble| trouble.attempts).min().unwrap_or(1);
+        let failed = Failed { tickets, attempts, reason, retry_after, now: Instant::now() };
+        let after = state.destination.failed(&failed, |failures| self.jittered(failures));
         match state.destination.failure() {
             Some(failure) if after.rest => state.resting.push((failure.until, tickets.to_vec())),
             _ => state.lanes.put_back(tickets, Turn::Last),
@@ -148,7 +165,8 @@ impl<S: Sink> Consumer<S> {
             let reason = format!("{reason} (failed {failures} times while others were delivered)");
             self.park(state, *ticket, reason).await;
         } else {
-            state.resting.push((Instant::now() + self.jittered(failures), rested));
+            let rest = self.jittered(failures).min(EVENT_REST_LONGEST);
+            state.resting.push((Instant::now() + rest, rested));
         }
     }
 
@@ -234,14 +252,9 @@ impl<S: Sink> Consumer<S> {
         }
     }
 
-    pub(super) fn failure(
-        &self,
-        count: u32,
-        reason: String,
-        retry_after: Option<Duration>,
-    ) -> Failure {
-        let wait = self.jittered(count).max(retry_after.unwrap_or_default());
-        Failure { count, reason, until: Instant::now() + wait }
+    pub(super) fn failure(&self, count: u32, reason: String) -> Failure {
+        let at = Instant::now();
+        Failure { count, reason, at, until: at + self.jittered(count) }
     }
 
     /// Between half of the pause and all of it: consumers that failed together do not come back together.

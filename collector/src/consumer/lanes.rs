@@ -5,10 +5,11 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    ops::RangeInclusive,
     sync::Arc,
 };
 
-use crate::event_log::Offset;
+use crate::{event_log::Offset, state::Reached};
 
 /// Names an event from when it was added until it is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,6 +31,10 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct Lanes<T> {
     watermark: Offset,
+    /// What was done above the watermark before the last start, and was not read again yet.
+    done_before: VecDeque<RangeInclusive<Offset>>,
+    /// How many events of the log were done since: whoever has saved that many has saved all.
+    settled: u64,
     /// The event of ticket `Log(base + i)` is in `window[i]`.
     window: VecDeque<Slot<T>>,
     base: u64,
@@ -67,10 +72,12 @@ struct Lane {
 }
 
 impl<T: Clone> Lanes<T> {
-    /// Empty; everything up to `watermark` is done.
-    pub(super) fn new(watermark: Offset) -> Self {
+    /// Empty; so far it is done.
+    pub(super) fn new(reached: Reached) -> Self {
         Self {
-            watermark,
+            watermark: reached.after,
+            done_before: reached.done_above.into(),
+            settled: 0,
             window: VecDeque::new(),
             base: 0,
             again: HashMap::new(),
@@ -82,8 +89,11 @@ impl<T: Clone> Lanes<T> {
         }
     }
 
-    /// Adds the next event of the log.
+    /// Adds the next event of the log, unless it was done before the last start.
     pub(super) fn add(&mut self, offset: Offset, order_key: &str, bytes: usize, event: T) {
+        if self.was_done(offset) {
+            return self.skip(offset);
+        }
         let ticket = Ticket::Log(self.base + self.window.len() as u64);
         let lane = self.queue(order_key, ticket);
         self.bytes += bytes;
@@ -143,6 +153,16 @@ impl<T: Clone> Lanes<T> {
         batch
     }
 
+    /// Whether something may go out that is not to be avoided.
+    pub(super) fn has_ready(&self, avoid: impl Fn(Ticket) -> bool) -> bool {
+        self.ready.iter().any(|lane| self.head(lane).is_some_and(|head| !avoid(head)))
+    }
+
+    /// The next lane is another one: this many further.
+    pub(super) fn turn(&mut self, by: usize) {
+        self.ready.rotate_left(by.checked_rem(self.ready.len()).unwrap_or(0));
+    }
+
     /// The event of this ticket, unless it is done.
     pub(super) fn get(&self, ticket: Ticket) -> Option<&T> {
         Some(&self.held(ticket)?.event)
@@ -179,7 +199,10 @@ impl<T: Clone> Lanes<T> {
             Ticket::Log(_) => self.slot_mut(ticket).and_then(|slot| slot.unfinished.take()),
         }?;
         self.bytes -= held.bytes;
-        self.unfinished -= usize::from(matches!(ticket, Ticket::Log(_)));
+        if let Ticket::Log(_) = ticket {
+            self.unfinished -= 1;
+            self.settled += 1;
+        }
         if let Some(lane) = self.lanes.get_mut(&held.lane) {
             if let Some(at) = lane.queue.iter().position(|queued| *queued == ticket) {
                 lane.queue.remove(at);
@@ -198,6 +221,36 @@ impl<T: Clone> Lanes<T> {
     /// Everything up to here is done.
     pub(super) fn watermark(&self) -> Offset {
         self.watermark
+    }
+
+    /// How far it is done, for the next start.
+    pub(super) fn reached(&self) -> Reached {
+        let mut done_above: Vec<RangeInclusive<Offset>> = Vec::new();
+        let mut goes_on = false;
+        for Slot { offset, unfinished } in &self.window {
+            match (unfinished, done_above.last_mut()) {
+                (Some(_), _) => {}
+                (None, Some(range)) if goes_on => *range = *range.start()..=*offset,
+                (None, _) => done_above.push(*offset..=*offset),
+            }
+            goes_on = unfinished.is_none();
+        }
+        let known = self.done_before.iter().filter(|range| *range.end() > self.watermark);
+        for known in known.cloned() {
+            match done_above.last_mut() {
+                // It was read in part.
+                Some(range) if known.contains(range.end()) => {
+                    *range = *range.start()..=*known.end()
+                }
+                _ => done_above.push(known),
+            }
+        }
+        Reached { after: self.watermark, done_above }
+    }
+
+    /// Grows with what is done, whether or not the watermark does.
+    pub(super) fn settled(&self) -> u64 {
+        self.settled
     }
 
     /// The first event of the log that is not done.
@@ -223,6 +276,13 @@ impl<T: Clone> Lanes<T> {
     /// Bytes of all that is unfinished.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    fn was_done(&mut self, offset: Offset) -> bool {
+        while self.done_before.front().is_some_and(|range| *range.end() < offset) {
+            self.done_before.pop_front();
+        }
+        self.done_before.front().is_some_and(|range| range.contains(&offset))
     }
 
     fn queue(&mut self, order_key: &str, ticket: Ticket) -> Arc<str> {
@@ -287,7 +347,7 @@ mod tests {
     }
 
     fn lanes(keys: &[&str]) -> Lanes<usize> {
-        let mut lanes = Lanes::new(Offset::START);
+        let mut lanes = Lanes::new(Reached::default());
         for (n, key) in keys.iter().enumerate() {
             lanes.add(offset(n + 1), key, 1, n);
         }
@@ -366,6 +426,36 @@ mod tests {
         lanes.done(batch[1].0);
         lanes.done(batch[3].0);
         assert_eq!((lanes.again(), lanes.bytes(), lanes.watermark()), (0, 0, offset(2)));
+    }
+
+    /// Reads all `count` again from where it stood, but for `until`: what is to be done still.
+    fn again_from(reached: Reached, count: usize) -> (Lanes<usize>, Vec<usize>) {
+        let mut lanes = Lanes::new(reached.clone());
+        for n in (1..=count).filter(|n| offset(*n) > reached.after) {
+            lanes.add(offset(n), &n.to_string(), 1, n);
+        }
+        let left = std::iter::from_fn(|| lanes.next(1, |_| false).pop()).map(|(_, n)| n).collect();
+        (lanes, left)
+    }
+
+    #[test]
+    fn what_is_done_above_the_watermark_is_not_done_again_after_a_start() {
+        let keys: Vec<_> = (0..9).map(|n| n.to_string()).collect();
+        let mut lanes = lanes(&keys.iter().map(String::as_str).collect::<Vec<_>>());
+        let out: Vec<_> = (0..9).map(|_| lanes.next(1, |_| false)[0].0).collect();
+        for done in [0, 2, 3, 4, 7] {
+            lanes.done(out[done]);
+        }
+        let reached = lanes.reached();
+        let ranges = vec![offset(3)..=offset(5), offset(8)..=offset(8)];
+        assert_eq!(reached, Reached { after: offset(1), done_above: ranges });
+        // However far it had read again when it ended again.
+        for read in 1..=9 {
+            let (again, _) = again_from(reached.clone(), read);
+            assert_eq!(again.reached(), reached, "after {read}");
+        }
+        let (_, left) = again_from(reached, 9);
+        assert_eq!(left, [2, 6, 7, 9]);
     }
 
     proptest! {

@@ -44,7 +44,7 @@ use crate::{
     },
     metrics::Metrics,
     sinks::{Sink, Verdict},
-    state::{Pause, State, StateError},
+    state::{Pause, Reached, State, StateError},
 };
 use again::{Again, AgainError, Progress};
 use control::{Order, Status};
@@ -69,6 +69,8 @@ pub(crate) struct Consumer<S> {
     outlet: Outlet<S>,
     around: Surroundings,
     paused: Option<Pause>,
+    /// Where it goes on.
+    start: Reached,
     /// How far it has got, for whoever measures its lag.
     cursor: watch::Sender<Offset>,
     status: watch::Sender<Status>,
@@ -123,14 +125,19 @@ struct Loop {
     progress: Option<Progress>,
     parked: u64,
     window: usize,
-    saved: Offset,
+    /// What was done when it was saved; `None` if nobody knows.
+    saved: Option<(Offset, u64)>,
     save_at: Instant,
 }
 
-/// How often an event has failed by itself.
+/// How an event has failed.
 #[derive(Clone, Copy, Debug, Default)]
 struct Trouble {
+    /// How often a healthy destination refused it.
     refusals: u32,
+    /// How often it could not be taken, for whatever reason.
+    attempts: u32,
+    /// How often others were taken then.
     failures: u32,
 }
 
@@ -149,11 +156,12 @@ struct Reading {
 }
 
 impl Loop {
-    fn new(start: Offset, log: &EventLog) -> Self {
+    fn new(start: Reached, log: &EventLog) -> Self {
+        let after = start.after;
         Self {
             lanes: Lanes::new(start),
-            reader: Some(log.reader(Some(start))),
-            read_to: start,
+            reader: Some(log.reader(Some(after))),
+            read_to: after,
             work: JoinSet::new(),
             in_flight: 0,
             destination: Destination::Healthy,
@@ -166,7 +174,7 @@ impl Loop {
             progress: None,
             parked: 0,
             window: CONSUMER_WINDOW,
-            saved: start,
+            saved: Some((after, 0)),
             save_at: Instant::now(),
         }
     }
@@ -191,19 +199,37 @@ impl Loop {
     /// would hold up everything for ever.
     fn holds_back(&self) -> bool {
         self.destination == Destination::Healthy
-            && self.trouble.values().any(|trouble| trouble.failures > 0)
+            && self.trouble.values().any(|trouble| trouble.attempts > 0)
             && (self.lanes.len() > self.window * (CONSUMER_SPAN - 1)
                 || self.trouble.len() > self.window / 2)
+    }
+
+    /// Changes with what is done.
+    fn progress_made(&self) -> (Offset, u64) {
+        (self.lanes.watermark(), self.lanes.settled())
+    }
+
+    fn is_saved(&self) -> bool {
+        self.saved == Some(self.progress_made())
+    }
+
+    /// Whether it has failed before, so that a failure now may be its own.
+    fn suspects(&self, ticket: Ticket) -> bool {
+        self.trouble.get(&ticket).is_some_and(|trouble| trouble.attempts > 0)
+    }
+
+    /// When the destination may be tried again.
+    fn probed_at(&self) -> Option<Instant> {
+        let untried = || self.lanes.has_ready(|ticket| self.suspects(ticket));
+        matches!(self.destination, Destination::BackingOff { .. })
+            .then(|| self.destination.probed_at(untried()))?
     }
 
     /// When it has something to do without anything happening.
     fn wake_at(&self) -> Option<Instant> {
         let resting = self.resting.iter().map(|(until, _)| *until);
-        let probe = match &self.destination {
-            Destination::BackingOff { failure } => Some(failure.until),
-            _ => None,
-        };
-        let save = (self.lanes.watermark() != self.saved).then_some(self.save_at);
+        let probe = self.probed_at();
+        let save = (!self.is_saved()).then_some(self.save_at);
         // While the log is read nobody is told that there is nothing: the end of the reading wakes it.
         let readers = self.reader.as_ref().and_then(|_| self.leases.waited_until());
         resting.chain(probe).chain(save).chain(self.leases.next_end()).chain(readers).min()
@@ -231,17 +257,23 @@ impl<S: Sink> Consumer<S> {
         around: Surroundings,
     ) -> Result<Self, StateError> {
         let end = *around.log.end().borrow();
-        let mut cursor = around.state.cursor(&name)?.unwrap_or(Offset::START);
-        if cursor > end {
+        let mut start = around.state.reached(&name)?.unwrap_or_default();
+        if start.after > end {
             // The log was replaced by an older or an empty one. To wait for it to grow would skip events.
-            tracing::error!(consumer = %name, %cursor, %end,
+            tracing::error!(consumer = %name, cursor = %start.after, %end,
                 "the cursor is beyond the end of the log; starting over from its beginning");
-            cursor = Offset::START;
+            start = Reached::default();
+        }
+        if start.done_above.last().is_some_and(|range| *range.end() > end) {
+            // For the same reason: what will stand there is not what was done.
+            tracing::error!(consumer = %name, cursor = %start.after, %end,
+                "events were delivered that are beyond the end of the log; all behind the cursor are delivered again");
+            start.done_above.clear();
         }
         let (parked, paused) = (around.state.parked_count(&name)?, around.state.paused(&name)?);
         around.metrics.parked(name.as_str(), parked);
         let standing = paused.clone().map_or(Standing::Running, Standing::Paused);
-        let cursor = watch::Sender::new(cursor);
+        let cursor = watch::Sender::new(start.after);
         let status = Status { standing, oldest_unread: None, under_way: 0, parked };
         let status = watch::Sender::new(status);
         let (give, orders) = mpsc::channel(CONSUMER_ORDERS);
@@ -254,7 +286,19 @@ impl<S: Sink> Consumer<S> {
             around: around.clone(),
         };
         let (wants, retry) = (Arc::new(Wants::new(config)), config.retry.clone());
-        Ok(Self { name, wants, retry, outlet, around, paused, cursor, status, orders, handle })
+        Ok(Self {
+            name,
+            wants,
+            retry,
+            outlet,
+            around,
+            paused,
+            start,
+            cursor,
+            status,
+            orders,
+            handle,
+        })
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -274,7 +318,7 @@ impl<S: Sink> Consumer<S> {
     /// Delivers until `stop`, then finishes what is in flight and saves the cursor.
     pub(crate) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         let mut end = self.around.log.end();
-        let mut state = Loop::new(*self.cursor.borrow(), &self.around.log);
+        let mut state = Loop::new(std::mem::take(&mut self.start), &self.around.log);
         state.paused = self.paused.take();
         state.parked = self.status.borrow().parked;
         state.window = match &self.outlet {
@@ -289,7 +333,7 @@ impl<S: Sink> Consumer<S> {
             self.send(&mut state);
             self.hand_out(&mut state);
             self.publish(&state);
-            if state.lanes.watermark() != state.saved && Instant::now() >= state.save_at {
+            if !state.is_saved() && Instant::now() >= state.save_at {
                 drop(self.save_cursor(&mut state).await);
                 continue;
             }
@@ -323,24 +367,25 @@ impl<S: Sink> Consumer<S> {
             Ok(Ended::Read(reading)) => self.was_read(state, *reading),
             Ok(Ended::Again(again)) => self.is_again(state, again),
             Err(panic) => {
-                // Which events it was about is lost with the task; a fresh start from the watermark has them.
+                // Which events it was about is lost with the task; a fresh start from what is done has them.
                 tracing::error!(consumer = %self.name, %panic, "a delivery failed; starting over");
-                let watermark = state.lanes.watermark();
-                self.start_over(state, watermark).await;
+                let reached = state.lanes.reached();
+                self.start_over(state, reached).await;
                 let reason = "a delivery panicked".to_owned();
-                let failure = self.failure(1, reason, None);
-                state.destination = Destination::BackingOff { failure };
+                let failure = self.failure(1, reason);
+                state.destination = Destination::BackingOff { failure, asked: false };
             }
         }
     }
 
-    /// Forgets what is under way, and goes on behind `start`.
-    async fn start_over(&self, state: &mut Loop, start: Offset) {
+    /// Forgets what is under way, and goes on from `start`.
+    async fn start_over(&self, state: &mut Loop, start: Reached) {
         state.work.abort_all();
         while state.work.join_next().await.is_some() {}
+        state.reader = Some(self.around.log.reader(Some(start.after)));
+        state.read_to = start.after;
         state.lanes = Lanes::new(start);
-        state.reader = Some(self.around.log.reader(Some(start)));
-        state.read_to = start;
+        state.saved = None;
         state.in_flight = 0;
         state.trouble.clear();
         state.resting.clear();
@@ -358,20 +403,20 @@ impl<S: Sink> Consumer<S> {
         for (_, tickets) in rested {
             state.lanes.put_back(&tickets, Turn::Last);
         }
-        if state.destination.failure().is_some_and(|failure| failure.until <= now) {
+        if state.probed_at().is_some_and(|at| at <= now) {
             state.destination.probe();
         }
     }
 
     async fn save_cursor(&self, state: &mut Loop) -> Result<(), OrderError> {
-        let watermark = state.lanes.watermark();
+        let (progress, reached) = (state.progress_made(), state.lanes.reached());
         let saved =
-            self.in_state(move |database, name| database.save_cursor(name, watermark)).await;
+            self.in_state(move |database, name| database.save_reached(name, &reached)).await;
         state.save_at = Instant::now() + CURSOR_PAUSE;
         match &saved {
             Ok(()) => {
-                state.saved = watermark;
-                self.cursor.send_replace(watermark);
+                state.saved = Some(progress);
+                self.cursor.send_replace(progress.0);
             }
             Err(error) => tracing::warn!(consumer = %self.name, %error, "cannot save the cursor"),
         }

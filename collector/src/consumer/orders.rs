@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     sinks::Sink,
-    state::{Pause, State},
+    state::{Pause, Reached, State},
 };
 
 impl<S: Sink> Consumer<S> {
@@ -36,7 +36,8 @@ impl<S: Sink> Consumer<S> {
                 drop(done.send(resumed));
             }
             Order::Seek { to, done } => {
-                self.start_over(state, to).await;
+                // What was done behind that place is wanted again.
+                self.start_over(state, Reached { after: to, done_above: Vec::new() }).await;
                 tracing::info!(consumer = %self.name, after = %to, "goes on from another place");
                 drop(done.send(self.save_cursor(state).await));
             }

@@ -1,6 +1,8 @@
 //! The loop against a destination that does as it is told: batches, blame, and what it must not do.
 //! Promises no waiting but for conditions, and none longer than its patience. Knows no HTTP.
 
+mod poison;
+
 use std::{
     collections::HashSet,
     sync::{Arc, Mutex},
@@ -34,12 +36,14 @@ struct Scripted {
     /// Order keys under way now: a lane must never be twice in it.
     under_way: Mutex<HashSet<Box<str>>>,
     hang: Option<Arc<Notify>>,
+    takes: Duration,
 }
 
 impl Scripted {
     fn new(at_once: usize, say: impl FnMut(&[String]) -> Verdict + Send + 'static) -> Self {
         let (came, under_way) = (watch::Sender::new(Vec::new()), Mutex::default());
-        Self { at_once, in_flight: 4, say: Mutex::new(Box::new(say)), came, under_way, hang: None }
+        let (say, takes) = (Mutex::new(Box::new(say) as Say), Duration::ZERO);
+        Self { at_once, in_flight: 4, say, came, under_way, hang: None, takes }
     }
 }
 
@@ -68,6 +72,9 @@ impl Sink for Scripted {
         tokio::task::yield_now().await;
         if let Some(hang) = &self.hang {
             hang.notified().await;
+        }
+        if !self.takes.is_zero() {
+            tokio::time::sleep(self.takes).await;
         }
         let ids: Vec<_> = parcels.iter().map(|parcel| id(&parcel.line)).collect();
         let verdict = self.say.lock().unwrap()(&ids);

@@ -1,5 +1,8 @@
-//! What operators order of consumers, and what becomes of parked events: pauses, replays, what is to be delivered again.
-//! Promises that an order that was answered is on disk. Deliberately does not carry any of them out: the consumer does.
+//! How far consumers have got, what operators order of them, and what becomes of parked events: pauses, replays, what is to be
+//! delivered again. Promises that an order that was answered is on disk, and that a cursor and what is done above it change
+//! together. Deliberately does not carry any order out: the consumer does.
+
+use std::ops::RangeInclusive;
 
 use rusqlite::{OptionalExtension as _, params};
 
@@ -32,10 +35,59 @@ pub struct Replay {
     pub upto: Offset,
 }
 
+/// How far a consumer has got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Everything up to here is done.
+    pub after: Offset,
+    /// And so are these records above it, in order.
+    pub done_above: Vec<RangeInclusive<Offset>>,
+}
+
 /// Tokens are canonical decimals, so the longer one is the later.
 const IN_ORDER: &str = "ORDER BY length(record), record";
 
 impl State {
+    /// Up to where the consumer is done with everything; `None` before its first progress.
+    pub fn cursor(&self, consumer: &Name) -> Result<Option<Offset>, StateError> {
+        Ok(self.reached(consumer)?.map(|reached| reached.after))
+    }
+
+    /// How far the consumer has got; `None` before its first progress.
+    pub fn reached(&self, consumer: &Name) -> Result<Option<Reached>, StateError> {
+        let row: Option<(String, String)> = self.with(|database| {
+            let query = "SELECT after, done_above FROM cursor WHERE consumer = ?1";
+            let mut query = database.prepare_cached(query)?;
+            query.query_row([consumer.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()
+        })?;
+        let Some((after, done_above)) = row else { return Ok(None) };
+        let ranges = done_above.split_ascii_whitespace().map(range);
+        let done_above = ranges.collect::<Result<_, StateError>>()?;
+        Ok(Some(Reached { after: offset(&after)?, done_above }))
+    }
+
+    /// Remembers that the consumer is done with everything up to `after`, and with nothing above it.
+    pub fn save_cursor(&self, consumer: &Name, after: Offset) -> Result<(), StateError> {
+        self.save_reached(consumer, &Reached { after, done_above: Vec::new() })
+    }
+
+    /// Remembers how far the consumer has got.
+    pub fn save_reached(&self, consumer: &Name, reached: &Reached) -> Result<(), StateError> {
+        let ranges = reached.done_above.iter();
+        let ranges: Vec<_> =
+            ranges.map(|range| format!("{}-{}", range.start(), range.end())).collect();
+        self.with(|database| {
+            database
+                .prepare_cached(
+                    "INSERT INTO cursor (consumer, after, done_above) VALUES (?1, ?2, ?3)
+                     ON CONFLICT (consumer) DO UPDATE
+                     SET after = excluded.after, done_above = excluded.done_above",
+                )?
+                .execute(params![consumer.as_str(), reached.after.to_string(), ranges.join(" ")])?;
+            Ok(())
+        })
+    }
+
     /// Whether the consumer is paused, and why.
     pub fn paused(&self, consumer: &Name) -> Result<Option<Pause>, StateError> {
         self.with(|database| {
@@ -157,10 +209,9 @@ impl State {
             })?;
             rows.collect::<Result<Vec<_>, _>>()
         })?;
-        let offset = |token: String| token.parse().map_err(|_| StateError::BadCursor(token));
         rows.into_iter()
             .map(|(number, after, upto)| {
-                Ok(Replay { number, after: offset(after)?, upto: offset(upto)? })
+                Ok(Replay { number, after: offset(&after)?, upto: offset(&upto)? })
             })
             .collect()
     }
@@ -201,6 +252,15 @@ impl State {
             Ok(changed)
         })
     }
+}
+
+fn range(text: &str) -> Result<RangeInclusive<Offset>, StateError> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Ok(offset(first)?..=offset(last)?)
+}
+
+fn offset(token: &str) -> Result<Offset, StateError> {
+    token.parse().map_err(|_| StateError::BadCursor(token.to_owned()))
 }
 
 #[cfg(test)]
@@ -261,6 +321,23 @@ mod tests {
         assert_eq!(state.redrive(&crm, None).unwrap(), 2);
         assert_eq!(state.drop_parked(&crm, None).unwrap(), 2);
         assert_eq!(state.parked_count(&crm).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_done_above_the_cursor_outlives_the_process_and_changes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (state, crm) = with_parked(folder.path(), &[]);
+        assert_eq!(state.reached(&crm).unwrap(), None);
+        let done_above = vec![offset(9)..=offset(9), offset(12)..=offset(104)];
+        let reached = Reached { after: offset(7), done_above };
+        state.save_reached(&crm, &reached).unwrap();
+        drop(state);
+        let state = State::open(&folder.path().join("state.db")).unwrap();
+        assert_eq!(state.reached(&crm).unwrap(), Some(reached));
+        assert_eq!(state.cursor(&crm).unwrap(), Some(offset(7)));
+        state.save_cursor(&crm, offset(200)).unwrap();
+        let reached = Reached { after: offset(200), done_above: Vec::new() };
+        assert_eq!(state.reached(&crm).unwrap(), Some(reached));
     }
 
     #[test]

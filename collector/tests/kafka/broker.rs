@@ -24,6 +24,7 @@ const PARTITIONS: i32 = 3;
 pub(crate) struct Broker {
     folder: PathBuf,
     port: u16,
+    tls_port: u16,
     process: Option<Child>,
 }
 
@@ -37,16 +38,27 @@ pub(crate) struct Read {
 
 impl Broker {
     pub(crate) fn start(folder: &Path) -> Self {
-        // The broker must be told its port. Freed here, it is taken again a moment later.
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let controller = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::start_with(folder, None)
+    }
+
+    /// With a listener for TLS beside the plain one: its certificate and key, in PEM, in one file.
+    pub(crate) fn start_with(folder: &Path, identity: Option<&Path>) -> Self {
+        // The broker must be told its ports. Freed here, they are taken again a moment later.
+        let [port, controller, tls_port] = [(); 3]
+            .map(|()| TcpListener::bind("127.0.0.1:0").unwrap())
+            .map(|listener| listener.local_addr().unwrap().port());
+        let (mut tls_listener, mut tls) = (String::new(), String::new());
+        if let Some(identity) = identity {
+            tls_listener = format!(",SSL://127.0.0.1:{tls_port}");
+            tls = format!("ssl.keystore.type=PEM\nssl.keystore.location={}\n", identity.display());
+        }
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
              controller.quorum.voters=1@127.0.0.1:{controller}\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
-             controller.listener.names=CONTROLLER\n\
-             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{tls_listener}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}{tls_listener}\n\
+             controller.listener.names=CONTROLLER\n{tls}\
+             listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SSL:SSL\n\
              log.dirs={}\nauto.create.topics.enable=false\n\
              offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
              transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
@@ -54,7 +66,7 @@ impl Broker {
             folder.join("log").display()
         );
         fs::write(folder.join("server.properties"), properties).unwrap();
-        let mut broker = Self { folder: folder.to_owned(), port, process: None };
+        let mut broker = Self { folder: folder.to_owned(), port, tls_port, process: None };
         let format = ["kafka.tools.StorageTool", "format", "-t", "4L6g3nShT-eMCtK--X86sw", "-c"];
         let formatted = broker.java(&format).status().unwrap();
         assert!(formatted.success(), "{}", broker.said());
@@ -86,6 +98,10 @@ impl Broker {
 
     pub(crate) fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn tls_address(&self) -> String {
+        format!("127.0.0.1:{}", self.tls_port)
     }
 
     /// Starts the process on what an earlier one has left, and waits until it answers.

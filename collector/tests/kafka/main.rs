@@ -8,6 +8,7 @@ mod server;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    fs,
     path::Path,
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use broker::{Broker, Read};
 use headwater_collector::{
     config::Config,
     sinks::{
-        AnySink, Parcel, Sink as _, Verdict,
+        AnySink, Parcel, Sink as _, SinkError, Verdict,
         conformance::{self, Accepted, Condition, Destination},
     },
 };
@@ -28,12 +29,16 @@ use tokio::sync::Mutex;
 static ONE_BROKER: Mutex<()> = Mutex::const_new(());
 
 fn open(address: &str, topic: &str, more: &str) -> AnySink {
+    try_open(address, topic, more).unwrap()
+}
+
+fn try_open(address: &str, topic: &str, more: &str) -> Result<AnySink, SinkError> {
     let text = format!(
         "[consumers.x]\nkind = 'kafka'\nbrokers = ['{address}']\ntopic = '{topic}'\n\
          timeout_seconds = 5\n{more}"
     );
     let config = Config::parse(&text, Path::new("test.toml")).unwrap();
-    AnySink::open(config.consumers.into_values().next().unwrap().sink.unwrap()).unwrap()
+    AnySink::open(config.consumers.into_values().next().unwrap().sink.unwrap())
 }
 
 fn parcel(key: &str, n: usize, bytes: usize) -> Parcel {
@@ -240,4 +245,36 @@ async fn kafka_conforms() {
     let broker = Broker::start(folder.path());
     broker.make_topic("events", &[]).await;
     conformance::run(&mut Cluster { broker, condition: Condition::Healthy }).await;
+}
+
+/// A build without OpenSSL says so as it starts; one with it (`--features rdkafka/ssl`) speaks TLS, to those it trusts only.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_is_spoken_by_a_build_that_has_it_and_refused_by_one_that_has_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["127.0.0.1".to_owned()];
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let (trusted, identity) = (folder.path().join("ca.pem"), folder.path().join("identity.pem"));
+    fs::write(&trusted, made.cert.pem()).unwrap();
+    fs::write(&identity, made.signing_key.serialize_pem() + &made.cert.pem()).unwrap();
+    let tls =
+        format!("options = {{ 'security.protocol' = 'ssl', 'ssl.ca.location' = {trusted:?} }}\n");
+    if let Err(error) = try_open("127.0.0.1:1", "events", &tls) {
+        let error = error.to_string();
+        assert!(error.contains("build it with `--features rdkafka/ssl`"), "{error}");
+        return;
+    }
+    let _one = ONE_BROKER.lock().await;
+    let broker = Broker::start_with(folder.path(), Some(&identity));
+    broker.make_topic("events", &[]).await;
+    let parcels: Vec<_> = (0..200).map(|n| parcel("a", n, 10)).collect();
+    let address = broker.tls_address();
+    let untrusted = open(&address, "events", "options = { 'security.protocol' = 'ssl' }");
+    let verdict = untrusted.deliver(&parcels[..1]).await;
+    let Verdict::Unavailable { reason, .. } = verdict else { panic!("{verdict:?}") };
+    assert!(reason.contains("certificate"), "{reason}");
+    let plain = open(&address, "events", "").deliver(&parcels[..1]).await;
+    assert_eq!(plain.as_str(), "unavailable");
+    assert_eq!(open(&address, "events", &tls).deliver(&parcels).await, Verdict::Delivered);
+    let (by_key, repeated) = first_occurrences(&broker.read("events"));
+    assert_eq!((by_key["a"].len(), repeated), (200, 0));
 }

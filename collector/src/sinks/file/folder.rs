@@ -13,6 +13,7 @@ use std::{
 use super::config::FileConfig;
 use crate::event_log::Timestamp;
 
+const LOCK: &str = "lock";
 const CLOSED: &str = ".ndjson";
 const OPEN: &str = ".ndjson.part";
 const COMPRESSED: &str = ".ndjson.zst";
@@ -45,7 +46,7 @@ pub(super) struct Folder {
     active: Option<Active>,
     /// When the newest file was begun: names go forward, whatever the clock does.
     newest: SystemTime,
-    _lock: File,
+    lock: File,
     #[cfg(test)]
     sync_fails: bool,
 }
@@ -75,10 +76,11 @@ impl Folder {
     pub(super) fn open(config: FileConfig) -> Result<Self, FileError> {
         let FileConfig { path, max_bytes, max_age, compress } = config;
         let wrong = |cause| FileError::Folder { path: path.clone(), cause };
-        let lock = lock(&path).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock => FileError::InUse(path.clone()),
-            _ => wrong(error),
-        })?;
+        let lock =
+            make(&path, true).and_then(|()| lock(&path)).map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => FileError::InUse(path.clone()),
+                _ => wrong(error),
+            })?;
         let mut folder = Self {
             path: path.clone(),
             max_bytes,
@@ -86,7 +88,7 @@ impl Folder {
             compress,
             active: None,
             newest: SystemTime::UNIX_EPOCH,
-            _lock: lock,
+            lock,
             #[cfg(test)]
             sync_fails: false,
         };
@@ -97,6 +99,7 @@ impl Folder {
     /// Writes whole lines and syncs them. Whether they were the first of a new file. After an error none of them is there, or
     /// none will be before the next ones are written.
     pub(super) fn append(&mut self, lines: &[u8]) -> io::Result<bool> {
+        self.hold()?;
         self.mend()?;
         self.finish_if_due()?;
         if self.active.as_ref().is_some_and(|active| !active.is_in_place()) {
@@ -117,8 +120,30 @@ impl Folder {
             // Should the process end before the next attempt, the next start cuts it.
             Err(_) => drop(active.cut()),
         }
+        let in_place = active.is_in_place();
         self.active = Some(active);
-        synced.map(|()| begun)
+        synced?;
+        // Nobody would find what counts as delivered.
+        if in_place {
+            Ok(begun)
+        } else {
+            Err(io::Error::other("the file was taken away as it was written"))
+        }
+    }
+
+    /// Makes sure that the folder is there, and ours. One that was taken away is made anew, but not what it stands in: a disk
+    /// that is not mounted should not be mistaken for an empty one.
+    fn hold(&mut self) -> io::Result<()> {
+        if is_at(&self.lock, &self.path.join(LOCK)) {
+            return Ok(());
+        }
+        make(&self.path, false)?;
+        self.lock = lock(&self.path).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => io::Error::other(FileError::InUse(self.path.clone())),
+            _ => error,
+        })?;
+        tracing::warn!(folder = %self.path.display(), "the folder, or its lock, was taken away; it is made anew");
+        Ok(())
     }
 
     /// Closes the file that is being written if it is full or old.
@@ -241,28 +266,43 @@ impl Active {
 
     /// Whether what is written can be found under its name, rather than having been moved or deleted by someone.
     fn is_in_place(&self) -> bool {
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::MetadataExt as _;
-            let same =
-                |(a, b): (fs::Metadata, fs::Metadata)| a.dev() == b.dev() && a.ino() == b.ino();
-            fs::metadata(&self.path)
-                .and_then(|there| Ok((there, self.file.metadata()?)))
-                .is_ok_and(same)
-        }
-        #[cfg(not(unix))]
-        self.path.exists()
+        is_at(&self.file, &self.path)
     }
 }
 
-fn lock(folder: &Path) -> io::Result<File> {
-    if !folder.is_dir() {
-        let mut builder = fs::DirBuilder::new();
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.recursive(true).create(folder)?;
+/// Whether the path leads to this file.
+fn is_at(file: &File, path: &Path) -> bool {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let same = |(a, b): (fs::Metadata, fs::Metadata)| a.dev() == b.dev() && a.ino() == b.ino();
+        fs::metadata(path).and_then(|there| Ok((there, file.metadata()?))).is_ok_and(same)
     }
-    let lock = private(OpenOptions::new().create(true), &folder.join("lock"))?;
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        path.exists()
+    }
+}
+
+/// Makes the folder if it is not there, so that it survives a power cut; and what it stands in if `all`.
+fn make(folder: &Path, all: bool) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let (true, Some(parent)) = (all, parent) {
+        make(parent, all)?;
+    }
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)?;
+    File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+fn lock(folder: &Path) -> io::Result<File> {
+    let lock = private(OpenOptions::new().create(true), &folder.join(LOCK))?;
     lock.try_lock()?;
     Ok(lock)
 }

@@ -1,0 +1,137 @@
+//! Events that a working destination always fails on, hundreds of them, and outages among them: in simulated time, with the
+//! default pauses. The pauses and who is tried are random: the bounds are several times what ten runs showed.
+
+use std::collections::HashMap;
+
+use super::*;
+
+const MINUTE: Duration = Duration::from_secs(60);
+/// As the default of the configuration: quick for a minute, then up to a day.
+const PAUSES: &str = "['250ms', '500ms', '1s', '2s', '5s', '10s', '20s', '30s', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '24h']";
+
+/// Simulated time stands still meanwhile: it waits for threads of the blocking kind, not for the log's.
+async fn store(log: &Arc<EventLog>, id: &str) {
+    let (log, id, handle) = (Arc::clone(log), id.to_owned(), tokio::runtime::Handle::current());
+    spawn_blocking(move || handle.block_on(append(&log, &[(&id, &id)]))).await.unwrap();
+}
+
+struct Outcome {
+    /// When each event was taken.
+    taken: HashMap<String, Duration>,
+    /// How often each was tried.
+    attempts: HashMap<String, u32>,
+    parked: Vec<String>,
+    /// Until nothing was left.
+    took: Duration,
+}
+
+/// A backlog, then a good event every five seconds until all is done. The destination fails on `poison`, and during `outage` on all.
+async fn run(
+    at_once: usize,
+    backlog: usize,
+    poison: fn(usize) -> bool,
+    outage: std::ops::Range<Duration>,
+) -> Outcome {
+    let began = Instant::now();
+    let log = Arc::new(Mutex::new((HashMap::new(), HashMap::new())));
+    let kept = Arc::clone(&log);
+    let mut sink = Scripted::new(at_once, move |ids| {
+        let now = began.elapsed();
+        let fails = |id: &String| id[1..].parse().is_ok_and(poison);
+        let (taken, attempts) = &mut *kept.lock().unwrap();
+        ids.iter().for_each(|id| *attempts.entry(id.clone()).or_insert(0) += 1);
+        if outage.contains(&now) || ids.iter().any(fails) {
+            return down();
+        }
+        taken.extend(ids.iter().map(|id| (id.clone(), now)));
+        Verdict::Delivered
+    });
+    (sink.takes, sink.in_flight) = (Duration::from_millis(20), 16);
+    let events = many(backlog, backlog);
+    let running = Running::start_with(sink, &borrowed(&events), PAUSES).await;
+    let mut fresh = 0;
+    while *running.handle.cursor.borrow() < *running.around.log.end().borrow()
+        || running.came.borrow().is_empty()
+    {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        // Once there is nothing left to compare with; with one under way the end is never the end.
+        if fresh % 5 == 0 {
+            let id = format!("fresh{fresh}");
+            store(&running.around.log, &id).await;
+        }
+        fresh += 1;
+        assert!(fresh < 50_000, "not done: {:?}", running.handle.status.borrow());
+    }
+    let took = began.elapsed();
+    let parked = running.handle.parked(Offset::START, 10_000).await.unwrap();
+    let parked = parked.into_iter().map(|parked| parked.message_id).collect();
+    running.stop().await;
+    let (taken, attempts) = std::mem::take(&mut *log.lock().unwrap());
+    Outcome { taken, attempts, parked, took }
+}
+
+fn assert_sound(outcome: &Outcome, backlog: usize, poison: fn(usize) -> bool) {
+    let bad: Vec<_> = (0..backlog).filter(|n| poison(*n)).map(|n| format!("m{n}")).collect();
+    assert_eq!(sorted(outcome.parked.clone()), sorted(bad.clone()), "these, and no other");
+    let good = (0..backlog).filter(|n| !poison(*n)).map(|n| format!("m{n}"));
+    assert_eq!(good.filter(|id| outcome.taken.contains_key(id)).count(), backlog - bad.len());
+}
+
+/// When the last good event of the backlog was taken.
+fn last(outcome: &Outcome) -> Duration {
+    let backlog = outcome.taken.iter().filter(|(id, _)| id.starts_with('m'));
+    backlog.map(|(_, at)| *at).max().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn hundreds_of_poison_events_are_parked_and_the_others_wait_for_minutes_at_most() {
+    let scattered = |n: usize| n % 10 < 3;
+    let together = |n: usize| (0..300).contains(&n);
+    let in_the_middle = |n: usize| (400..700).contains(&n);
+    let cases: [(fn(usize) -> bool, usize); 3] =
+        [(scattered, 1), (together, 1), (in_the_middle, 10)];
+    for (poison, at_once) in cases {
+        let outcome = run(at_once, 1000, poison, Duration::ZERO..Duration::ZERO).await;
+        assert_sound(&outcome, 1000, poison);
+        assert!(last(&outcome) < 5 * MINUTE, "the others waited {:?}", last(&outcome));
+        assert!(outcome.took < 20 * MINUTE, "{:?}", outcome.took);
+        let most = outcome.attempts.values().max().unwrap();
+        assert!(*most < 60, "one was tried {most} times");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_among_poison_events_parks_no_good_one_and_is_over_in_minutes() {
+    let poison = |n: usize| n % 10 < 3;
+    for (backlog, length) in [(300, Duration::from_secs(30)), (1000, 100 * MINUTE)] {
+        let begins = Duration::from_millis(500);
+        let outcome = run(1, backlog, poison, begins..begins + length).await;
+        assert_sound(&outcome, backlog, poison);
+        assert!(outcome.taken.values().any(|at| *at < begins), "it begins in the middle");
+        assert!(outcome.taken.values().any(|at| *at > begins + length), "and ends there");
+        let late = last(&outcome).saturating_sub(begins + length);
+        assert!(late < 10 * MINUTE, "{late:?} after an outage of {length:?}");
+        assert!(outcome.took < begins + length + 20 * MINUTE, "{:?}", outcome.took);
+        let most = outcome.attempts.values().max().unwrap();
+        assert!(*most < 60, "one was tried {most} times");
+    }
+}
+
+/// Nothing passes for hours, since nothing comes that could: that is no reason to make the next one wait for hours.
+#[tokio::test(start_paused = true)]
+async fn an_event_that_comes_after_hours_of_failures_is_tried_soon() {
+    let say = |ids: &[String]| if ids[0].starts_with('m') { down() } else { Verdict::Delivered };
+    let events = many(40, 40);
+    let running = Running::start_with(Scripted::new(1, say), &borrowed(&events), PAUSES).await;
+    tokio::time::sleep(600 * MINUTE).await;
+    let attempts = running.came.borrow().len();
+    assert!((40..1000).contains(&attempts), "all were tried, and it backs off: {attempts}");
+    let began = Instant::now();
+    store(&running.around.log, "good").await;
+    let mut came = running.came.clone();
+    let good = came.wait_for(|came| came.iter().any(|(ids, _)| ids == &["good"]));
+    timeout(600 * MINUTE, good).await.expect("it is tried").unwrap();
+    assert!(began.elapsed() <= 5 * MINUTE, "{:?}", began.elapsed());
+    assert_eq!(running.parked().await, []);
+    running.stop().await;
+}
