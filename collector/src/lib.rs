@@ -313,11 +313,7 @@ fn report(recovered: &Recovered) {
     tracing::info!(events = recovered.events, end = %recovered.end, "opened the event log");
     if let Some(cut) = &recovered.cut {
         tracing::info!(
-            ?cut,
-            "cut a commit that a crash had left unfinished; nobody was told it was stored"
+            "cut a commit that a crash had left unfinished, and that nobody was told was stored: {cut}"
         );
-    }
-    for damage in &recovered.damaged {
-        tracing::error!(?damage, "stored events cannot be read");
     }
 }

@@ -58,6 +58,16 @@ impl Collector for Shown {
             "When the oldest event that is kept was received",
             oldest,
         )?;
+        page.gauge(
+            "log_damaged_ranges",
+            "Runs of stored events that are known to be unreadable",
+            stats.damaged_ranges,
+        )?;
+        page.gauge(
+            "log_damaged_events",
+            "Stored events that are known to be unreadable",
+            stats.damaged_events,
+        )?;
         page.counter("log_failures", "Writes and syncs that the disk refused", stats.failures)?;
         page.durations(
             "inbox_wait_seconds",
