@@ -60,7 +60,8 @@ enum Command {
     Import(Import),
     /// Copy everything that is stored, as it is at one moment, into a new folder. May run beside a server.
     ///
-    /// To restore, start a server on the copy.
+    /// To restore, start a server on the copy. Every byte of it is read back. Exit code 1: there is no copy, or some of what
+    /// it holds was damaged; the message says which.
     Backup(Backup),
     /// Consumers of a running server: list them, pause, seek, replay, redrive.
     Consumers(command::consumers::Arguments),
@@ -219,12 +220,23 @@ fn import_events(arguments: &Import) -> anyhow::Result<ExitCode> {
 }
 
 fn back_up(Backup { data, dest }: &Backup) -> anyhow::Result<ExitCode> {
-    let BackedUp { events, end, unreadable } = backup::backup(data, dest)?;
-    writeln!(std::io::stdout(), "{events} events, up to offset {end}, are in {}", dest.display())?;
-    if unreadable > 0 {
-        anyhow::bail!("{unreadable} events were damaged already; see `headwater doctor`");
+    let BackedUp { events, end, damaged, headless } = backup::backup(data, dest)?;
+    let copy = dest.display();
+    writeln!(std::io::stdout(), "{events} events, up to offset {end}, are in {copy}")?;
+    for damage in &damaged {
+        writeln!(std::io::stderr(), "damaged: {damage}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    for segment in &headless {
+        writeln!(std::io::stderr(), "damaged header, its events can be read: {segment}")?;
+    }
+    if damaged.is_empty() && headless.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    anyhow::bail!(
+        "the copy in {copy} holds all that can be read, and the damage named above, which is in the data folder too \
+         (`headwater doctor {}`); keep the backups from before",
+        data.display()
+    )
 }
 
 /// Speaks to a running server.
