@@ -92,11 +92,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a TOML file. The error's text names the file, the line and what was expected there.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+    /// Reads a TOML file; also returns its text. The error's text names the file, the line and what was expected there.
+    pub fn read(path: &Path) -> Result<(Self, String), ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-        Self::parse(&text, path)
+        Ok((Self::parse(&text, path)?, text))
     }
 
     /// Parses the text of a file; `path` only appears in errors.

@@ -20,6 +20,7 @@
 //! on port 0 in one line.
 
 pub mod backup;
+pub mod check;
 pub mod config;
 mod consumer;
 mod current;

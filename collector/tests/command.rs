@@ -102,6 +102,41 @@ fn errors_read_like_help() {
     assert!(fails(&["--nonsense"], folder.path()).contains("Usage"));
 }
 
+fn check(config: &Path, data: &Path) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.arg("check").arg("--config").arg(config).arg("--data").arg(data);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn a_configuration_is_checked_without_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("hw.toml"), folder.path().join("data"));
+    let path = file.display();
+    std::fs::write(&file, "[sources.web]\nwrite_key = 'k'\n").unwrap();
+    let (code, said, wrong) = check(&file, &data);
+    assert_eq!((code, wrong.as_str()), (Some(0), ""));
+    assert!(said.starts_with(&format!("{path}: sound; 1 sources, 0 consumers, http://")), "{said}");
+    assert!(!data.exists(), "nothing is made");
+    let running = Running::start(&data);
+    assert_eq!(check(&file, &data).0, Some(0), "beside a server");
+    running.end();
+
+    std::fs::write(&file, "[sources.web]\nwrite_kee = 'k'\n").unwrap();
+    let (code, _, wrong) = check(&file, &data);
+    assert_eq!(code, Some(1));
+    assert!(wrong.starts_with(&format!("error: {path}:2: ")), "{wrong}");
+
+    let certificate = folder.path().join("c.pem");
+    let tls = format!("[tls]\nkey = 'k.pem'\ncertificate = '{}'\n", certificate.display());
+    std::fs::write(&file, tls).unwrap();
+    let (code, said, wrong) = check(&file, &data);
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert!(wrong.starts_with(&format!("error: {path}:3: cannot read the certificate")), "{wrong}");
+    assert!(wrong.contains("c.pem") && wrong.lines().count() == 1, "{wrong}");
+}
+
 #[test]
 fn two_servers_cannot_share_a_data_folder() {
     let folder = tempfile::tempdir().unwrap();

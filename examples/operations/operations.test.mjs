@@ -157,6 +157,8 @@ test('the unit and the image call the collector as it wants to be called', () =>
   assert.equal(status, 0);
   const unit = read('headwater.service');
   const started = /^ExecStart=\/usr\/local\/bin\/headwater (.*)$/m.exec(unit)[1].split(' ');
+  const checked = /^ExecReload=\/usr\/local\/bin\/headwater check (.*)$/m.exec(unit)[1];
+  assert.equal(`serve ${checked}`, started.join(' '), 'what is checked is what is served');
   const image = JSON.parse(/^CMD (.*)$/m.exec(read('Dockerfile'))[1]);
   for (const [command, ...rest] of [started, image]) {
     assert.equal(command, 'serve');

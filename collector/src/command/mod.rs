@@ -2,6 +2,7 @@
 //! Promises that the admin token comes from the environment or a file, never from the command line, and is never printed.
 //! Deliberately uses the public HTTP API and nothing else.
 
+pub(crate) mod check;
 pub(crate) mod consumers;
 pub(crate) mod tail;
 pub(crate) mod token;
