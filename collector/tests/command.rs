@@ -90,7 +90,7 @@ fn errors_read_like_help() {
     .unwrap();
     let path = file.to_str().unwrap();
     let error = fails(&["--config", path], folder.path());
-    assert!(error.starts_with(&format!("error: {path}:4: unknown field `trsut`")), "{error}");
+    assert!(error.starts_with(&format!("error: {path}:4: unknown key `trsut`")), "{error}");
     assert!(error.contains("did you mean `trust`?"), "{error}");
 
     let error = fails(&["--config", "/nowhere.toml"], folder.path());
