@@ -6,7 +6,7 @@ mod server;
 
 use std::{
     collections::HashSet,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     path::Path,
     process::{Child, Command, Output, Stdio},
     time::Duration,
@@ -161,6 +161,43 @@ async fn the_key_stays_and_the_token_is_shown_once() {
     let read = client().get(format!("{}/v1/events", second.url)).bearer_auth(token);
     assert_eq!(read.send().await.unwrap().status(), 200);
     second.end();
+}
+
+#[tokio::test]
+async fn its_last_line_says_how_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("hw.toml");
+    let consumer = "[sources.web]\nwrite_key = 'k'\n[consumers.reader]\nkind = 'pull'\n";
+    std::fs::write(&config, consumer).unwrap();
+    let arguments = ["--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()];
+    let mut command = headwater(&arguments, &folder.path().join("data"));
+    let mut process = command.env("HEADWATER_LOG", "info").spawn().unwrap();
+    let mut out = BufReader::new(process.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    let running = Running {
+        process,
+        url: first.trim().strip_prefix("headwater listens on ").unwrap().to_owned(),
+        key: None,
+        token: None,
+    };
+    let batch = [track("1", "d"), track("2", "d")];
+    let body = json!({"batch": batch, "writeKey": "k"}).to_string();
+    let post = client().post(format!("{}/v1/batch", running.url)).body(body);
+    assert_eq!(post.send().await.unwrap().status(), 200);
+    running.terminate();
+    let mut running = running;
+    let said = tokio::task::spawn_blocking(move || {
+        let mut said = String::new();
+        running.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(running.process.wait().unwrap().code(), Some(0));
+        said
+    });
+    let said = tokio::time::timeout(PATIENCE, said).await.expect("it ends").unwrap();
+    let last = said.lines().last().unwrap();
+    let (_, stopped) = last.split_once(": stopped after ").expect(last);
+    let ending = " s, in which 0 events were stored and consumers got done with 0; events that wait: 2 for reader";
+    assert!(stopped.ends_with(ending), "{last}");
 }
 
 /// Sends batches until the server goes away; returns what was acknowledged and what was not.
