@@ -34,13 +34,15 @@ pub(crate) async fn run(
         if clock != Clock::Trusted {
             retention.max_age = None;
         }
-        if clock == Clock::Jumped
-            && config.keep_days.is_some()
-            && !std::mem::replace(&mut jumped, true)
-        {
-            tracing::error!(
-                "the clock has jumped: nothing is deleted by age until the next start; check the time, then restart"
-            );
+        let before = std::mem::replace(&mut jumped, clock == Clock::Jumped);
+        match (before, jumped) {
+            (false, true) => tracing::error!(
+                "the clock has jumped by more than an hour: events are stored with its time, and nothing is deleted by age; if it \
+                 is wrong, correct it at once (no event is stored with an earlier time than the one before it); if it is right \
+                 now, restart"
+            ),
+            (true, false) => tracing::info!("the clock is where it was before it jumped"),
+            _ => {}
         }
         let round_and_rest = async {
             round(&log, (&config, retention), (&cursors, &state), &mut waiting_for).await;
