@@ -9,11 +9,11 @@ use std::{
     io::{BufRead as _, BufReader, Read as _},
     path::Path,
     process::{Child, Command, Output, Stdio},
-    time::Duration,
 };
 
 use serde_json::json;
 use server::{PATIENCE, client, ids, track};
+use tokio::sync::watch;
 
 fn headwater(arguments: &[&str], data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
@@ -201,14 +201,22 @@ async fn its_last_line_says_how_it_ended() {
 }
 
 /// Sends batches until the server goes away; returns what was acknowledged and what was not.
-async fn load(url: String, key: String, name: String) -> (Vec<String>, Vec<String>) {
+async fn load(
+    url: String,
+    key: String,
+    name: String,
+    progress: watch::Sender<usize>,
+) -> (Vec<String>, Vec<String>) {
     let (client, mut acknowledged) = (client(), Vec::new());
     for batch in 0.. {
         let events: Vec<_> = (0..10).map(|n| track(format!("{name}-{batch}-{n}"), &name)).collect();
         let body = json!({"batch": events}).to_string();
         let post = client.post(format!("{url}/v1/batch")).basic_auth(&key, Some("")).body(body);
         match post.send().await {
-            Ok(answer) if answer.status() == 200 => acknowledged.extend(ids(&events)),
+            Ok(answer) if answer.status() == 200 => {
+                acknowledged.extend(ids(&events));
+                progress.send_modify(|batches| *batches += 1);
+            }
             _ => return (acknowledged, ids(&events)),
         }
     }
@@ -233,11 +241,17 @@ async fn killed_under_load_it_keeps_every_acknowledged_event_once() {
             assert_eq!(answer.status(), 200);
             acknowledged.extend(ids(&again));
         }
+        let (progress, mut done) = watch::channel(0);
         let senders: Vec<_> = (0..4)
-            .map(|n| tokio::spawn(load(url.clone(), key.clone(), format!("{round}-{n}"))))
+            .map(|n| {
+                let name = format!("{round}-{n}");
+                tokio::spawn(load(url.clone(), key.clone(), name, progress.clone()))
+            })
             .collect();
-        // A different moment of the work each time; how much is done by then does not matter.
-        tokio::time::sleep(Duration::from_millis(40 + u64::from(round) * 37 % 200)).await;
+        // A different moment of the work each time, with requests under way: the other senders have not stopped.
+        let enough = 4 + round as usize * 37 % 100;
+        let reached = tokio::time::timeout(PATIENCE, done.wait_for(|batches| *batches >= enough));
+        reached.await.expect("there is load").unwrap();
         running.end();
         for sender in senders {
             let (kept, unknown) = tokio::time::timeout(PATIENCE, sender).await.unwrap().unwrap();
