@@ -114,8 +114,12 @@ async fn round(
     if done.segments > 0 {
         tracing::info!(segments = done.segments, bytes = done.bytes, first = %done.first, "deleted old events");
         if done.first > read && read < end {
-            tracing::error!(consumer = ?slowest, lost = done.first.since(read),
-                "deleted events that a consumer had not read, as `log.delete_unread` says");
+            let consumer = slowest.as_ref().map_or("", |name| name.as_str());
+            tracing::error!(
+                consumer,
+                lost = done.first.since(read),
+                "deleted events that a consumer had not read, as `log.delete_unread` says"
+            );
         }
     }
     // Said when it begins and when it ends, not every minute.
