@@ -117,7 +117,7 @@ fn a_configuration_is_checked_without_a_start() {
     std::fs::write(&file, "[sources.web]\nwrite_key = 'k'\n").unwrap();
     let (code, said, wrong) = check(&file, &data);
     assert_eq!((code, wrong.as_str()), (Some(0), ""));
-    assert!(said.starts_with(&format!("{path}: sound; 1 sources, 0 consumers, http://")), "{said}");
+    assert!(said.starts_with(&format!("{path}: sound; 1 source, 0 consumers, http://")), "{said}");
     assert!(!data.exists(), "nothing is made");
     let running = Running::start(&data);
     assert_eq!(check(&file, &data).0, Some(0), "beside a server");

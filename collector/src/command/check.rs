@@ -25,13 +25,17 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
     }
     let sources = match config.sources.len() {
         0 => "one source, `web`, with a key of its own".to_owned(),
+        1 => "1 source".to_owned(),
         n => format!("{n} sources"),
+    };
+    let consumers = match config.consumers.len() {
+        1 => "1 consumer".to_owned(),
+        n => format!("{n} consumers"),
     };
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     writeln!(
         std::io::stdout(),
-        "{file}: sound; {sources}, {} consumers, {scheme}://{}, data in {}",
-        config.consumers.len(),
+        "{file}: sound; {sources}, {consumers}, {scheme}://{}, data in {}",
         config.listen,
         config.data.display()
     )?;
