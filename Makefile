@@ -1,6 +1,6 @@
 # Headwater. `make` lists the targets; `make run` and `make test` are the two that matter.
 #
-# What a plain Debian or Ubuntu machine with Rust (rustup), Node 20 and a C compiler lacks is installed here: npm packages
+# What a plain Debian or Ubuntu machine with Rust (rustup), Node 20 and build-essential (C, C++, make) lacks is installed here: npm packages
 # and the wasm target by their own tools, Chromium, Java and Maven by apt-get, and each says so.
 
 .DEFAULT_GOAL := help
@@ -27,7 +27,7 @@ run: build .build/npm-examples ## build everything, start the demo shop, print o
 	@node examples/demo/demo.mjs target/release/headwater --data data/demo $(ARGS)
 
 build: sdk-wasm/dist/headwater.js ## build the SDK and the collector (target/release/headwater)
-	@$(SAY) "collector: target/release/headwater (the first time this takes some minutes)"
+	@$(SAY) "collector: target/release/headwater (the first time this takes about five minutes on two cores)"
 	cargo build --release --locked -p headwater-collector --bin headwater
 
 check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast tests
@@ -173,6 +173,8 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 
 tools:
 	@command -v rustup cargo >/dev/null || { echo "Rust is missing: install it with rustup (https://rustup.rs)"; exit 1; }
-	@command -v cc >/dev/null || { echo "a C compiler is missing: apt-get install build-essential"; exit 1; }
+	@# C for SQLite, zstd and ring, C++ and make for Kafka's client (the feature `kafka`, which is on).
+	@{ command -v cc && command -v c++ && command -v make; } >/dev/null || { \
+		echo "a C and C++ compiler or make is missing: apt-get install build-essential (macOS: xcode-select --install)"; exit 1; }
 	@node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
 		|| { echo "Node 20 or newer is missing: https://nodejs.org"; exit 1; }

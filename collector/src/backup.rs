@@ -1,5 +1,6 @@
 //! `headwater backup`: everything that is stored, as it is at one moment, copied while the server goes on.
-//! Promises a copy that a server can start on: no cursor in it is ahead of its log, and it is whole and synced, or not there.
+//! Promises a copy that a server can start on: no cursor in it is ahead of its log, and it is whole, synced and read back to
+//! the last byte, or not there. What is damaged is copied as it is, and named: a copy of the rest is better than none.
 //! Deliberately copies nothing that is configured: the configuration is the operator's file.
 
 use std::{
@@ -11,17 +12,19 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::event_log::{Check, Disk as _, FileSystem, Offset, ReadOnly, Snapshot};
+use crate::event_log::{Check, Damage, Disk as _, FileSystem, Offset, ReadOnly, Snapshot, Survey};
 
 /// What is in the copy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackedUp {
     /// Events that can be read.
     pub events: u64,
     /// The last one.
     pub end: Offset,
-    /// Events that could not be read before either.
-    pub unreadable: u64,
+    /// Events in it that cannot be read. The folder that was copied has the same damage, unless the copy's disk is bad.
+    pub damaged: Vec<Damage>,
+    /// Segments whose header is damaged; their events can be read.
+    pub headless: Vec<String>,
 }
 
 /// Why there is no copy.
@@ -82,6 +85,12 @@ pub fn backup(data: &Path, dest: &Path) -> Result<BackedUp, BackupError> {
     let finish = || {
         snapshot.copy_to(&FileSystem, &incomplete.join(LOG))?;
         FileSystem.sync_dir(&incomplete)?;
+        // Of the copy, not of what was copied: this finds what went wrong on the way as well.
+        let copy = Snapshot::take(Arc::new(ReadOnly), &incomplete.join(LOG), Check::Everything)?;
+        let copied = copy.survey().clone();
+        if (copied.end, copied.segments) != (snapshot.survey().end, snapshot.survey().segments) {
+            return Err(io::Error::other("what was written there reads back differently"));
+        }
         // The log first: a log without its state is delivered again, the other way round events would be skipped.
         std::fs::rename(incomplete.join(LOG), dest.join(LOG))?;
         FileSystem.sync_dir(dest)?;
@@ -91,14 +100,13 @@ pub fn backup(data: &Path, dest: &Path) -> Result<BackedUp, BackupError> {
         std::fs::remove_dir(&incomplete)?;
         FileSystem.sync_dir(dest)?;
         match dest.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => FileSystem.sync_dir(parent),
-            _ => FileSystem.sync_dir(Path::new(".")),
+            Some(parent) if !parent.as_os_str().is_empty() => FileSystem.sync_dir(parent)?,
+            _ => FileSystem.sync_dir(Path::new("."))?,
         }
+        Ok(copied)
     };
-    finish().map_err(unwritable)?;
-    let survey = snapshot.survey();
-    let lost = survey.damaged.iter().map(|damage| damage.offsets.1.since(damage.offsets.0) + 1);
-    Ok(BackedUp { events: survey.events, end: survey.end, unreadable: lost.sum() })
+    let Survey { events, end, damaged, headless, .. } = finish().map_err(unwritable)?;
+    Ok(BackedUp { events, end, damaged, headless })
 }
 
 /// One transaction's view of the database, also while others write to it.

@@ -8,6 +8,7 @@ mod log;
 mod name;
 mod reading;
 mod source;
+mod wording;
 
 use std::{
     collections::BTreeMap,
@@ -92,11 +93,11 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads a TOML file. The error's text names the file, the line and what was expected there.
-    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+    /// Reads a TOML file; also returns its text. The error's text names the file, the line and what was expected there.
+    pub fn read(path: &Path) -> Result<(Self, String), ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|cause| ConfigError::Unreadable { path: path.to_owned(), cause })?;
-        Self::parse(&text, path)
+        Ok((Self::parse(&text, path)?, text))
     }
 
     /// Parses the text of a file; `path` only appears in errors.
@@ -104,7 +105,7 @@ impl Config {
         let wrong = |span: Option<std::ops::Range<usize>>, message: String| ConfigError::Wrong {
             path: path.to_owned(),
             line: span.map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
-            message: format!("{message}{}", nearest_key(&message)),
+            message: format!("{}{}", wording::plain(&message), nearest_key(&message)),
         };
         let toml_error = |error: toml::de::Error| wrong(error.span(), error.message().to_owned());
         let mut document = DeTable::parse(text).map_err(toml_error)?;
@@ -303,7 +304,7 @@ mod tests {
     #[test]
     fn errors_name_the_line_and_the_nearest_key() {
         let error = parse("listen = '127.0.0.1:1'\n\n[sources.web]\nwrite_kye = 'a'").unwrap_err();
-        assert!(error.starts_with("headwater.toml:4: unknown field `write_kye`"), "{error}");
+        assert!(error.starts_with("headwater.toml:4: unknown key `write_kye`"), "{error}");
         assert!(error.ends_with("did you mean `write_key`?"), "{error}");
         let error = parse("\nlisten = 'nowhere'").unwrap_err();
         assert!(error.starts_with("headwater.toml:2: "), "{error}");
@@ -315,46 +316,64 @@ mod tests {
     }
 
     #[test]
+    fn the_words_are_not_those_of_a_parser() {
+        for (text, message) in [
+            ("listen = 127.0.0.1:80", "1: this is no number; a text stands in quotes"),
+            ("ip = 5", "1: expected a word in quotes"),
+            ("\nip = 'all'", "2: unknown word `all`, expected one of `keep`, `truncate`, `drop`"),
+            ("[log]\nkeep_days = 'x'", "2: expected a whole number, 1 or more, found a text"),
+            ("[sources.web]\ntest = true", "1: the key `write_key` is missing"),
+            ("[sources.web]\nwrite_key = 'a'\nwrite_keys = ['a']", "1: `write_key` is set twice"),
+        ] {
+            assert_eq!(parse(text).unwrap_err(), format!("headwater.toml:{message}"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_kind_has_its_own_keys_and_each_mistake_is_found_at_its_line() {
         let url = "url = 'http://h/'";
         for (text, line, message) in [
-            ("", 1, "missing field `kind`: expected one of `webhook`, `file`"),
+            ("", 1, "the key `kind` is missing; expected one of `webhook`, `file`"),
             ("kind = 1", 2, "unknown kind ``"),
             ("kind = 'webhok'", 2, "did you mean `webhook`?"),
-            ("kind = 'webhook'", 2, "missing field `url`"),
-            (&format!("{url}\nkind = 'webhook'"), 3, "missing field `secret`"),
+            ("kind = 'webhook'", 2, "the key `url` is missing"),
+            (&format!("{url}\nkind = 'webhook'"), 3, "the key `secret` is missing"),
             (&format!("{url}\nevent = []\nkind = 'webhook'"), 3, "did you mean `events`?"),
             (&format!("kind = 'webhook'\n{url}\nurll = ''"), 4, "did you mean `url`?"),
-            (&format!("kind = 'webhook'\n{url}\nsink = {{}}"), 4, "unknown field `sink`"),
-            (&format!("kind = 'webhook'\n{url}\nsecret = 5"), 4, "invalid type: integer"),
+            (&format!("kind = 'webhook'\n{url}\nsink = {{}}"), 4, "unknown key `sink`"),
+            (&format!("kind = 'webhook'\n{url}\nsecret = 5"), 4, "found the number 5"),
             ("kind = 'webhook'\nurl = 'ftp://h/'", 3, "http:// or https://"),
             (&format!("kind = 'webhook'\n{url}\nsecrets = []"), 4, "one secret, or two"),
             (&format!("kind = 'webhook'\n{url}\nbatch = 1001"), 4, "within 1 to 1000"),
             (&format!("kind = 'webhook'\n{url}\nbatch = 0"), 4, "within 1 to 1000"),
-            (&format!("kind = 'webhook'\n{url}\nbatch = -1"), 4, "invalid value"),
+            (
+                &format!("kind = 'webhook'\n{url}\nbatch = -1"),
+                4,
+                "expected a whole number, 0 or more",
+            ),
             (&format!("kind = 'webhook'\n{url}\ntimeout_seconds = 61"), 4, "within 1 to 60"),
             (&format!("kind = 'webhook'\n{url}\nformat = 'xml'"), 4, "`json`"),
             (&format!("kind = 'webhook'\n{url}\nallow_private = 1"), 4, "expected true, false"),
             (&format!("kind = 'webhook'\n{url}\nallow_private = ['me']"), 4, "`me`: expected"),
-            ("kind = 'file'", 2, "missing field `path`"),
-            ("kind = 'file'\nurl = 'http://h/'", 3, "unknown field `url`, expected one of `kind`"),
+            ("kind = 'file'", 2, "the key `path` is missing"),
+            ("kind = 'file'\nurl = 'http://h/'", 3, "unknown key `url`, expected one of `kind`"),
             ("kind = 'file'\npath = 'p'\nmax_bytes = 1000", 4, "within 1024 to 1073741824"),
             ("kind = 'file'\npath = 'p'\nmax_age_seconds = 0", 4, "within 1 to 2678400"),
-            ("kind = 'webhook'\nevents = 'a'", 3, "invalid type: string"),
+            ("kind = 'webhook'\nevents = 'a'", 3, "found a text"),
         ] {
             let error = parse(&format!("[consumers.a]\n{text}")).unwrap_err();
             let at_its_line = error.starts_with(&format!("headwater.toml:{line}: "));
             assert!(at_its_line && error.contains(message), "{text}: {error}");
         }
         for text in ["consumers = 5", "[consumers]\na = 5", "[[consumers]]"] {
-            assert!(parse(text).unwrap_err().contains("invalid type"), "{text}");
+            assert!(parse(text).unwrap_err().contains("expected a table, found "), "{text}");
         }
     }
 
     #[test]
     fn what_a_source_cannot_be_is_explained_at_its_line() {
         for (wrong, message) in [
-            ("events_per_second = 0", "expected a nonzero u32"),
+            ("events_per_second = 0", "expected a whole number, 1 or more"),
             ("max_event_bytes = 512001", "512001 is not 1 to 512000 bytes"),
             ("origins = ['https://shop.example/cart']", "did you mean `https://shop.example`?"),
             ("origins = ['shop.example']", "is no origin; expected `https://"),
@@ -415,7 +434,7 @@ mod tests {
             ("cookie = { name = 'a;b' }", "a cookie's name"),
             ("cookie = { max_age_days = 401 }", "401 is not 1 to 400 days"),
             ("cookie = { domain = '.x' }", "expected a domain"),
-            ("tls = { certificate = 'c.pem' }", "missing field `key`"),
+            ("tls = { certificate = 'c.pem' }", "the key `key` is missing"),
         ] {
             let error = parse(wrong).unwrap_err();
             assert!(error.starts_with("headwater.toml:1: ") && error.contains(message), "{error}");

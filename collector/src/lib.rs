@@ -20,6 +20,7 @@
 //! on port 0 in one line.
 
 pub mod backup;
+pub mod check;
 pub mod config;
 mod consumer;
 mod current;
@@ -44,7 +45,13 @@ mod upkeep;
 pub mod validate;
 mod vitals;
 
-use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub use http::TlsError;
 pub use reload::{Reload, ReloadError};
@@ -54,7 +61,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     config::{Config, ConsumerConfig, Name, Secret, SourceConfig, WriteKey},
     consumer::{Consumer, Outlet, Surroundings},
-    event_log::{Disk, EventLog, FileSystem, OpenError, Recovered, system_clock},
+    event_log::{Disk, EventLog, FileSystem, Offset, OpenError, Recovered, system_clock},
     http::{Door, Http, Lookout},
     ingest::Ingest,
     limits::HttpLimits,
@@ -209,8 +216,13 @@ impl Collector {
             draining.clone(),
         );
         let clock = Arc::clone(&self.ingest.clock);
-        let vitals =
-            Vitals::new(metrics, Arc::clone(&log), cursors, self.config.data.clone(), clock);
+        let vitals = Vitals::new(
+            metrics,
+            Arc::clone(&log),
+            cursors.clone(),
+            self.config.data.clone(),
+            clock,
+        );
         let handles: BTreeMap<_, _> = self
             .consumers
             .iter()
@@ -233,18 +245,55 @@ impl Collector {
         let drain_at_the_end = async {
             shutdown.await;
             tracing::info!("stopping: finishing what is under way");
+            let begun = (Instant::now(), Offsets::of(&log, &cursors));
             drain.send_replace(true);
+            begun
         };
-        tokio::join!(drain_at_the_end, http.serve(listener), upkeep);
+        let ((begun, before), (), ()) =
+            tokio::join!(drain_at_the_end, http.serve(listener), upkeep);
         while let Some(ended) = consumers.join_next().await {
             if let Err(panic) = ended {
                 tracing::error!(%panic, "a consumer had stopped");
             }
         }
-        let closed = tokio::task::spawn_blocking(move || log.close()).await;
+        let closing = Arc::clone(&log);
+        let closed = tokio::task::spawn_blocking(move || closing.close()).await;
         if let Err(panic) = closed {
             tracing::error!(%panic, "the event log was not closed");
         }
+        Offsets::of(&log, &cursors).report(&before, begun.elapsed());
+    }
+}
+
+/// Where the log and its consumers are.
+struct Offsets {
+    end: Offset,
+    cursors: Vec<(Name, Offset)>,
+}
+
+impl Offsets {
+    fn of(log: &EventLog, cursors: &upkeep::Cursors) -> Self {
+        let cursors = cursors.iter().map(|(name, cursor)| (name.clone(), *cursor.borrow()));
+        Self { end: *log.end().borrow(), cursors: cursors.collect() }
+    }
+
+    /// The last line of the log: what the drain did, in which time, and what waits for the next start.
+    fn report(&self, before: &Self, took: Duration) {
+        let behind = self.cursors.iter().map(|(name, at)| (name, self.end.since(*at)));
+        let behind = behind.filter(|(_, events)| *events > 0);
+        let waiting: Vec<_> =
+            behind.map(|(name, events)| format!("{events} for {}", name.as_str())).collect();
+        let moved = self.cursors.iter().zip(&before.cursors);
+        let done: u64 = moved.map(|((_, now), (_, then))| now.since(*then)).sum();
+        tracing::info!(
+            "stopped after {:.1} s, in which {} events were stored and consumers got done with {done}; {}",
+            took.as_secs_f64(),
+            self.end.since(before.end),
+            match waiting.is_empty() {
+                true => "no events wait".to_owned(),
+                false => format!("events that wait: {}", waiting.join(", ")),
+            }
+        );
     }
 }
 
@@ -313,11 +362,7 @@ fn report(recovered: &Recovered) {
     tracing::info!(events = recovered.events, end = %recovered.end, "opened the event log");
     if let Some(cut) = &recovered.cut {
         tracing::info!(
-            ?cut,
-            "cut a commit that a crash had left unfinished; nobody was told it was stored"
+            "cut a commit that a crash had left unfinished, and that nobody was told was stored: {cut}"
         );
-    }
-    for damage in &recovered.damaged {
-        tracing::error!(?damage, "stored events cannot be read");
     }
 }

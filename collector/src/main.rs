@@ -48,6 +48,11 @@ struct Arguments {
 enum Command {
     /// Take events, store them, and deliver them to consumers.
     Serve(Serve),
+    /// Say whether `serve` would start with this configuration: the same arguments. Changes nothing; may run beside a server.
+    ///
+    /// Looks at the file, at certificates and folders that it names, and at each consumer's destination, but asks nobody for an
+    /// answer. Run it as the user that will serve. Exit code 1: something is wrong, each with its line.
+    Check(Serve),
     /// Check every byte that is stored. Changes nothing; may run beside a server.
     ///
     /// Exit code 0: sound. 1: something stored cannot be read. 2: the folder cannot be read.
@@ -60,7 +65,8 @@ enum Command {
     Import(Import),
     /// Copy everything that is stored, as it is at one moment, into a new folder. May run beside a server.
     ///
-    /// To restore, start a server on the copy.
+    /// To restore, start a server on the copy. Every byte of it is read back. Exit code 1: there is no copy, or some of what
+    /// it holds was damaged; the message says which.
     Backup(Backup),
     /// Consumers of a running server: list them, pause, seek, replay, redrive.
     Consumers(command::consumers::Arguments),
@@ -138,6 +144,7 @@ fn main() -> ExitCode {
         .init();
     let done = match command {
         Command::Serve(arguments) => serve(arguments).map(|()| ExitCode::SUCCESS),
+        Command::Check(arguments) => command::check::run(&arguments),
         Command::Doctor(arguments) => return examine(&arguments),
         Command::Export(arguments) => export_events(arguments),
         Command::Import(arguments) => import_events(&arguments),
@@ -219,12 +226,23 @@ fn import_events(arguments: &Import) -> anyhow::Result<ExitCode> {
 }
 
 fn back_up(Backup { data, dest }: &Backup) -> anyhow::Result<ExitCode> {
-    let BackedUp { events, end, unreadable } = backup::backup(data, dest)?;
-    writeln!(std::io::stdout(), "{events} events, up to offset {end}, are in {}", dest.display())?;
-    if unreadable > 0 {
-        anyhow::bail!("{unreadable} events were damaged already; see `headwater doctor`");
+    let BackedUp { events, end, damaged, headless } = backup::backup(data, dest)?;
+    let copy = dest.display();
+    writeln!(std::io::stdout(), "{events} events, up to offset {end}, are in {copy}")?;
+    for damage in &damaged {
+        writeln!(std::io::stderr(), "damaged: {damage}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    for segment in &headless {
+        writeln!(std::io::stderr(), "damaged header, its events can be read: {segment}")?;
+    }
+    if damaged.is_empty() && headless.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    anyhow::bail!(
+        "the copy in {copy} holds all that can be read, and the damage named above, which is in the data folder too \
+         (`headwater doctor {}`); keep the backups from before",
+        data.display()
+    )
 }
 
 /// Speaks to a running server.
@@ -267,19 +285,21 @@ const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// The same on every architecture that Linux and macOS run on, but MIPS.
 const SIGXFSZ: i32 = 25;
 
-/// The configuration as the file and the command line say now.
-fn configured(arguments: &Serve) -> anyhow::Result<Config> {
-    let mut config = match &arguments.config {
-        Some(file) => Config::read(file)?,
-        None => Config::default(),
-    };
-    config.listen = arguments.listen.unwrap_or(config.listen);
-    config.data = arguments.data.clone().unwrap_or(config.data);
-    Ok(config)
+impl Serve {
+    /// The configuration as the file and the command line say now, and the file's text.
+    fn configured(&self) -> anyhow::Result<(Config, String)> {
+        let (mut config, text) = match &self.config {
+            Some(file) => Config::read(file)?,
+            None => (Config::default(), String::new()),
+        };
+        config.listen = self.listen.unwrap_or(config.listen);
+        config.data = self.data.clone().unwrap_or(config.data);
+        Ok((config, text))
+    }
 }
 
 fn serve(arguments: Serve) -> anyhow::Result<()> {
-    let config = configured(&arguments)?;
+    let (config, _) = arguments.configured()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Without a handler a file-size limit (`ulimit -f`) would end the process; with one it is an error of the disk.
@@ -325,7 +345,7 @@ async fn reload_at(mut hangup: Signal, reload: Reload, arguments: Serve) {
     let (reload, arguments) = (Arc::new(reload), Arc::new(arguments));
     while hangup.recv().await.is_some() {
         let (reload, arguments) = (Arc::clone(&reload), Arc::clone(&arguments));
-        let again = move || anyhow::Ok(reload.apply(&configured(&arguments)?)?);
+        let again = move || anyhow::Ok(reload.apply(&arguments.configured()?.0)?);
         match tokio::task::spawn_blocking(again).await.unwrap_or_else(|panic| Err(panic.into())) {
             Ok(later) if later.is_empty() => tracing::info!("the configuration was read again"),
             Ok(later) => tracing::warn!(

@@ -34,13 +34,15 @@ pub(crate) async fn run(
         if clock != Clock::Trusted {
             retention.max_age = None;
         }
-        if clock == Clock::Jumped
-            && config.keep_days.is_some()
-            && !std::mem::replace(&mut jumped, true)
-        {
-            tracing::error!(
-                "the clock has jumped: nothing is deleted by age until the next start; check the time, then restart"
-            );
+        let before = std::mem::replace(&mut jumped, clock == Clock::Jumped);
+        match (before, jumped) {
+            (false, true) => tracing::error!(
+                "the clock has jumped by more than an hour: events are stored with its time, and nothing is deleted by age; if it \
+                 is wrong, correct it at once (no event is stored with an earlier time than the one before it); if it is right \
+                 now, restart"
+            ),
+            (true, false) => tracing::info!("the clock is where it was before it jumped"),
+            _ => {}
         }
         let round_and_rest = async {
             round(&log, (&config, retention), (&cursors, &state), &mut waiting_for).await;
@@ -112,8 +114,12 @@ async fn round(
     if done.segments > 0 {
         tracing::info!(segments = done.segments, bytes = done.bytes, first = %done.first, "deleted old events");
         if done.first > read && read < end {
-            tracing::error!(consumer = ?slowest, lost = done.first.since(read),
-                "deleted events that a consumer had not read, as `log.delete_unread` says");
+            let consumer = slowest.as_ref().map_or("", |name| name.as_str());
+            tracing::error!(
+                consumer,
+                lost = done.first.since(read),
+                "deleted events that a consumer had not read, as `log.delete_unread` says"
+            );
         }
     }
     // Said when it begins and when it ends, not every minute.

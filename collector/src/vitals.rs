@@ -24,6 +24,8 @@ pub(crate) struct Vitals {
     consumers: Vec<(Name, watch::Receiver<Offset>)>,
     data: PathBuf,
     clock: Clock,
+    /// By a clock that nobody sets, and by the one that tells the time.
+    started: (Instant, Timestamp),
     moments: Mutex<Option<(Instant, Moments)>>,
 }
 
@@ -31,6 +33,7 @@ pub(crate) struct Vitals {
 #[derive(Clone, Debug, Default)]
 struct Moments {
     oldest: Option<Timestamp>,
+    newest: Option<Timestamp>,
     ids_from: Option<Timestamp>,
     /// Of the first event that each consumer is not done with.
     unread: Vec<Option<Timestamp>>,
@@ -46,7 +49,8 @@ impl Vitals {
         data: PathBuf,
         clock: Clock,
     ) -> Self {
-        Self { metrics, log, consumers, data, clock, moments: Mutex::default() }
+        let started = (Instant::now(), clock());
+        Self { metrics, log, consumers, data, clock, started, moments: Mutex::default() }
     }
 
     /// Where things are counted as they happen.
@@ -66,7 +70,7 @@ impl Vitals {
                 sequences.dropped,
             );
         }
-        let Moments { oldest, ids_from, unread, space } = self.moments(stats.ids_from);
+        let Moments { oldest, newest, ids_from, unread, space } = self.moments(stats.ids_from);
         for ((consumer, cursor), unread) in self.consumers.iter().zip(unread) {
             let lag = end.since(*cursor.borrow());
             self.metrics.consumer_lag(consumer.as_str(), lag);
@@ -74,7 +78,18 @@ impl Vitals {
             self.metrics.consumer_lag_seconds(consumer.as_str(), if lag == 0 { 0.0 } else { age });
         }
         let writable = self.log.is_healthy();
-        self.metrics.log(LogFigures { stats, writable, oldest, ids_from, space });
+        let ahead = newest.map_or(0.0, |at| -self.since(at)).max(0.0);
+        let (instant, time) = self.started;
+        let clock_jump = self.since(time) - instant.elapsed().as_secs_f64();
+        self.metrics.log(LogFigures {
+            stats,
+            writable,
+            oldest,
+            ids_from,
+            space,
+            ahead,
+            clock_jump,
+        });
         self.metrics.print()
     }
 
@@ -93,6 +108,7 @@ impl Vitals {
         let oldest = after(Offset::START);
         let moments = Moments {
             oldest,
+            newest: after((*self.log.end().borrow()).before()),
             ids_from: after(ids_from).or(oldest),
             unread: cursors.map(after).collect(),
             space: rustix::fs::statvfs(&self.data)
@@ -103,8 +119,85 @@ impl Vitals {
         moments
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "ages are far below 2^53 ms")]
     fn age(&self, at: Timestamp) -> f64 {
-        ((self.clock)().unix_ms() - at.unix_ms()).max(0) as f64 / 1000.0
+        self.since(at).max(0.0)
+    }
+
+    /// Seconds; less than none if it is still to come.
+    #[expect(clippy::cast_precision_loss, reason = "they are far below 2^53 ms")]
+    fn since(&self, at: Timestamp) -> f64 {
+        ((self.clock)().unix_ms() - at.unix_ms()) as f64 / 1000.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicI64, Ordering};
+
+    use super::*;
+    use crate::event_log::{FileSystem, Flags, NewEvent, Options, Origin, Trust, body_hash};
+
+    fn event(id: &str) -> NewEvent<'static> {
+        NewEvent {
+            message_id: id.to_owned().into(),
+            source: "web".parse().unwrap(),
+            trust: Trust::Client,
+            origin: Origin::Sent,
+            order_key: "d".into(),
+            sequence: None,
+            dropped: Vec::new(),
+            event_time: None,
+            claimed_time: None,
+            schema_version: 0,
+            flags: Flags::default(),
+            body_hash: body_hash([id.as_bytes()]),
+            json: "{}".into(),
+        }
+    }
+
+    fn sample(page: &str, name: &str) -> f64 {
+        let value = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap().parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_leaps_and_comes_back_shows() {
+        const AT: i64 = 1_763_769_600_000;
+        let folder = tempfile::tempdir().unwrap();
+        let ms = Arc::new(AtomicI64::new(AT));
+        let told = Arc::clone(&ms);
+        let clock: Clock = Arc::new(move || Timestamp::from_unix_ms(told.load(Ordering::SeqCst)));
+        let (log, _) = EventLog::open(
+            folder.path(),
+            Options::default(),
+            Arc::new(FileSystem),
+            Arc::clone(&clock),
+        )
+        .unwrap();
+        let (log, data) = (Arc::new(log), folder.path().to_owned());
+        let vitals = || {
+            Vitals::new(
+                Arc::default(),
+                Arc::clone(&log),
+                Vec::new(),
+                data.clone(),
+                Arc::clone(&clock),
+            )
+        };
+        let (jump, ahead) = ("headwater_clock_jump_seconds", "headwater_log_ahead_seconds");
+        let before = vitals();
+        assert_eq!(sample(&before.print(), ahead), 0.0);
+        log.append(vec![event("1")]).await.unwrap();
+        // A day ahead, and an event in it.
+        ms.store(AT + 86_400_000, Ordering::SeqCst);
+        let page = vitals().print();
+        assert_eq!(sample(&page, ahead), 0.0);
+        assert!(sample(&page, jump).abs() < 60.0, "who starts later does not know");
+        assert!(sample(&before.print(), jump) > 86_000.0);
+        log.append(vec![event("2")]).await.unwrap();
+        ms.store(AT + 400_000, Ordering::SeqCst);
+        assert_eq!(sample(&vitals().print(), ahead), 86_000.0);
+        ms.store(AT - 7_200_000, Ordering::SeqCst);
+        assert!(sample(&before.print(), jump) < -7_000.0);
     }
 }

@@ -91,7 +91,7 @@ async fn no_cursor_in_a_copy_is_ahead_of_its_log() {
     let from = data.path().to_owned();
     let (copying, stopped) = (copies.path().to_owned(), Arc::clone(&stop));
     let backups = tokio::task::spawn_blocking(move || {
-        for n in 0..100 {
+        for n in 0..30 {
             let copied =
                 headwater_collector::backup::backup(&from, &copying.join(n.to_string())).unwrap();
             let state = State::open(&copying.join(n.to_string()).join("state.db")).unwrap();
@@ -122,12 +122,33 @@ async fn what_is_there_is_never_written_over_and_damage_is_copied_and_said() {
     assert_eq!(std::fs::read_dir(copies.path()).unwrap().count(), 1);
 
     let sealed = stored::segments(data.path())[1].clone();
-    let mut bytes = std::fs::read(&sealed).unwrap();
-    bytes[64 + 3] ^= 1;
-    std::fs::write(&sealed, &bytes).unwrap();
-    let dest = copies.path().join("copy");
-    let output = backup(data.path(), &dest);
-    assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("damaged already"), "{}", said(&output));
-    assert_eq!(std::fs::read(&stored::segments(&dest)[1]).unwrap(), bytes);
+    let sound = std::fs::read(&sealed).unwrap();
+    let before = copies.path().join("before");
+    assert!(backup(data.path(), &before).status.success());
+    // A header, and a body, which a start does not read.
+    let body = sound.windows(11).rposition(|window| window == b"\"messageId\"").unwrap();
+    for (name, at) in [("header", 64 + 3), ("body", body)] {
+        let mut bytes = sound.clone();
+        bytes[at] ^= 1;
+        std::fs::write(&sealed, &bytes).unwrap();
+        let dest = copies.path().join(name);
+        let output = backup(data.path(), &dest);
+        assert_eq!(output.status.code(), Some(1));
+        let segment = sealed.file_name().unwrap().to_str().unwrap();
+        let first_line = said(&output).lines().next().unwrap().to_owned();
+        assert!(first_line.starts_with("damaged: 1 events, offsets "), "{first_line}");
+        assert!(first_line.contains(&format!("segment {segment}, byte ")), "{first_line}");
+        assert!(said(&output).contains("keep the backups from before"), "{}", said(&output));
+        assert!(
+            String::from_utf8(output.stdout).unwrap().starts_with("59 events, up to offset 60")
+        );
+        assert_eq!(std::fs::read(&stored::segments(&dest)[1]).unwrap(), bytes);
+        let copied: Vec<_> =
+            std::fs::read_dir(&dest).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(copied, ["log"], "whole");
+    }
+
+    // A sealed segment is the same file in every backup: the guide says to put it back.
+    std::fs::copy(&stored::segments(&before)[1], &sealed).unwrap();
+    assert!(backup(data.path(), &copies.path().join("after")).status.success());
 }

@@ -6,14 +6,14 @@ mod server;
 
 use std::{
     collections::HashSet,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     path::Path,
     process::{Child, Command, Output, Stdio},
-    time::Duration,
 };
 
 use serde_json::json;
 use server::{PATIENCE, client, ids, track};
+use tokio::sync::watch;
 
 fn headwater(arguments: &[&str], data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
@@ -90,7 +90,7 @@ fn errors_read_like_help() {
     .unwrap();
     let path = file.to_str().unwrap();
     let error = fails(&["--config", path], folder.path());
-    assert!(error.starts_with(&format!("error: {path}:4: unknown field `trsut`")), "{error}");
+    assert!(error.starts_with(&format!("error: {path}:4: unknown key `trsut`")), "{error}");
     assert!(error.contains("did you mean `trust`?"), "{error}");
 
     let error = fails(&["--config", "/nowhere.toml"], folder.path());
@@ -100,6 +100,41 @@ fn errors_read_like_help() {
     let error = fails(&["--listen", &address], folder.path());
     assert!(error.contains(&address) && error.contains("--listen"), "{error}");
     assert!(fails(&["--nonsense"], folder.path()).contains("Usage"));
+}
+
+fn check(config: &Path, data: &Path) -> (Option<i32>, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.arg("check").arg("--config").arg(config).arg("--data").arg(data);
+    let Output { status, stdout, stderr } = command.output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn a_configuration_is_checked_without_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, data) = (folder.path().join("hw.toml"), folder.path().join("data"));
+    let path = file.display();
+    std::fs::write(&file, "[sources.web]\nwrite_key = 'k'\n").unwrap();
+    let (code, said, wrong) = check(&file, &data);
+    assert_eq!((code, wrong.as_str()), (Some(0), ""));
+    assert!(said.starts_with(&format!("{path}: sound; 1 source, 0 consumers, http://")), "{said}");
+    assert!(!data.exists(), "nothing is made");
+    let running = Running::start(&data);
+    assert_eq!(check(&file, &data).0, Some(0), "beside a server");
+    running.end();
+
+    std::fs::write(&file, "[sources.web]\nwrite_kee = 'k'\n").unwrap();
+    let (code, _, wrong) = check(&file, &data);
+    assert_eq!(code, Some(1));
+    assert!(wrong.starts_with(&format!("error: {path}:2: ")), "{wrong}");
+
+    let certificate = folder.path().join("c.pem");
+    let tls = format!("[tls]\nkey = 'k.pem'\ncertificate = '{}'\n", certificate.display());
+    std::fs::write(&file, tls).unwrap();
+    let (code, said, wrong) = check(&file, &data);
+    assert_eq!((code, said.as_str()), (Some(1), ""));
+    assert!(wrong.starts_with(&format!("error: {path}:3: cannot read the certificate")), "{wrong}");
+    assert!(wrong.contains("c.pem") && wrong.lines().count() == 1, "{wrong}");
 }
 
 #[test]
@@ -128,15 +163,60 @@ async fn the_key_stays_and_the_token_is_shown_once() {
     second.end();
 }
 
+#[tokio::test]
+async fn its_last_line_says_how_it_ended() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("hw.toml");
+    let consumer = "[sources.web]\nwrite_key = 'k'\n[consumers.reader]\nkind = 'pull'\n";
+    std::fs::write(&config, consumer).unwrap();
+    let arguments = ["--listen", "127.0.0.1:0", "--config", config.to_str().unwrap()];
+    let mut command = headwater(&arguments, &folder.path().join("data"));
+    let mut process = command.env("HEADWATER_LOG", "info").spawn().unwrap();
+    let mut out = BufReader::new(process.stdout.take().unwrap());
+    let mut first = String::new();
+    out.read_line(&mut first).unwrap();
+    let running = Running {
+        process,
+        url: first.trim().strip_prefix("headwater listens on ").unwrap().to_owned(),
+        key: None,
+        token: None,
+    };
+    let batch = [track("1", "d"), track("2", "d")];
+    let body = json!({"batch": batch, "writeKey": "k"}).to_string();
+    let post = client().post(format!("{}/v1/batch", running.url)).body(body);
+    assert_eq!(post.send().await.unwrap().status(), 200);
+    running.terminate();
+    let mut running = running;
+    let said = tokio::task::spawn_blocking(move || {
+        let mut said = String::new();
+        running.process.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(running.process.wait().unwrap().code(), Some(0));
+        said
+    });
+    let said = tokio::time::timeout(PATIENCE, said).await.expect("it ends").unwrap();
+    let last = said.lines().last().unwrap();
+    let (_, stopped) = last.split_once(": stopped after ").expect(last);
+    let ending = " s, in which 0 events were stored and consumers got done with 0; events that wait: 2 for reader";
+    assert!(stopped.ends_with(ending), "{last}");
+}
+
 /// Sends batches until the server goes away; returns what was acknowledged and what was not.
-async fn load(url: String, key: String, name: String) -> (Vec<String>, Vec<String>) {
+async fn load(
+    url: String,
+    key: String,
+    name: String,
+    progress: watch::Sender<usize>,
+) -> (Vec<String>, Vec<String>) {
     let (client, mut acknowledged) = (client(), Vec::new());
     for batch in 0.. {
         let events: Vec<_> = (0..10).map(|n| track(format!("{name}-{batch}-{n}"), &name)).collect();
         let body = json!({"batch": events}).to_string();
         let post = client.post(format!("{url}/v1/batch")).basic_auth(&key, Some("")).body(body);
         match post.send().await {
-            Ok(answer) if answer.status() == 200 => acknowledged.extend(ids(&events)),
+            Ok(answer) if answer.status() == 200 => {
+                acknowledged.extend(ids(&events));
+                progress.send_modify(|batches| *batches += 1);
+            }
             _ => return (acknowledged, ids(&events)),
         }
     }
@@ -161,11 +241,17 @@ async fn killed_under_load_it_keeps_every_acknowledged_event_once() {
             assert_eq!(answer.status(), 200);
             acknowledged.extend(ids(&again));
         }
+        let (progress, mut done) = watch::channel(0);
         let senders: Vec<_> = (0..4)
-            .map(|n| tokio::spawn(load(url.clone(), key.clone(), format!("{round}-{n}"))))
+            .map(|n| {
+                let name = format!("{round}-{n}");
+                tokio::spawn(load(url.clone(), key.clone(), name, progress.clone()))
+            })
             .collect();
-        // A different moment of the work each time; how much is done by then does not matter.
-        tokio::time::sleep(Duration::from_millis(40 + u64::from(round) * 37 % 200)).await;
+        // A different moment of the work each time, with requests under way: the other senders have not stopped.
+        let enough = 4 + round as usize * 37 % 100;
+        let reached = tokio::time::timeout(PATIENCE, done.wait_for(|batches| *batches >= enough));
+        reached.await.expect("there is load").unwrap();
         running.end();
         for sender in senders {
             let (kept, unknown) = tokio::time::timeout(PATIENCE, sender).await.unwrap().unwrap();

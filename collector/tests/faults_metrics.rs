@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
 mod server;
+mod stored;
 
 use std::{sync::Arc, time::Duration};
 
@@ -90,5 +91,37 @@ async fn every_stage_of_the_write_path_is_measured_once_a_request() {
     }
     let free = sample(&server, "headwater_disk_free_bytes").await.unwrap();
     assert!(free > 0.0 && free <= sample(&server, "headwater_disk_size_bytes").await.unwrap());
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn damage_shows_once_whether_the_start_finds_it_or_a_reader() {
+    let folder = tempfile::tempdir().unwrap();
+    stored::fill(folder.path(), 100).await;
+    let flip = |segment: usize, at: fn(&[u8]) -> usize| {
+        let file = stored::segments(folder.path())[segment].clone();
+        let mut bytes = std::fs::read(&file).unwrap();
+        let at = at(&bytes);
+        bytes[at] ^= 1;
+        std::fs::write(&file, bytes).unwrap();
+    };
+    let (ranges, events) = ("headwater_log_damaged_ranges", "headwater_log_damaged_events");
+    // The start reads no bodies of sealed segments.
+    flip(1, |bytes| bytes.windows(11).rposition(|window| window == b"\"messageId\"").unwrap());
+    let server = Server::start(folder.path()).await;
+    let token = server.new_token.clone().unwrap();
+    assert_eq!(sample(&server, events).await, Some(0.0));
+    for _ in 0..2 {
+        let read = client().get(server.at("/v1/events")).bearer_auth(&token).send().await.unwrap();
+        read.text().await.unwrap();
+        assert_eq!(sample(&server, events).await, Some(1.0), "met by a reader, counted once");
+        assert_eq!(sample(&server, ranges).await, Some(1.0));
+    }
+    server.stop().await;
+
+    // Headers it does read.
+    flip(0, |_| 64 + 3);
+    let server = Server::start(folder.path()).await;
+    assert_eq!(sample(&server, events).await, Some(1.0), "found by the start");
     server.stop().await;
 }

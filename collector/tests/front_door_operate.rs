@@ -140,7 +140,7 @@ async fn a_hangup_reads_the_configuration_again_and_drops_no_connection() {
     configure(folder, "[sources.web]\nwrite_key = 'third'\nbrust = 1");
     running.hang_up();
     let said = running.says("stays in force");
-    assert!(said.contains(&format!("{}:3: unknown field `brust`", wrong.display())), "{said}");
+    assert!(said.contains(&format!("{}:3: unknown key `brust`", wrong.display())), "{said}");
     assert_eq!(
         (post(&one, &running.url, "third").await, post(&one, &running.url, "new").await),
         (401, 200)

@@ -3,7 +3,7 @@
 
 mod server;
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, process::Command, sync::Arc, time::Duration};
 
 use headwater_collector::{config::Config, event_log::FileSystem, limits::HttpLimits};
 use reqwest::{Certificate, ClientBuilder, Version};
@@ -221,5 +221,34 @@ async fn a_disk_that_is_nearly_full_is_said_and_recovers() {
     assert_eq!(later, ["data"]);
     let recovers = async { while server.try_batch(&[track("a", "d")]).await.0 != 200 {} };
     timeout(PATIENCE, recovers).await.expect("it is looked at again");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_command_line_believes_the_certificates_it_is_given_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    certify(folder.path());
+    let server = Server::start_with(folder.path(), &configured(folder.path())).await;
+    let (url, token) =
+        (format!("https://localhost:{}", server.address.port()), server.new_token.clone().unwrap());
+    let list = async |ca: Option<&Path>| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        command.args(["consumers", "list", "--url", &url]).env("HEADWATER_ADMIN_TOKEN", &token);
+        command.args(ca.iter().flat_map(|file| ["--ca".as_ref(), file.as_os_str()]));
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    assert_eq!(list(Some(&folder.path().join("certificate.pem"))).await, (Some(0), String::new()));
+    let (code, wrong) = list(None).await;
+    assert_eq!(code, Some(1));
+    assert!(wrong.contains("name that with --ca"), "{wrong}");
+    let other = tempfile::tempdir().unwrap();
+    certify(other.path());
+    let (code, wrong) = list(Some(&other.path().join("certificate.pem"))).await;
+    assert_eq!(code, Some(1));
+    assert!(wrong.contains("is not who this machine believes"), "{wrong}");
+    let (code, wrong) = list(Some(&folder.path().join("key.pem"))).await;
+    assert_eq!(code, Some(1));
+    assert!(wrong.contains("has no certificate in it"), "{wrong}");
     server.stop().await;
 }

@@ -86,6 +86,30 @@ async fn what_is_beyond_the_limit_goes_and_its_numbers_are_still_known() {
     assert_eq!((found.damaged, found.sequences), (Vec::new(), before.sequences));
 }
 
+/// The operator's guide says so: keep more than the longest time after which a client sends again.
+#[tokio::test]
+async fn what_is_let_go_is_forgotten_unless_it_was_numbered() {
+    let (disk, time) = (PowerlessDisk::default(), Time::default());
+    let (log, _) = open(&disk, &time);
+    // It happened before anything that is left: as on a phone that was offline.
+    let numbered =
+        || NewEvent { event_time: Some(Timestamp::MIN), ..numbered("numbered", "q2", 1) };
+    log.append(vec![event("plain"), numbered()]).await.unwrap();
+    fill(&log, &time, 50).await;
+    let again = async |log: &EventLog, plain: Appended| {
+        let both = vec![event("plain"), numbered()];
+        assert_eq!(log.append(both).await, Ok(vec![plain, Appended::Duplicate]));
+    };
+    again(&log, Appended::Duplicate).await;
+    let end = *log.end().borrow();
+    assert!(log.upkeep(EVERYTHING, end).await.unwrap().segments > 0);
+    again(&log, Appended::Accepted).await;
+    again(&log, Appended::Duplicate).await;
+    log.upkeep(EVERYTHING, *log.end().borrow()).await.unwrap();
+    drop(log);
+    again(&open(&disk, &time).0, Appended::Duplicate).await;
+}
+
 #[tokio::test]
 async fn a_log_that_is_being_closed_does_not_wait_for_its_upkeep() {
     let (disk, time) = (PowerlessDisk::default(), Time::default());

@@ -152,11 +152,26 @@ test('the dashboard is one that Grafana takes', () => {
   }
 });
 
+test('systemd takes the unit', (t) => {
+  const analyze = (...args) => spawnSync('systemd-analyze', args, { encoding: 'utf8' });
+  if (analyze('--version').error) return t.skip('no systemd here');
+  const folder = mkdtempSync(join(tmpdir(), 'headwater-unit-'));
+  t.after(() => rmSync(folder, { recursive: true, force: true }));
+  const unit = join(folder, 'headwater.service');
+  // The commands must be there: as if it were installed.
+  writeFileSync(unit, read('headwater.service').replaceAll('/usr/local/bin/headwater', BINARY));
+  const { status, stderr } = analyze('verify', '--man=no', unit);
+  assert.equal(stderr, '');
+  assert.equal(status, 0);
+});
+
 test('the unit and the image call the collector as it wants to be called', () => {
   const { stdout: help, status } = spawnSync(BINARY, ['serve', '--help'], { encoding: 'utf8' });
   assert.equal(status, 0);
   const unit = read('headwater.service');
   const started = /^ExecStart=\/usr\/local\/bin\/headwater (.*)$/m.exec(unit)[1].split(' ');
+  const checked = /^ExecReload=\/usr\/local\/bin\/headwater check (.*)$/m.exec(unit)[1];
+  assert.equal(`serve ${checked}`, started.join(' '), 'what is checked is what is served');
   const image = JSON.parse(/^CMD (.*)$/m.exec(read('Dockerfile'))[1]);
   for (const [command, ...rest] of [started, image]) {
     assert.equal(command, 'serve');

@@ -3,6 +3,7 @@
 
 use std::io::Write as _;
 
+use anyhow::bail;
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -72,9 +73,9 @@ enum Command {
         #[arg(long)]
         events: bool,
     },
-    /// Deliver parked events again; what succeeds is parked no more.
+    /// Deliver parked events again; what succeeds is parked no more. Exit code 1 if there was none.
     Redrive(Which),
-    /// Forget parked events: they are never delivered. The log keeps them.
+    /// Forget parked events: they are never delivered. The log keeps them. Exit code 1 if there was none.
     Drop(Which),
 }
 
@@ -91,6 +92,26 @@ struct Which {
 }
 
 impl Which {
+    /// Nothing was changed.
+    fn none(&self) -> anyhow::Result<()> {
+        let name = &self.name;
+        match self.all {
+            true => bail!("nothing has changed: {name} has parked no events"),
+            false => bail!(
+                "nothing has changed: none of these offsets is parked; `headwater consumers parked {name}` shows which are"
+            ),
+        }
+    }
+
+    /// How many it was about, in a sentence.
+    fn said(answer: &Value, what: &str) -> String {
+        match answer["events"].as_u64() {
+            Some(0) => String::new(),
+            Some(1) => format!("1 parked event is {what}\n"),
+            _ => format!("{} parked events are {what}\n", text(&answer["events"])),
+        }
+    }
+
     fn order(&self) -> Value {
         if self.all { json!({"all": true}) } else { json!({"offsets": self.offsets}) }
     }
@@ -106,7 +127,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     } else {
         write!(out, "{shown}")?;
     }
-    Ok(())
+    match &arguments.command {
+        // A wrong offset must not look like a job done.
+        Command::Redrive(which) | Command::Drop(which) if answer["events"] == 0 => which.none(),
+        _ => Ok(()),
+    }
 }
 
 async fn ask(server: &Server, command: &Command) -> anyhow::Result<(Value, String)> {
@@ -153,12 +178,12 @@ async fn ask(server: &Server, command: &Command) -> anyhow::Result<(Value, Strin
         }
         Command::Redrive(which) => {
             let answer = post(&which.name, "parked/redrive", which.order()).await?;
-            let shown = format!("{} parked events are delivered again\n", text(&answer["events"]));
+            let shown = Which::said(&answer, "delivered again");
             (answer, shown)
         }
         Command::Drop(which) => {
             let answer = post(&which.name, "parked/drop", which.order()).await?;
-            let shown = format!("{} parked events are dropped\n", text(&answer["events"]));
+            let shown = Which::said(&answer, "dropped");
             (answer, shown)
         }
     })

@@ -2,6 +2,7 @@
 //! Promises that the admin token comes from the environment or a file, never from the command line, and is never printed.
 //! Deliberately uses the public HTTP API and nothing else.
 
+pub(crate) mod check;
 pub(crate) mod consumers;
 pub(crate) mod tail;
 pub(crate) mod token;
@@ -11,15 +12,19 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::{Context as _, bail};
 use clap::Args;
 use headwater_collector::outgoing;
-use reqwest::{Client, Method, Response, redirect};
+use reqwest::{Client, Method, Response, StatusCode, Url, redirect};
 use serde_json::Value;
 
 /// Where the server is, and who is asking.
 #[derive(Args)]
 pub(crate) struct Remote {
     /// The running server.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8420", global = true)]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8420", global = true, value_parser = server_url)]
     url: String,
+    /// A file with the certificates (PEM) that vouch for an https server, where the system's do not: of a CA of your own, or a
+    /// self-made one.
+    #[arg(long, value_name = "FILE", global = true)]
+    ca: Option<PathBuf>,
     /// A file with the admin token. Without it, the environment variable `HEADWATER_ADMIN_TOKEN` has it.
     #[arg(long, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
@@ -45,14 +50,39 @@ impl Remote {
                 "set HEADWATER_ADMIN_TOKEN to the admin token, or name a file with --token-file",
             )?,
         };
+        let token = token.trim().to_owned();
+        if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+            let place = self.token_file.as_ref().map(|file| file.display().to_string());
+            let place = place.unwrap_or_else(|| "HEADWATER_ADMIN_TOKEN".to_owned());
+            bail!("{place} holds no admin token: a token is one word, as it was printed");
+        }
+        let tls = match &self.ca {
+            Some(file) => outgoing::tls_trusting(file)?,
+            None => outgoing::tls()?,
+        };
         let client = Client::builder()
-            .tls_backend_preconfigured(outgoing::tls()?)
+            .tls_backend_preconfigured(tls)
             // The token goes where it was meant to go, and nowhere else.
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
-        let (url, token) = (self.url.trim_end_matches('/').to_owned(), token.trim().to_owned());
-        Ok(Server { client, url, token })
+        Ok(Server { client, url: self.url.clone(), token })
+    }
+}
+
+/// The address of a server, without the `/` at its end.
+fn server_url(text: &str) -> Result<String, String> {
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let url = Url::parse(text).ok().filter(|url| url.has_host());
+    match url {
+        Some(_) if ["http", "https"].contains(&scheme) => Ok(text.trim_end_matches('/').to_owned()),
+        _ if scheme.is_empty() && Url::parse(&format!("http://{text}")).is_ok() => {
+            Err(format!("write http://{text}, or https://{text} if the server speaks TLS"))
+        }
+        _ if scheme.is_empty() || rest.is_empty() => {
+            Err("write it as http://127.0.0.1:8420 or https://in.shop.example".to_owned())
+        }
+        _ => Err("it must begin with http:// or https://".to_owned()),
     }
 }
 
@@ -73,13 +103,26 @@ impl Server {
         if let Some(body) = body {
             request = request.body(body.to_string());
         }
-        let answer = request.send().await.with_context(|| {
-            format!("no answer from {}; is the server running there?", self.url)
+        let answer = request.send().await.map_err(|error| {
+            let why = match is_about_certificates(&error) {
+                true => format!(
+                    "{} is not who this machine believes; if its certificate comes from a CA of your own, name that with --ca",
+                    self.url
+                ),
+                false => format!("no answer from {}; is the server running there?", self.url),
+            };
+            anyhow::Error::new(error).context(why)
         })?;
         if answer.status().is_success() {
             return Ok(answer);
         }
         let status = answer.status();
+        if status == StatusCode::UNAUTHORIZED {
+            bail!(
+                "this token is not accepted by {}; `headwater token list DATA`, where the server runs, shows which there are",
+                self.url
+            );
+        }
         let text = answer.text().await.unwrap_or_default();
         let message = serde_json::from_str::<Value>(&text)
             .ok()
@@ -100,6 +143,22 @@ impl Server {
     }
 }
 
+/// Whether a connection ended because the server did not prove who it is.
+fn is_about_certificates(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(cause) = next {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
+            return matches!(tls, rustls::Error::InvalidCertificate(_));
+        }
+        next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            // Its source is that of the error it wraps, not that error.
+            Some(wrapped) => Some(wrapped),
+            None => cause.source(),
+        };
+    }
+    false
+}
+
 /// Text from outside, for a terminal: what could drive it is shown as an escape.
 pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -118,6 +177,26 @@ pub(crate) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_of_a_server_has_a_scheme() {
+        for (given, taken) in [
+            ("http://127.0.0.1:8420/", "http://127.0.0.1:8420"),
+            ("https://in.shop.example/hw/", "https://in.shop.example/hw"),
+        ] {
+            assert_eq!(server_url(given).as_deref(), Ok(taken));
+        }
+        for (wrong, message) in [
+            ("127.0.0.1:8420", "write http://127.0.0.1:8420, or https://127.0.0.1:8420"),
+            ("localhost:8420", "write http://localhost:8420, or"),
+            ("in.shop.example", "write http://in.shop.example, or"),
+            ("", "write it as http://127.0.0.1:8420"),
+            ("http://", "write it as"),
+            ("ftp://h", "must begin with http:// or https://"),
+        ] {
+            assert!(server_url(wrong).unwrap_err().contains(message), "{wrong}");
+        }
+    }
 
     #[test]
     fn what_could_drive_a_terminal_is_shown() {

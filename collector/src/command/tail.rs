@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use headwater_collector::decode::EventType;
 use reqwest::{Method, Response};
 use serde_json::Value;
 
@@ -22,8 +23,8 @@ pub(crate) struct Arguments {
     /// Begin behind this offset instead of with what comes next; 0 is the beginning of the log.
     #[arg(long, value_name = "OFFSET")]
     after: Option<String>,
-    /// Only events of this type: track, page, identify, …
-    #[arg(long = "type", value_name = "TYPE")]
+    /// Only events of this type.
+    #[arg(long = "type", value_name = "TYPE", value_parser = EventType::ALL.map(EventType::as_str))]
     event_type: Option<String>,
     /// Only events with this name.
     #[arg(long, value_name = "NAME")]
@@ -192,6 +193,8 @@ mod tests {
         assert!(shown(&arguments(&["--type", "page"]), EVENT, false).is_none());
         assert!(shown(&arguments(&["--type", "track"]), EVENT, false).is_some());
         assert!(shown(&arguments(&["--event", "Other"]), EVENT, false).is_none());
+        let wrong = Line::try_parse_from(["tail", "--type", "trak"]).err().unwrap().to_string();
+        assert!(wrong.contains("track, identify") && wrong.contains("'track'"), "{wrong}");
     }
 
     #[test]

@@ -20,7 +20,7 @@ use crate::{
 pub struct SourceConfig {
     /// The keys its clients send: `write_key = "…"`, or two as `write_keys = ["new", "old"]` while a key is
     /// being replaced. Public when they sit in a page or an app.
-    #[serde(alias = "write_key", deserialize_with = "one_or_two")]
+    #[serde(rename = "write_key", alias = "write_keys", deserialize_with = "one_or_two")]
     pub write_keys: Vec<Secret<WriteKey>>,
     /// `client` or `server`. Default `client`: a key in a page or an app is public, and anyone can
     /// forge its events.

@@ -2,9 +2,9 @@
 //! folded into memory. Promises: changes nothing on disk, so that it may run beside a server; what it passes over it reports.
 //! Knows nothing of who writes, and does not repair.
 
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use super::chunk::{Columns, Header};
 use super::closed;
@@ -47,6 +47,28 @@ pub enum Harm {
     Altered,
     /// There is nothing: a file was cut, or one is missing.
     Absent,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { segment, position, bytes } = self;
+        write!(f, "the last {bytes} bytes of segment {segment}, from byte {position} on")
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { segment, position, offsets: (first, last), harm } = self;
+        let events = last.since(*first) + 1;
+        let what = match harm {
+            Harm::Altered => "the bytes there are not those that were written",
+            Harm::Absent => "what was written there is gone",
+        };
+        write!(
+            f,
+            "{events} events, offsets {first} to {last}, segment {segment}, byte {position}: {what}"
+        )
+    }
 }
 
 /// How closely segments are looked at.

@@ -96,7 +96,7 @@ pub(super) struct Ids {
     cap: u64,
     /// One past the newest offset.
     end: u64,
-    /// Ids below this offset were never inserted: the log begins here.
+    /// The log begins here: ids below this offset were never inserted, or cannot be confirmed.
     begin: u64,
     bytes: usize,
 }
@@ -147,6 +147,11 @@ impl Ids {
             .filter(move |slot| slot >> OFFSET_BITS == fingerprint)
             .map(move |slot| offset_of(slot, end))
             .filter(move |&offset| offset >= floor)
+    }
+
+    /// The log begins here now: what was before it cannot be confirmed any more.
+    pub(super) fn begin_at(&mut self, first: u64) {
+        self.begin = self.begin.max(first.min(self.end));
     }
 
     /// Touches the slots that a batch is about to need, so that the cache misses overlap instead of adding up.

@@ -17,6 +17,7 @@ mod by_time;
 mod checkpoint;
 mod chunk;
 mod closed;
+mod damage;
 mod dedup;
 mod disk;
 mod durations;
@@ -292,7 +293,9 @@ impl EventLog {
             segments: Arc::clone(&segments),
             tail: Arc::clone(&tail),
             end: ended,
+            damaged: Arc::default(),
         };
+        source.damaged.found(&state.recovered.damaged);
         let mut stats = Stats { events: state.recovered.events, ..Stats::default() };
         stats.describe(&state.memory, segments.totals());
         let memory = Arc::new(Mutex::new(state.memory));
@@ -451,7 +454,9 @@ impl EventLog {
 
     /// Figures for metrics, as of the last commit.
     pub fn stats(&self) -> Stats {
-        self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut stats = self.shared.stats.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        (stats.damaged_ranges, stats.damaged_events) = self.source.damaged.totals(stats.first.0);
+        stats
     }
 
     /// Takes no more events, writes those that wait, and lets the folder go. Blocks. Readers may go on.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::chunk::{Chunk, Header};
+use super::damage::Known;
 use super::disk::Disk;
 use super::record::{Offset, Record};
 use super::segment::{Found, SegmentFile, SegmentName, Segments};
@@ -39,6 +40,8 @@ pub(super) struct Source {
     pub(super) tail: Arc<Tail>,
     /// Carries the last durable offset.
     pub(super) end: tokio::sync::watch::Receiver<Offset>,
+    /// What readers could not read.
+    pub(super) damaged: Arc<Known>,
 }
 
 /// Reads records in order. Independent of other readers; remembers nothing beyond its life.
@@ -126,7 +129,13 @@ impl Reader {
     fn damaged(&mut self, segment: String, until: u64) -> ReadError {
         let first = Offset(self.next);
         self.next = until.max(self.next + 1);
-        ReadError::Damaged { segment, first, last: Offset(self.next - 1) }
+        let last = Offset(self.next - 1);
+        let damaged = ReadError::Damaged { segment, first, last };
+        // Whoever reads may have reasons to go on in silence.
+        if self.walk.source.damaged.add(first.0, last.0) {
+            tracing::error!("stored events cannot be read: {damaged}; see `headwater doctor`");
+        }
+        damaged
     }
 }
 

@@ -245,6 +245,7 @@ fn advance(
             fold.events = before;
             fold.damaged.clear();
         } else if !fold.damaged.is_empty() {
+            source.damaged.found(&fold.damaged);
             return Ok(Err(at));
         }
     }

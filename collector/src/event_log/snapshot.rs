@@ -138,6 +138,7 @@ impl Snapshot {
             segments: Arc::new(segments),
             tail: Arc::new(Tail::new(0)),
             end: watch::channel(end).1,
+            damaged: Arc::default(),
         };
         Ok(Self {
             survey,

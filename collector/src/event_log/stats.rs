@@ -22,6 +22,10 @@ pub struct Stats {
     pub segments: u64,
     /// The first record that the log has, or will have.
     pub first: Offset,
+    /// Runs of records that are known to be unreadable: what the start found, and what readers and upkeep have met since.
+    pub damaged_ranges: u64,
+    /// Records in them.
+    pub damaged_events: u64,
     /// Message ids remembered.
     pub ids: u64,
     /// Bytes of memory that they take.

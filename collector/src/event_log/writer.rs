@@ -141,6 +141,7 @@ impl Writer {
 
     /// Makes a group durable, then visible and remembered, in this order.
     fn write(&mut self, batches: &[Batch]) -> io::Result<Vec<Vec<Appended>>> {
+        lock(&self.memory).ids.begin_at(self.shared.segments.first());
         let confirm = &mut self.confirm;
         let judged = lock(&self.memory).judge(batches, |offset| confirm.stored(offset))?;
         let Judged { columns, body, verdicts, conflicts } = judged;

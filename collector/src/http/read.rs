@@ -305,7 +305,7 @@ mod tests {
     use super::*;
     use crate::event_log::{FileSystem, Flags, NewEvent, Options, Origin, Trust, system_clock};
 
-    fn event(id: usize, bytes: usize) -> NewEvent {
+    fn event(id: usize, bytes: usize) -> NewEvent<'static> {
         NewEvent {
             message_id: id.to_string().into(),
             source: "web".parse().unwrap(),
@@ -319,7 +319,7 @@ mod tests {
             schema_version: 0,
             flags: Flags::default(),
             body_hash: 0,
-            json: format!(r#"{{"messageId":"{id}","x":"{}"}}"#, "x".repeat(bytes)),
+            json: format!(r#"{{"messageId":"{id}","x":"{}"}}"#, "x".repeat(bytes)).into(),
         }
     }
 
@@ -333,7 +333,9 @@ mod tests {
         let log = Arc::new(log);
         let large = READER_PIECE * 2;
         let sizes = (0..3000).map(|id| if id % 500 == 0 { large } else { 600 });
-        log.append(sizes.enumerate().map(|(id, size)| event(id, size)).collect()).await.unwrap();
+        log.append(sizes.enumerate().map(|(id, size)| event(id, size)).collect::<Vec<_>>())
+            .await
+            .unwrap();
 
         let limits = HttpLimits { readers: 1, ..HttpLimits::default() };
         let seats = Seats::new(&limits);

@@ -28,6 +28,10 @@ pub struct LogFigures {
     pub ids_from: Option<Timestamp>,
     /// Bytes of the data folder's file system that are free for us, and its size.
     pub space: Option<(u64, u64)>,
+    /// Seconds that the newest event's time is ahead of the clock.
+    pub ahead: f64,
+    /// Seconds that the clock has gone further than time has, since the start.
+    pub clock_jump: f64,
 }
 
 /// The figures to be printed next.
@@ -43,7 +47,7 @@ impl Shown {
 impl Collector for Shown {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let figures = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let LogFigures { stats, writable, oldest, ids_from, space } = figures;
+        let LogFigures { stats, writable, oldest, ids_from, space, ahead, clock_jump } = figures;
         let mut page = Page(encoder);
         page.gauge(
             "log_writable",
@@ -57,6 +61,26 @@ impl Collector for Shown {
             "log_oldest_event_timestamp_seconds",
             "When the oldest event that is kept was received",
             oldest,
+        )?;
+        page.gauge(
+            "log_damaged_ranges",
+            "Runs of stored events that are known to be unreadable",
+            stats.damaged_ranges,
+        )?;
+        page.gauge(
+            "log_damaged_events",
+            "Stored events that are known to be unreadable",
+            stats.damaged_events,
+        )?;
+        page.seconds(
+            "log_ahead_seconds",
+            "How far the newest event's time is ahead of the clock; 0 while that is right",
+            ahead,
+        )?;
+        page.seconds(
+            "clock_jump_seconds",
+            "How much further than time the clock has gone since the start; near 0 while it is right",
+            clock_jump,
         )?;
         page.counter("log_failures", "Writes and syncs that the disk refused", stats.failures)?;
         page.durations(

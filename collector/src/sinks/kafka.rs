@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn what_would_break_a_promise_cannot_be_set() {
         for (lines, line, message) in [
-            ("topic = 'a'", 2, "missing field `brokers`"),
+            ("topic = 'a'", 2, "the key `brokers` is missing"),
             ("brokers = []\ntopic = 'a'", 3, "expected a list of brokers"),
             ("brokers = ['a,b']\ntopic = 'a'", 3, "expected a list of brokers"),
             ("brokers = ['kafka:9092']\ntopic = 'a b'", 4, "a topic's name"),

@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use headwater_collector::event_log::*;
 
@@ -40,6 +41,49 @@ pub(crate) fn small() -> Options {
 pub(crate) fn open(data: &Path) -> EventLog {
     let dir = data.join("log");
     EventLog::open(&dir, small(), Arc::new(FileSystem), system_clock()).unwrap().0
+}
+
+/// [`small`], and without a pause between attempts at a disk that failed.
+pub(crate) fn unwaiting() -> Options {
+    Options { disk_retry: Duration::ZERO, ..small() }
+}
+
+/// The log on a disk of its own.
+pub(crate) fn open_on(
+    disk: &(impl Disk + Clone + 'static),
+    options: Options,
+) -> (EventLog, Recovered) {
+    EventLog::open(Path::new("/log"), options, Arc::new(disk.clone()), system_clock()).unwrap()
+}
+
+/// Everything that can be read, with its order and its times checked.
+pub(crate) fn read_all(log: &EventLog) -> Vec<Record> {
+    let mut reader = log.reader(None);
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let chunk = reader.next_chunk(7).unwrap();
+        if chunk.is_empty() {
+            break;
+        }
+        records.extend(chunk);
+    }
+    for (at, record) in (1u64..).zip(&records) {
+        assert_eq!(record.offset.since(Offset::START), at, "offsets are continuous");
+    }
+    assert!(records.is_sorted_by_key(|record| record.received_at));
+    assert_eq!(reader.position(), *log.end().borrow());
+    records
+}
+
+/// The message ids of [`read_all`].
+pub(crate) fn ids_in_order(log: &EventLog) -> Vec<String> {
+    read_all(log).iter().map(|record| record.message_id.to_string()).collect()
+}
+
+/// A source's open gaps, and what is missing in them and was dropped.
+pub(crate) fn sequences(log: &EventLog, source: &str) -> (u64, u64, u64) {
+    let counts = log.stats().sequences[&source.parse().unwrap()];
+    (counts.open_gaps, counts.missing, counts.dropped)
 }
 
 /// Stores events `0` to `n - 1`, one a commit.
