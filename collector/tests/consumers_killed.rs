@@ -10,7 +10,6 @@ use std::{
     io::{BufRead as _, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
-    time::Duration,
 };
 
 use headwater_collector::{config::Name, state::State};
@@ -88,7 +87,7 @@ impl Drop for Running {
 async fn until(what: &str, fulfilled: impl AsyncFn() -> bool) {
     let waited = tokio::time::timeout(PATIENCE, async {
         while !fulfilled().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::task::yield_now().await;
         }
     });
     waited.await.unwrap_or_else(|_| panic!("waited in vain for {what}"));

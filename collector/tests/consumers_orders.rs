@@ -5,7 +5,7 @@ mod server;
 
 use serde_json::{Value, json};
 use server::{Attempt, PATIENCE, Receiver, Server, client, ids, track};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 fn delivered(attempts: &[Attempt]) -> Vec<Value> {
     attempts.iter().filter(|attempt| attempt.status < 300).map(Attempt::event).collect()
@@ -56,7 +56,6 @@ impl Operator {
                 if enough(&consumer) {
                     return consumer;
                 }
-                sleep(std::time::Duration::from_millis(10)).await;
             }
         });
         waited.await.unwrap_or_else(|_| panic!("waited in vain for {what}"))
@@ -206,7 +205,6 @@ async fn parked_events_are_shown_delivered_again_in_order_or_dropped() {
             if page["parked"][0]["redrive"] == false {
                 return page;
             }
-            sleep(std::time::Duration::from_millis(10)).await;
         }
     });
     let left = left.await.unwrap();

@@ -125,11 +125,8 @@ async fn a_waiting_reader_gets_an_event_as_it_is_stored_and_nothing_when_its_tim
     // One that waits does not hold up the end of the server.
     let waiting = Reader { url: reader.url.clone(), token: reader.token.clone() };
     let waiting = tokio::spawn(async move { waiting.take("wait=30").await });
-    let shown = tokio::time::timeout(PATIENCE, async {
-        while reader.get("").await["under_way"] != 1 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
+    let shown =
+        tokio::time::timeout(PATIENCE, async { while reader.get("").await["under_way"] != 1 {} });
     shown.await.unwrap();
     server.stop().await;
     drop(waiting);

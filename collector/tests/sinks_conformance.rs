@@ -168,7 +168,7 @@ async fn webhook_as_cloud_events() {
 
 // ---- file
 
-/// A folder that can be moved away.
+/// A folder on a disk, which can be moved away.
 struct Folder {
     _temporary: tempfile::TempDir,
     here: PathBuf,
@@ -179,7 +179,7 @@ impl Destination for Folder {
     type Sink = AnySink;
 
     fn open(&self) -> AnySink {
-        open(&format!("kind = 'file'\npath = {:?}\nmax_bytes = 20000", self.here))
+        open(&format!("kind = 'file'\npath = {:?}\nmax_bytes = 20000", self.here.join("out")))
     }
 
     async fn turn(&mut self, condition: Condition) -> bool {
@@ -193,7 +193,7 @@ impl Destination for Folder {
     }
 
     async fn accepted(&mut self) -> Vec<Accepted> {
-        let entries = fs::read_dir(&self.here).unwrap();
+        let entries = fs::read_dir(self.here.join("out")).unwrap();
         let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
         files.sort();
         let texts: String = files.iter().map(|file| fs::read_to_string(file).unwrap()).collect();

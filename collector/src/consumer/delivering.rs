@@ -4,7 +4,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 
 use super::{
@@ -18,7 +17,7 @@ use crate::{
         CURSOR_PAUSE, EVENT_REST_LONGEST, FAILURES_BEFORE_PARKING, REFUSAL_PAUSE,
         REFUSALS_BEFORE_PARKING, RETRY_AFTER_LONGEST,
     },
-    sinks::{Parcel, Sink, Verdict},
+    sinks::{Parcel, Sink, Verdict, message_id},
     state::Parked,
 };
 
@@ -267,12 +266,7 @@ impl<S: Sink> Consumer<S> {
     /// The same for every attempt, also after a restart, and different for every consumer: what a
     /// receiver deduplicates on. Not the offset: a log that is begun anew counts from 1 again.
     fn delivery_id(&self, record: &Record) -> String {
-        let mut hash = Sha256::new();
-        for part in [self.name.as_str(), &record.source, &record.message_id] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-        hash.finalize()[..16].iter().fold("msg_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+        message_id([self.name.as_str(), &record.source, &record.message_id])
     }
 }
 

@@ -235,12 +235,13 @@ impl<T: Clone> Lanes<T> {
             }
             goes_on = unfinished.is_none();
         }
-        let known = self.done_before.iter().filter(|range| *range.end() > self.watermark);
-        for known in known.cloned() {
+        let read_to = self.window.back().map_or(self.watermark, |slot| slot.offset);
+        let unread = self.done_before.iter().filter(|range| *range.end() > read_to);
+        for known in unread.cloned() {
             match done_above.last_mut() {
                 // It was read in part.
                 Some(range) if known.contains(range.end()) => {
-                    *range = *range.start()..=*known.end()
+                    *range = *range.start()..=*known.end();
                 }
                 _ => done_above.push(known),
             }
@@ -429,7 +430,7 @@ mod tests {
     }
 
     /// Reads all `count` again from where it stood, but for `until`: what is to be done still.
-    fn again_from(reached: Reached, count: usize) -> (Lanes<usize>, Vec<usize>) {
+    fn again_from(reached: &Reached, count: usize) -> (Lanes<usize>, Vec<usize>) {
         let mut lanes = Lanes::new(reached.clone());
         for n in (1..=count).filter(|n| offset(*n) > reached.after) {
             lanes.add(offset(n), &n.to_string(), 1, n);
@@ -451,11 +452,19 @@ mod tests {
         assert_eq!(reached, Reached { after: offset(1), done_above: ranges });
         // However far it had read again when it ended again.
         for read in 1..=9 {
-            let (again, _) = again_from(reached.clone(), read);
+            let (again, _) = again_from(&reached, read);
             assert_eq!(again.reached(), reached, "after {read}");
         }
-        let (_, left) = again_from(reached, 9);
+        let (mut again, left) = again_from(&reached, 9);
         assert_eq!(left, [2, 6, 7, 9]);
+        // Passed over behind the last of them, or in place of it: by a filter.
+        again.skip(offset(10));
+        let ranges = vec![offset(3)..=offset(5), offset(8)..=offset(8), offset(10)..=offset(10)];
+        assert_eq!(again.reached().done_above, ranges);
+        let (mut again, _) = again_from(&reached, 7);
+        (8..=9).for_each(|n| again.skip(offset(n)));
+        let ranges = vec![offset(3)..=offset(5), offset(8)..=offset(9)];
+        assert_eq!(again.reached().done_above, ranges);
     }
 
     proptest! {

@@ -13,9 +13,13 @@ mod webhook;
 use std::time::Duration;
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use sha2::{Digest as _, Sha256};
 
-use crate::{config::keys_of, limits::DELIVERIES_IN_FLIGHT};
+use crate::{
+    config::{keys_of, within},
+    limits::{DELIVERIES_IN_FLIGHT, DELIVERY_TIMEOUT, LONGEST_DELIVERY_TIMEOUT},
+};
 pub use file::{FileConfig, FileError, Files};
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaConfig, KafkaError, OptionName, OptionValue};
@@ -153,5 +157,37 @@ impl Verdict {
     /// Not now, for a reason of its own.
     pub(crate) fn unavailable(reason: impl Into<String>) -> Self {
         Self::Unavailable { reason: reason.into(), retry_after: None }
+    }
+}
+
+/// An id made of these: the same for the same parts, in every release.
+pub(crate) fn message_id<'a>(parts: impl IntoIterator<Item = &'a str>) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize()[..16].iter().fold("msg_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+}
+
+/// `timeout_seconds`, unless it is set.
+fn timeout() -> Duration {
+    DELIVERY_TIMEOUT
+}
+
+/// `timeout_seconds`.
+fn timeout_seconds<'de, D: Deserializer<'de>>(number: D) -> Result<Duration, D::Error> {
+    within(number, 1..=LONGEST_DELIVERY_TIMEOUT.as_secs()).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Receivers keep ids for days, over an update of the collector.
+    #[test]
+    fn an_id_is_the_same_in_every_release() {
+        assert_eq!(message_id(["crm", "web", "m-1"]), "msg_01dbae5fcae8466fe21443ed6d8f8e8d");
+        assert_ne!(message_id(["crm", "web", "m-1"]), message_id(["crm", "webm", "-1"]));
     }
 }

@@ -9,6 +9,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// As the default of the configuration: quick for a minute, then up to a day.
 const PAUSES: &str = "['250ms', '500ms', '1s', '2s', '5s', '10s', '20s', '30s', '5m', '30m', '2h', '5h', '10h', '14h', '20h', '24h']";
 
+/// Which of the backlog always fail.
+type Poison = fn(usize) -> bool;
+
 /// Simulated time stands still meanwhile: it waits for threads of the blocking kind, not for the log's.
 async fn store(log: &Arc<EventLog>, id: &str) {
     let (log, id, handle) = (Arc::clone(log), id.to_owned(), tokio::runtime::Handle::current());
@@ -29,7 +32,7 @@ struct Outcome {
 async fn run(
     at_once: usize,
     backlog: usize,
-    poison: fn(usize) -> bool,
+    poison: Poison,
     outage: std::ops::Range<Duration>,
 ) -> Outcome {
     let began = Instant::now();
@@ -70,7 +73,7 @@ async fn run(
     Outcome { taken, attempts, parked, took }
 }
 
-fn assert_sound(outcome: &Outcome, backlog: usize, poison: fn(usize) -> bool) {
+fn assert_sound(outcome: &Outcome, backlog: usize, poison: Poison) {
     let bad: Vec<_> = (0..backlog).filter(|n| poison(*n)).map(|n| format!("m{n}")).collect();
     assert_eq!(sorted(outcome.parked.clone()), sorted(bad.clone()), "these, and no other");
     let good = (0..backlog).filter(|n| !poison(*n)).map(|n| format!("m{n}"));
@@ -88,8 +91,7 @@ async fn hundreds_of_poison_events_are_parked_and_the_others_wait_for_minutes_at
     let scattered = |n: usize| n % 10 < 3;
     let together = |n: usize| (0..300).contains(&n);
     let in_the_middle = |n: usize| (400..700).contains(&n);
-    let cases: [(fn(usize) -> bool, usize); 3] =
-        [(scattered, 1), (together, 1), (in_the_middle, 10)];
+    let cases: [(Poison, usize); 3] = [(scattered, 1), (together, 1), (in_the_middle, 10)];
     for (poison, at_once) in cases {
         let outcome = run(at_once, 1000, poison, Duration::ZERO..Duration::ZERO).await;
         assert_sound(&outcome, 1000, poison);

@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::{
-    config::{Secret, within},
-    limits::{DELIVERY_TIMEOUT, LONGEST_DELIVERY_TIMEOUT},
+    config::Secret,
+    sinks::{timeout, timeout_seconds},
 };
 
 /// `kind = "kafka"`.
@@ -25,7 +25,7 @@ pub struct KafkaConfig {
     #[serde(default)]
     pub options: BTreeMap<OptionName, Secret<OptionValue>>,
     /// Until a delivery must be acknowledged, in whole seconds, 1 to 60. Default 15.
-    #[serde(rename = "timeout_seconds", default = "timeout", deserialize_with = "seconds")]
+    #[serde(rename = "timeout_seconds", default = "timeout", deserialize_with = "timeout_seconds")]
     pub timeout: Duration,
 }
 
@@ -119,12 +119,4 @@ fn topic<'de, D: Deserializer<'de>>(name: D) -> Result<String, D::Error> {
         return Ok(topic);
     }
     Err(D::Error::custom("a topic's name is 1 to 249 of a-z, A-Z, 0-9, `.`, `_` and `-`"))
-}
-
-fn timeout() -> Duration {
-    DELIVERY_TIMEOUT
-}
-
-fn seconds<'de, D: Deserializer<'de>>(number: D) -> Result<Duration, D::Error> {
-    within(number, 1..=LONGEST_DELIVERY_TIMEOUT.as_secs()).map(Duration::from_secs)
 }

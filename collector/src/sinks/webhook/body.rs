@@ -7,9 +7,11 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 
-use super::{super::Parcel, config::BodyFormat};
+use super::{
+    super::{Parcel, message_id},
+    config::BodyFormat,
+};
 
 /// What is posted, and under which id.
 pub(super) struct Body {
@@ -63,12 +65,7 @@ fn id(parcels: &[Parcel]) -> String {
     if let [parcel] = parcels {
         return parcel.id.clone();
     }
-    let mut hash = Sha256::new();
-    for parcel in parcels {
-        hash.update((parcel.id.len() as u64).to_le_bytes());
-        hash.update(&parcel.id);
-    }
-    hash.finalize()[..16].iter().fold("msg_".to_owned(), |id, byte| format!("{id}{byte:02x}"))
+    message_id(parcels.iter().map(|parcel| &*parcel.id))
 }
 
 /// CloudEvents 1.0 in JSON, with the extension "partitioning".

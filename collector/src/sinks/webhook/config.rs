@@ -12,7 +12,8 @@ use serde::{
 
 use crate::{
     config::{HttpUrl, Secret, WebhookSecret, within},
-    limits::{DELIVERY_TIMEOUT, LONGEST_DELIVERY_TIMEOUT, WEBHOOK_BATCH},
+    limits::WEBHOOK_BATCH,
+    sinks::{timeout, timeout_seconds},
 };
 
 /// `kind = "webhook"`.
@@ -36,7 +37,7 @@ pub struct WebhookConfig {
     #[serde(default)]
     pub allow_private: AllowPrivate,
     /// From connecting to the status, in whole seconds, 1 to 60. Default 15.
-    #[serde(rename = "timeout_seconds", default = "timeout", deserialize_with = "seconds")]
+    #[serde(rename = "timeout_seconds", default = "timeout", deserialize_with = "timeout_seconds")]
     pub timeout: Duration,
 }
 
@@ -69,14 +70,6 @@ fn one() -> usize {
 
 fn batch<'de, D: Deserializer<'de>>(number: D) -> Result<usize, D::Error> {
     within(number, 1..=WEBHOOK_BATCH)
-}
-
-fn timeout() -> Duration {
-    DELIVERY_TIMEOUT
-}
-
-fn seconds<'de, D: Deserializer<'de>>(number: D) -> Result<Duration, D::Error> {
-    within(number, 1..=LONGEST_DELIVERY_TIMEOUT.as_secs()).map(Duration::from_secs)
 }
 
 fn one_or_two<'de, D: Deserializer<'de>>(
