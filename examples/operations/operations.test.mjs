@@ -179,6 +179,7 @@ test('the unit and the image call the collector as it wants to be called', () =>
     assert.ok(flags.length > 0);
     for (const flag of flags) assert.match(help, new RegExp(`^\\s+${flag} `, 'm'), `${flag} is known`);
   }
+  assert.match(read('Dockerfile'), /cargo build .*--no-default-features --target \S+-musl/, 'no C of another libc in it');
   // The collector's own limits: 4,096 connections, and 15 s to drain.
   assert.ok(Number(/^LimitNOFILE=(\d+)$/m.exec(unit)[1]) > 4096 + 100);
   assert.ok(Number(/^TimeoutStopSec=(\d+)$/m.exec(unit)[1]) > 15 + 5);

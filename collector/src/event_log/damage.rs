@@ -3,23 +3,47 @@
 //! Knows nothing of what is wrong with it: the doctor does.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use super::fold::Damage;
+use super::record::Offset;
 
 /// Ranges of records that cannot be read, as far as anyone has looked.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     /// The first of each range, and its last. They neither overlap nor touch.
     ranges: Mutex<BTreeMap<u64, u64>>,
+    aloud: bool,
 }
 
 /// Ranges that are told apart. 65,536: some 3 MB; a log with more holes has long been given up.
 const MOST_RANGES: usize = 1 << 16;
 
 impl Known {
+    /// Nothing yet; and what is news is said in the log. Else whoever asks is told by other means.
+    pub(super) fn aloud() -> Self {
+        Self { aloud: true, ..Self::default() }
+    }
+
+    /// Somebody has met records that cannot be read.
+    pub(super) fn met(&self, (first, last): (Offset, Offset), what: &dyn fmt::Display) {
+        if self.add(first.0, last.0) && self.aloud {
+            tracing::error!(
+                "stored events cannot be read: {what}; restore them from a backup, and see `headwater doctor`"
+            );
+        }
+    }
+
+    /// As [`Known::met`], for what a fold has found.
+    pub(super) fn found(&self, damaged: &[Damage]) {
+        for damage in damaged {
+            self.met(damage.offsets, damage);
+        }
+    }
+
     /// Notes a range; whether any of it is news.
-    pub(super) fn add(&self, first: u64, last: u64) -> bool {
+    fn add(&self, first: u64, last: u64) -> bool {
         let mut ranges = self.ranges.lock().unwrap_or_else(PoisonError::into_inner);
         let around = ranges.range(..=first).next_back();
         if around.is_some_and(|(_, known)| *known >= last) {
@@ -39,16 +63,6 @@ impl Known {
         }
         ranges.insert(from, to);
         true
-    }
-
-    /// As [`Known::add`], for what a fold has found; says it if it is news.
-    pub(super) fn found(&self, damaged: &[Damage]) {
-        for damage in damaged {
-            let (first, last) = damage.offsets;
-            if self.add(first.0, last.0) {
-                tracing::error!("stored events cannot be read: {damage}; restore it from a backup");
-            }
-        }
     }
 
     /// How many ranges, and how many records in them, of a log that begins at `begin`.

@@ -293,7 +293,7 @@ impl EventLog {
             segments: Arc::clone(&segments),
             tail: Arc::clone(&tail),
             end: ended,
-            damaged: Arc::default(),
+            damaged: Arc::new(damage::Known::aloud()),
         };
         source.damaged.found(&state.recovered.damaged);
         let mut stats = Stats { events: state.recovered.events, ..Stats::default() };

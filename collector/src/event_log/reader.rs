@@ -132,9 +132,7 @@ impl Reader {
         let last = Offset(self.next - 1);
         let damaged = ReadError::Damaged { segment, first, last };
         // Whoever reads may have reasons to go on in silence.
-        if self.walk.source.damaged.add(first.0, last.0) {
-            tracing::error!("stored events cannot be read: {damaged}; see `headwater doctor`");
-        }
+        self.walk.source.damaged.met((first, last), &damaged);
         damaged
     }
 }
