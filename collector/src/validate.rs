@@ -245,7 +245,7 @@ impl<'a> Fields<'_, 'a> {
             let detail = format!("source `{}` may not send this event", sender.source);
             return Err((Reason::TypeNotAllowed, detail.into()));
         }
-        if matches!(event_type, EventType::Identify | EventType::Alias) {
+        if matches!(event_type, EventType::Identify | EventType::Alias | EventType::Group) {
             let previous = self.text(PREVIOUS_ID)?.filter(|_| event_type == EventType::Alias);
             self.check_signature(sender, user_id.as_deref(), previous.as_deref())?;
         }

@@ -40,8 +40,8 @@ pub struct SourceConfig {
     /// Events at once, after a pause, where there is such a limit. Default: one second's.
     #[serde(default)]
     pub burst: Option<NonZeroU32>,
-    /// Demands that `identify` and `alias` prove who the person is: `context.signature` is the lowercase hexadecimal HMAC-SHA256
-    /// of the `userId` (alias: `previousId`, line feed, `userId`), made by your backend with this secret of 16 bytes or more. One, or two as
+    /// Demands that `identify`, `alias` and `group` prove who the person is: `context.signature` is the lowercase hexadecimal
+    /// HMAC-SHA256 of the `userId` (alias: `previousId`, line feed, `userId`), made by your backend with this secret of 16 bytes or more. One, or two as
     /// `identify_secrets = ["new", "old"]` while it is being replaced. Default: no proof.
     #[serde(default, alias = "identify_secret", deserialize_with = "one_or_two")]
     pub identify_secrets: Vec<Secret<IdentitySecret>>,

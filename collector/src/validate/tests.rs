@@ -110,6 +110,19 @@ fn who_a_person_is_needs_a_signature_where_the_source_demands_it() {
     assert_eq!(judged(r#"{"userId":"u-1"}"#), Err(Reason::BadSignature));
     assert_eq!(judged(r#"{"userId":"u-2","context":{"signature":1}}"#), Err(Reason::BadSignature));
     judged(r#"{"anonymousId":"a"}"#).unwrap();
+    // Nor can I bring somebody else into an account.
+    let group = |event: &str| {
+        let shape = Shape::Single(EventType::Group);
+        let batch = WireBatch::parse(event.as_bytes(), shape).unwrap();
+        let sender = Sender {
+            identity_secrets: &secrets,
+            ..Sender::new("web".parse().unwrap(), Timestamp::from_unix_ms(NOW))
+        };
+        validate(&batch, shape, &sender, &Memory::new(), || "fresh".into()).events.len()
+    };
+    assert_eq!(group(r#"{"userId":"u-1","groupId":"g"}"#), 0);
+    let with = format!(r#"{{"userId":"u-1","groupId":"g","context":{{"signature":"{new}"}}}}"#);
+    assert_eq!((group(&with), group(r#"{"anonymousId":"a","groupId":"g"}"#)), (1, 1));
     // An alias has to be signed for both: with my own signature I cannot take what another has.
     let alias = |signature: &str| {
         let event = format!(
