@@ -130,7 +130,7 @@ async fn a_hangup_reads_the_configuration_again_and_drops_no_connection() {
     );
     running.hang_up();
     let said = running.says("was read again");
-    assert!(said.contains("WARN") && said.ends_with("of consumers needs a restart"), "{said}");
+    assert!(said.contains("WARN") && said.ends_with("consumers.a needs a restart"), "{said}");
     assert_eq!(
         (post(&one, &running.url, "old").await, post(&one, &running.url, "new").await),
         (401, 200)
