@@ -75,32 +75,6 @@ async fn an_image_is_an_event() {
 }
 
 #[tokio::test]
-async fn a_device_that_saw_no_answer_asks_what_arrived() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path()).await;
-    let asked = async |key: &str, queue: &str| {
-        let address = server.at(&format!("/v1/projects/{key}/queues/{queue}"));
-        client().get(address).header("origin", "http://shop.example").send().await.unwrap()
-    };
-    for seq in [1, 2, 5] {
-        let event = format!(
-            r#"{{"userId":"u","event":"E","writeKey":"{}","context":{{"headwater":{{"queue":"q1","seq":{seq}}}}}}}"#,
-            server.key
-        );
-        let sent = client().post(server.at("/v1/track")).body(event).send().await.unwrap();
-        assert_eq!(sent.status(), 200);
-    }
-    let answer = asked(&server.key, "q1").await;
-    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
-    assert_eq!(answer.headers()["cache-control"], "no-store");
-    assert_eq!(read_json(answer).await, json!({ "through": 5, "missing": [[3, 4]] }));
-    let other = asked(&server.key, "q2").await;
-    assert_eq!(read_json(other).await, json!({ "through": 0, "missing": [] }));
-    assert_eq!(asked("nobody", "q1").await.status(), 404);
-    server.stop().await;
-}
-
-#[tokio::test]
 async fn the_settings_document_names_this_server_for_a_known_key() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;

@@ -224,11 +224,6 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
         let asked = http.get(server.at(&settings.replace("{writeKey}", key)));
         assert_eq!(document.ask(settings, asked).await, status);
     }
-    let queue = "/v1/projects/{writeKey}/queues/{queue}";
-    for (key, status) in [("key", 200), ("nobody", 404)] {
-        let path = queue.replace("{writeKey}", key).replace("{queue}", "q");
-        assert_eq!(document.ask(queue, http.get(server.at(&path))).await, status);
-    }
     let get = |path: &str| http.get(server.at(path));
     for (last_seen, status) in [("0", 200), ("x", 400), ("999999", 410)] {
         let live = get("/v1/live?after=0").bearer_auth(&token).header("last-event-id", last_seen);

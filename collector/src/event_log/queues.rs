@@ -58,7 +58,7 @@ pub struct SourceSequences {
 }
 
 /// What became of the numbers of one queue.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Numbers {
     /// The highest that arrived or was reported dropped; 0 if none did.
     pub through: u64,
@@ -107,7 +107,7 @@ impl Queues {
     /// What is known of a queue; nothing is the same as none of its numbers.
     pub(super) fn numbers(&self, queue: u64) -> Numbers {
         match self.shards[shard(queue)].get(&queue) {
-            None => Numbers::default(),
+            None => Numbers { through: 0, missing: Vec::new() },
             Some(Queue::Whole(to)) => Numbers { through: *to, missing: Vec::new() },
             Some(Queue::Gaps(gaps)) => {
                 Numbers { through: gaps.highest, missing: gaps.missing.clone() }

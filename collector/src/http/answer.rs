@@ -151,12 +151,6 @@ impl Failure {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(wait)
     }
 
-    /// A key in the path.
-    pub(super) fn unknown_write_key() -> Self {
-        let message = "no source has this write key";
-        Self::new(StatusCode::NOT_FOUND, "unknown_write_key", message)
-    }
-
     /// One address has too much of its share under way. The others have theirs.
     pub(super) fn too_many_bodies(wait: Duration) -> Self {
         let message = "too many unfinished bodies come from this address; send the same batch again later, fewer at once";

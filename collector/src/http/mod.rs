@@ -11,7 +11,6 @@ mod connection;
 mod consumers;
 mod cookie;
 mod door;
-mod numbers;
 mod pixel;
 mod read;
 mod routes;

@@ -2,7 +2,7 @@
 //! Promises that every path has one answer for every method, and that browsers may read the answers
 //! they are meant for. Deliberately does not do any of the work.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use hyper::{
@@ -19,7 +19,7 @@ use super::{
     client::{Client, Peer},
     cookie,
     door::Front,
-    numbers, pixel, read, settings,
+    pixel, read, settings,
     table::{self, Route},
 };
 use crate::{
@@ -58,9 +58,7 @@ impl Http {
         let started = Instant::now();
         let with_credentials = self.with_credentials(&front, request.headers());
         let answer = match (route, request.method()) {
-            (Route::Ingest(_) | Route::Settings | Route::Queue, &Method::OPTIONS) => {
-                Ok(preflight())
-            }
+            (Route::Ingest(_) | Route::Settings, &Method::OPTIONS) => Ok(preflight()),
             (Route::Ingest(shape), &Method::POST) => {
                 let taken = self.take(request, shape, peer, &front).await;
                 self.vitals.metrics().request_took(started.elapsed());
@@ -79,10 +77,6 @@ impl Http {
                 Err(wrong_method(route.methods()))
             }
             (Route::Settings, _) => self.settings(&request, peer, &front),
-            (Route::Queue, _) => {
-                let (path, _) = within(&front, request.uri().path());
-                self.numbers(path).await
-            }
             (Route::Events, _) => self.read(&request),
             (Route::Live, _) => self.live(&request),
             (Route::Sdk, _) => {
@@ -102,7 +96,7 @@ impl Http {
             (Route::OpenApi, _) => Ok(ok("application/json", OPENAPI)),
         };
         let mut answer = answer.unwrap_or_else(Failure::into_answer);
-        if let Route::Ingest(_) | Route::Settings | Route::Queue = route {
+        if let Route::Ingest(_) | Route::Settings = route {
             allow_origin(answer.headers_mut(), with_credentials.as_ref());
         }
         self.vitals.metrics().request(name, answer.status().as_u16());
@@ -216,7 +210,8 @@ impl Http {
         let (path, prefix) = within(front, request.uri().path());
         let key = settings::key_in(path).unwrap_or_default();
         if self.ingest.sources.with_key(key).is_none() {
-            return Err(Failure::unknown_write_key());
+            let message = "no source has this write key";
+            return Err(Failure::new(StatusCode::NOT_FOUND, "unknown_write_key", message));
         }
         let headers = request.headers();
         let client = Client::of(peer, headers, &front.trusted_proxies);
@@ -224,17 +219,6 @@ impl Http {
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
         let host = request.uri().authority().map(Authority::as_str).or(host);
         Ok(settings::document(key, host, client.should_use_tls(headers), prefix))
-    }
-
-    async fn numbers(&self, path: &str) -> Result<Answer, Failure> {
-        let (key, queue) = numbers::asked_in(path).unwrap_or_default();
-        let Some(source) = self.ingest.sources.with_key(key) else {
-            return Err(Failure::unknown_write_key());
-        };
-        let (log, queue) = (Arc::clone(&self.ingest.log), queue.to_owned());
-        // It may wait for the disk. Knowing nothing is safe to say: then all is sent again.
-        let known = tokio::task::spawn_blocking(move || log.numbers(&source.name, &queue));
-        Ok(numbers::answer(&known.await.unwrap_or_default()))
     }
 
     fn read<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {

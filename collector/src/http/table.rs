@@ -9,8 +9,6 @@ pub(super) enum Route {
     Ingest(Shape),
     Pixel(EventType),
     Settings,
-    /// What is known of a device's queue.
-    Queue,
     Sdk,
     Events,
     Live,
@@ -40,7 +38,7 @@ impl Route {
 
     /// Whether it is for clients, and so found under the path prefix as well.
     pub(super) fn is_for_clients(self) -> bool {
-        matches!(self, Self::Ingest(_) | Self::Pixel(_) | Self::Settings | Self::Queue | Self::Sdk)
+        matches!(self, Self::Ingest(_) | Self::Pixel(_) | Self::Settings | Self::Sdk)
     }
 }
 
@@ -74,7 +72,6 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/v1/pixel/group", R::Pixel(E::Group), "pixel"),
         ("/v1/pixel/alias", R::Pixel(E::Alias), "pixel"),
         ("/v1/projects/{writeKey}/settings", R::Settings, "settings"),
-        ("/v1/projects/{writeKey}/queues/{queue}", R::Queue, "queue"),
         ("/headwater.js", R::Sdk, "sdk"),
         ("/headwater.mjs", R::Sdk, "sdk"),
         ("/headwater.wasm", R::Sdk, "sdk"),
