@@ -37,6 +37,7 @@ pub mod metrics;
 pub mod open_files;
 pub mod outgoing;
 mod reload;
+mod seen;
 pub mod sinks;
 pub mod sources;
 pub mod stamp;

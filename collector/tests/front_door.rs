@@ -75,6 +75,35 @@ async fn an_image_is_an_event() {
 }
 
 #[tokio::test]
+async fn a_device_that_saw_no_answer_asks_what_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let sources = "[sources.web]\nwrite_key = 'web'\n[sources.app]\nwrite_key = 'app'\n";
+    let server = Server::start_with(folder.path(), sources).await;
+    let sent = json!({"writeKey": "web", "batch": [track("1", "d"), track("2", "d")]});
+    client().post(server.at("/v1/batch")).body(sent.to_string()).send().await.unwrap();
+    server.stop().await;
+    // Also what is not in memory any more.
+    let server = Server::start_with(folder.path(), sources).await;
+    let asked = async |question: Value| {
+        let asked = client().post(server.at("/v1/seen")).body(question.to_string());
+        asked.header("origin", "http://shop.example").send().await.unwrap()
+    };
+    let answer = asked(json!({"ids": ["0", "1", "3", "2"], "writeKey": "web"})).await;
+    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
+    let stored =
+        json!([{"index": 1, "outcome": "duplicate"}, {"index": 3, "outcome": "duplicate"}]);
+    let receipt = json!({"success": true, "accepted": 0, "duplicate": 2, "events": stored});
+    assert_eq!(read_json(answer).await, receipt);
+    let of_another = read_json(asked(json!({"ids": ["1"], "writeKey": "app"})).await).await;
+    assert_eq!(of_another["events"], json!([]), "a source has its own ids");
+    assert_eq!(asked(json!({"ids": ["1"], "writeKey": "nobody"})).await.status(), 401);
+    assert_eq!(asked(json!({"id": "1", "writeKey": "web"})).await.status(), 400);
+    let many = asked(json!({"ids": vec!["1"; 12_001], "writeKey": "web"})).await;
+    assert_eq!(many.status(), 413);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn the_settings_document_names_this_server_for_a_known_key() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path()).await;

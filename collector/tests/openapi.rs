@@ -165,6 +165,7 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
         let event = || json!({"event": "A", "userId": "u", "groupId": "g", "previousId": "p"});
         let body = match matches!(kind, "batch" | "b" | "import") {
             true => json!({"batch": [track(kind, "d"), track(kind, "d"), 7]}),
+            false if kind == "seen" => json!({"ids": ["batch", "never"]}),
             false => event(),
         }
         .to_string();

@@ -30,6 +30,7 @@ mod reader;
 mod record;
 mod recovery;
 mod retention;
+mod seen;
 mod segment;
 mod snapshot;
 mod stats;
@@ -56,7 +57,7 @@ pub use disk::{Disk, File, FileSystem, ReadOnly};
 pub use durations::{BOUNDS, Durations};
 pub use erase::Erased;
 pub use fold::{Cut, Damage, Harm};
-pub use queues::{Numbers, SourceSequences};
+pub use queues::SourceSequences;
 pub use reader::{ReadError, Reader};
 pub use record::{
     DroppedRange, Flags, InvalidOffset, InvalidSourceName, NewEvent, Offset, Origin, Record,
@@ -353,11 +354,10 @@ impl EventLog {
         self.request(batch, false)
     }
 
-    /// What is durably known of a source's queue: what its device need not send again. Waits for a group that is being judged,
-    /// which reads the disk if there are repetitions in it.
-    pub fn numbers(&self, source: &SourceName, queue: &str) -> Numbers {
-        let queue = self.hash_key.of(source).queue(queue);
-        writer::lock(&self.memory).queues.numbers(queue)
+    /// For each of these message ids of a source, whether it is stored, as far back as ids are remembered. Blocks: what looks
+    /// stored is confirmed by a read.
+    pub fn seen(&self, source: &SourceName, ids: &[String]) -> io::Result<Vec<bool>> {
+        seen::seen(&self.memory, &self.source, &self.hash_key.of(source), ids.iter())
     }
 
     fn request(&self, batch: dedup::Batch, seal: bool) -> Appending {

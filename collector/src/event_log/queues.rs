@@ -57,15 +57,6 @@ pub struct SourceSequences {
     pub untracked: u64,
 }
 
-/// What became of the numbers of one queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Numbers {
-    /// The highest that arrived or was reported dropped; 0 if none did.
-    pub through: u64,
-    /// Those below it that did neither: inclusive ranges, ascending, at most 256.
-    pub missing: Vec<(u64, u64)>,
-}
-
 /// All queues.
 pub(super) struct Queues {
     shards: Vec<HashedMap<u64, Queue>>,
@@ -102,17 +93,6 @@ impl Queues {
         let shards = (0..SHARDS).map(|_| HashedMap::default()).collect();
         let (sources, len, open_gaps) = (BTreeMap::new(), 0, 0);
         Self { shards, sources, len, cap, open_gaps, most_gaps: MOST_GAPS_IN_ALL }
-    }
-
-    /// What is known of a queue; nothing is the same as none of its numbers.
-    pub(super) fn numbers(&self, queue: u64) -> Numbers {
-        match self.shards[shard(queue)].get(&queue) {
-            None => Numbers { through: 0, missing: Vec::new() },
-            Some(Queue::Whole(to)) => Numbers { through: *to, missing: Vec::new() },
-            Some(Queue::Gaps(gaps)) => {
-                Numbers { through: gaps.highest, missing: gaps.missing.clone() }
-            }
-        }
     }
 
     /// Whether all of these numbers arrived or were reported dropped.
@@ -319,8 +299,6 @@ mod tests {
         arrive(&mut queues, 1, 3);
         assert_eq!(counts(&queues), (2, 2, 0, 0));
         assert!(queues.is_settled(1, 3, 3) && !queues.is_settled(1, 2, 3));
-        let known = Numbers { through: 5, missing: vec![(2, 2), (4, 4)] };
-        assert_eq!((queues.numbers(1), queues.numbers(2).through), (known, 0));
         queues.settle(1, &web(), (2, 5), Settled::Dropped);
         assert_eq!(counts(&queues), (0, 0, 2, 0));
         assert!(queues.is_settled(1, 1, 5) && !queues.is_settled(1, 6, 6));

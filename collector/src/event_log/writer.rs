@@ -45,7 +45,7 @@ impl Weight for Request {
 /// The state of the thread that writes.
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    /// Of what is durable; shared with who asks about a queue.
+    /// Of what is durable; shared with who asks.
     pub(super) memory: Arc<Mutex<Memory>>,
     pub(super) hash_key: HashKey,
     /// The highest number that any segment file's name ever had.
@@ -371,7 +371,7 @@ impl Confirm {
 
     /// What stands at an offset; `None` where the log is damaged: then the event is taken for new, stored twice
     /// rather than lost.
-    fn stored(&mut self, offset: u64) -> io::Result<Option<Stored>> {
+    pub(super) fn stored(&mut self, offset: u64) -> io::Result<Option<Stored>> {
         if let Some(chunk) = self.walk.source.tail.chunk(offset) {
             return Ok(at(chunk.first, &chunk.columns, chunk.received_at, offset));
         }

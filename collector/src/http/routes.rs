@@ -9,13 +9,14 @@ use hyper::{
     HeaderMap, Method, Request, StatusCode, Version,
     body::Body,
     header::{self, HeaderValue},
-    http::uri::Authority,
+    http::{request::Parts, uri::Authority},
 };
 
 use super::{
     Http,
     answer::{Answer, Failure, allow_origin, empty, ok, preflight, receipt},
-    auth, body,
+    auth,
+    body::{self, Held},
     client::{Client, Peer},
     cookie,
     door::Front,
@@ -58,7 +59,7 @@ impl Http {
         let started = Instant::now();
         let with_credentials = self.with_credentials(&front, request.headers());
         let answer = match (route, request.method()) {
-            (Route::Ingest(_) | Route::Settings, &Method::OPTIONS) => Ok(preflight()),
+            (Route::Ingest(_) | Route::Settings | Route::Seen, &Method::OPTIONS) => Ok(preflight()),
             (Route::Ingest(shape), &Method::POST) => {
                 let taken = self.take(request, shape, peer, &front).await;
                 self.vitals.metrics().request_took(started.elapsed());
@@ -69,7 +70,10 @@ impl Http {
                 self.vitals.metrics().request_took(started.elapsed());
                 Ok(pixel::image(taken))
             }
-            (Route::Ingest(_) | Route::Pixel(_), _) => Err(wrong_method(route.methods())),
+            (Route::Seen, &Method::POST) => self.seen(request, peer, &front).await,
+            (Route::Ingest(_) | Route::Pixel(_) | Route::Seen, _) => {
+                Err(wrong_method(route.methods()))
+            }
             (Route::Consumers { order: false }, &Method::GET)
             | (Route::Consumers { order: true }, &Method::POST) => self.consumers(request).await,
             (Route::Consumers { .. }, _) => Err(wrong_method(route.methods())),
@@ -96,7 +100,7 @@ impl Http {
             (Route::OpenApi, _) => Ok(ok("application/json", OPENAPI)),
         };
         let mut answer = answer.unwrap_or_else(Failure::into_answer);
-        if let Route::Ingest(_) | Route::Settings = route {
+        if let Route::Ingest(_) | Route::Settings | Route::Seen = route {
             allow_origin(answer.headers_mut(), with_credentials.as_ref());
         }
         self.vitals.metrics().request(name, answer.status().as_u16());
@@ -135,18 +139,7 @@ impl Http {
             query.split('&').any(|pair| matches!(pair, "receipt=1" | "receipt=true"))
         });
         let from = Client::of(peer, &head.headers, &front.trusted_proxies);
-        let key = match self.known_key(&head.headers) {
-            Ok(key) => key,
-            Err(stranger) => {
-                // Over HTTP/2 he reads the answer at any time, and who waits for a 100 has sent nothing.
-                if head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) {
-                    body::discard(body, &self.limits).await;
-                }
-                return Err(stranger);
-            }
-        };
-        let held = self.bodies.of_client(from.address);
-        let (body, held) = body::read(body, held, &self.limits).await?;
+        let (key, body, held) = self.keep(&head, body, &from).await?;
         let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
         let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
         let cookie = front.cookie.as_ref().filter(|_| cookie::is_kept(&head.headers));
@@ -161,6 +154,58 @@ impl Http {
             answer.headers_mut().insert(header::SET_COOKIE, cookie);
         }
         Ok(answer)
+    }
+
+    /// Answers which events are stored.
+    async fn seen<B>(
+        &self,
+        request: Request<B>,
+        peer: Peer,
+        front: &Front,
+    ) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        // Whoever learned now what is missing would be refused with it.
+        if self.door.disk_nearly_full() {
+            return Err(Failure::disk_nearly_full());
+        }
+        let (head, body) = request.into_parts();
+        let from = Client::of(peer, &head.headers, &front.trusted_proxies);
+        let (key, body, held) = self.keep(&head, body, &from).await?;
+        let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
+        let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
+        let (origin, client, shape) = (origin(&head.headers), from.address, Shape::Batch);
+        let incoming = Incoming { body, encoding, shape, key, origin, client, cookie: None };
+        let inflated = incoming.encoding.map(|_| self.bodies.hold(MAX_BODY_BYTES)).transpose()?;
+        let receipt_of = self.ingest.seen(incoming).await?;
+        drop((held, inflated));
+        Ok(receipt(&receipt_of, true))
+    }
+
+    /// The write key of the head, if it has one, and the body.
+    async fn keep<B>(
+        &self,
+        head: &Parts,
+        body: B,
+        from: &Client,
+    ) -> Result<(Option<String>, Bytes, Held), Failure>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let key = match self.known_key(&head.headers) {
+            Ok(key) => key,
+            Err(stranger) => {
+                // Over HTTP/2 he reads the answer at any time, and who waits for a 100 has sent nothing.
+                if head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) {
+                    body::discard(body, &self.limits).await;
+                }
+                return Err(stranger);
+            }
+        };
+        let held = self.bodies.of_client(from.address);
+        let (body, held) = body::read(body, held, &self.limits).await?;
+        Ok((key, body, held))
     }
 
     /// The write key of the header, if there is one: a stranger's body is not worth any room.

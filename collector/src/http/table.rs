@@ -9,6 +9,8 @@ pub(super) enum Route {
     Ingest(Shape),
     Pixel(EventType),
     Settings,
+    /// Which events are stored.
+    Seen,
     Sdk,
     Events,
     Live,
@@ -26,7 +28,7 @@ impl Route {
     /// What it answers to, beside `HEAD` for what can be got, and what browsers ask before they send.
     pub(super) fn methods(self) -> &'static str {
         match self {
-            Self::Ingest(_) => "POST, OPTIONS",
+            Self::Ingest(_) | Self::Seen => "POST, OPTIONS",
             // Not HEAD: it asks what a GET would say, and must not be an event.
             Self::Pixel(_) => "GET",
             // Nor here: who fetches events takes a lease on them.
@@ -38,7 +40,7 @@ impl Route {
 
     /// Whether it is for clients, and so found under the path prefix as well.
     pub(super) fn is_for_clients(self) -> bool {
-        matches!(self, Self::Ingest(_) | Self::Pixel(_) | Self::Settings | Self::Sdk)
+        matches!(self, Self::Ingest(_) | Self::Pixel(_) | Self::Settings | Self::Seen | Self::Sdk)
     }
 }
 
@@ -72,6 +74,7 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/v1/pixel/group", R::Pixel(E::Group), "pixel"),
         ("/v1/pixel/alias", R::Pixel(E::Alias), "pixel"),
         ("/v1/projects/{writeKey}/settings", R::Settings, "settings"),
+        ("/v1/seen", R::Seen, "seen"),
         ("/headwater.js", R::Sdk, "sdk"),
         ("/headwater.mjs", R::Sdk, "sdk"),
         ("/headwater.wasm", R::Sdk, "sdk"),
