@@ -135,23 +135,12 @@ mod tests {
     use std::sync::atomic::{AtomicI64, Ordering};
 
     use super::*;
-    use crate::event_log::{FileSystem, Flags, NewEvent, Options, Origin, Trust, body_hash};
+    use crate::event_log::{FileSystem, NewEvent, Options, body_hash};
 
     fn event(id: &str) -> NewEvent<'static> {
         NewEvent {
-            message_id: id.to_owned().into(),
-            source: "web".parse().unwrap(),
-            trust: Trust::Client,
-            origin: Origin::Sent,
-            order_key: "d".into(),
-            sequence: None,
-            dropped: Vec::new(),
-            event_time: None,
-            claimed_time: None,
-            schema_version: 0,
-            flags: Flags::default(),
             body_hash: body_hash([id.as_bytes()]),
-            json: "{}".into(),
+            ..NewEvent::new("web".parse().unwrap(), id.to_owned(), "d", "{}")
         }
     }
 

@@ -5,8 +5,8 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use headwater_collector::event_log::{
-    Appended, Check, Clock, Disk as _, EventLog, Flags, NewEvent, Offset, Options, Origin,
-    ReadError, Reader, Snapshot, Timestamp, Trust, testing::PowerlessDisk,
+    Appended, Check, Clock, Disk as _, EventLog, NewEvent, Offset, Options, ReadError, Reader,
+    Snapshot, Timestamp, testing::PowerlessDisk,
 };
 
 macro_rules! files {
@@ -196,19 +196,8 @@ fn live(disk: &PowerlessDisk, forged: bool) {
     let Some(log) = open(disk) else { return };
     let before = read(log.reader(None), *log.end().borrow());
     let event = NewEvent {
-        message_id: "a new one".into(),
-        source: "web".parse().expect("a name"),
-        trust: Trust::Client,
-        origin: Origin::Sent,
-        order_key: "d".into(),
-        sequence: None,
-        dropped: Vec::new(),
-        event_time: None,
-        claimed_time: None,
-        schema_version: 0,
-        flags: Flags::default(),
         body_hash: 1,
-        json: r#"{"type":"track"}"#.into(),
+        ..NewEvent::new("web".parse().expect("a name"), "a new one", "d", r#"{"type":"track"}"#)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     let answer = runtime.block_on(log.append(vec![event]));

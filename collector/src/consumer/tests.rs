@@ -19,7 +19,7 @@ use tokio::{
 
 use super::*;
 use crate::{
-    event_log::{FileSystem, Flags, NewEvent, Options, Origin, Trust, system_clock},
+    event_log::{FileSystem, NewEvent, Options, system_clock},
     sinks::Parcel,
 };
 
@@ -168,20 +168,13 @@ impl Running {
 }
 
 async fn append(log: &EventLog, events: &[(&str, &str)]) {
-    let events = events.iter().map(|(id, key)| NewEvent {
-        message_id: (*id).into(),
-        source: "web".parse().unwrap(),
-        trust: Trust::Client,
-        origin: Origin::Sent,
-        order_key: (*key).into(),
-        sequence: None,
-        dropped: Vec::new(),
-        event_time: None,
-        claimed_time: None,
-        schema_version: 0,
-        flags: Flags::default(),
-        body_hash: 0,
-        json: format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#).into(),
+    let events = events.iter().map(|(id, key)| {
+        NewEvent::new(
+            "web".parse().unwrap(),
+            *id,
+            *key,
+            format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}"}}"#),
+        )
     });
     log.append(events.collect::<Vec<_>>()).await.unwrap();
 }

@@ -8,7 +8,7 @@ use std::io;
 use super::chunk::{Chunk, Encoder, Header};
 use super::disk::create_anew;
 use super::reader::Source;
-use super::record::{Flags, NewEvent, Offset, Origin, Record, Trust};
+use super::record::{Flags, NewEvent, Offset, Record};
 use super::segment::{self, Found, Place, Segment, SegmentFile, SegmentName};
 use super::varint;
 
@@ -162,19 +162,8 @@ fn without(chunk: &Chunk, offsets: &BTreeSet<u64>) -> Option<(Chunk, u64)> {
 /// it is recognised if it is sent again.
 fn nothing(record: &Record) -> NewEvent<'static> {
     NewEvent {
-        message_id: "".into(),
-        source: record.source.clone(),
-        trust: Trust::Client,
-        origin: Origin::Sent,
-        order_key: "".into(),
-        sequence: None,
-        dropped: Vec::new(),
-        event_time: None,
-        claimed_time: None,
-        schema_version: 0,
         flags: Flags { erased: true, ..Flags::default() },
-        body_hash: 0,
-        json: "{}".into(),
+        ..NewEvent::new(record.source.clone(), "", "", "{}")
     }
 }
 

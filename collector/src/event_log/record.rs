@@ -238,7 +238,31 @@ const TEST: u8 = 1 << 0;
 const NO_ACTIONS: u8 = 1 << 1;
 const ERASED: u8 = 1 << 2;
 
-impl NewEvent<'_> {
+impl<'a> NewEvent<'a> {
+    /// An event of which nothing else is known: sent by a client just now, in no queue, with a body that is not compared.
+    pub fn new(
+        source: SourceName,
+        message_id: impl Into<Cow<'a, str>>,
+        order_key: impl Into<Cow<'a, str>>,
+        json: impl Into<Cow<'a, str>>,
+    ) -> Self {
+        Self {
+            message_id: message_id.into(),
+            source,
+            trust: Trust::Client,
+            origin: Origin::Sent,
+            order_key: order_key.into(),
+            sequence: None,
+            dropped: Vec::new(),
+            event_time: None,
+            claimed_time: None,
+            schema_version: 0,
+            flags: Flags::default(),
+            body_hash: 0,
+            json: json.into(),
+        }
+    }
+
     /// The same with texts of its own.
     pub fn into_owned(self) -> NewEvent<'static> {
         let owned = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
@@ -409,21 +433,12 @@ mod tests {
     use super::*;
 
     fn event() -> NewEvent<'static> {
-        NewEvent {
-            message_id: "m-1".into(),
-            source: "web".parse().unwrap(),
-            trust: Trust::Client,
-            origin: Origin::Sent,
-            order_key: "anon \"1\"".into(),
-            sequence: None,
-            dropped: Vec::new(),
-            event_time: None,
-            claimed_time: None,
-            schema_version: 0,
-            flags: Flags::default(),
-            body_hash: 0,
-            json: r#"{"type":"track","event":"Ä","messageId":"m-1"}"#.into(),
-        }
+        NewEvent::new(
+            "web".parse().unwrap(),
+            "m-1",
+            "anon \"1\"",
+            r#"{"type":"track","event":"Ä","messageId":"m-1"}"#,
+        )
     }
 
     fn rich() -> NewEvent<'static> {

@@ -303,24 +303,15 @@ fn invalid(name: &'static str) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_log::{FileSystem, Flags, NewEvent, Options, Origin, Trust, system_clock};
+    use crate::event_log::{FileSystem, NewEvent, Options, system_clock};
 
     fn event(id: usize, bytes: usize) -> NewEvent<'static> {
-        NewEvent {
-            message_id: id.to_string().into(),
-            source: "web".parse().unwrap(),
-            trust: Trust::Client,
-            origin: Origin::Sent,
-            order_key: "d".into(),
-            sequence: None,
-            dropped: Vec::new(),
-            event_time: None,
-            claimed_time: None,
-            schema_version: 0,
-            flags: Flags::default(),
-            body_hash: 0,
-            json: format!(r#"{{"messageId":"{id}","x":"{}"}}"#, "x".repeat(bytes)).into(),
-        }
+        NewEvent::new(
+            "web".parse().unwrap(),
+            id.to_string(),
+            "d",
+            format!(r#"{{"messageId":"{id}","x":"{}"}}"#, "x".repeat(bytes)),
+        )
     }
 
     #[tokio::test(start_paused = true)]

@@ -13,19 +13,8 @@ pub(crate) fn event(id: &str) -> NewEvent<'static> {
     let json =
         format!(r#"{{"type":"track","event":"Clicked","messageId":"{id}","anonymousId":"anon"}}"#);
     NewEvent {
-        message_id: id.to_owned().into(),
-        source: "web".parse().unwrap(),
-        trust: Trust::Client,
-        origin: Origin::Sent,
-        order_key: "anon".into(),
-        sequence: None,
-        dropped: Vec::new(),
-        event_time: None,
-        claimed_time: None,
-        schema_version: 0,
-        flags: Flags::default(),
         body_hash: body_hash([id.as_bytes()]),
-        json: json.into(),
+        ..NewEvent::new("web".parse().unwrap(), id.to_owned(), "anon", json)
     }
 }
 
