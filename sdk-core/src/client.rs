@@ -378,10 +378,8 @@ impl Client {
         }
         // A request under way may be slower than this one, or die with the page: its events go again, in front. The
         // collector knows them if it has them, and the order is kept either way.
-        for carrying in core::mem::take(&mut self.requests) {
-            for (seq, _) in &carrying.events {
-                self.queue.update(*seq, |held| held.in_flight = None);
-            }
+        while let Some(carrying) = self.requests.pop() {
+            self.free(&carrying);
         }
         if let State::InFlight(_) = self.transport.state {
             self.transport.state = State::Ready;
@@ -481,9 +479,7 @@ impl Client {
     }
 
     fn failed(&mut self, carrying: &Carrying, status: u16, retry_after_ms: u64, now: Now) {
-        for (seq, _) in &carrying.events {
-            self.queue.update(*seq, |held| held.in_flight = None);
-        }
+        self.free(carrying);
         let events = u32::try_from(carrying.events.len()).unwrap_or(u32::MAX);
         let failed = Failed { request: carrying.request, events, status, retry_after_ms };
         let failure =
@@ -500,6 +496,13 @@ impl Client {
                     self.give_up(*seq, reason);
                 }
             }
+        }
+    }
+
+    /// Its events may go again.
+    fn free(&mut self, carrying: &Carrying) {
+        for (seq, _) in &carrying.events {
+            self.queue.update(*seq, |held| held.in_flight = None);
         }
     }
 

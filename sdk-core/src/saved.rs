@@ -35,7 +35,7 @@ impl Saved {
     /// fields of their own sizes.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut put = |word: u64| out.extend_from_slice(&word.to_le_bytes());
+        let mut put = |word: u64| word.to_le_bytes().into_iter().for_each(|byte| out.push(byte));
         let [id_low, id_high] = id_words(self.queue_id);
         let session = self.session.unwrap_or(Session { start_ms: 0, last_ms: 0, campaign: 0 });
         let consent = match self.consent {
@@ -65,7 +65,7 @@ impl Saved {
             put(range.last << 3 | range.reason as u64);
         }
         let sum = checksum(&out);
-        out.extend_from_slice(&sum.to_le_bytes());
+        sum.to_le_bytes().into_iter().for_each(|byte| out.push(byte));
         out
     }
 
@@ -76,8 +76,8 @@ impl Saved {
         if checksum(body) != u64::from_le_bytes(*sum) || !rest.is_empty() {
             return None;
         }
-        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        let &[
+        let (head, ranges) = words.split_first_chunk::<HEAD>()?;
+        let [
             VERSION,
             id_low,
             id_high,
@@ -89,8 +89,7 @@ impl Saved {
             failures,
             until_ms,
             length_ms,
-            ref ranges @ ..,
-        ] = words.as_slice()
+        ] = head.map(u64::from_le_bytes)
         else {
             return None;
         };
@@ -109,10 +108,14 @@ impl Saved {
         let (ranges, rest) = ranges.as_chunks::<2>();
         let mut dropped = Vec::new();
         for [first, last] in ranges {
-            dropped.push(Dropped { first: *first, last: last >> 3, reason: reason(last & 7)? });
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            let range = Dropped { first, last: last >> 3, reason: reason(last & 7)? };
+            if first > range.last || range.last >= MAX_SEQ {
+                return None;
+            }
+            dropped.push(range);
         }
-        let sound = dropped.iter().all(|range| range.first <= range.last && range.last < MAX_SEQ);
-        if !rest.is_empty() || !sound || next_seq == 0 || next_seq >= MAX_SEQ {
+        if !rest.is_empty() || next_seq == 0 || next_seq >= MAX_SEQ {
             return None;
         }
         Some(Self {
@@ -155,6 +158,8 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 const VERSION: u64 = 1;
+/// Words in front of the ranges.
+const HEAD: usize = 11;
 /// Numbers stay exact in JavaScript, and far from where adding to them could overflow.
 const MAX_SEQ: u64 = 1 << 53;
 

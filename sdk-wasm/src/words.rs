@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use headwater_core::config::{MAX_DROPPED_RANGES, MAX_STATE_BYTES};
 use headwater_core::platform::{
-    Consent, Dropped, Effect, Entry, Key, Listed, Outcome, Priority, Report, Sending, Stamp,
+    Consent, Dropped, Effect, Entry, Key, Listed, Outcome, Priority, Report, Stamp,
 };
 
 /// Words of the one buffer: 512 entries of 8, more than any row that the core makes.
@@ -76,7 +76,7 @@ pub fn bytes(words: &[f64]) -> Vec<u8> {
     let Some((&count, words)) = words.split_first() else { return Vec::new() };
     let mut bytes = Vec::new();
     for word in words.iter().take((int(count) as usize).div_ceil(4)) {
-        bytes.extend_from_slice(&int(*word).to_le_bytes());
+        int(*word).to_le_bytes().into_iter().for_each(|byte| bytes.push(byte));
     }
     bytes.truncate(int(count) as usize);
     bytes
@@ -84,40 +84,57 @@ pub fn bytes(words: &[f64]) -> Vec<u8> {
 
 /// The row of an effect: its first word says which. `queue` is the queue's identity, which only a `Send` carries.
 pub fn row(effect: &Effect, queue: [u8; 16], out: &mut Row<'_>) {
-    match effect {
+    // One array and one way into the buffer for all of them: half the size of a way for each.
+    let (words, bytes): ([f64; 6], &[u8]) = match effect {
         Effect::Store { key, stamp } => {
-            out.all([1.0, float(key.0), float(stamp.seq), float(stamp.session_ms)]);
-            out.put(f64::from(u8::from(stamp.session_start)));
+            let start = f64::from(u8::from(stamp.session_start));
+            ([1.0, float(key.0), float(stamp.seq), float(stamp.session_ms), start, 0.0], &[])
         }
-        Effect::Forget { key } => out.all([2.0, float(key.0)]),
-        Effect::Save { state } => {
-            out.all([3.0, float(state.len() as u64)]);
-            out.bytes(state);
+        Effect::Forget { key } => ([2.0, float(key.0), 0.0, 0.0, 0.0, 0.0], &[]),
+        Effect::Save { state } => ([3.0, float(state.len() as u64), 0.0, 0.0, 0.0, 0.0], state),
+        Effect::Purge => ([4.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[]),
+        Effect::Commit { turn } => ([5.0, f64::from(turn.0), 0.0, 0.0, 0.0, 0.0], &[]),
+        Effect::Load { limit } => {
+            ([6.0, f64::from((*limit).min(MAX_ENTRIES)), 0.0, 0.0, 0.0, 0.0], &[])
         }
-        Effect::Purge => out.put(4.0),
-        Effect::Commit { turn } => out.all([5.0, f64::from(turn.0)]),
-        Effect::Load { limit } => out.all([6.0, f64::from((*limit).min(MAX_ENTRIES))]),
-        Effect::Send(sending) => send(sending, queue, out),
-        Effect::WakeAt { monotonic_ms } => out.all([8.0, float(*monotonic_ms)]),
-        Effect::Report(report) => out.all(match *report {
-            Report::Dropped { key, reason } => [9.0, 0.0, float(key.0), f64::from(reason as u8)],
-            Report::Stopped { status } => [9.0, 1.0, f64::from(status), 0.0],
-            Report::NotDurable => [9.0, 2.0, 0.0, 0.0],
-            Report::StateLost => [9.0, 3.0, 0.0, 0.0],
-        }),
-    }
-}
-
-fn send(sending: &Sending, queue: [u8; 16], out: &mut Row<'_>) {
-    out.all([7.0, f64::from(sending.request.0), f64::from(u8::from(sending.leaving))]);
-    out.all([f64::from(sending.dropped_at), float(sending.events.len() as u64)]);
-    out.put(float(sending.dropped.len() as u64));
-    out.bytes(&queue);
-    for event in &sending.events {
-        out.all([float(event.key.0), f64::from(u8::from(event.numbered))]);
-    }
-    for Dropped { first, last, reason } in &sending.dropped {
-        out.all([float(*first), float(*last), f64::from(*reason as u8)]);
+        Effect::Send(sending) => (
+            [
+                7.0,
+                f64::from(sending.request.0),
+                f64::from(u8::from(sending.leaving)),
+                f64::from(sending.dropped_at),
+                float(sending.events.len() as u64),
+                float(sending.dropped.len() as u64),
+            ],
+            &queue,
+        ),
+        Effect::WakeAt { monotonic_ms } => ([8.0, float(*monotonic_ms), 0.0, 0.0, 0.0, 0.0], &[]),
+        Effect::Report(report) => {
+            let (kind, a, b) = match *report {
+                Report::Dropped { key, reason } => (0.0, float(key.0), f64::from(reason as u8)),
+                Report::Stopped { status } => (1.0, f64::from(status), 0.0),
+                Report::NotDurable => (2.0, 0.0, 0.0),
+                Report::StateLost => (3.0, 0.0, 0.0),
+            };
+            ([9.0, kind, a, b, 0.0, 0.0], &[])
+        }
+    };
+    let count = match effect {
+        Effect::Purge => 1,
+        Effect::Store { .. } => 5,
+        Effect::Send(_) => 6,
+        Effect::Report(_) => 4,
+        _ => 2,
+    };
+    out.all(&words[..count]);
+    out.bytes(bytes);
+    if let Effect::Send(sending) = effect {
+        for event in &sending.events {
+            out.all(&[float(event.key.0), f64::from(u8::from(event.numbered))]);
+        }
+        for Dropped { first, last, reason } in &sending.dropped {
+            out.all(&[float(*first), float(*last), f64::from(*reason as u8)]);
+        }
     }
 }
 
@@ -157,8 +174,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn all<const N: usize>(&mut self, words: [f64; N]) {
-        words.into_iter().for_each(|word| self.put(word));
+    fn all(&mut self, words: &[f64]) {
+        words.iter().for_each(|word| self.put(*word));
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
