@@ -7,7 +7,7 @@
 
 use alloc::vec::Vec;
 
-use headwater_core::config::{MAX_DROPPED_RANGES, MAX_STATE_BYTES};
+use headwater_core::config::MAX_STATE_BYTES;
 use headwater_core::platform::{
     Consent, Dropped, Effect, Entry, Key, Listed, Outcome, Priority, Report, Stamp,
 };
@@ -15,18 +15,19 @@ use headwater_core::platform::{
 /// Words of the one buffer: 512 entries of 8, more than any row that the core makes.
 pub const WORDS: usize = 4096;
 
-/// Words of one entry: key, bytes, priority, time, campaign, then its stamp (sequence number or 0, session, start).
+/// Words of one entry: key, bytes, priority, time, campaign, then its stamp (sequence number or 0, session, start). A start
+/// without a number says that the page sent the event as it was left, before a core was there.
 pub const ENTRY: usize = 8;
 
 /// Entries that fit in the buffer, and so the most that one input brings.
 #[allow(clippy::cast_possible_truncation, reason = "512")]
 pub const MAX_ENTRIES: u32 = (WORDS / ENTRY) as u32;
 
-/// Words of the longest row, with room to spare: what is saved, or a batch. A batch of 366 events could tell every range that
-/// the core keeps; one of more (60,000 bytes of small events, sent while a page is left) tells a few at a time.
+/// Words of the longest row, with room to spare: what is saved, or a batch of a backlog: 800 events and the 64 ranges that one
+/// event tells of.
 pub const LONGEST: usize = 2304;
 const _: () = assert!(2 + MAX_STATE_BYTES.div_ceil(4) <= LONGEST && LONGEST <= WORDS);
-const _: () = assert!(10 + 2 * 366 + 3 * MAX_DROPPED_RANGES <= LONGEST);
+const _: () = assert!(10 + 2 * 800 + 3 * 64 <= LONGEST);
 
 /// The entries of a row.
 pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + '_ {
@@ -45,7 +46,7 @@ pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + 
         };
         let stamp =
             Stamp { seq: long(seq), session_ms: long(session_ms), session_start: start != 0.0 };
-        (entry, (stamp.seq > 0).then_some(stamp))
+        (entry, (stamp.seq > 0 || stamp.session_start).then_some(stamp))
     })
 }
 
@@ -101,7 +102,7 @@ pub fn row(effect: &Effect, queue: [u8; 16], out: &mut Row<'_>) {
             [
                 7.0,
                 f64::from(sending.request.0),
-                f64::from(u8::from(sending.leaving)),
+                f64::from(u8::from(sending.leaving) + 2 * u8::from(sending.asking)),
                 f64::from(sending.dropped_at),
                 float(sending.events.len() as u64),
                 float(sending.dropped.len() as u64),
@@ -208,7 +209,7 @@ fn float(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater_core::platform::{DropReason, Outgoing, Request, Turn};
+    use headwater_core::platform::{DropReason, Outgoing, Request, Sending, Turn};
 
     fn written(effect: &Effect) -> Vec<f64> {
         let mut words = [0.0; WORDS];
@@ -302,6 +303,7 @@ mod tests {
             dropped: Vec::from([Dropped { first: 7, last: 8, reason: DropReason::TooOld }]),
             dropped_at: 1,
             leaving: true,
+            asking: false,
         };
         let row = written(&Effect::Send(sending));
         assert_eq!(row[..6], [7.0, 5.0, 1.0, 1.0, 2.0, 1.0]);
@@ -318,6 +320,7 @@ mod tests {
             dropped: Vec::new(),
             dropped_at: 0,
             leaving: false,
+            asking: true,
         };
         assert_eq!(written(&Effect::Send(sending)).len(), WORDS);
     }

@@ -21,8 +21,9 @@ const read = async (request) => {
 /** Starts both. `respond(batch, count)` says what the next answer is: see `reply`. */
 export const startCollector = async () => {
   const requests = [];
+  const questions = [];
   const stored = new Map();
-  const state = { respond: undefined, wasm: true, preflights: 0, served: new Map() };
+  const state = { respond: undefined, wasm: true, answersQuestions: true, preflights: 0, served: new Map() };
   const cors = { "access-control-allow-origin": "*", "access-control-expose-headers": "Retry-After" };
 
   const collector = createServer(async (request, response) => {
@@ -37,7 +38,14 @@ export const startCollector = async () => {
     } catch {
       return; // The page went away in the middle of its request.
     }
-    const { batch } = JSON.parse(body);
+    const said = JSON.parse(body);
+    if (said.ids) {
+      questions.push(said.ids);
+      if (!state.answersQuestions) return response.writeHead(404, cors).end("{}");
+      const events = said.ids.flatMap((id, index) => (stored.has(id) ? [{ index, outcome: "duplicate" }] : []));
+      return response.writeHead(200, cors).end(JSON.stringify({ success: true, events }));
+    }
+    const { batch } = said;
     const answer = state.respond?.(batch, requests.length) ?? {};
     requests.push({ body, batch, url: request.url, headers: request.headers, at: Date.now(), answer });
     if (answer.down) {
@@ -97,7 +105,13 @@ export const startCollector = async () => {
       server.close();
     }
   };
-  return Object.assign(state, { requests, stored, endpoint, page, close });
+  return Object.assign(state, { requests, questions, stored, endpoint, page, close });
+};
+
+/** Events that were sent more often than once, as a part of all that were sent. */
+export const duplicates = ({ requests }) => {
+  const sent = requests.flatMap(({ batch }) => batch.map(({ messageId }) => messageId));
+  return (sent.length - new Set(sent).size) / sent.length;
 };
 
 /** Answers of a collector that is not there. */
