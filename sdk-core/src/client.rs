@@ -10,7 +10,7 @@ use crate::platform::{
     Answer, Consent, DropReason, Dropped, Effect, Entry, Input, Key, Listed, Now, Outcome,
     Outgoing, Report, Request, Sending, Stamp, Turn,
 };
-use crate::queue::{Doubt, Durability, Held, Queue};
+use crate::queue::{Durability, Held, Queue};
 use crate::random::Random;
 use crate::saved::{Backoff, Left, Saved};
 use crate::session;
@@ -147,7 +147,7 @@ impl Client {
         self.keep_bounds();
         self.send_if_due(now);
         self.end_turn(now);
-        self.ask_to_be_woken();
+        self.ask_to_be_woken(now);
     }
 
     /// The next thing to do, if there is one.
@@ -216,11 +216,10 @@ impl Client {
             match known {
                 Some(Stamp { seq, .. }) if self.saved.consent != Consent::Denied => {
                     let mut held = Held::committed(*entry, seq);
-                    if (self.saved.left.first..self.saved.left.end).contains(&seq) {
-                        held.doubt =
-                            if seq < self.saved.left.bare { Doubt::Numbered } else { Doubt::Bare };
-                        self.doubting = true;
-                    }
+                    held.doubt = (self.saved.left.first..self.saved.left.end).contains(&seq);
+                    // Outside of what was noted nobody knows: a page that was killed may have sent it, and its note is lost.
+                    held.bare = !held.doubt || seq >= self.saved.left.bare;
+                    self.doubting |= held.doubt;
                     if self.queue.insert(held).is_err() {
                         self.admit(*entry);
                     }
@@ -230,7 +229,8 @@ impl Client {
                     if stamp.is_some_and(|stamp| stamp.seq == 0)
                         && let Some(held) = self.queue.get_mut(self.saved.next_seq - 1)
                     {
-                        held.doubt = Doubt::Bare;
+                        held.doubt = true;
+                        held.bare = true;
                         self.doubting = true;
                     }
                 }
@@ -357,7 +357,7 @@ impl Client {
                 return;
             }
             self.doubting = false;
-            for held in self.queue.iter().filter(|held| held.doubt != Doubt::No).take(MAX_ASKED) {
+            for held in self.queue.iter().filter(|held| held.doubt).take(MAX_ASKED) {
                 self.doubting = true;
                 if held.ready() {
                     picked.push(held.seq);
@@ -419,7 +419,8 @@ impl Client {
             for (seq, numbered) in &carrying.events {
                 if let Some(held) = self.queue.get_mut(*seq) {
                     budget = budget.saturating_sub(held.entry.bytes);
-                    held.doubt = doubt(*numbered);
+                    held.doubt = true;
+                    held.bare |= !numbered;
                 }
             }
             self.unsaved = true;
@@ -427,7 +428,7 @@ impl Client {
         }
         let mut picked = Vec::new();
         for held in self.queue.not_in_flight() {
-            if held.doubt != Doubt::No {
+            if held.doubt {
                 continue;
             }
             let Some(left) = budget.checked_sub(held.entry.bytes) else { break };
@@ -451,9 +452,10 @@ impl Client {
             let Some(held) = self.queue.get_mut(*seq) else { continue };
             let mut numbered = held.durability == Durability::Committed;
             if asking {
-                numbered = held.doubt == Doubt::Numbered;
+                numbered = !held.bare;
             } else if leaving {
-                held.doubt = doubt(numbered);
+                held.doubt = true;
+                held.bare |= !numbered;
             }
             if numbered
                 && !held.maybe_seen
@@ -524,9 +526,7 @@ impl Client {
                 self.unsaved = true;
                 if let Some(held) = self.queue.get_mut(*seq) {
                     held.in_flight = None;
-                    if sure {
-                        held.doubt = Doubt::No;
-                    }
+                    held.doubt = !sure;
                 }
                 continue;
             }
@@ -547,7 +547,7 @@ impl Client {
     fn failed(&mut self, carrying: &Carrying, status: u16, retry_after_ms: u64, now: Now) {
         // A server that does not know the question (a Segment-compatible one, an older collector): what was in doubt goes again.
         let unasked = carrying.asking && matches!(status, 400 | 404..=407 | 410..=422);
-        self.free(carrying, unasked);
+        self.free(carrying, unasked || (status != 0 && !carrying.asking));
         let status = if unasked { 0 } else { status };
         let events = u32::try_from(carrying.events.len()).unwrap_or(u32::MAX);
         let failed = Failed { request: carrying.request, events, status, retry_after_ms };
@@ -568,14 +568,14 @@ impl Client {
         }
     }
 
-    /// Its events may go again.
-    fn free(&mut self, carrying: &Carrying, unasked: bool) {
+    /// Its events may go again. Without an answer they may have arrived; one that went without its number is asked for then, since
+    /// otherwise nobody would know that its number never comes.
+    fn free(&mut self, carrying: &Carrying, sure: bool) {
         for held in self.queue.iter_mut() {
             if held.in_flight == Some(carrying.request) {
                 held.in_flight = None;
-                if !carrying.asking || unasked {
-                    held.doubt = Doubt::No;
-                }
+                held.doubt &= !sure && (carrying.asking || held.bare);
+                self.doubting |= held.doubt;
             }
         }
     }
@@ -606,13 +606,13 @@ impl Client {
                 self.saved.left = Left::default();
             }
             let left = &mut self.saved.left;
-            for held in self.queue.iter().filter(|held| held.doubt != Doubt::No) {
+            for held in self.queue.iter().filter(|held| held.doubt) {
                 if left.end == 0 {
                     *left = Left { first: held.seq, bare: u64::MAX, end: 0 };
                 }
                 left.first = left.first.min(held.seq);
                 left.end = left.end.max(held.seq + 1);
-                if held.doubt == Doubt::Bare {
+                if held.bare {
                     left.bare = left.bare.min(held.seq);
                 }
             }
@@ -624,7 +624,7 @@ impl Client {
         self.turn_open = false;
     }
 
-    fn ask_to_be_woken(&mut self) {
+    fn ask_to_be_woken(&mut self, now: Now) {
         let patience_ms = self.config.request_timeout_ms + GRACE_MS;
         let overdue = self
             .requests
@@ -633,7 +633,10 @@ impl Client {
             .min();
         let next = match self.transport.state {
             State::BackingOff { until_ms, .. } => Some(until_ms),
-            State::Ready if self.may_send() && self.doubting => self.ask_again_ms,
+            State::Ready if self.may_send() && self.doubting => {
+                // What is due already waits for a commit.
+                self.ask_again_ms.filter(|at_ms| *at_ms > now.monotonic_ms)
+            }
             State::Ready if self.may_send() => self.waiting_since_ms.map(|since_ms| {
                 let (events, bytes) = self.queue.ready();
                 let waiting = Waiting { events, bytes, since_ms };
@@ -651,10 +654,6 @@ impl Client {
     fn report(&mut self, report: Report) {
         self.effects.push(Effect::Report(report));
     }
-}
-
-fn doubt(numbered: bool) -> Doubt {
-    if numbered { Doubt::Numbered } else { Doubt::Bare }
 }
 
 /// Events that one question asks about: more than a page can send while it is left.

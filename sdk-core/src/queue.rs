@@ -29,18 +29,9 @@ pub(crate) struct Held {
     /// Whether the collector may have seen it already: it was sent in this life, or comes from an earlier one.
     pub(crate) maybe_seen: bool,
     /// Whether it was sent as a page was left, so that the collector is asked before it is sent again.
-    pub(crate) doubt: Doubt,
-}
-
-/// What is not known of an event that was sent as a page was left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doubt {
-    /// Nothing: it was not sent so, or the answer came.
-    No,
-    /// Whether it arrived; if it did, with its number.
-    Numbered,
-    /// Whether it arrived; if it did, without its number.
-    Bare,
+    pub(crate) doubt: bool,
+    /// Whether it was ever sent without its number.
+    pub(crate) bare: bool,
 }
 
 impl Held {
@@ -52,7 +43,8 @@ impl Held {
             durability: Durability::Storing(turn),
             in_flight: None,
             maybe_seen: false,
-            doubt: Doubt::No,
+            doubt: false,
+            bare: false,
         }
     }
 
