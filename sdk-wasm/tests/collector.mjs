@@ -18,7 +18,11 @@ const read = async (request) => {
   return Buffer.concat(chunks).toString();
 };
 
-/** Starts both. `respond(batch, count)` says what the next answer is: see `reply`. */
+/** A policy that refuses WebAssembly (no `wasm-unsafe-eval`), and requests to anybody but the collector. */
+export const strict = (endpoint, also = "") =>
+  `default-src 'none'; script-src 'self' 'nonce-n'; connect-src 'self' ${endpoint}; ${also}`;
+
+/** Starts both. With `CORE=js` pages come with a policy under which the core must be JavaScript. `respond(batch, count)` says what the next answer is: see `reply`. */
 export const startCollector = async () => {
   const requests = [];
   const questions = [];
@@ -74,7 +78,7 @@ export const startCollector = async () => {
     const url = new URL(request.url, "http://page");
     const file = url.pathname.slice(1);
     const type = TYPES[file.split(".").pop()];
-    if (type && (state.wasm || !file.endsWith("wasm"))) {
+    if (type && (state.wasm || !/wasm$|core\.js$/.test(file))) {
       response.writeHead(200, { "content-type": type, "access-control-allow-origin": "*" });
       const bytes = readFileSync(join(dist, file));
       state.served.set(file, bytes);
@@ -90,15 +94,16 @@ export const startCollector = async () => {
     const tag = url.searchParams.has("bare")
       ? ""
       : `<script async src="/headwater.js" data-write-key="${key}" data-endpoint="${endpoint}"></script>`;
-    response.writeHead(200, { "content-type": "text/html;charset=utf-8" });
+    response.writeHead(200, { "content-type": "text/html;charset=utf-8", ...state.headers });
     response.end(
-      `<!doctype html><title>Shop</title><script>headwater = [];` +
+      `<!doctype html><title>Shop</title><script nonce=n>headwater = [];` +
         `${url.searchParams.get("early") ?? ""}</script>${tag}<h1>Shop</h1>`,
     );
   });
 
   const endpoint = `http://127.0.0.1:${await listen(collector)}`;
   const page = `http://127.0.0.1:${await listen(pages)}`;
+  if (process.env.CORE === "js") state.headers = { "content-security-policy": strict(endpoint) };
   const close = () => {
     for (const server of [collector, pages]) {
       server.closeAllConnections();
