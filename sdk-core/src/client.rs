@@ -50,8 +50,8 @@ pub struct Client {
     /// Both clocks at the start of this life: ages are measured by the clock that does not jump.
     started: Now,
     effects: Vec<Effect>,
-    /// The ones being polled, the next one last.
-    polled: Vec<Effect>,
+    /// How many of them have been polled.
+    polled: usize,
 }
 
 /// One request under way.
@@ -110,7 +110,7 @@ impl Client {
             wake_at_ms: None,
             started: now,
             effects: Vec::new(),
-            polled: Vec::new(),
+            polled: 0,
         };
         if lost {
             client.report(Report::StateLost);
@@ -152,11 +152,14 @@ impl Client {
 
     /// The next thing to do, if there is one.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        if self.polled.is_empty() {
-            core::mem::swap(&mut self.effects, &mut self.polled);
-            self.polled.reverse();
-        }
-        self.polled.pop()
+        let Some(place) = self.effects.get_mut(self.polled) else {
+            self.effects.clear();
+            self.polled = 0;
+            return None;
+        };
+        self.polled += 1;
+        // Anything that needs no memory may stand in its place.
+        Some(core::mem::replace(place, Effect::Purge))
     }
 
     /// The queue's identity: 16 random bytes, the same for as long as the platform's storage lives.

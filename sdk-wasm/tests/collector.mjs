@@ -52,6 +52,7 @@ export const startCollector = async () => {
     const { batch } = said;
     const answer = state.respond?.(batch, requests.length) ?? {};
     requests.push({ body, batch, url: request.url, headers: request.headers, at: Date.now(), answer });
+    if (answer.never) return;
     if (answer.down) {
       response.destroy();
       return;
@@ -82,7 +83,7 @@ export const startCollector = async () => {
       response.writeHead(200, { "content-type": type, "access-control-allow-origin": "*" });
       const bytes = readFileSync(join(dist, file));
       state.served.set(file, bytes);
-      response.end(bytes);
+      response.end(state.truncate && /wasm$|core\.js$/.test(file) ? bytes.subarray(0, bytes.length / 2) : bytes);
       return;
     }
     if (type) {
