@@ -44,6 +44,7 @@ export interface Core extends Pick<Exports, "input" | "effects"> {
   words(): Float64Array;
 }
 
+let tries = 0;
 let make: (() => Exports | Promise<Exports>) | undefined;
 
 /** The way to an instance. A page whose CSP refuses WebAssembly has the same core as JavaScript, 8 KB larger. */
@@ -52,7 +53,8 @@ const fetched = async (url: string): Promise<typeof make> => {
     // The smallest module there is.
     new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
   } catch {
-    return (await import(url.replace(".wasm", ".core.js"))).default;
+    // A browser remembers for good that an address gave no module; the fragment makes it another one.
+    return (await import(url.replace(".wasm", ".core.js") + "#" + tries++)).default;
   }
   const response = await fetch(url, { credentials: "omit" });
   if (!response.ok) throw new Error(url + ": " + response.status);
