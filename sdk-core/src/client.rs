@@ -548,8 +548,9 @@ impl Client {
     }
 
     fn failed(&mut self, carrying: &Carrying, status: u16, retry_after_ms: u64, now: Now) {
-        // A server that does not know the question (a Segment-compatible one, an older collector): what was in doubt goes again.
-        let unasked = carrying.asking && matches!(status, 400 | 404..=407 | 410..=422);
+        // A server that does not know the question (a Segment-compatible one, an older collector) says anything, or nothing that a
+        // page may read: what was in doubt goes again, unless the collector says that it has no time, or no ear for this key.
+        let unasked = carrying.asking && !matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599);
         self.free(carrying, unasked || (status != 0 && !carrying.asking));
         let status = if unasked { 0 } else { status };
         let events = u32::try_from(carrying.events.len()).unwrap_or(u32::MAX);

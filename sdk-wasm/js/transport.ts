@@ -29,7 +29,7 @@ const headers = { "content-type": "text/plain;charset=UTF-8" };
 
 /** Where events go, and where a page asks which of them arrived. */
 export const BATCH = "batch?receipt=1";
-export const SEEN = "seen";
+export const SEEN = "seen?receipt=1";
 
 export const createTransport = (endpoint: string) => {
   /** What the requests under way take of the budget. */
