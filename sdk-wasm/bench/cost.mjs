@@ -66,12 +66,13 @@ export const measure = async (client, loop) => {
     },
     [NAME, loop],
   );
-  await until(() => shop.seen >= 1001, "all events", 60_000);
+  // Not every client delivers all of them on a busy machine: how many it did is a figure like the others.
+  await until(() => shop.seen >= 1001, "all events", 30_000).catch(() => {});
   await new Promise((done) => setTimeout(done, SETTLED_MS));
   const main = ((await metric("TaskDuration")) - before) * 1000;
   await session.send("HeapProfiler.collectGarbage");
   const heap = (await session.send("Runtime.getHeapUsage")).usedSize / 1e6;
   await browser.close();
   shop.close();
-  return { us, main, heap, requests: shop.requests, bytes: transferred };
+  return { us, main, heap, requests: shop.requests, arrived: shop.seen - 1, bytes: transferred };
 };

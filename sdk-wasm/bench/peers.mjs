@@ -65,6 +65,7 @@ const of = ({ loop, trickle }) => ({
   "main thread, ms per 1,000 in a loop": median(loop.map(({ main }) => main)),
   "main thread, ms per 1,000 as ten every 10 ms": median(trickle.map(({ main }) => main)),
   "heap at rest, MB": median(trickle.map(({ heap }) => heap)),
+  "events of 1,000 that arrived within 30 s": median(loop.map(({ arrived }) => arrived)),
   "requests per 1,000 in a loop": median(loop.map(({ requests }) => requests)),
 });
 const ours = of(figures.headwater);
