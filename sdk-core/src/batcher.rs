@@ -15,17 +15,17 @@ pub(crate) struct Waiting {
     pub(crate) since_ms: u64,
 }
 
-/// When the next batch should leave, monotonic milliseconds: at once if it is full, else when the first event has
-/// waited for company and the last request is an interval ago. The first event after a quiet time leaves at once, but
-/// for the gathering; a trickle leaves in steps.
+/// When the next batch should leave, monotonic milliseconds: when the last request is an interval ago and the first event has
+/// waited for company, unless the batch is full. The first event after a quiet time leaves at once, but for the gathering; a
+/// trickle leaves in steps, and what makes more than a batch in a step leaves in batches that grow (`transport`).
 pub(crate) fn due_at_ms(waiting: Waiting, last_sent_ms: Option<u64>, config: &Config) -> u64 {
+    let spaced = last_sent_ms.map_or(0, |sent| sent.saturating_add(config.interval_ms));
     if waiting.events >= config.max_batch_events
         || waiting.bytes >= u64::from(config.max_batch_bytes)
     {
-        return 0;
+        return spaced;
     }
     let gathered = waiting.since_ms.saturating_add(config.gather_ms);
-    let spaced = last_sent_ms.map_or(0, |sent| sent.saturating_add(config.interval_ms));
     gathered.max(spaced)
 }
 
@@ -68,11 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn a_full_batch_leaves_at_once() {
+    fn a_full_batch_does_not_wait_for_company() {
         let config = Config::default();
-        assert_eq!(due_at_ms(waiting(100, 500), Some(999), &config), 0);
-        assert_eq!(due_at_ms(waiting(2, 48_000), Some(999), &config), 0);
-        assert_ne!(due_at_ms(waiting(99, 47_999), Some(999), &config), 0);
+        assert_eq!(due_at_ms(waiting(100, 500), None, &config), 0);
+        assert_eq!(due_at_ms(waiting(2, 48_000), Some(700), &config), 900);
+        assert_eq!(due_at_ms(waiting(99, 47_999), Some(700), &config), 1_020);
     }
 
     #[test]

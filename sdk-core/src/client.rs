@@ -12,8 +12,8 @@ use crate::platform::{
 };
 use crate::queue::{Durability, Held, Queue};
 use crate::random::Random;
-use crate::saved::{Backoff, Saved};
-use crate::session::{self, Session};
+use crate::saved::{Backoff, Left, Saved};
+use crate::session;
 use crate::transport::{Failed, Failure, State, Transport};
 
 /// One queue of events and all decisions about it. See the crate's documentation for how a platform drives it.
@@ -21,15 +21,12 @@ use crate::transport::{Failed, Failure, State, Transport};
 pub struct Client {
     config: Config,
     random: Random,
-    queue_id: [u8; 16],
-    next_seq: u64,
+    /// What outlives this life, as it is now; but for the wait in force and what was sent on leaving, which are looked up.
+    saved: Saved,
     /// Whether numbers found in storage are this queue's.
     stamps_known: bool,
-    session: Option<Session>,
     session_ended: bool,
-    consent: Consent,
     queue: Queue,
-    drops: Drops,
     transport: Transport,
     requests: Vec<Carrying>,
     next_request: u32,
@@ -40,6 +37,10 @@ pub struct Client {
     loading: bool,
     load_again: bool,
     storage_failing: bool,
+    /// Whether the queue may hold events that the collector is to be asked about before they are sent again.
+    doubting: bool,
+    /// When it is asked for the last time, monotonic milliseconds, once it was asked.
+    ask_again_ms: Option<u64>,
     turn: Turn,
     /// Whether the turn being put together has changed anything in storage.
     turn_open: bool,
@@ -49,8 +50,8 @@ pub struct Client {
     /// Both clocks at the start of this life: ages are measured by the clock that does not jump.
     started: Now,
     effects: Vec<Effect>,
-    /// The ones being polled, the next one last.
-    polled: Vec<Effect>,
+    /// How many of them have been polled.
+    polled: usize,
 }
 
 /// One request under way.
@@ -62,6 +63,7 @@ struct Carrying {
     dropped: Vec<Dropped>,
     dropped_at: u32,
     started_ms: u64,
+    asking: bool,
 }
 
 impl Client {
@@ -82,24 +84,17 @@ impl Client {
             session: None,
             consent: Consent::Granted,
             backoff: Backoff::default(),
-            dropped: Vec::new(),
+            drops: Drops::default(),
+            left: Left::default(),
         });
-        let mut drops = Drops::default();
-        for range in &saved.dropped {
-            drops.add_range(*range);
-        }
         let mut client = Self {
             transport: Transport::new(saved.backoff, &config, now.monotonic_ms, now.unix_ms),
             config,
             random,
-            queue_id: saved.queue_id,
-            next_seq: saved.next_seq,
+            saved,
             stamps_known: !fresh,
-            session: saved.session,
             session_ended: false,
-            consent: saved.consent,
             queue: Queue::default(),
-            drops,
             requests: Vec::new(),
             next_request: 1,
             waiting_since_ms: None,
@@ -107,13 +102,15 @@ impl Client {
             loading: true,
             load_again: false,
             storage_failing: false,
+            doubting: false,
+            ask_again_ms: None,
             turn: Turn(1),
             turn_open: false,
             unsaved: fresh,
             wake_at_ms: None,
             started: now,
             effects: Vec::new(),
-            polled: Vec::new(),
+            polled: 0,
         };
         if lost {
             client.report(Report::StateLost);
@@ -137,7 +134,7 @@ impl Client {
             Input::Answered { request, answer } => self.answered(request, answer, now),
             Input::Woke => self.woke(now),
             Input::Flush => {
-                self.flush_to_seq = self.next_seq;
+                self.flush_to_seq = self.saved.next_seq;
                 self.transport.hurry(true);
             }
             Input::Online => {
@@ -150,22 +147,25 @@ impl Client {
         self.keep_bounds();
         self.send_if_due(now);
         self.end_turn(now);
-        self.ask_to_be_woken();
+        self.ask_to_be_woken(now);
     }
 
     /// The next thing to do, if there is one.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        if self.polled.is_empty() {
-            core::mem::swap(&mut self.effects, &mut self.polled);
-            self.polled.reverse();
-        }
-        self.polled.pop()
+        let Some(place) = self.effects.get_mut(self.polled) else {
+            self.effects.clear();
+            self.polled = 0;
+            return None;
+        };
+        self.polled += 1;
+        // Anything that needs no memory may stand in its place.
+        Some(core::mem::replace(place, Effect::Purge))
     }
 
     /// The queue's identity: 16 random bytes, the same for as long as the platform's storage lives.
     #[must_use]
     pub fn queue_id(&self) -> [u8; 16] {
-        self.queue_id
+        self.saved.queue_id
     }
 
     /// Events that are not answered for yet, as far as they are loaded.
@@ -177,27 +177,27 @@ impl Client {
     /// Whether events may be kept and sent.
     #[must_use]
     pub fn consent(&self) -> Consent {
-        self.consent
+        self.saved.consent
     }
 
     // ---- events come in
 
     /// Numbers a new event, and keeps it if it may be kept.
     fn admit(&mut self, entry: Entry) {
-        if self.consent == Consent::Denied {
+        if self.saved.consent == Consent::Denied {
             return self.forget(entry.key);
         }
         let (session, session_start) = session::admit(
-            self.session,
+            self.saved.session,
             self.session_ended,
             entry.at_ms,
             entry.campaign,
             self.config.session_ms,
         );
-        self.session = Some(session);
+        self.saved.session = Some(session);
         self.session_ended = false;
-        let seq = self.next_seq;
-        self.next_seq += 1;
+        let seq = self.saved.next_seq;
+        self.saved.next_seq += 1;
         self.unsaved = true;
         if entry.bytes > self.config.max_event_bytes {
             self.forget(entry.key);
@@ -214,15 +214,29 @@ impl Client {
         for (entry, stamp) in entries {
             // A number of a queue whose identity is gone, one that was never given, or one that two events claim, is worth
             // nothing: such an event is numbered anew.
-            let known =
-                stamp.filter(|stamp| self.stamps_known && (1..self.next_seq).contains(&stamp.seq));
+            let known = stamp
+                .filter(|stamp| self.stamps_known && (1..self.saved.next_seq).contains(&stamp.seq));
             match known {
-                Some(stamp) if self.consent != Consent::Denied => {
-                    if self.queue.insert(Held::committed(*entry, stamp.seq)).is_err() {
+                Some(Stamp { seq, .. }) if self.saved.consent != Consent::Denied => {
+                    let mut held = Held::committed(*entry, seq);
+                    held.doubt = (self.saved.left.first..self.saved.left.end).contains(&seq);
+                    // Outside of what was noted nobody knows: a page that was killed may have sent it, and its note is lost.
+                    held.bare = !held.doubt || seq >= self.saved.left.bare;
+                    self.doubting |= held.doubt;
+                    if self.queue.insert(held).is_err() {
                         self.admit(*entry);
                     }
                 }
-                _ => self.admit(*entry),
+                _ => {
+                    self.admit(*entry);
+                    if stamp.is_some_and(|stamp| stamp.seq == 0)
+                        && let Some(held) = self.queue.get_mut(self.saved.next_seq - 1)
+                    {
+                        held.doubt = true;
+                        held.bare = true;
+                        self.doubting = true;
+                    }
+                }
             }
         }
         self.loading = false;
@@ -238,12 +252,17 @@ impl Client {
 
     fn committed(&mut self, turn: Turn, durable: bool) {
         // A turn that fails takes with it the ones asked for since.
-        for seq in self.queue.stored_by(if durable { turn } else { self.turn }) {
-            let durability = if durable { Durability::Committed } else { Durability::Unnumbered };
-            self.queue.update(seq, |held| held.durability = durability);
-            if !durable {
-                self.drops.add(seq, DropReason::Unnumbered);
-                self.turn_open = true;
+        for held in self.queue.iter_mut() {
+            match held.durability {
+                Durability::Storing(stored_in) if durable && stored_in <= turn => {
+                    held.durability = Durability::Committed;
+                }
+                Durability::Storing(_) if !durable => {
+                    held.durability = Durability::Unnumbered;
+                    self.saved.drops.add(held.seq, DropReason::Unnumbered);
+                    self.turn_open = true;
+                }
+                _ => {}
             }
         }
         if !durable {
@@ -257,17 +276,18 @@ impl Client {
     }
 
     fn consented(&mut self, consent: Consent) {
-        self.consent = consent;
+        self.saved.consent = consent;
         self.unsaved = true;
         self.turn_open = true;
         if consent == Consent::Denied {
             self.queue.clear();
-            self.drops.clear();
+            self.saved.drops.clear();
             self.requests.clear();
-            self.session = None;
+            self.saved.session = None;
             // What is purged must not be recognised by what comes after it.
-            self.queue_id = self.random.id();
-            self.next_seq = 1;
+            self.saved.left = Left::default();
+            self.saved.queue_id = self.random.id();
+            self.saved.next_seq = 1;
             if let State::InFlight(_) = self.transport.state {
                 self.transport.state = State::Ready;
             }
@@ -309,7 +329,7 @@ impl Client {
     }
 
     fn dropped(&mut self, entry: Entry, seq: u64, reason: DropReason) {
-        self.drops.add(seq, reason);
+        self.saved.drops.add(seq, reason);
         self.unsaved = true;
         self.report(Report::Dropped { key: entry.key, reason });
     }
@@ -333,21 +353,45 @@ impl Client {
         }
         let waiting = Waiting { events, bytes, since_ms };
         let due = batcher::due_at_ms(waiting, self.transport.last_sent_ms, &self.config);
-        if due > now.monotonic_ms && !self.flushing() {
-            return;
-        }
         let mut picked = Vec::new();
-        for held in batcher::pick(
-            self.queue.ready_events(),
-            self.transport.batch_events(),
-            self.config.max_batch_bytes,
-        ) {
-            picked.push(held.seq);
+        if self.doubting {
+            // Nothing overtakes what is in doubt.
+            if self.ask_again_ms.is_some_and(|at_ms| at_ms > now.monotonic_ms) {
+                return;
+            }
+            self.doubting = false;
+            for held in self.queue.iter().filter(|held| held.doubt).take(MAX_ASKED) {
+                self.doubting = true;
+                if held.ready() {
+                    picked.push(held.seq);
+                }
+            }
+            if self.doubting && picked.is_empty() {
+                return;
+            }
+        }
+        if !self.doubting {
+            if due > now.monotonic_ms && !self.flushing() {
+                return;
+            }
+            if self.storage_failing {
+                // What is in memory alone should go in requests that can outlive the page.
+                self.transport.growth = 1;
+            }
+            let max_bytes = self.config.max_batch_bytes;
+            for held in batcher::pick(
+                self.queue.ready_events(),
+                self.transport.batch_events(),
+                max_bytes.saturating_mul(self.transport.growth.max(1)),
+            ) {
+                picked.push(held.seq);
+            }
         }
         let request = self.send(&picked, false, now);
         self.transport.sent(request, now.monotonic_ms);
         if self.queue.ready().0 == 0 {
             self.waiting_since_ms = None;
+            self.transport.growth = 0;
         }
     }
 
@@ -355,40 +399,41 @@ impl Client {
         self.transport.state == State::Ready
             && self.requests.is_empty()
             && !self.loading
-            && self.consent == Consent::Granted
+            && self.saved.consent == Consent::Granted
     }
 
     fn flushing(&self) -> bool {
         self.queue.ready_events().next().is_some_and(|first| first.seq < self.flush_to_seq)
     }
 
-    /// Sends all that is not acknowledged, as far as the browsers' budget for requests that outlive a page goes, in place
-    /// of the requests under way.
+    /// Sends all that was not sent yet, as far as the browsers' budget for requests that outlive a page goes, beside the
+    /// request under way, and notes both: whoever comes back asks the collector what of it arrived.
     fn leave(&mut self, now: Now) {
         let silent = match self.transport.state {
             State::Ready | State::InFlight(_) => false,
             State::BackingOff { demanded, .. } => demanded,
             State::Stopped => true,
         };
-        if silent || self.consent != Consent::Granted {
+        if silent || self.saved.consent != Consent::Granted {
             return;
-        }
-        if self.queue.not_in_flight().next().is_none() {
-            return;
-        }
-        // A request under way may be slower than this one, or die with the page: its events go again, in front. The
-        // collector knows them if it has them, and the order is kept either way.
-        for carrying in core::mem::take(&mut self.requests) {
-            for (seq, _) in &carrying.events {
-                self.queue.update(*seq, |held| held.in_flight = None);
-            }
-        }
-        if let State::InFlight(_) = self.transport.state {
-            self.transport.state = State::Ready;
         }
         let mut budget = self.config.leaving_bytes;
+        for carrying in self.requests.iter().filter(|carrying| !carrying.asking) {
+            for (seq, numbered) in &carrying.events {
+                if let Some(held) = self.queue.get_mut(*seq) {
+                    budget = budget.saturating_sub(held.entry.bytes);
+                    held.doubt = true;
+                    held.bare |= !numbered;
+                }
+            }
+            self.unsaved = true;
+            self.turn_open = true;
+        }
         let mut picked = Vec::new();
         for held in self.queue.not_in_flight() {
+            if held.doubt {
+                continue;
+            }
             let Some(left) = budget.checked_sub(held.entry.bytes) else { break };
             budget = left;
             picked.push(held.seq);
@@ -401,37 +446,48 @@ impl Client {
     fn send(&mut self, picked: &[u64], leaving: bool, now: Now) -> Request {
         let request = Request(self.next_request);
         self.next_request = self.next_request.wrapping_add(1);
+        let asking = self.doubting && !leaving;
         let mut events = Vec::new();
         let mut carried = Vec::new();
         // Drops are told with an event that the collector cannot have seen: only then is it certain to keep them.
         let mut dropped_at = None;
         for (index, seq) in (0u32..).zip(picked) {
-            let drops = &self.drops;
-            self.queue.update(*seq, |held| {
-                let numbered = held.durability == Durability::Committed;
-                if numbered
-                    && !held.maybe_seen
-                    && dropped_at.is_none()
-                    && !drops.ranges().is_empty()
-                {
-                    dropped_at = Some(index);
-                }
-                held.in_flight = Some(request);
-                held.maybe_seen = true;
-                events.push(Outgoing { key: held.entry.key, numbered });
-                carried.push((*seq, numbered));
-            });
+            let Some(held) = self.queue.get_mut(*seq) else { continue };
+            let mut numbered = held.durability == Durability::Committed;
+            if asking {
+                numbered = !held.bare;
+            } else if leaving {
+                held.doubt = true;
+                held.bare |= !numbered;
+            }
+            if numbered
+                && !held.maybe_seen
+                && dropped_at.is_none()
+                && !self.saved.drops.ranges().is_empty()
+            {
+                dropped_at = Some(index);
+            }
+            held.in_flight = Some(request);
+            held.maybe_seen = true;
+            events.push(Outgoing { key: held.entry.key, numbered });
+            carried.push((*seq, numbered));
         }
-        let dropped = if dropped_at.is_some() { self.drops.to_tell() } else { Vec::new() };
+        let dropped = if dropped_at.is_some() { self.saved.drops.to_tell() } else { Vec::new() };
         let dropped_at = dropped_at.unwrap_or(0);
+        if leaving {
+            self.unsaved = true;
+            self.turn_open = true;
+        }
         self.requests.push(Carrying {
             request,
             events: carried,
             dropped: dropped.clone(),
             dropped_at,
             started_ms: now.monotonic_ms,
+            asking,
         });
-        self.effects.push(Effect::Send(Sending { request, events, dropped, dropped_at, leaving }));
+        let sending = Sending { request, events, dropped, dropped_at, leaving, asking };
+        self.effects.push(Effect::Send(sending));
         request
     }
 
@@ -443,7 +499,7 @@ impl Client {
         };
         let carrying = self.requests.swap_remove(at);
         match answer {
-            Answer::Delivered(listed) => self.delivered(&carrying, listed),
+            Answer::Delivered(listed) => self.delivered(&carrying, listed, now),
             Answer::Refused { status, retry_after_ms } => {
                 self.failed(&carrying, status, retry_after_ms, now);
             }
@@ -451,22 +507,33 @@ impl Client {
         }
     }
 
-    fn delivered(&mut self, carrying: &Carrying, listed: &[Listed]) {
+    fn delivered(&mut self, carrying: &Carrying, listed: &[Listed], now: Now) {
         self.transport.delivered(carrying.request, &self.config);
+        let known = if carrying.asking { Outcome::Quarantined } else { Outcome::Accepted };
         let outcome_of = |index: u32| {
-            listed
-                .iter()
-                .find(|line| line.index == index)
-                .map_or(Outcome::Accepted, |line| line.outcome)
+            listed.iter().find(|line| line.index == index).map_or(known, |line| line.outcome)
         };
         if matches!(outcome_of(carrying.dropped_at), Outcome::Accepted | Outcome::Quarantined)
             && !carrying.dropped.is_empty()
         {
-            self.drops.told(&carrying.dropped);
+            self.saved.drops.told(&carrying.dropped);
             self.unsaved = true;
         }
+        let sure = self.ask_again_ms.is_some();
         for (index, (seq, numbered)) in (0u32..).zip(&carrying.events) {
-            if outcome_of(index) == Outcome::Refused {
+            let outcome = outcome_of(index);
+            if carrying.asking && outcome != Outcome::Duplicate {
+                // It did not arrive, or not yet: the second time decides.
+                let at_ms = now.monotonic_ms.saturating_add(self.config.doubt_ms);
+                self.ask_again_ms.get_or_insert(at_ms);
+                self.unsaved = true;
+                if let Some(held) = self.queue.get_mut(*seq) {
+                    held.in_flight = None;
+                    held.doubt = !sure;
+                }
+                continue;
+            }
+            if outcome == Outcome::Refused {
                 self.give_up(*seq, DropReason::Refused);
                 continue;
             }
@@ -474,16 +541,18 @@ impl Client {
             self.forget(held.entry.key);
             if !numbered && held.durability != Durability::Unnumbered {
                 // It went without its number, which was still being stored: nobody will ever see that number.
-                self.drops.add(*seq, DropReason::Unnumbered);
+                self.saved.drops.add(*seq, DropReason::Unnumbered);
                 self.unsaved = true;
             }
         }
     }
 
     fn failed(&mut self, carrying: &Carrying, status: u16, retry_after_ms: u64, now: Now) {
-        for (seq, _) in &carrying.events {
-            self.queue.update(*seq, |held| held.in_flight = None);
-        }
+        // A server that does not know the question (a Segment-compatible one, an older collector) says anything, or nothing that a
+        // page may read: what was in doubt goes again, unless the collector says that it has no time, or no ear for this key.
+        let unasked = carrying.asking && !matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599);
+        self.free(carrying, unasked || (status != 0 && !carrying.asking));
+        let status = if unasked { 0 } else { status };
         let events = u32::try_from(carrying.events.len()).unwrap_or(u32::MAX);
         let failed = Failed { request: carrying.request, events, status, retry_after_ms };
         let failure =
@@ -499,6 +568,18 @@ impl Client {
                 for (seq, _) in &carrying.events {
                     self.give_up(*seq, reason);
                 }
+            }
+        }
+    }
+
+    /// Its events may go again. Without an answer they may have arrived; one that went without its number is asked for then, since
+    /// otherwise nobody would know that its number never comes.
+    fn free(&mut self, carrying: &Carrying, sure: bool) {
+        for held in self.queue.iter_mut() {
+            if held.in_flight == Some(carrying.request) {
+                held.in_flight = None;
+                held.doubt &= !sure && (carrying.asking || held.bare);
+                self.doubting |= held.doubt;
             }
         }
     }
@@ -525,22 +606,29 @@ impl Client {
             return;
         }
         if core::mem::take(&mut self.unsaved) {
-            let saved = Saved {
-                queue_id: self.queue_id,
-                next_seq: self.next_seq,
-                session: self.session,
-                consent: self.consent,
-                backoff: self.transport.backoff(now.monotonic_ms, now.unix_ms),
-                dropped: self.drops.ranges().to_vec(),
-            };
-            self.effects.push(Effect::Save { state: saved.encode() });
+            if !self.loading {
+                self.saved.left = Left::default();
+            }
+            let left = &mut self.saved.left;
+            for held in self.queue.iter().filter(|held| held.doubt) {
+                if left.end == 0 {
+                    *left = Left { first: held.seq, bare: u64::MAX, end: 0 };
+                }
+                left.first = left.first.min(held.seq);
+                left.end = left.end.max(held.seq + 1);
+                if held.bare {
+                    left.bare = left.bare.min(held.seq);
+                }
+            }
+            let backoff = self.transport.backoff(now.monotonic_ms, now.unix_ms);
+            self.effects.push(Effect::Save { state: self.saved.encode(backoff) });
         }
         self.effects.push(Effect::Commit { turn: self.turn });
         self.turn = Turn(self.turn.0.wrapping_add(1));
         self.turn_open = false;
     }
 
-    fn ask_to_be_woken(&mut self) {
+    fn ask_to_be_woken(&mut self, now: Now) {
         let patience_ms = self.config.request_timeout_ms + GRACE_MS;
         let overdue = self
             .requests
@@ -549,6 +637,10 @@ impl Client {
             .min();
         let next = match self.transport.state {
             State::BackingOff { until_ms, .. } => Some(until_ms),
+            State::Ready if self.may_send() && self.doubting => {
+                // What is due already waits for a commit.
+                self.ask_again_ms.filter(|at_ms| *at_ms > now.monotonic_ms)
+            }
             State::Ready if self.may_send() => self.waiting_since_ms.map(|since_ms| {
                 let (events, bytes) = self.queue.ready();
                 let waiting = Waiting { events, bytes, since_ms };
@@ -567,6 +659,9 @@ impl Client {
         self.effects.push(Effect::Report(report));
     }
 }
+
+/// Events that one question asks about: more than a page can send while it is left.
+const MAX_ASKED: usize = 100;
 
 /// How much longer than its time-out a request may take before the core goes on without its answer: the platform aborts it
 /// first, unless it was frozen.

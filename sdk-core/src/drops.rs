@@ -34,6 +34,11 @@ impl Drops {
         }
     }
 
+    /// Adds a range that lies behind all others.
+    pub(crate) fn push(&mut self, range: Dropped) {
+        self.ranges.push(range);
+    }
+
     /// All of them.
     pub(crate) fn ranges(&self) -> &[Dropped] {
         &self.ranges

@@ -15,7 +15,8 @@
 //! **Promises.** An event given to the client is sent until the collector answers for it, or is reported dropped. Its
 //! number is seen by the collector only after it was committed, so that no two events ever share one, whatever
 //! crashes. Numbers have no gaps but those that are reported. Events go in the order of their numbers, one request
-//! at a time, but for those sent while leaving. Memory is bounded by [`Config`]. The same seed and inputs give the same
+//! at a time, but for those sent while leaving, which go beside the one under way; what became of them is asked for before they
+//! are sent again. Memory is bounded by [`Config`]. The same seed and inputs give the same
 //! effects. No input panics.
 //!
 //! **Not promised**: that an event whose storage failed survives the process ([`platform::Report::NotDurable`] says so), or

@@ -35,7 +35,8 @@ pub enum Priority {
 /// beside it, and spliced into the text when it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    /// Gapless number within the queue, from 1.
+    /// Gapless number within the queue, from 1. Handed over by a platform, 0 says that the event has none yet, but was sent as
+    /// its page was left before a core was there.
     pub seq: u64,
     /// The session's start, unix milliseconds: it is the session's id as well.
     pub session_ms: u64,
@@ -217,9 +218,11 @@ pub struct Sending {
     pub dropped: Vec<Dropped>,
     /// Which of `events` carries `dropped`; meaningless while that is empty.
     pub dropped_at: u32,
-    /// Sent while the page is being left: the request must outlive the page, and takes the place of those under way, which
-    /// should be aborted to make room for it. Their answers are ignored.
+    /// Sent while the page is being left: the request must outlive the page, beside the one that may be under way.
     pub leaving: bool,
+    /// Not the events are to be sent but a question: which of them does the collector have? They were sent as a page was left,
+    /// and nobody saw the answer. The answer's receipt lists as [`Outcome::Duplicate`] those that it has.
+    pub asking: bool,
 }
 
 /// One event of a request.

@@ -28,6 +28,10 @@ pub(crate) struct Held {
     pub(crate) in_flight: Option<Request>,
     /// Whether the collector may have seen it already: it was sent in this life, or comes from an earlier one.
     pub(crate) maybe_seen: bool,
+    /// Whether it was sent as a page was left, so that the collector is asked before it is sent again.
+    pub(crate) doubt: bool,
+    /// Whether it was ever sent without its number.
+    pub(crate) bare: bool,
 }
 
 impl Held {
@@ -39,16 +43,22 @@ impl Held {
             durability: Durability::Storing(turn),
             in_flight: None,
             maybe_seen: false,
+            doubt: false,
+            bare: false,
         }
     }
 
     /// An event that was found in storage with its number.
     pub(crate) fn committed(entry: Entry, seq: u64) -> Self {
-        Self { entry, seq, durability: Durability::Committed, in_flight: None, maybe_seen: true }
+        Self {
+            durability: Durability::Committed,
+            maybe_seen: true,
+            ..Self::storing(entry, seq, Turn(0))
+        }
     }
 
     /// Whether it can go in a batch: its fate in storage is known, and no request carries it.
-    fn ready(&self) -> bool {
+    pub(crate) fn ready(&self) -> bool {
         self.in_flight.is_none() && !matches!(self.durability, Durability::Storing(_))
     }
 }
@@ -57,13 +67,9 @@ impl Held {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Queue {
     /// A vector although events leave at the front: moving the rest costs a page under a millisecond for a thousand events,
-    /// where a `VecDeque`, which must serve every other order as well, costs it a kilobyte more to load.
+    /// where a `VecDeque`, which must serve every other order as well, costs it a kilobyte more to load. For the same reason
+    /// nothing is counted on the way: a look at all of a full queue takes 10 microseconds.
     held: Vec<Held>,
-    bytes: u64,
-    ready_events: u32,
-    ready_bytes: u64,
-    storing: usize,
-    of_priority: [u32; 3],
 }
 
 impl Queue {
@@ -71,9 +77,23 @@ impl Queue {
         self.held.len()
     }
 
+    /// All events, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Held> {
+        self.held.iter()
+    }
+
+    /// All events, in order, to change how far they have come.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
+        self.held.iter_mut()
+    }
+
     /// Events that could go in a batch now, and the bytes of their texts.
     pub(crate) fn ready(&self) -> (u32, u64) {
-        (self.ready_events, self.ready_bytes)
+        let mut ready = (0, 0);
+        for held in self.ready_events() {
+            ready = (ready.0 + 1, ready.1 + u64::from(held.entry.bytes));
+        }
+        ready
     }
 
     /// Those events, in order.
@@ -88,70 +108,45 @@ impl Queue {
 
     /// Puts an event in its place. Gives it back if the queue has one of that number.
     pub(crate) fn insert(&mut self, held: Held) -> Result<(), Held> {
-        let at = match self.held.last() {
-            Some(last) if last.seq >= held.seq => match self.position(held.seq) {
-                Ok(_) => return Err(held),
-                Err(at) => at,
-            },
-            _ => self.held.len(),
-        };
-        self.count(&held, true);
+        // Nearly always it is the last.
+        let mut at = self.held.len();
+        while let Some(before) = self.held[..at].last()
+            && before.seq >= held.seq
+        {
+            if before.seq == held.seq {
+                return Err(held);
+            }
+            at -= 1;
+        }
         self.held.insert(at, held);
         Ok(())
     }
 
     /// Takes an event out.
     pub(crate) fn remove(&mut self, seq: u64) -> Option<Held> {
-        let held = self.held.remove(self.position(seq).ok()?);
-        self.count(&held, false);
-        Some(held)
+        Some(self.held.remove(self.position(seq)?))
     }
 
-    /// Changes how far an event has come.
-    pub(crate) fn update(&mut self, seq: u64, change: impl FnOnce(&mut Held)) {
-        let Ok(at) = self.position(seq) else { return };
-        let mut held = self.held[at];
-        self.count(&held, false);
-        change(&mut held);
-        self.count(&held, true);
-        self.held[at] = held;
-    }
-
-    /// The numbers that were being stored in this turn, or an earlier one that was never answered.
-    pub(crate) fn stored_by(&self, turn: Turn) -> Vec<u64> {
-        let mut found = Vec::new();
-        let mut unseen = self.storing;
-        // They are nearly always at the back: stop when none is left.
-        for held in self.held.iter().rev() {
-            if unseen == 0 {
-                break;
-            }
-            if let Durability::Storing(stored_in) = held.durability {
-                unseen -= 1;
-                if stored_in <= turn {
-                    found.push(held.seq);
-                }
-            }
-        }
-        found.reverse();
-        found
+    /// An event, to change how far it has come.
+    pub(crate) fn get_mut(&mut self, seq: u64) -> Option<&mut Held> {
+        let at = self.position(seq)?;
+        self.held.get_mut(at)
     }
 
     /// The event to give up when the queue is over a bound: the oldest of the least important that no request carries.
     pub(crate) fn least_important(&self, max_events: u32, max_bytes: u64) -> Option<u64> {
-        if self.len() <= max_events as usize && self.bytes <= max_bytes {
-            return None;
-        }
-        // The least priority that is held at all: the first such event that is free ends the search.
-        let floor = self.of_priority.iter().position(|count| *count > 0)?;
+        let mut bytes = 0;
         let mut least: Option<&Held> = None;
-        for held in self.not_in_flight() {
-            if least.is_none_or(|least| held.entry.priority < least.entry.priority) {
+        for held in &self.held {
+            bytes += u64::from(held.entry.bytes);
+            if held.in_flight.is_none()
+                && least.is_none_or(|least| held.entry.priority < least.entry.priority)
+            {
                 least = Some(held);
             }
-            if held.entry.priority as usize == floor {
-                break;
-            }
+        }
+        if self.len() <= max_events as usize && bytes <= max_bytes {
+            return None;
         }
         least.map(|held| held.seq)
     }
@@ -163,26 +158,11 @@ impl Queue {
 
     /// Empties the queue.
     pub(crate) fn clear(&mut self) {
-        *self = Self::default();
+        self.held.clear();
     }
 
-    fn position(&self, seq: u64) -> Result<usize, usize> {
-        self.held.binary_search_by_key(&seq, |held| held.seq)
-    }
-
-    fn count(&mut self, held: &Held, added: bool) {
-        let bytes = u64::from(held.entry.bytes);
-        let sign = |total: u64, part: u64| if added { total + part } else { total - part };
-        self.bytes = sign(self.bytes, bytes);
-        let alike = &mut self.of_priority[held.entry.priority as usize];
-        *alike = if added { *alike + 1 } else { *alike - 1 };
-        if held.ready() {
-            self.ready_bytes = sign(self.ready_bytes, bytes);
-            self.ready_events = if added { self.ready_events + 1 } else { self.ready_events - 1 };
-        }
-        if matches!(held.durability, Durability::Storing(_)) {
-            self.storing = if added { self.storing + 1 } else { self.storing - 1 };
-        }
+    fn position(&self, seq: u64) -> Option<usize> {
+        self.held.binary_search_by_key(&seq, |held| held.seq).ok()
     }
 }
 
@@ -239,9 +219,9 @@ mod tests {
     #[test]
     fn never_gives_up_what_a_request_carries() {
         let mut queue = queue(&[(1, Priority::Low), (2, Priority::High)]);
-        queue.update(1, |held| held.in_flight = Some(Request(1)));
+        queue.get_mut(1).unwrap().in_flight = Some(Request(1));
         assert_eq!(queue.least_important(1, u64::MAX), Some(2));
-        queue.update(2, |held| held.in_flight = Some(Request(1)));
+        queue.get_mut(2).unwrap().in_flight = Some(Request(1));
         assert_eq!(queue.least_important(1, u64::MAX), None);
     }
 
@@ -259,14 +239,12 @@ mod tests {
         let entry = Entry { key: Key(3), bytes: 7, priority: Priority::Low, at_ms: 0, campaign: 0 };
         queue.insert(Held::storing(entry, 3, Turn(4))).unwrap();
         assert_eq!(queue.ready(), (2, 200));
-        assert_eq!(queue.stored_by(Turn(3)).len(), 0);
-        assert_eq!(queue.stored_by(Turn(4)), [3]);
-        queue.update(3, |held| held.durability = Durability::Committed);
-        queue.update(1, |held| held.in_flight = Some(Request(9)));
+        queue.get_mut(3).unwrap().durability = Durability::Committed;
+        queue.get_mut(1).unwrap().in_flight = Some(Request(9));
         assert_eq!(queue.ready(), (2, 107));
-        queue.remove(1);
-        queue.remove(2);
-        queue.remove(3);
-        assert_eq!((queue.ready(), queue.len(), queue.bytes, queue.storing), ((0, 0), 0, 0, 0));
+        for seq in [1, 2, 3] {
+            queue.remove(seq);
+        }
+        assert_eq!((queue.ready(), queue.len()), ((0, 0), 0));
     }
 }

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::drops::Drops;
 use crate::platform::{Consent, DropReason, Dropped};
 use crate::session::Session;
 
@@ -14,7 +15,21 @@ pub(crate) struct Saved {
     pub(crate) session: Option<Session>,
     pub(crate) consent: Consent,
     pub(crate) backoff: Backoff,
-    pub(crate) dropped: Vec<Dropped>,
+    /// Numbers that will never be delivered, as far as the collector was not told yet.
+    pub(crate) drops: Drops,
+    /// Of a page that was left: what it had sent without an answer.
+    pub(crate) left: Left,
+}
+
+/// The numbers that were sent as a page was left. A number too many does no harm: the collector is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Left {
+    /// The first of them.
+    pub(crate) first: u64,
+    /// The first that its event went without.
+    pub(crate) bare: u64,
+    /// The one behind the last.
+    pub(crate) end: u64,
 }
 
 /// A wait that may outlive the life in which it began.
@@ -33,9 +48,9 @@ pub(crate) struct Backoff {
 impl Saved {
     /// The bytes to keep: words of eight, the last a checksum. One shape for all of it costs a page 300 bytes less than
     /// fields of their own sizes.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self, backoff: Backoff) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut put = |word: u64| out.extend_from_slice(&word.to_le_bytes());
+        let mut put = |word: u64| word.to_le_bytes().into_iter().for_each(|byte| out.push(byte));
         let [id_low, id_high] = id_words(self.queue_id);
         let session = self.session.unwrap_or(Session { start_ms: 0, last_ms: 0, campaign: 0 });
         let consent = match self.consent {
@@ -45,7 +60,8 @@ impl Saved {
         };
         let flags = consent
             | u64::from(self.session.is_some()) << 2
-            | u64::from(self.backoff.demanded) << 3;
+            | u64::from(backoff.demanded) << 3
+            | u64::from(self.left.end > 0) << 4;
         let head = [
             VERSION,
             id_low,
@@ -55,17 +71,20 @@ impl Saved {
             session.start_ms,
             session.last_ms,
             u64::from(session.campaign),
-            u64::from(self.backoff.failures),
-            self.backoff.until_ms,
-            self.backoff.length_ms,
+            u64::from(backoff.failures),
+            backoff.until_ms,
+            backoff.length_ms,
         ];
         head.into_iter().for_each(&mut put);
-        for range in &self.dropped {
+        if self.left.end > 0 {
+            [self.left.first, self.left.bare, self.left.end].into_iter().for_each(&mut put);
+        }
+        for range in self.drops.ranges() {
             put(range.first);
             put(range.last << 3 | range.reason as u64);
         }
         let sum = checksum(&out);
-        out.extend_from_slice(&sum.to_le_bytes());
+        sum.to_le_bytes().into_iter().for_each(|byte| out.push(byte));
         out
     }
 
@@ -76,8 +95,8 @@ impl Saved {
         if checksum(body) != u64::from_le_bytes(*sum) || !rest.is_empty() {
             return None;
         }
-        let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
-        let &[
+        let (head, mut ranges) = words.split_first_chunk::<HEAD>()?;
+        let [
             VERSION,
             id_low,
             id_high,
@@ -89,8 +108,7 @@ impl Saved {
             failures,
             until_ms,
             length_ms,
-            ref ranges @ ..,
-        ] = words.as_slice()
+        ] = head.map(u64::from_le_bytes)
         else {
             return None;
         };
@@ -106,13 +124,24 @@ impl Saved {
             length_ms,
             demanded: flags & 8 != 0,
         };
-        let (ranges, rest) = ranges.as_chunks::<2>();
-        let mut dropped = Vec::new();
-        for [first, last] in ranges {
-            dropped.push(Dropped { first: *first, last: last >> 3, reason: reason(last & 7)? });
+        let mut left = Left::default();
+        if flags & 16 != 0 {
+            let (words, others) = ranges.split_first_chunk::<3>()?;
+            let [first, bare, end] = words.map(u64::from_le_bytes);
+            left = Left { first, bare, end };
+            ranges = others;
         }
-        let sound = dropped.iter().all(|range| range.first <= range.last && range.last < MAX_SEQ);
-        if !rest.is_empty() || !sound || next_seq == 0 || next_seq >= MAX_SEQ {
+        let (ranges, rest) = ranges.as_chunks::<2>();
+        let mut drops = Drops::default();
+        for [first, last] in ranges {
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            let range = Dropped { first, last: last >> 3, reason: reason(last & 7)? };
+            if first > range.last || range.last >= MAX_SEQ {
+                return None;
+            }
+            drops.push(range);
+        }
+        if !rest.is_empty() || next_seq == 0 || next_seq >= MAX_SEQ {
             return None;
         }
         Some(Self {
@@ -121,7 +150,8 @@ impl Saved {
             session: (flags & 4 != 0).then_some(session),
             consent,
             backoff,
-            dropped,
+            drops,
+            left,
         })
     }
 }
@@ -155,6 +185,8 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 const VERSION: u64 = 1;
+/// Words in front of the ranges.
+const HEAD: usize = 11;
 /// Numbers stay exact in JavaScript, and far from where adding to them could overflow.
 const MAX_SEQ: u64 = 1 << 53;
 
@@ -164,35 +196,43 @@ mod tests {
     use crate::config::{MAX_DROPPED_RANGES, MAX_STATE_BYTES};
 
     fn saved(ranges: usize) -> Saved {
+        let mut drops = Drops::default();
+        for n in 0..ranges as u64 {
+            drops.push(Dropped { first: n, last: n, reason: DropReason::Unnumbered });
+        }
         Saved {
             queue_id: *b"0123456789abcdef",
             next_seq: 77,
             session: Some(Session { start_ms: 1, last_ms: 2, campaign: 3 }),
             consent: Consent::Pending,
             backoff: Backoff { failures: 4, until_ms: 5, length_ms: 6, demanded: true },
-            dropped: (0..ranges as u64)
-                .map(|n| Dropped { first: n, last: n, reason: DropReason::Unnumbered })
-                .collect(),
+            drops,
+            left: Left::default(),
         }
     }
 
     #[test]
     fn comes_back_as_it_was() {
-        for saved in
-            [saved(0), saved(3), Saved { session: None, consent: Consent::Denied, ..saved(1) }]
-        {
-            assert_eq!(Saved::decode(&saved.encode()), Some(saved));
+        for saved in [
+            saved(0),
+            saved(3),
+            Saved { session: None, consent: Consent::Denied, ..saved(1) },
+            Saved { left: Left { first: 3, bare: 5, end: 9 }, ..saved(2) },
+        ] {
+            assert_eq!(Saved::decode(&saved.encode(saved.backoff)), Some(saved));
         }
     }
 
     #[test]
     fn the_fullest_state_keeps_the_stated_bound() {
-        assert!(saved(MAX_DROPPED_RANGES).encode().len() <= MAX_STATE_BYTES);
+        let left = Left { first: 1, bare: 2, end: 3 };
+        let fullest = Saved { left, ..saved(MAX_DROPPED_RANGES) };
+        assert!(fullest.encode(fullest.backoff).len() <= MAX_STATE_BYTES);
     }
 
     #[test]
     fn any_flipped_bit_and_any_cut_is_noticed() {
-        let whole = saved(2).encode();
+        let whole = saved(2).encode(saved(2).backoff);
         for at in 0..whole.len() {
             assert_eq!(Saved::decode(&whole[..at]), None, "cut at {at}");
             for bit in 0..8 {

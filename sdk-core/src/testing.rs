@@ -44,6 +44,8 @@ pub struct Outbound {
     pub events: Vec<Arriving>,
     /// Whether it was made while leaving.
     pub leaving: bool,
+    /// Whether it asks which of its events the collector has.
+    pub asking: bool,
 }
 
 /// What happens to a transaction.
@@ -231,6 +233,11 @@ impl Device {
         self.rows.values().map(|(sample, _)| sample.id)
     }
 
+    /// The events that this life has in memory.
+    pub fn held_ids(&self) -> impl Iterator<Item = u64> + '_ {
+        self.life.held.values().map(|holding| holding.sample.id)
+    }
+
     /// The client.
     #[must_use]
     pub fn client(&self) -> &Client {
@@ -353,7 +360,8 @@ impl Device {
                 })
             })
             .collect();
-        Outbound { request: sending.request, events, leaving: sending.leaving }
+        let Sending { request, leaving, asking, .. } = *sending;
+        Outbound { request, events, leaving, asking }
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct Transport {
     pub(crate) state: State,
     failures: u32,
     batch_events: u32,
+    /// How many times its bounds the next batch of a backlog may be; 0 if there was no backlog.
+    pub(crate) growth: u32,
     /// When the latest request began, monotonic milliseconds.
     pub(crate) last_sent_ms: Option<u64>,
 }
@@ -71,13 +73,14 @@ impl Transport {
             state,
             failures: saved.failures,
             batch_events: config.max_batch_events,
+            growth: 1,
             last_sent_ms: None,
         }
     }
 
     /// How many events the next batch may have.
     pub(crate) fn batch_events(&self) -> u32 {
-        self.batch_events
+        self.batch_events.saturating_mul(self.growth.max(1))
     }
 
     /// A request begins.
@@ -87,7 +90,7 @@ impl Transport {
     }
 
     /// The request in flight is over; what follows depends on which of the next calls is made.
-    fn free(&mut self, request: Request) {
+    pub(crate) fn free(&mut self, request: Request) {
         if self.state == State::InFlight(request) {
             self.state = State::Ready;
         }
@@ -97,7 +100,11 @@ impl Transport {
     pub(crate) fn delivered(&mut self, request: Request, config: &Config) {
         self.free(request);
         self.failures = 0;
-        self.batch_events = self.batch_events.saturating_mul(2).min(config.max_batch_events);
+        self.growth = self.growth.saturating_mul(2).clamp(1, config.max_batch_growth);
+        if self.batch_events < config.max_batch_events {
+            self.growth = 1;
+            self.batch_events = self.batch_events.saturating_mul(2).min(config.max_batch_events);
+        }
     }
 
     /// A request was not delivered.
@@ -110,9 +117,13 @@ impl Transport {
     ) -> Failure {
         let Failed { request, events, status, retry_after_ms } = failed;
         self.free(request);
+        self.growth = 1;
         match status {
             401 | 403 => {
-                self.state = State::Stopped;
+                // What was demanded earlier is kept all the same; after it the same answer stops everything.
+                if !matches!(self.state, State::BackingOff { demanded: true, .. }) {
+                    self.state = State::Stopped;
+                }
                 return Failure::Stop;
             }
             // The collector understood the request and will not have it: something in it is bad, or all of it is too much.
@@ -250,7 +261,8 @@ mod tests {
         assert_eq!(bench.transport.batch_events(), 2);
         assert_eq!(bench.wait(), None, "a smaller batch goes at once");
         assert_eq!(bench.fail(1, 400, 0), Failure::Poison);
-        for expected in [4, 8, 16, 32, 64, 100, 100] {
+        // A backlog goes in growing batches, as long as they are delivered.
+        for expected in [4, 8, 16, 32, 64, 100, 200, 400, 800, 800] {
             bench.transport.delivered(Request(0), &bench.config);
             assert_eq!(bench.transport.batch_events(), expected);
         }

@@ -18,7 +18,7 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("drops", &["config", "platform"]),
     ("batcher", &["config", "queue"]),
     ("retry", &["config", "random"]),
-    ("saved", &["platform", "session"]),
+    ("saved", &["drops", "platform", "session"]),
     ("transport", &["config", "platform", "random", "retry", "saved"]),
     (
         "client",

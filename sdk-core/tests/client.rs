@@ -150,18 +150,102 @@ fn leaving_sends_what_no_request_carries_within_the_browsers_budget() {
 }
 
 #[test]
-fn leaving_takes_the_place_of_the_request_under_way_so_that_nothing_overtakes_it() {
+fn leaving_sends_nothing_that_is_under_way() {
     let mut device = device(Config::default());
     let carried = track_and_send(&mut device, 1..3);
     assert!(device.input(Input::Leaving).requests.is_empty(), "all of it is under way already");
     device.track(&[sample(3)]);
     let leaving = device.input(Input::Leaving).requests.pop().unwrap();
-    assert_eq!(ids(&leaving), [1, 2, 3]);
-    let happened = device.answer(carried.request, Answer::Delivered(&[]));
-    assert_eq!(device.client().pending(), 3, "the answer to the request it replaced is nobody's");
-    assert_eq!(happened.requests.len(), 0);
+    assert_eq!(ids(&leaving), [3]);
+    device.answer(carried.request, Answer::Delivered(&[]));
     device.answer(leaving.request, Answer::Delivered(&[]));
-    assert_eq!(device.client().pending(), 0);
+    assert_eq!(device.client().pending(), 0, "the page was only hidden: the answers count");
+}
+
+/// A page is left with one request under way and another sent as it goes; the next page asks about both.
+fn left(device: &mut Device) -> Outbound {
+    track_and_send(device, 1..3);
+    device.track(&[sample(3)]);
+    assert_eq!(ids(&device.input(Input::Leaving).requests[0]), [3]);
+    let asked = device.crash(9, [7, 7]).requests.pop().unwrap();
+    assert!(asked.asking, "what is in doubt is not sent again");
+    assert_eq!(ids(&asked), [1, 2, 3]);
+    asked
+}
+
+#[test]
+fn what_went_out_as_a_page_was_left_is_asked_for_and_not_sent_again() {
+    let mut device = device(Config::default());
+    let asked = left(&mut device);
+    let known = [0, 1, 2].map(|index| Listed { index, outcome: Outcome::Duplicate });
+    device.answer(asked.request, Answer::Delivered(&known));
+    while device.finish_transaction().is_some() {}
+    assert_eq!((device.client().pending(), device.stored()), (0, 0));
+    // The third went without its number, which nobody will see: told with the next event.
+    let next = track_and_send(&mut device, 4..5);
+    assert_eq!((next.events[0].dropped[0].first, next.events[0].dropped[0].last), (3, 3));
+}
+
+#[test]
+fn what_has_not_arrived_two_seconds_later_goes_again_and_nothing_overtakes_it() {
+    let mut device = device(Config::default());
+    let asked = left(&mut device);
+    let known = [Listed { index: 0, outcome: Outcome::Duplicate }];
+    device.answer(asked.request, Answer::Delivered(&known));
+    device.track(&[sample(4)]);
+    while let Some(happened) = device.finish_transaction() {
+        assert!(happened.requests.is_empty());
+    }
+    device.pass(1_999);
+    assert!(device.wake().requests.is_empty());
+    device.pass(1);
+    let again = device.wake().requests.pop().unwrap();
+    assert!(again.asking);
+    assert_eq!(ids(&again), [2, 3]);
+    let known = [Listed { index: 0, outcome: Outcome::Duplicate }];
+    device.answer(again.request, Answer::Delivered(&known));
+    device.pass(200);
+    assert_eq!(ids(&device.wake().requests[0]), [3, 4]);
+}
+
+#[test]
+fn a_collector_that_knows_no_such_question_is_sent_everything_again() {
+    for status in [0, 400, 404, 405, 413] {
+        let mut device = device(Config::default());
+        let asked = left(&mut device);
+        let refused = Answer::Refused { status, retry_after_ms: 0 };
+        assert!(device.answer(asked.request, refused).reports.is_empty());
+        device.pass(1_000);
+        let sent = device.wake().requests.pop().unwrap();
+        assert_eq!(ids(&sent), [1, 2, 3], "{status}");
+        assert!(!sent.asking);
+    }
+    for status in [429, 503] {
+        let mut device = device(Config::default());
+        let asked = left(&mut device);
+        device.answer(asked.request, Answer::Refused { status, retry_after_ms: 0 });
+        device.pass(60_000);
+        let again = device.wake().requests.pop().unwrap();
+        assert!(again.asking, "asked again after {status}");
+    }
+}
+
+#[test]
+fn a_backlog_goes_in_batches_that_grow_until_one_fails() {
+    let mut device = device(Config::default());
+    device.track(&(1..1_001).map(sample).collect::<Vec<_>>());
+    let mut request = device.finish_transaction().unwrap().requests.pop().unwrap();
+    let mut sizes = vec![request.events.len()];
+    for _ in 0..2 {
+        device.answer(request.request, Answer::Delivered(&[]));
+        device.pass(200);
+        request = device.wake().requests.pop().unwrap();
+        sizes.push(request.events.len());
+    }
+    assert_eq!(sizes, [80, 160, 320], "600 bytes each, of 48,000 and its multiples");
+    device.answer(request.request, Answer::Unreachable);
+    device.pass(60_000);
+    assert_eq!(device.wake().requests[0].events.len(), 80);
 }
 
 #[test]

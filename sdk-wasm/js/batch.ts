@@ -30,6 +30,12 @@ export const stamped = (
 export const batchOf = (texts: string[], at: number, writeKey: string) =>
   `{"batch":[${texts}],"sentAt":"${iso(at)}","writeKey":${JSON.stringify(writeKey)}}`;
 
+/** A question: which of the events with these ids does the collector have? */
+export const questionOf = (ids: string[], writeKey: string) => JSON.stringify({ ids, writeKey });
+
+/** The id of an event, or of the first of a record, from its text. */
+export const idOf = (text: string) => text.split('"messageId":"')[1].slice(0, 36);
+
 /** A queue's identity as it is written: four words of four bytes as 22 characters. */
 export const queueOf = (words: Float64Array) =>
   btoa(String.fromCharCode(...new Uint8Array(new Uint32Array(words).buffer)))

@@ -1,5 +1,5 @@
 /*
- * The core in this page: its wasm loaded, and the numbers that it speaks (`src/lib.rs`, `src/words.rs`). Promises a fresh
+ * The core in this page: its wasm loaded, or its JavaScript where that is all that is allowed, and the numbers that it speaks (`src/lib.rs`, `src/words.rs`). Promises a fresh
  * client at every start; knows nothing of what an effect is good for.
  */
 
@@ -22,7 +22,7 @@ export const SAVE = 3; // count of bytes, then four to a word: given back at the
 export const PURGE = 4;
 export const COMMIT = 5; // turn
 export const LOAD = 6; // limit
-export const SEND = 7; // request, leaving, droppedAt, events, drops, queue (4), [key, numbered]…, [first, last, reason]…
+export const SEND = 7; // request, 1 leaving or 2 asking, droppedAt, events, drops, queue (4), [key, numbered]…, [first, last, reason]…
 export const WAKE_AT = 8; // monotonic ms
 export const REPORT = 9; // kind, two numbers
 
@@ -44,22 +44,32 @@ export interface Core extends Pick<Exports, "input" | "effects"> {
   words(): Float64Array;
 }
 
-let module: WebAssembly.Module | undefined;
+let tries = 0;
+let make: (() => Exports | Promise<Exports>) | undefined;
 
-/** Starts a client from what was saved. Fails if the wasm cannot be had. */
+/** The way to an instance. A page whose CSP refuses WebAssembly has the same core as JavaScript, 8 KB larger. */
+const fetched = async (url: string): Promise<typeof make> => {
+  try {
+    // The smallest module there is.
+    new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
+  } catch {
+    // A browser remembers for good that an address gave no module; the fragment makes it another one.
+    return (await import(url.replace(".wasm", ".core.js") + "#" + tries++)).default;
+  }
+  const response = await fetch(url, { credentials: "omit" });
+  if (!response.ok) throw new Error(url + ": " + response.status);
+  const module = await WebAssembly.compile(await response.arrayBuffer());
+  return async () => (await WebAssembly.instantiate(module)).exports as unknown as Exports;
+};
+
+/** Starts a client from what was saved. Fails if the core cannot be had. */
 export const startCore = async (
   url: string,
   saved: Float64Array | undefined,
   monotonic: () => number,
   unix: () => number,
 ): Promise<Core> => {
-  if (!module) {
-    const response = await fetch(url, { credentials: "omit" });
-    if (!response.ok) throw new Error(url + ": " + response.status);
-    module = await WebAssembly.compile(await response.arrayBuffer());
-  }
-  const { exports } = await WebAssembly.instantiate(module);
-  const core = exports as unknown as Exports;
+  const core = await (make ??= await fetched(url))!();
   // A view dies when memory grows.
   const words = () => new Float64Array(core.memory.buffer, core.words(), WORDS);
   words().set(crypto.getRandomValues(new Uint32Array(4)));

@@ -7,19 +7,21 @@
  * written into the record's words, and they go to storage with the record, or beside it if it lies there already
  * (`marks`). A record is deleted when all its events are done with.
  */
-import { batchOf, queueOf, REASONS, stamped } from "./batch";
+import { batchOf, idOf, questionOf, queueOf, REASONS, stamped } from "./batch";
 import { monotonic, unix } from "./clock";
 import * as Core from "./core";
 import { SEQ, textsOf, WORDS, type Rec } from "./record";
 import { noChanges, type Storage } from "./storage";
-import type { Answer } from "./transport";
+import { BATCH, SEEN, type Answer } from "./transport";
 import type { Reports } from "./types";
 
 /** What the driver is given. */
 export interface Parts {
   core: Core.Core;
   storage: Storage;
-  send(body: string, alone?: boolean): Promise<Answer>;
+  send(path: string, body: string): Promise<Answer>;
+  /** The first ids of the records that a page sent by itself as it was left: see `intake.ts`. */
+  left: string[];
   writeKey: string;
   report<Name extends keyof Reports>(name: Name, report: Reports[Name]): void;
   /** The backlog has been handed over, or more of it has. */
@@ -33,7 +35,7 @@ export type Driver = ReturnType<typeof drive>;
 /** Texts kept at hand: several times what can be sent while leaving, and nothing to a page. */
 const MAX_CACHED = 262144;
 
-export const drive = ({ core, storage, send, writeKey, report, loaded, failed }: Parts) => {
+export const drive = ({ core, storage, send, left, writeKey, report, loaded, failed }: Parts) => {
   const held = new Map<number, Rec>();
   /** Records handed over already that a read may still come across. */
   const own = new Set<number>();
@@ -106,7 +108,7 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
         return size;
       }
       case Core.PURGE:
-        changes = { ...noChanges(), state: changes.state, purge: true };
+        changes = { ...noChanges(), state: { ...changes.state, left: 0 }, purge: true };
         held.clear();
         cached = 0;
         return 1;
@@ -220,6 +222,9 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
       cursor = stored.id;
       if (own.delete(cursor)) continue;
       const rec: Rec = { ...stored, first: 0, live: size };
+      if (left.includes(idOf(rec.text!)))
+        for (let at = SEQ; at < rec.words.length; at += WORDS)
+          if (!rec.words[at]) rec.words[at + 2] = 1;
       hold(rec);
       keepText(rec);
       count = enter(rec, count);
@@ -231,7 +236,8 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
   };
 
   const carry = async (words: Float64Array) => {
-    const [, request, leaving, droppedAt, events, drops] = words;
+    const [, request, why, droppedAt, events, drops] = words;
+    const leaving = why == 1;
     const queue = queueOf(words.subarray(6, 10));
     const recs: Rec[] = [];
     for (let at = 0; at < events; at++) recs.push(held.get(words[10 + at * 2])!);
@@ -257,7 +263,8 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
       const key = words[10 + index * 2];
       const at = (key - rec.first) * WORDS;
       const text = texts.get(rec)?.[at / WORDS];
-      if (text) {
+      if (text && why == 2) sent.push(index), parts.push(idOf(text));
+      else if (text) {
         const [seq, session, start] = rec.words.subarray(at + SEQ);
         const numbered = words[11 + index * 2] && queue;
         const told = index == droppedAt ? dropped : [];
@@ -266,7 +273,10 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
       } else if (!leaving) report("dropped", { reason: "storage_lost" });
     });
     let answer: Answer = { status: leaving ? 0 : 200, wait: 0, listed: [] };
-    if (sent.length) answer = await send(batchOf(parts, unix(), writeKey), !!leaving);
+    if (sent.length)
+      answer = await (why == 2
+        ? send(SEEN, questionOf(parts, writeKey))
+        : send(BATCH, batchOf(parts, unix(), writeKey)));
     if (over) return;
     const { status, wait, listed } = answer;
     if (status != 200) return input(Core.ANSWERED, request, status, wait);
@@ -287,7 +297,7 @@ export const drive = ({ core, storage, send, writeKey, report, loaded, failed }:
       // The core forgets an event, then says why.
       const { text, words, first } = forgotten!;
       const own = text && textsOf(words, text)[a - first];
-      report("dropped", { messageId: own?.split('"messageId":"')[1]?.slice(0, 36), reason: REASONS[b] });
+      report("dropped", { messageId: own && idOf(own), reason: REASONS[b] });
     }
   };
 

@@ -57,9 +57,18 @@ let title = "";
 let kept = "";
 let base: Record<string, unknown> = {};
 
-/** The `context` of an event that happens now, as text. It is made anew when the page's address or title changes. */
+/** Whether the title was looked at in this microtask: asking for it costs as much as the rest of a call. */
+let looked = false;
+
+/**
+ * The `context` of an event that happens now, as text. It is made anew when the page's address changes, and its title with the next
+ * microtask or page view.
+ */
 export const contextNow = (own?: object, always?: object) => {
-  if (document.URL != seen || document.title != title) {
+  const look = !looked;
+  if (look) queueMicrotask(() => (looked = false));
+  looked = true;
+  if (document.URL != seen || (look && document.title != title)) {
     seen = document.URL;
     title = document.title;
     base = {
@@ -80,13 +89,16 @@ export const contextNow = (own?: object, always?: object) => {
 };
 
 /** What is known of the page itself. */
-export const pageNow = () => ({
-  url: location.href,
-  path: location.pathname,
-  search: location.search || undefined,
-  referrer: document.referrer || undefined,
-  title: document.title,
-});
+export const pageNow = () => {
+  looked = false;
+  return {
+    url: location.href,
+    path: location.pathname,
+    search: location.search || undefined,
+    referrer: document.referrer || undefined,
+    title: document.title,
+  };
+};
 
 /** The campaign in the page's address: `utm_*`, as Segment names them. */
 const campaign = () => {

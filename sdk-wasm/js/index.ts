@@ -14,7 +14,7 @@ import { createIntake } from "./intake";
 import { watchPage } from "./lifecycle";
 import { textsOf } from "./record";
 import { createStorage, noChanges } from "./storage";
-import { createTransport } from "./transport";
+import { BATCH, createTransport } from "./transport";
 import type { Consent, EventOptions, Fields, Headwater, LoadOptions, Reports } from "./types";
 
 const CONSENTS: Consent[] = ["pending", "granted", "denied"];
@@ -135,9 +135,10 @@ export const create = (base: string) => {
       const mine = ++term;
       try {
         const saved = await storage.saved("core");
+        const left = (await storage.saved("left")) || [];
         const core = await startCore(wasm, saved, monotonic, unix);
         if (mine != term) return;
-        driver = drive({ core, storage, send, writeKey, report, loaded: intake.flush, failed });
+        driver = drive({ core, storage, send, left, writeKey, report, loaded: intake.flush, failed });
         const { consent } = identity.now();
         if (consent) driver.input(CONSENT, CONSENTS.indexOf(consent));
         else driver.input(WOKE);
@@ -163,10 +164,12 @@ export const create = (base: string) => {
     const election = createElection(name, storage, lead, resign);
 
     const leaving = (gone: boolean) => {
-      const left = intake.leave();
       // No core here, and perhaps none anywhere: what this page said goes as it is, known by its ids alone.
-      if (left.length && election.role() != "waiting" && (identity.now().consent ?? "granted") == "granted")
-        send(batchOf(left.flatMap((rec) => textsOf(rec.words, rec.text!)), unix(), writeKey));
+      const left = intake.leave(
+        election.role() != "waiting" && (identity.now().consent ?? "granted") == "granted",
+      );
+      if (left.length)
+        send(BATCH, batchOf(left.flatMap((rec) => textsOf(rec.words, rec.text!)), unix(), writeKey));
       if (gone) {
         resign();
         election.leave();

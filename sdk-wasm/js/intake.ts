@@ -1,15 +1,23 @@
 /*
- * The way of a call's text to storage. Promises that all calls of one microtask are committed together, in their order, and
- * that what storage refuses stays in memory, bounded, and is tried again. Knows nothing of numbers, requests or tabs,
+ * The way of a call's text to storage. Promises that the calls of one microtask are committed together, in their order, at once
+ * after a quiet time and otherwise in steps of 24 ms (a transaction costs a page half a millisecond), and that what storage refuses stays in memory, bounded, and is tried again. Knows nothing of numbers, requests or tabs,
  * but for where a record goes: to the core when it is there and has seen everything older, else straight into storage,
  * where the core finds it.
  *
  * While a transaction is under way, further calls gather: one transaction for all of them follows it (group commit).
  */
+import { idOf } from "./batch";
+import { monotonic } from "./clock";
 import { LEAVING } from "./core";
 import type { Driver } from "./driver";
 import { recordsOf, utf8, type Call, type Rec } from "./record";
 import { noChanges, type Storage } from "./storage";
+
+/** From one transaction to the next, milliseconds. With the transaction itself a call is committed within 50. */
+const STEP_MS = 24;
+
+/** Bytes of texts that a page sends by itself as it is left: within the 64 KiB that browsers allow. */
+const MAX_LEFT = 60000;
 
 /** Calls kept in memory while there is no storage and no core. The core's own bound, for the same reason. */
 const MAX_STRANDED = 10000;
@@ -31,6 +39,7 @@ export const createIntake = (
   let last: Promise<unknown> | undefined;
   let lastId = 0;
   let unknown = 0;
+  let began = -STEP_MS;
 
   const ready = () => {
     const driver = core();
@@ -39,10 +48,11 @@ export const createIntake = (
     return all && driver;
   };
 
-  const write = (records: Rec[]) => {
-    unled.push(...records);
+  const write = (records: Rec[], sent?: Rec[]) => {
     unknown++;
     const changes = noChanges();
+    // Whoever sends them next asks first whether they have arrived.
+    if (sent?.length) changes.state.left = sent.map((rec) => idOf(rec.text!));
     records.forEach((rec) => changes.add.add(rec));
     return storage.write(changes).then((durable) => {
       unknown--;
@@ -61,23 +71,35 @@ export const createIntake = (
     unled = unled.filter((rec) => !stranded.includes(rec));
   };
 
-  const flush = (leaving?: boolean) => {
-    if ((writing && !leaving) || !(calls.length || stranded.length || leaving)) return;
+  /** Gives back the texts that no core will send for a page that is left. */
+  const flush = (leaving?: boolean, alone?: boolean): Rec[] => {
+    let sent: Rec[] = [];
+    if ((writing && !leaving) || !(calls.length || stranded.length || leaving)) return sent;
+    began = monotonic();
     const driver = ready();
     const records = stranded.concat(recordsOf(calls));
     const done = turn?.done;
     calls = [];
     stranded = [];
     turn = undefined;
-    if (!driver && leaving) core()?.input(LEAVING);
-    if (!driver && !records.length) return;
+    if (!driver) {
+      unled.push(...records);
+      if (leaving) {
+        core()?.input(LEAVING);
+        let left = MAX_LEFT;
+        if (alone) sent = unled.filter((rec) => rec.text && (left -= utf8(rec.text).length) >= 0);
+        unled = [];
+      }
+      if (!records.length && !sent.length) return sent;
+    }
     writing++;
-    (driver ? driver.track(records, leaving) : write(records)).then((durable) => {
+    (driver ? driver.track(records, leaving) : write(records, sent)).then((durable) => {
       writing--;
       done?.(durable);
       // Without storage a record waits for a core, or for the next call.
       if (calls.length || ready()) flush();
     });
+    return sent;
   };
 
   return {
@@ -89,22 +111,19 @@ export const createIntake = (
         const promise = new Promise<boolean>((resolve) => (done = resolve));
         last = promise;
         turn = { promise, done };
-        queueMicrotask(() => flush());
+        const wait = began + STEP_MS - monotonic();
+        // Timers of a hidden page are slow.
+        if (wait > 0 && !document.hidden) setTimeout(() => flush(), wait);
+        else queueMicrotask(() => flush());
       }
       return turn.promise;
     },
     /** When every call so far is committed, or known not to be. */
     settled: () => last,
     /** The core may have caught up. */
-    flush: () => flush(),
+    flush: () => void flush(),
     strand,
-    /** The page is being left: one transaction, now. Gives back the texts that no core will send for it. */
-    leave() {
-      flush(true);
-      let left = 60000;
-      const recs = ready() ? [] : unled.concat(stranded);
-      unled = [];
-      return recs.filter((rec) => rec.text && (left -= utf8(rec.text).length) >= 0);
-    },
+    /** The page is being left: one transaction, now. With `alone` it gives back what the page is to send by itself. */
+    leave: (alone: boolean) => flush(true, alone),
   };
 };

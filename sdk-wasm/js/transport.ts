@@ -27,25 +27,24 @@ const TIMEOUT_MS = 30000;
 
 const headers = { "content-type": "text/plain;charset=UTF-8" };
 
-export const createTransport = (endpoint: string) => {
-  const url = endpoint + "/v1/batch?receipt=1";
-  /** The requests under way, and what each takes of the budget. */
-  const underWay = new Map<AbortController, number>();
+/** Where events go, and where a page asks which of them arrived. */
+export const BATCH = "batch?receipt=1";
+export const SEEN = "seen?receipt=1";
 
-  /** With `alone`, the requests under way are aborted first: this one takes their place, and their budget. */
-  return async (text: string, alone?: boolean): Promise<Answer> => {
+export const createTransport = (endpoint: string) => {
+  /** What the requests under way take of the budget. */
+  let taken = 0;
+
+  return async (path: string, text: string): Promise<Answer> => {
     const body = utf8(text);
     const abort = new AbortController();
-    let room = BUDGET - body.length;
-    for (const [other, size] of underWay)
-      if (alone) other.abort();
-      else room -= size;
-    const keepalive = room >= 0;
+    const keepalive = taken + body.length <= BUDGET;
+    const size = keepalive ? body.length : 0;
+    taken += size;
     const timer = setTimeout(() => abort.abort(), TIMEOUT_MS);
-    underWay.set(abort, keepalive ? body.length : 0);
     const answer: Answer = { status: 0, wait: 0, listed: [] };
     try {
-      const response = await fetch(url, {
+      const response = await fetch(endpoint + "/v1/" + path, {
         method: "POST",
         body,
         headers,
@@ -71,7 +70,7 @@ export const createTransport = (endpoint: string) => {
       // Unreachable, aborted, or not a collector's words.
     }
     clearTimeout(timer);
-    underWay.delete(abort);
+    taken -= size;
     return answer;
   };
 };

@@ -7,26 +7,27 @@
 
 use alloc::vec::Vec;
 
-use headwater_core::config::{MAX_DROPPED_RANGES, MAX_STATE_BYTES};
+use headwater_core::config::MAX_STATE_BYTES;
 use headwater_core::platform::{
-    Consent, Dropped, Effect, Entry, Key, Listed, Outcome, Priority, Report, Sending, Stamp,
+    Consent, Dropped, Effect, Entry, Key, Listed, Outcome, Priority, Report, Stamp,
 };
 
 /// Words of the one buffer: 512 entries of 8, more than any row that the core makes.
 pub const WORDS: usize = 4096;
 
-/// Words of one entry: key, bytes, priority, time, campaign, then its stamp (sequence number or 0, session, start).
+/// Words of one entry: key, bytes, priority, time, campaign, then its stamp (sequence number or 0, session, start). A start
+/// without a number says that the page sent the event as it was left, before a core was there.
 pub const ENTRY: usize = 8;
 
 /// Entries that fit in the buffer, and so the most that one input brings.
 #[allow(clippy::cast_possible_truncation, reason = "512")]
 pub const MAX_ENTRIES: u32 = (WORDS / ENTRY) as u32;
 
-/// Words of the longest row, with room to spare: what is saved, or a batch. A batch of 366 events could tell every range that
-/// the core keeps; one of more (60,000 bytes of small events, sent while a page is left) tells a few at a time.
+/// Words of the longest row, with room to spare: what is saved, or a batch of a backlog: 800 events and the 64 ranges that one
+/// event tells of.
 pub const LONGEST: usize = 2304;
 const _: () = assert!(2 + MAX_STATE_BYTES.div_ceil(4) <= LONGEST && LONGEST <= WORDS);
-const _: () = assert!(10 + 2 * 366 + 3 * MAX_DROPPED_RANGES <= LONGEST);
+const _: () = assert!(10 + 2 * 800 + 3 * 64 <= LONGEST);
 
 /// The entries of a row.
 pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + '_ {
@@ -45,7 +46,7 @@ pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + 
         };
         let stamp =
             Stamp { seq: long(seq), session_ms: long(session_ms), session_start: start != 0.0 };
-        (entry, (stamp.seq > 0).then_some(stamp))
+        (entry, (stamp.seq > 0 || stamp.session_start).then_some(stamp))
     })
 }
 
@@ -76,7 +77,7 @@ pub fn bytes(words: &[f64]) -> Vec<u8> {
     let Some((&count, words)) = words.split_first() else { return Vec::new() };
     let mut bytes = Vec::new();
     for word in words.iter().take((int(count) as usize).div_ceil(4)) {
-        bytes.extend_from_slice(&int(*word).to_le_bytes());
+        int(*word).to_le_bytes().into_iter().for_each(|byte| bytes.push(byte));
     }
     bytes.truncate(int(count) as usize);
     bytes
@@ -84,40 +85,57 @@ pub fn bytes(words: &[f64]) -> Vec<u8> {
 
 /// The row of an effect: its first word says which. `queue` is the queue's identity, which only a `Send` carries.
 pub fn row(effect: &Effect, queue: [u8; 16], out: &mut Row<'_>) {
-    match effect {
+    // One array and one way into the buffer for all of them: half the size of a way for each.
+    let (words, bytes): ([f64; 6], &[u8]) = match effect {
         Effect::Store { key, stamp } => {
-            out.all([1.0, float(key.0), float(stamp.seq), float(stamp.session_ms)]);
-            out.put(f64::from(u8::from(stamp.session_start)));
+            let start = f64::from(u8::from(stamp.session_start));
+            ([1.0, float(key.0), float(stamp.seq), float(stamp.session_ms), start, 0.0], &[])
         }
-        Effect::Forget { key } => out.all([2.0, float(key.0)]),
-        Effect::Save { state } => {
-            out.all([3.0, float(state.len() as u64)]);
-            out.bytes(state);
+        Effect::Forget { key } => ([2.0, float(key.0), 0.0, 0.0, 0.0, 0.0], &[]),
+        Effect::Save { state } => ([3.0, float(state.len() as u64), 0.0, 0.0, 0.0, 0.0], state),
+        Effect::Purge => ([4.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[]),
+        Effect::Commit { turn } => ([5.0, f64::from(turn.0), 0.0, 0.0, 0.0, 0.0], &[]),
+        Effect::Load { limit } => {
+            ([6.0, f64::from((*limit).min(MAX_ENTRIES)), 0.0, 0.0, 0.0, 0.0], &[])
         }
-        Effect::Purge => out.put(4.0),
-        Effect::Commit { turn } => out.all([5.0, f64::from(turn.0)]),
-        Effect::Load { limit } => out.all([6.0, f64::from((*limit).min(MAX_ENTRIES))]),
-        Effect::Send(sending) => send(sending, queue, out),
-        Effect::WakeAt { monotonic_ms } => out.all([8.0, float(*monotonic_ms)]),
-        Effect::Report(report) => out.all(match *report {
-            Report::Dropped { key, reason } => [9.0, 0.0, float(key.0), f64::from(reason as u8)],
-            Report::Stopped { status } => [9.0, 1.0, f64::from(status), 0.0],
-            Report::NotDurable => [9.0, 2.0, 0.0, 0.0],
-            Report::StateLost => [9.0, 3.0, 0.0, 0.0],
-        }),
-    }
-}
-
-fn send(sending: &Sending, queue: [u8; 16], out: &mut Row<'_>) {
-    out.all([7.0, f64::from(sending.request.0), f64::from(u8::from(sending.leaving))]);
-    out.all([f64::from(sending.dropped_at), float(sending.events.len() as u64)]);
-    out.put(float(sending.dropped.len() as u64));
-    out.bytes(&queue);
-    for event in &sending.events {
-        out.all([float(event.key.0), f64::from(u8::from(event.numbered))]);
-    }
-    for Dropped { first, last, reason } in &sending.dropped {
-        out.all([float(*first), float(*last), f64::from(*reason as u8)]);
+        Effect::Send(sending) => (
+            [
+                7.0,
+                f64::from(sending.request.0),
+                f64::from(u8::from(sending.leaving) + 2 * u8::from(sending.asking)),
+                f64::from(sending.dropped_at),
+                float(sending.events.len() as u64),
+                float(sending.dropped.len() as u64),
+            ],
+            &queue,
+        ),
+        Effect::WakeAt { monotonic_ms } => ([8.0, float(*monotonic_ms), 0.0, 0.0, 0.0, 0.0], &[]),
+        Effect::Report(report) => {
+            let (kind, a, b) = match *report {
+                Report::Dropped { key, reason } => (0.0, float(key.0), f64::from(reason as u8)),
+                Report::Stopped { status } => (1.0, f64::from(status), 0.0),
+                Report::NotDurable => (2.0, 0.0, 0.0),
+                Report::StateLost => (3.0, 0.0, 0.0),
+            };
+            ([9.0, kind, a, b, 0.0, 0.0], &[])
+        }
+    };
+    let count = match effect {
+        Effect::Purge => 1,
+        Effect::Store { .. } => 5,
+        Effect::Send(_) => 6,
+        Effect::Report(_) => 4,
+        _ => 2,
+    };
+    out.all(&words[..count]);
+    out.bytes(bytes);
+    if let Effect::Send(sending) = effect {
+        for event in &sending.events {
+            out.all(&[float(event.key.0), f64::from(u8::from(event.numbered))]);
+        }
+        for Dropped { first, last, reason } in &sending.dropped {
+            out.all(&[float(*first), float(*last), f64::from(*reason as u8)]);
+        }
     }
 }
 
@@ -157,8 +175,8 @@ impl<'a> Row<'a> {
         }
     }
 
-    fn all<const N: usize>(&mut self, words: [f64; N]) {
-        words.into_iter().for_each(|word| self.put(word));
+    fn all(&mut self, words: &[f64]) {
+        words.iter().for_each(|word| self.put(*word));
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
@@ -191,7 +209,7 @@ fn float(number: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use headwater_core::platform::{DropReason, Outgoing, Request, Turn};
+    use headwater_core::platform::{DropReason, Outgoing, Request, Sending, Turn};
 
     fn written(effect: &Effect) -> Vec<f64> {
         let mut words = [0.0; WORDS];
@@ -285,6 +303,7 @@ mod tests {
             dropped: Vec::from([Dropped { first: 7, last: 8, reason: DropReason::TooOld }]),
             dropped_at: 1,
             leaving: true,
+            asking: false,
         };
         let row = written(&Effect::Send(sending));
         assert_eq!(row[..6], [7.0, 5.0, 1.0, 1.0, 2.0, 1.0]);
@@ -301,6 +320,7 @@ mod tests {
             dropped: Vec::new(),
             dropped_at: 0,
             leaving: false,
+            asking: true,
         };
         assert_eq!(written(&Effect::Send(sending)).len(), WORDS);
     }

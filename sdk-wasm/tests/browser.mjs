@@ -2,21 +2,33 @@
  * A real Chromium for the tests: one browser to a test, with a fresh profile. Promises to wait for conditions, never for time;
  * knows nothing of Headwater.
  */
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
 const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** A browser with a profile of its own, closed and deleted by `close`. */
-export const startBrowser = async () => {
+/** The browser process of this profile: the one that no other made. */
+const processOf = (profile) =>
+  readdirSync("/proc").find((pid) => {
+    try {
+      const command = readFileSync(`/proc/${pid}/cmdline`, "utf8");
+      return command.includes(`--user-data-dir=${profile}`) && !command.includes("--type=");
+    } catch {
+      return false; // No process, or gone by now.
+    }
+  });
+
+/** A browser with a profile of its own (or a killed one's), closed and deleted by `close`. */
+export const startBrowser = async (profile = mkdtempSync(join(tmpdir(), "headwater-test-")), also = []) => {
   if (!existsSync(executablePath))
     throw new Error(`no Chromium at ${executablePath}: apt-get install chromium, or set CHROMIUM`);
-  const profile = mkdtempSync(join(tmpdir(), "headwater-test-"));
   const context = await chromium.launchPersistentContext(profile, {
     executablePath,
     headless: true,
+    // People's browsers have it.
+    ignoreDefaultArgs: ["--disable-back-forward-cache"],
     args: [
       "--no-sandbox",
       "--disable-gpu",
@@ -25,13 +37,20 @@ export const startBrowser = async () => {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      ...also,
     ],
   });
   const close = async () => {
     await context.close();
     rmSync(profile, { recursive: true, force: true, maxRetries: 5 });
   };
-  return { context, close };
+  /** Ends the browser as a power cut does; its profile stays. */
+  const kill = async () => {
+    const closed = new Promise((done) => context.once("close", done));
+    process.kill(Number(processOf(profile)), "SIGKILL");
+    await closed;
+  };
+  return { context, close, kill, profile };
 };
 
 /** Waits until `condition` holds, and gives back what it says. */

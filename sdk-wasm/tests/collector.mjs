@@ -18,11 +18,16 @@ const read = async (request) => {
   return Buffer.concat(chunks).toString();
 };
 
-/** Starts both. `respond(batch, count)` says what the next answer is: see `reply`. */
+/** A policy that refuses WebAssembly (no `wasm-unsafe-eval`), and requests to anybody but the collector. */
+export const strict = (endpoint, also = "") =>
+  `default-src 'none'; script-src 'self' 'nonce-n'; connect-src 'self' ${endpoint}; ${also}`;
+
+/** Starts both. With `CORE=js` pages come with a policy under which the core must be JavaScript. `respond(batch, count)` says what the next answer is: see `reply`. */
 export const startCollector = async () => {
   const requests = [];
+  const questions = [];
   const stored = new Map();
-  const state = { respond: undefined, wasm: true, preflights: 0, served: new Map() };
+  const state = { respond: undefined, wasm: true, answersQuestions: true, preflights: 0, served: new Map() };
   const cors = { "access-control-allow-origin": "*", "access-control-expose-headers": "Retry-After" };
 
   const collector = createServer(async (request, response) => {
@@ -37,9 +42,17 @@ export const startCollector = async () => {
     } catch {
       return; // The page went away in the middle of its request.
     }
-    const { batch } = JSON.parse(body);
+    const said = JSON.parse(body);
+    if (said.ids) {
+      questions.push(said.ids);
+      if (!state.answersQuestions) return response.writeHead(404, cors).end("{}");
+      const events = said.ids.flatMap((id, index) => (stored.has(id) ? [{ index, outcome: "duplicate" }] : []));
+      return response.writeHead(200, cors).end(JSON.stringify({ success: true, events }));
+    }
+    const { batch } = said;
     const answer = state.respond?.(batch, requests.length) ?? {};
     requests.push({ body, batch, url: request.url, headers: request.headers, at: Date.now(), answer });
+    if (answer.never) return;
     if (answer.down) {
       response.destroy();
       return;
@@ -66,11 +79,11 @@ export const startCollector = async () => {
     const url = new URL(request.url, "http://page");
     const file = url.pathname.slice(1);
     const type = TYPES[file.split(".").pop()];
-    if (type && (state.wasm || !file.endsWith("wasm"))) {
+    if (type && (state.wasm || !/wasm$|core\.js$/.test(file))) {
       response.writeHead(200, { "content-type": type, "access-control-allow-origin": "*" });
       const bytes = readFileSync(join(dist, file));
       state.served.set(file, bytes);
-      response.end(bytes);
+      response.end(state.truncate && /wasm$|core\.js$/.test(file) ? bytes.subarray(0, bytes.length / 2) : bytes);
       return;
     }
     if (type) {
@@ -82,22 +95,29 @@ export const startCollector = async () => {
     const tag = url.searchParams.has("bare")
       ? ""
       : `<script async src="/headwater.js" data-write-key="${key}" data-endpoint="${endpoint}"></script>`;
-    response.writeHead(200, { "content-type": "text/html;charset=utf-8" });
+    response.writeHead(200, { "content-type": "text/html;charset=utf-8", ...state.headers });
     response.end(
-      `<!doctype html><title>Shop</title><script>headwater = [];` +
+      `<!doctype html><title>Shop</title><script nonce=n>headwater = [];` +
         `${url.searchParams.get("early") ?? ""}</script>${tag}<h1>Shop</h1>`,
     );
   });
 
   const endpoint = `http://127.0.0.1:${await listen(collector)}`;
   const page = `http://127.0.0.1:${await listen(pages)}`;
+  if (process.env.CORE === "js") state.headers = { "content-security-policy": strict(endpoint) };
   const close = () => {
     for (const server of [collector, pages]) {
       server.closeAllConnections();
       server.close();
     }
   };
-  return Object.assign(state, { requests, stored, endpoint, page, close });
+  return Object.assign(state, { requests, questions, stored, endpoint, page, close });
+};
+
+/** Events that were sent more often than once, as a part of all that were sent. */
+export const duplicates = ({ requests }) => {
+  const sent = requests.flatMap(({ batch }) => batch.map(({ messageId }) => messageId));
+  return (sent.length - new Set(sent).size) / sent.length;
 };
 
 /** Answers of a collector that is not there. */

@@ -54,6 +54,8 @@ test("calls before and after the script arrive once, in order, numbered from 1",
   const called = await page.evaluate(() => new Date(called).toISOString());
   assert.equal(first.timestamp, called, "a queued call keeps its time");
   assert.equal(collector.preflights, 0);
+  assert.equal(collector.served.has("headwater.wasm"), process.env.CORE !== "js");
+  assert.equal(collector.served.has("headwater.core.js"), process.env.CORE === "js");
   assert.ok(collector.requests.every(({ url }) => url === "/v1/batch?receipt=1"));
   assert.equal(new Set([...collector.stored.values()].map((event) => event.context.sessionId)).size, 1);
   assert.equal([...collector.stored.values()].filter((event) => event.context.sessionStart).length, 1);

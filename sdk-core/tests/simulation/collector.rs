@@ -22,6 +22,13 @@ pub(crate) struct Collector {
 }
 
 impl Collector {
+    /// Answers the question which of these it has.
+    pub(crate) fn known(&self, events: &[Arriving]) -> Vec<Listed> {
+        let line = |index| Listed { index, outcome: Outcome::Duplicate };
+        let known = (0u32..).zip(events).filter(|(_, event)| self.ids.contains(&event.sample.id));
+        known.map(|(index, _)| line(index)).collect()
+    }
+
     /// Takes a batch, and says what became of the events that were not plainly accepted.
     pub(crate) fn take(&mut self, events: &[Arriving]) -> Vec<Listed> {
         let mut listed = Vec::new();

@@ -116,6 +116,8 @@ fn no_input_panics() {
             max_event_bytes: small(wild(&mut dice)),
             max_batch_events: small(wild(&mut dice)),
             max_batch_bytes: small(wild(&mut dice)),
+            max_batch_growth: small(wild(&mut dice)),
+            doubt_ms: wild(&mut dice),
             gather_ms: wild(&mut dice),
             interval_ms: wild(&mut dice),
             backoff_base_ms: wild(&mut dice),

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_core::Config;
 use headwater_core::config::MAX_STATE_BYTES;
-use headwater_core::platform::{
-    Answer, DropReason, Effect, Input, Listed, Now, Priority, Report, Request,
-};
+use headwater_core::platform::{Answer, DropReason, Effect, Input, Now, Priority, Report, Request};
 use headwater_core::testing::{Device, Happened, Outbound, Sample, StorageMode};
 
 use crate::collector::Collector;
@@ -73,6 +71,7 @@ pub(crate) struct Covered {
     pub(crate) dropped: BTreeMap<&'static str, u64>,
     pub(crate) told: usize,
     pub(crate) leaving: u64,
+    pub(crate) asked: u64,
     pub(crate) demanded_waits: u64,
     pub(crate) most_pending: usize,
     pub(crate) effects: Vec<Effect>,
@@ -86,6 +85,7 @@ impl Covered {
         self.not_durable += other.not_durable;
         self.told += other.told;
         self.leaving += other.leaving;
+        self.asked += other.asked;
         self.demanded_waits += other.demanded_waits;
         for (reason, count) in &other.dropped {
             *self.dropped.entry(reason).or_default() += count;
@@ -102,6 +102,7 @@ impl Covered {
             *not_durable > 50 && *told > 50 && *demanded_waits > 50,
             "{not_durable} {told} {demanded_waits}"
         );
+        assert!(self.asked > 100, "{} questions", self.asked);
         assert!(self.dropped.contains_key("refused"), "{:?}", self.dropped);
     }
 }
@@ -112,8 +113,6 @@ struct Travelling {
     begun_ms: u64,
     arrives_ms: u64,
     fate: Fate,
-    /// A request made while leaving took its place: it may arrive, and nobody waits for its answer.
-    replaced: bool,
 }
 
 enum Fate {
@@ -144,6 +143,8 @@ pub(crate) struct Run {
     /// Which tab an event came from, for order.
     tab: BTreeMap<u64, u64>,
     given_up: BTreeMap<u64, DropReason>,
+    /// Events that a request made while leaving may have overtaken.
+    overtaken: BTreeSet<u64>,
     /// Nothing may be sent before this time of the monotonic clock: the collector said so.
     not_before_ms: u64,
     covered: Covered,
@@ -162,6 +163,7 @@ impl Run {
             accepted: BTreeSet::new(),
             tab: BTreeMap::new(),
             given_up: BTreeMap::new(),
+            overtaken: BTreeSet::new(),
             not_before_ms: 0,
             covered: Covered::default(),
         };
@@ -308,22 +310,22 @@ impl Run {
         self.device.pass(end.saturating_sub(now));
     }
 
-    fn arrive(&mut self, Travelling { outbound, fate, replaced, .. }: Travelling) {
-        if replaced {
-            if matches!(fate, Fate::Delivered | Fate::AnswerLost { .. }) {
-                self.collector.take(&outbound.events);
-            }
-            return;
-        }
+    fn arrive(&mut self, Travelling { outbound, fate, .. }: Travelling) {
         let request = outbound.request;
         match fate {
             Fate::Lost { noticed } => self.unreachable(request, noticed),
             Fate::AnswerLost { noticed } => {
-                self.collector.take(&outbound.events);
+                if !outbound.asking {
+                    self.collector.take(&outbound.events);
+                }
                 self.unreachable(request, noticed);
             }
             Fate::Delivered => {
-                let listed: Vec<Listed> = self.collector.take(&outbound.events);
+                let listed = if outbound.asking {
+                    self.collector.known(&outbound.events)
+                } else {
+                    self.collector.take(&outbound.events)
+                };
                 let happened = self.device.answer(request, Answer::Delivered(&listed));
                 self.note(happened);
             }
@@ -375,6 +377,7 @@ impl Run {
         // What the collector has not seen yet dies with the page, or arrives although nobody waits for the answer.
         for travelling in std::mem::take(&mut self.travelling) {
             if matches!(travelling.fate, Fate::Delivered | Fate::AnswerLost { .. })
+                && !travelling.outbound.asking
                 && !self.dice.one_in(3)
             {
                 self.collector.take(&travelling.outbound.events);
@@ -422,20 +425,26 @@ impl Run {
         );
         if outbound.leaving {
             self.covered.leaving += 1;
-            self.travelling.iter_mut().for_each(|travelling| travelling.replaced = true);
+            // What is under way may be lost, and what is in doubt is not sent again yet.
+            let own: BTreeSet<u64> = outbound.events.iter().map(|event| event.sample.id).collect();
+            let others = self.device.held_ids().chain(self.device.stored_ids());
+            self.overtaken.extend(others.filter(|id| !own.contains(id)));
         } else {
             // The core gives up a request that is never answered; it may go on travelling.
             let patience = self.weather.config.request_timeout_ms + 5_000;
-            let in_flight =
-                self.travelling.iter().any(|t| !t.replaced && now < t.begun_ms + patience);
+            let in_flight = self.travelling.iter().any(|t| now < t.begun_ms + patience);
             assert!(!in_flight, "a second request in flight");
             let bytes: u64 =
                 outbound.events.iter().map(|event| u64::from(event.sample.bytes)).sum();
             assert!(
-                bytes <= u64::from(self.weather.config.max_batch_bytes)
+                bytes
+                    <= u64::from(self.weather.config.max_batch_bytes)
+                        * u64::from(self.weather.config.max_batch_growth)
+                    || outbound.asking
                     || outbound.events.len() == 1
             );
         }
+        self.covered.asked += u64::from(outbound.asking);
         for event in &outbound.events {
             assert!(
                 event.number.is_none() || self.device.has_stored(event.sample.id),
@@ -456,7 +465,6 @@ impl Run {
             begun_ms: now,
             arrives_ms: now + takes_ms,
             fate,
-            replaced: false,
         });
     }
 
@@ -520,7 +528,9 @@ impl Run {
         if !self.weather.full_storage {
             let mut latest: BTreeMap<u64, u64> = BTreeMap::new();
             // What was given up may still arrive, with a request that nobody waits for any more.
-            for id in self.collector.log.iter().filter(|id| !self.given_up.contains_key(id)) {
+            let orderly =
+                |id: &&u64| !self.given_up.contains_key(id) && !self.overtaken.contains(id);
+            for id in self.collector.log.iter().filter(orderly) {
                 let before = latest.insert(self.tab[id], *id);
                 assert!(
                     before.is_none_or(|before| before < *id),
