@@ -66,7 +66,14 @@ run(
 );
 
 const { build } = await import("esbuild");
-const hash = createHash("sha256").update(readFileSync(wasm)).digest("hex").slice(0, 8);
+const hashOf = (file) => createHash("sha256").update(readFileSync(file)).digest("hex").slice(0, 8);
+const defined = { VERSION: version, WASM: hashOf(wasm) };
+/** What is imported when it is asked for is a file of its own. */
+const apart = {
+  name: "apart",
+  setup: (build) =>
+    build.onResolve({ filter: /^\.\/autocapture\/index$/ }, () => ({ path: "./headwater-autocapture.js", external: true })),
+};
 const front = (entry, format, outfile) =>
   build({
     entryPoints: [join(here, "js", entry)],
@@ -77,8 +84,11 @@ const front = (entry, format, outfile) =>
     target: "es2020",
     legalComments: "none",
     logLevel: "warning",
-    define: { VERSION: JSON.stringify(version), WASM: JSON.stringify(hash) },
+    plugins: [apart],
+    define: Object.fromEntries(Object.entries(defined).map(([name, value]) => [name, JSON.stringify(value)])),
   });
+await front("autocapture/index.ts", "esm", "headwater-autocapture.js");
+defined.AUTOCAPTURE = hashOf(join(dist, "headwater-autocapture.js"));
 await front("script.ts", "iife", "headwater.js");
 await front("module.ts", "esm", "headwater.mjs");
 
@@ -98,8 +108,15 @@ declare global {
 }
 `,
 );
-for (const file of ["headwater.js", "headwater.mjs", "headwater.wasm"]) {
+/** Bytes after gzip -9 that a file may have at most: a page pays for them. */
+const BUDGETS = { "headwater-autocapture.js": 4500 };
+for (const file of ["headwater.js", "headwater.mjs", "headwater.wasm", "headwater-autocapture.js"]) {
   const bytes = readFileSync(join(dist, file));
   const { gzipSync } = await import("node:zlib");
-  console.log(`${file}\t${bytes.length} B, gzip -9 ${gzipSync(bytes, { level: 9 }).length} B`);
+  const packed = gzipSync(bytes, { level: 9 }).length;
+  console.log(`${file}\t${bytes.length} B, gzip -9 ${packed} B`);
+  if (packed > BUDGETS[file]) {
+    console.error(`\nsdk-wasm: ${file} has more than its budget of ${BUDGETS[file]} B (build.mjs): make it smaller.`);
+    process.exitCode = 1;
+  }
 }
