@@ -16,7 +16,7 @@ const NAMED = "[data-hw-event]:not(form)";
 const FILE =
   /\.(7z|apk|avi|csv|dmg|docx?|epub|exe|gz|ics|iso|key|mov|mp[34]|msi|ods|odt|pdf|pkg|pptx?|rar|rtf|tar|tgz|txt|wav|xlsx?|zip)$/i;
 
-export const watchClicks = ({ on, send }: Watch, masking: Masking) =>
+export const watchClicks = ({ on, sendOften }: Watch, masking: Masking) =>
   on<MouseEvent>(document, "click auxclick", (event) => {
     const path = masking.pathOf(event);
     const named = path.find((element) => element.matches(NAMED));
@@ -32,7 +32,7 @@ export const watchClicks = ({ on, send }: Watch, masking: Masking) =>
     if (control && masking.isMasked(path.slice(at))) properties.masked = true;
     else if (control) {
       properties.text = masking.labelOf(control);
-      properties.id = control.getAttribute("id")?.slice(0, 100) || undefined;
+      properties.id = masking.nameOf(control, "id");
       properties.selector = masking.selectorOf(path.slice(at));
       const address = link && addressOf(link.getAttribute("href")!);
       if (address) {
@@ -49,5 +49,5 @@ export const watchClicks = ({ on, send }: Watch, masking: Masking) =>
       }
     }
     const own = named ?? control!;
-    send(named?.getAttribute("data-hw-event")?.slice(0, 100) || name, { ...properties, ...masking.fieldsOf(own) });
+    sendOften(named?.getAttribute("data-hw-event")?.slice(0, 100) || name, { ...properties, ...masking.fieldsOf(own) });
   });

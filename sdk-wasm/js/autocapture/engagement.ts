@@ -36,7 +36,7 @@ interface Sum {
 const nothing = (fields: Fields = {}): Sum => ({ told: 0, untold: 0, fields });
 
 export const watchEngagement = (
-  { on, track, ending }: Watch,
+  { on, send, ending }: Watch,
   masking: Masking,
   { idleMs = IDLE_MS }: AutocaptureOptions,
   depth: () => number,
@@ -77,7 +77,7 @@ export const watchEngagement = (
       if (engaged_ms < least) return;
       sum.untold -= engaged_ms;
       sum.told += engaged_ms;
-      track(event, { ...fields, engaged_ms, total_ms: sum.told }, options);
+      send(event, { ...fields, engaged_ms, total_ms: sum.told }, options);
     };
     say("Page Engaged", page, { scroll_depth: depth() || undefined });
     [...views]
@@ -114,9 +114,10 @@ export const watchEngagement = (
   const observer = new IntersectionObserver(
     (entries) => {
       count();
-      for (const { target, intersectionRatio, intersectionRect, rootBounds } of entries) {
+      for (const { target, isIntersecting, intersectionRatio, intersectionRect, rootBounds } of entries) {
         const name = nameOf(target);
-        if (name && (intersectionRatio >= 0.5 || intersectionRect.height >= (rootBounds?.height ?? innerHeight) / 2))
+        // An element that was removed tells of it as well, and intersects nothing.
+        if (name && isIntersecting && (intersectionRatio >= 0.5 || intersectionRect.height >= (rootBounds?.height ?? innerHeight) / 2))
           enter(target, name);
         else inView.delete(target);
       }

@@ -5,15 +5,15 @@
 import { addressOf, type Masking } from "./masking";
 import type { Watch } from "./watch";
 
-export const watchForms = ({ on, send }: Watch, masking: Masking) =>
+export const watchForms = ({ on, sendOften }: Watch, masking: Masking) =>
   on(document, "submit", (event) => {
     const path = masking.pathOf(event);
     const form = path[0];
     if (!form) return;
     // Attributes, not properties: `form.action` is the field of that name, if there is one.
-    const attribute = (name: string) => form.getAttribute(name)?.slice(0, 100) || undefined;
+    const attribute = (name: string) => masking.nameOf(form, name);
     const { url, text } = addressOf(form.getAttribute("action") ?? "") ?? {};
-    send(attribute("data-hw-event") ?? "Form Submitted", {
+    sendOften(attribute("data-hw-event") ?? "Form Submitted", {
       ...(masking.isMasked(path)
         ? { masked: true }
         : {

@@ -67,7 +67,7 @@ export const createMasking = ({ ignore, text }: AutocaptureOptions) => {
   document.querySelector(ignored);
   const textless = ignored + "," + TEXTLESS;
 
-  const masking = {
+  return {
     /** The elements that an event passed, innermost first; none where something is ignored. */
     pathOf(event: Event) {
       const path = event.composedPath().filter((node) => (node as Node).nodeType == 1) as Element[];
@@ -76,7 +76,11 @@ export const createMasking = ({ ignore, text }: AutocaptureOptions) => {
     isMasked: (path: Element[]) => path.some((element) => element.matches(MASKED)),
     isIgnored: (element: Element) => !!element.closest(ignored),
 
-    /** What an element is called: its text, else what it says to those who cannot see it. */
+    /** What its author calls an element: an attribute. */
+    nameOf: (element: Element, attribute: string) =>
+      masked(element.getAttribute(attribute) ?? "", MAX_TEXT, CARD) || undefined,
+
+    /** What an element says: its text, else what it says to those who cannot see it. */
     labelOf(element: Element) {
       if (text === false) return undefined;
       let found = "";
@@ -136,7 +140,6 @@ export const createMasking = ({ ignore, text }: AutocaptureOptions) => {
       return fields;
     },
   };
-  return masking;
 };
 
 export type Masking = ReturnType<typeof createMasking>;

@@ -9,10 +9,10 @@ import type { EventOptions, Fields, Headwater } from "../types";
 export interface Watch {
   /** Calls `act` at each of these events, until autocapture stops. */
   on<Kind extends Event>(target: EventTarget, kinds: string, act: (event: Kind) => void): void;
-  /** Makes an event; at most `MAX_EVENTS` in `WINDOW_MS`, since a loop of the page's own can click as well. */
-  send(event: string, properties: Fields): void;
-  /** The same without a bound, for what is bounded by itself. */
-  track(event: string, properties: Fields, options?: EventOptions): void;
+  /** Makes an event. */
+  send(event: string, properties: Fields, options?: EventOptions): void;
+  /** The same, at most `MAX_EVENTS` times in `WINDOW_MS`: for what a loop of the page's own can do as well, like clicking. */
+  sendOften(event: string, properties: Fields): void;
   /** Called once, when autocapture stops. */
   ending(end: () => void): void;
 }
@@ -41,18 +41,18 @@ export const createWatch = (client: Pick<Headwater, "track">, before: () => void
       for (const kind of kinds.split(" "))
         target.addEventListener(kind, guarded, { capture: true, passive: true, signal });
     },
-    send(event, properties) {
+    send(event, properties, options) {
+      before();
+      client.track(event, properties, options);
+    },
+    sendOften(event, properties) {
       const now = performance.now();
       if (now - since > WINDOW_MS) {
         since = now;
         sent = 0;
       }
-      if (sent++ < MAX_EVENTS) {
-        before();
-        watch.track(event, properties);
-      }
+      if (sent++ < MAX_EVENTS) watch.send(event, properties);
     },
-    track: (event, properties, options) => void client.track(event, properties, options),
     ending: (end) => signal.addEventListener("abort", end),
   };
   return { watch, stop: () => ended.abort() };
