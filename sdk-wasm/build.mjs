@@ -7,6 +7,7 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import * as zlib from "node:zlib";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const root = dirname(here);
@@ -88,6 +89,14 @@ const front = (entry, format, outfile) =>
     define: Object.fromEntries(Object.entries(defined).map(([name, value]) => [name, JSON.stringify(value)])),
   });
 await front("autocapture/index.ts", "esm", "headwater-autocapture.js");
+/** A page that wants no code of its own pays this, and no more. */
+const AUTOCAPTURE_BUDGET = 4500;
+const captureSize = zlib.gzipSync(readFileSync(join(dist, "headwater-autocapture.js")), { level: 9 }).length;
+console.log(`headwater-autocapture.js: ${captureSize} B of gzip -9, of ${AUTOCAPTURE_BUDGET}`);
+if (captureSize > AUTOCAPTURE_BUDGET) {
+  console.error("sdk-wasm: headwater-autocapture.js is over its budget: make it smaller.");
+  process.exitCode = 1;
+}
 defined.AUTOCAPTURE = hashOf(join(dist, "headwater-autocapture.js"));
 await front("script.ts", "iife", "headwater.js");
 await front("module.ts", "esm", "headwater.mjs");
@@ -108,15 +117,8 @@ declare global {
 }
 `,
 );
-/** Bytes after gzip -9 that a file may have at most: a page pays for them. */
-const BUDGETS = { "headwater-autocapture.js": 4500 };
-for (const file of ["headwater.js", "headwater.mjs", "headwater.wasm", "headwater-autocapture.js"]) {
+for (const file of ["headwater.js", "headwater.mjs", "headwater.wasm"]) {
   const bytes = readFileSync(join(dist, file));
   const { gzipSync } = await import("node:zlib");
-  const packed = gzipSync(bytes, { level: 9 }).length;
-  console.log(`${file}\t${bytes.length} B, gzip -9 ${packed} B`);
-  if (packed > BUDGETS[file]) {
-    console.error(`\nsdk-wasm: ${file} has more than its budget of ${BUDGETS[file]} B (build.mjs): make it smaller.`);
-    process.exitCode = 1;
-  }
+  console.log(`${file}\t${bytes.length} B, gzip -9 ${gzipSync(bytes, { level: 9 }).length} B`);
 }

@@ -126,3 +126,19 @@ test("a page that is rendered ahead is a page view once it is shown", async () =
   await site.wait("page");
   assert.deepEqual(views(), ["/"]);
 });
+
+test("an application that moves on while the file is on its way is followed", async () => {
+  let arrive;
+  const arrived = new Promise((done) => (arrive = done));
+  await site.browser.context.route("**/headwater-autocapture.js*", async (route) => {
+    await arrived;
+    await route.continue();
+  });
+  site.head = site.tag("data-autocapture");
+  const page = await site.open();
+  await site.wait("page", 1);
+  await page.evaluate(() => history.pushState(null, "", "/on"));
+  arrive();
+  await site.wait("page", 2);
+  assert.deepEqual(views(), ["/", "/on"]);
+});

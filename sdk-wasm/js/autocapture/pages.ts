@@ -91,6 +91,11 @@ export const watchPages = (
     over = true;
     clearTimeout(timer);
   });
+  // An application may have moved on while this file was on its way.
+  if (seen()) {
+    here.url = seen();
+    moved();
+  }
   on<PageTransitionEvent>(self, "pageshow", ({ persisted }) => persisted && turn(true));
   on(self, "pagehide", settle);
   on(document, "visibilitychange", () => document.hidden && settle());
