@@ -33,7 +33,12 @@ export const createAutocapture = (client: Headwater, load: Load) => {
       new Promise((done) => document.addEventListener("prerenderingchange", done)));
     const only = what === true ? "" : typeof what == "object" ? what.only : what;
     if (mine == last && seen != document.URL && (!only?.length || only.includes("pages" as never))) client.page();
-    const { autocapture } = await load();
-    if (mine == last) stop = autocapture(client, what, () => seen);
+    try {
+      const { autocapture } = await load();
+      if (mine == last) stop = autocapture(client, what, () => seen);
+    } catch (error) {
+      // The page goes on without; whoever looks for its events looks into the console.
+      console.error("headwater:", error);
+    }
   };
 };

@@ -260,7 +260,7 @@ export const create = (base: string, autocapture: Load) => {
       set.add(listener as never);
       return () => void set.delete(listener as never);
     },
-    autocapture: (what) => quiet(capture(what)),
+    autocapture: (what) => capture(what),
   };
   const capture = createAutocapture(headwater, autocapture);
   return { headwater, at };

@@ -117,7 +117,8 @@ export interface Headwater {
   consent(answer: Consent): void;
   /**
    * Events without code. Loads `headwater-autocapture.js` when it is first asked for; `false` ends it, anything else begins anew:
-   * `true` for all, a list of words (`"pages clicks"`) for these parts. The table of its events is in the README.
+   * `true` for all, a list of words (`"pages clicks"`) for these parts. Resolves when it runs, or
+   * the console says why not. The table of its events is in the README.
    */
   autocapture(what: boolean | string | AutocaptureOptions): Promise<void>;
   /** Calls `listener` at each such report; returns what stops it. */

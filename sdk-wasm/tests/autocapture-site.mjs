@@ -2,7 +2,7 @@
  * A site whose pages are what a test says, in a real Chromium, with autocapture on; and the events that came of it. Promises to
  * wait for conditions, never for time; knows nothing of what is captured.
  */
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
 import { startBrowser, until } from "./browser.mjs";
@@ -20,10 +20,12 @@ export const startSite = async () => {
     site.loads.push(url);
     const type = TYPES[pathname.split(".").pop()];
     const body = site.pages[pathname] ?? "<h1>Shop</h1>";
+    const file = type && !(pathname in site.pages) && join(dist, pathname);
+    if (file && !existsSync(file)) return void response.writeHead(404).end();
     response.writeHead(200, { "content-type": type ?? "text/html;charset=utf-8", ...site.headers });
     response.end(
       type
-        ? (site.pages[pathname] ?? readFileSync(join(dist, pathname)))
+        ? (site.pages[pathname] ?? readFileSync(file))
         : `<!doctype html><html><head><title>Shop ${pathname}</title>${site.head}</head><body>${body}</body></html>`,
     );
   });

@@ -19,6 +19,12 @@ const said = () =>
     .filter((event) => !event.event?.startsWith("Mark "))
     .map((event) => [event.event ?? event.type, event.properties]);
 
+/** What was scrolled has been read: that is 250 ms later, in a frame. */
+const rested = (page) =>
+  page.evaluate(
+    () => new Promise((done) => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(done)), 300)),
+  );
+
 test("links, downloads, other sites and buttons have names and properties of their own", async () => {
   const page = await site.open(
     `<main><a id="plain" href="/kettles?ref=secret#top">All <b>kettles</b></a>
@@ -240,19 +246,14 @@ test("errors and rejections are said once each, ten a page at most, without quer
 
 test("scrolling is said in quarters, the deepest alone where several are passed, each once a page", async () => {
   const page = await site.open(`<div style="height:${720 * 9}px">tall</div>`, "scroll");
-  const down = (windows) => page.evaluate((windows) => scrollTo(0, innerHeight * windows), windows);
-  await down(0.5);
-  await down(2);
-  await site.wait("Page Scrolled", 1);
-  await down(0);
-  await down(99);
-  await site.wait("Page Scrolled", 2);
-  await down(1);
-  await down(99);
+  const down = async (windows) => {
+    await page.evaluate((windows) => scrollTo(0, innerHeight * windows), windows);
+    await rested(page);
+  };
+  for (const windows of [0.5, 1.3, 0, 99, 1, 99]) await down(windows);
   await page.evaluate(() => history.pushState(null, "", "/next"));
-  await down(0);
-  await down(5);
-  await site.wait("Page Scrolled", 3);
+  for (const windows of [0, 4, 3]) await down(windows);
+  await site.settled(page);
   assert.deepEqual(said(), [
     ["Page Scrolled", { depth: 25 }],
     ["Page Scrolled", { depth: 100 }],
@@ -262,10 +263,12 @@ test("scrolling is said in quarters, the deepest alone where several are passed,
 
 test("what scrolls inside a page counts if it is as large as the page", async () => {
   const box = (id, size) => `<div id="${id}" style="overflow:auto;${size}"><div style="height:5000px">tall</div></div>`;
-  const page = await site.open(box("app", "height:80vh") + box("list", "height:10vh;width:20vw"), "scroll");
+  const page = await site.open(box("app", "height:80vh") + box("low", "height:10vh") + box("narrow", "height:80vh;width:20vw"), "scroll");
   const down = (id) => page.evaluate((id) => document.getElementById(id).scrollTo(0, 9999), id);
-  await down("list");
-  await page.evaluate(() => new Promise((done) => setTimeout(done, 600)));
+  for (const part of ["low", "narrow"]) {
+    await down(part);
+    await rested(page);
+  }
   await down("app");
   await site.wait("Page Scrolled");
   await site.settled(page);
@@ -354,4 +357,20 @@ test("as a module: the same file, beside the module, by its name", async () => {
   await page.click("button");
   await site.wait("Button Clicked");
   assert.ok(site.loads.includes("/headwater-autocapture.js"));
+});
+
+test("what keeps it from running is said in the console, and not thrown into the page", async () => {
+  const page = await site.open("<button>B</button>");
+  const shown = [];
+  const thrown = [];
+  page.on("console", (message) => message.type() === "error" && shown.push(message.text()));
+  page.on("pageerror", (error) => thrown.push(error.message));
+  await page.evaluate(() => headwater.autocapture({ ignore: "[[" }));
+  await until(() => shown.some((text) => /headwater:.*not a valid selector/s.test(text)), "the selector in the console");
+  await site.browser.context.route("**/headwater-autocapture.js*", (route) => route.abort());
+  await page.reload();
+  await site.ready(page, true);
+  await until(() => shown.some((text) => /headwater:.*dynamically imported/s.test(text)), "the file in the console");
+  await site.wait("page", 2);
+  assert.deepEqual(thrown, []);
 });

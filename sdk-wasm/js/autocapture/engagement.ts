@@ -23,8 +23,9 @@ const MAX_VIEWS = 100;
 const MAX_TOLD = 20;
 /** Half of an element, or of the window, must be seen. Steps of 2 %, since an element may be many windows tall. */
 const THRESHOLDS = Array.from({ length: 51 }, (_, step) => step / 50);
-/** New elements are looked for at most this often. */
+/** New elements are looked for at most this often, and so many are taken at once: a few milliseconds on a slow phone. */
 const SCAN_MS = 200;
+const MAX_FRESH = 300;
 const MARK = "data-hw-view";
 
 /** A sum: what was told, and what is still to be told. */
@@ -133,9 +134,14 @@ export const watchEngagement = (
   let scanning: ReturnType<typeof setTimeout> | undefined;
   const scan = () => {
     scanning = undefined;
+    let fresh = 0;
     for (const element of document.querySelectorAll(`[${MARK}]`)) {
       const name = nameOf(element)!;
       if (watched.get(element) == name || masking.isIgnored(element)) continue;
+      if (++fresh > MAX_FRESH) {
+        scanning = setTimeout(scan, SCAN_MS);
+        break;
+      }
       watched.set(element, name);
       // Observed anew, an element tells where it is: also one that an application gave another name.
       observer.unobserve(element);
