@@ -53,7 +53,10 @@ test("a page view that the page has called itself is not said again: queued befo
 for (const without of [false, true])
   test(`history changes are pages${without ? ", also where the browser does not tell of navigations" : ""}`, async () => {
     if (without)
-      await site.browser.context.addInitScript(() => Object.defineProperty(self, "navigation", { value: undefined }));
+      // As in a sandboxed frame, where it is there and says nothing.
+      await site.browser.context.addInitScript(() =>
+        Object.defineProperty(self, "navigation", { value: { currentEntry: null, addEventListener() {} } }),
+      );
     const page = await site.open("", "pages");
     await go(
       page,
@@ -84,6 +87,7 @@ test("fragments are pages where asked; a redirect is one page", async () => {
   await go(page, ["hash", "#/login"]);
   await site.settled(page);
   assert.deepEqual(views(), ["/", "/#/orders", "/#/orders/7", "/#/login"]);
+  assert.equal(site.events("page").at(-1).properties.referrer, `${site.url}/#/orders/7`, "the page before the redirect");
 });
 
 test("a page is said before what happens on it, and when it is left at once", async () => {

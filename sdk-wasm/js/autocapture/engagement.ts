@@ -98,9 +98,10 @@ export const watchEngagement = (
     timer = setTimeout(due, Math.max(1, Math.ceil(wait)));
   };
   const start = () => {
+    // First: a look may have ended long before this sign of life, and its timer not have said so.
+    const on = count();
     alive = now();
-    // A look that had ended before its timer said so is counted first.
-    if (count() || document.hidden) return;
+    if (on || document.hidden) return;
     running = true;
     counted = alive;
     arm();
