@@ -58,6 +58,8 @@ export const create = (base: string, autocapture: Load) => {
     });
   };
 
+  /** The address of the last page view. */
+  let seen = "";
   let client: ReturnType<typeof begin> | undefined;
   let early: (() => void)[] = [];
   /** The time of the call that is being repeated. */
@@ -88,6 +90,7 @@ export const create = (base: string, autocapture: Load) => {
         if (isFields(a)) [a, b, c] = [null, a, b as EventOptions];
         const two = typeof b == "string";
         const given = two ? c : b;
+        if (type == "page") seen = document.URL;
         return call(
           type,
           two ? member("category", a) + member("name", b) : member("name", a),
@@ -262,6 +265,6 @@ export const create = (base: string, autocapture: Load) => {
     },
     autocapture: (what) => capture(what),
   };
-  const capture = createAutocapture(headwater, autocapture);
+  const capture = createAutocapture(headwater, autocapture, () => seen);
   return { headwater, at };
 };

@@ -150,7 +150,8 @@ test("nothing runs while nobody looks", async () => {
     window.timers = 0;
     const { setTimeout } = window;
     window.setTimeout = (...given) => {
-      timers++;
+      // The SDK may have something to send.
+      if (new Error().stack.includes("headwater-autocapture")) timers++;
       return setTimeout(...given);
     };
     window.events = [];
@@ -159,6 +160,15 @@ test("nothing runs while nobody looks", async () => {
       events.push(given[0]);
       return track(...given);
     };
+  });
+  await page.clock.runFor(600_000);
+  assert.deepEqual(await page.evaluate(() => [timers, events]), [0, []]);
+  // Nor while the page is in view and nobody there.
+  await show(page, true);
+  await page.clock.runFor(61_000);
+  await page.evaluate(() => {
+    timers = 0;
+    events = [];
   });
   await page.clock.runFor(600_000);
   assert.deepEqual(await page.evaluate(() => [timers, events]), [0, []]);

@@ -93,6 +93,8 @@ test("fragments are pages where asked; a redirect is one page", async () => {
 test("a page is said before what happens on it, and when it is left at once", async () => {
   const page = await site.open("<button>B</button>", "pages clicks");
   await page.evaluate(() => {
+    // The page is gone before any timer.
+    window.setTimeout = () => 0;
     history.pushState(null, "", "/next");
     document.querySelector("button").click();
     history.pushState(null, "", "/last");
@@ -117,7 +119,8 @@ test("a page that comes back from the back/forward cache is a page view", async 
 test("a page that is rendered ahead is a page view once it is shown", async () => {
   await site.browser.context.addInitScript(() => {
     window.ahead = true;
-    Object.defineProperty(Document.prototype, "prerendering", { get: () => window.ahead, configurable: true });
+    for (const name of ["prerendering", "hidden"])
+      Object.defineProperty(Document.prototype, name, { get: () => window.ahead, configurable: true });
   });
   site.head = site.tag("data-autocapture=pages");
   const page = await site.open();

@@ -14,7 +14,7 @@ const CONTROL =
 const NAMED = "[data-hw-event]:not(form)";
 /** The endings that people download rather than look at. */
 const FILE =
-  /\.(7z|apk|avi|csv|dmg|docx?|epub|exe|gz|ics|iso|key|mov|mp[34]|msi|ods|odt|pdf|pkg|pptx?|rar|rtf|tar|tgz|txt|wav|xlsx?|zip)$/i;
+  /\.(7z|apk|csv|dmg|docx?|epub|exe|gz|iso|mp[34]|msi|od[st]|pdf|pkg|pptx?|rar|tar|txt|xlsx?|zip)$/i;
 
 export const watchClicks = ({ on, sendOften }: Watch, masking: Masking) =>
   on<MouseEvent>(document, "click auxclick", (event) => {

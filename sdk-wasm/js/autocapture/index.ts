@@ -13,12 +13,20 @@ import { watchScroll } from "./scroll";
 import { createWatch } from "./watch";
 import type { AutocaptureOptions, AutocapturePart, Headwater } from "../types";
 
-/** Starts it; returns what stops it. `seen` is the address of the last page view that was said before. */
-export const autocapture = (
-  client: Pick<Headwater, "track" | "page">,
-  given: boolean | string | AutocaptureOptions = true,
-  seen = () => "",
-) => {
+type Client = Pick<Headwater, "track" | "page">;
+
+/** What runs, and how it ends. */
+const running = new WeakMap<Client, () => void>();
+
+/**
+ * Begins anew, or ends with `false`. `seen` is the address of the last page view: one that was said before, and those that the page
+ * says itself.
+ */
+export const autocapture = (client: Client, given: boolean | string | AutocaptureOptions = true, seen = () => "") => {
+  running.get(client)?.();
+  running.delete(client);
+  // Where there is no document (a worker, a server) nothing happens in one.
+  if (given === false || !globalThis.document) return;
   const options: AutocaptureOptions = typeof given == "object" ? given : {};
   // An attribute holds a list of words; an empty one is everything.
   const only = typeof given == "string" ? given.match(/\w+/g) : options.only;
@@ -37,5 +45,5 @@ export const autocapture = (
     turns.push(watchEngagement(watch, masking, options, () => scroll?.depth() ?? 0, pages.context));
   if (scroll) turns.push(scroll);
   if (wants("errors")) turns.push(watchErrors(watch));
-  return stop;
+  running.set(client, stop);
 };

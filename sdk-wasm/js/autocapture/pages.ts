@@ -18,9 +18,6 @@ const standing = (): Fields => ({
   title: document.title,
 });
 
-/** Everything but the query and, unless it makes pages, the fragment. */
-const place = (url: string, hash?: boolean) => (hash ? url : url.split("#", 1)[0]!).replace(/\?[^#]*/, "");
-
 export const watchPages = (
   { on, ending }: Watch,
   { hash }: AutocaptureOptions,
@@ -31,7 +28,9 @@ export const watchPages = (
   /** The page was left for another one in the same document. */
   turned: () => void,
 ) => {
+  /** What makes an address another page, and the same without its query. */
   const known = (url: string) => (hash ? url : url.split("#", 1)[0]!);
+  const place = (url: string) => known(url).replace(/\?[^#]*/, "");
   let here = standing();
   let pending: { at: number; from: string; again?: boolean } | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -57,8 +56,8 @@ export const watchPages = (
   const moved = (replaced?: boolean) => {
     const [was, is] = [String(here.url), location.href];
     // What replaces an address and keeps its path notes something in it: a filter, a search as it is typed.
-    const same = replaced ? place(was, hash) == place(is, hash) : known(was) == known(is);
-    if (!same) turn();
+    const part = replaced ? place : known;
+    if (part(was) != part(is)) turn();
     else if (is != was) here = standing();
   };
 
@@ -91,11 +90,15 @@ export const watchPages = (
     over = true;
     clearTimeout(timer);
   });
-  // An application may have moved on while this file was on its way.
-  if (seen()) {
+  const first = () => {
+    if (!seen()) return turn(true);
+    // The application may have moved on while this file was on its way.
     here.url = seen();
     moved();
-  }
+  };
+  // A page that is rendered ahead is seen only when it is shown.
+  if ((document as { prerendering?: boolean }).prerendering) on(document, "prerenderingchange", first);
+  else first();
   on<PageTransitionEvent>(self, "pageshow", ({ persisted }) => persisted && turn(true));
   on(self, "pagehide", settle);
   on(document, "visibilitychange", () => document.hidden && settle());
