@@ -47,13 +47,13 @@ test("links, downloads, other sites and buttons have names and properties of the
   assert.deepEqual(said(), [
     ["Link Clicked", { text: "All kettles", id: "plain", selector: "a#plain", href: `${origin}/kettles` }],
     ["Outbound Link Clicked",
-      { text: "Elsewhere", selector: "html > body > main > p:nth-of-type(1) > a", href: "https://other.example/a/b", host: "other.example" }],
+      { text: "Elsewhere", selector: "html > body > main > p > a", href: "https://other.example/a/b", host: "other.example" }],
     ["File Downloaded",
-      { text: "Manual", selector: "html > body > main > p:nth-of-type(2) > a:nth-of-type(1)", href: `${origin}/files/manual.pdf`, file: "manual.pdf" }],
+      { text: "Manual", selector: "html > body > main > p:nth-of-type(2) > a", href: `${origin}/files/manual.pdf`, file: "manual.pdf" }],
     ["File Downloaded",
       { text: "Photo", selector: "html > body > main > p:nth-of-type(2) > a:nth-of-type(2)", href: `${origin}/x/photo`, file: "photo" }],
     ["Link Clicked", { text: "Write", selector: "html > body > main > a:nth-of-type(2)", href: "mailto:" }],
-    ["Button Clicked", { text: "Add to cart", selector: "html > body > main > section > button:nth-of-type(1)" }],
+    ["Button Clicked", { text: "Add to cart", selector: "html > body > main > section > button" }],
     ["Button Clicked", { text: "×", selector: "html > body > main > section > button:nth-of-type(2)" }],
     ["Button Clicked", { text: "Send it", selector: "html > body > main > input" }],
     ["Button Clicked", { text: "Tab me", selector: "html > body > main > div" }],
@@ -131,6 +131,7 @@ test("a password, a card and what is marked are never sent, whatever a person do
      <div data-hw-ignore data-hw-view="in-ignored"><button id="i" data-hw-event="in-ignored">in-ignored</button><a href="/in-ignored">x</a></div>
      <div data-hw-mask><a href="/in-masked" id="m">in-masked</a><button data-hw-event="Masked Clicked" data-hw-kind="ok" id="in-masked">in-masked</button></div>
      <button id="mixed">Show <span data-hw-mask>in-masked</span><textarea>in-masked</textarea> it</button>
+     <button id="icon" value="chosen-value"></button><input role="button" id="role" value="chosen-value">
      <div contenteditable><button id="edit">typed-text</button></div>
      <div class="mine"><button id="own">in-ignored</button></div>
      <div data-hw-view="product:1" style="height:50px">v</div>`,
@@ -147,7 +148,7 @@ test("a password, a card and what is marked are never sent, whatever a person do
   await page.fill("#area", "typed-text 4111111111111111");
   await page.selectOption("#s", { index: 1 });
   await page.fill("#shown", "hunter2-password");
-  for (const target of ["#pw", "#shown", "#f button", "[href^='/users']", "#phone", "#i", "#m", "[data-hw-kind]", "#mixed", "#edit", "#own"])
+  for (const target of ["#pw", "#shown", "#f button", "[href^='/users']", "#phone", "#i", "#m", "[data-hw-kind]", "#mixed", "#icon", "#role", "#edit", "#own"])
     await page.click(target);
   await page.evaluate(() => {
     setTimeout(() => {
@@ -167,6 +168,8 @@ test("a password, a card and what is marked are never sent, whatever a person do
     ["Link Clicked", { masked: true }],
     ["Masked Clicked", { masked: true, kind: "ok" }],
     ["Button Clicked", { text: "Show it", id: "mixed", selector: "button#mixed" }],
+    ["Button Clicked", { id: "icon", selector: "button#icon" }],
+    ["Button Clicked", { id: "role", selector: "input#role" }],
     ["Button Clicked", { masked: true }],
   ]);
 });

@@ -15,9 +15,9 @@ export const watchErrors = ({ on, send }: Watch) => {
   let seen = new Set<string>();
 
   const say = (kind: string, what: unknown, message?: string, source?: string, line?: number, column?: number) => {
-    const error = (Object(what) === what ? what : {}) as Partial<Error>;
+    const error = (what ?? {}) as Partial<Error>;
     const text = maskedLong(String(error.message || message || what), MAX_MESSAGE);
-    const stack = typeof error.stack == "string" ? error.stack : "";
+    const stack = String(error.stack ?? "");
     const place = source && maskedLong(source, MAX_MESSAGE);
     const known = [text, place, line, column].join();
     if (seen.size >= MAX_ERRORS || seen.has(known) || NOISE.test(text) || NOISE.test(stack || place || "")) return;
@@ -25,7 +25,7 @@ export const watchErrors = ({ on, send }: Watch) => {
     send("Error Occurred", {
       kind,
       message: text,
-      type: typeof error.name == "string" ? error.name.slice(0, 50) : undefined,
+      type: String(error.name ?? "").slice(0, 50) || undefined,
       source: place || undefined,
       line: line || undefined,
       column: column || undefined,

@@ -7,12 +7,14 @@ import type { AutocaptureOptions, Fields } from "../types";
 
 /** As if these, and what is in them, were not there. The last ones keep a password that is being shown a password. */
 const IGNORED =
-  "[data-hw-ignore],[type=password],[autocomplete^=cc-],[autocomplete*=' cc-']," +
+  "[data-hw-ignore],[type=password],[autocomplete^=cc- i],[autocomplete*=' cc-' i]," +
   "[autocomplete$=-password],[autocomplete$=one-time-code]";
 /** Somebody typed these, or they are marked. */
 const MASKED = "[data-hw-mask],[contenteditable]:not([contenteditable=false])";
 /** No text is taken from these: what is in them was typed or chosen, or is not meant to be read. */
 const TEXTLESS = MASKED + ",input,textarea,select,script,style,template,noscript";
+
+const PUSH = "input[type=submit],input[type=button],input[type=reset]";
 
 const MAX_TEXT = 100;
 const MAX_ADDRESS = 500;
@@ -95,26 +97,25 @@ export const createMasking = ({ ignore, text }: AutocaptureOptions) => {
         }
       };
       read(element);
-      for (const name of ["aria-label", "title", "value", "alt"])
-        if (!found.trim()) found = element.getAttribute(name) ?? "";
+      const names = ["aria-label", "title", "alt"];
+      // Of these alone the value is what is written on them.
+      if (element.matches(PUSH)) names.push("value");
+      for (const name of names) if (!found.trim()) found = element.getAttribute(name) ?? "";
       return masked(found.replace(/\s+/g, " ")) || undefined;
     },
 
-    /** Where an element is: up to five steps out from it, ending at the first that has an id. */
+    /** Where an element is: up to five steps out from it, ending at the first that has an id. The first of a kind has no number. */
     selectorOf(path: Element[]) {
       const steps: string[] = [];
       for (const element of path.slice(0, MAX_STEPS)) {
         const id = element.getAttribute("id");
         let step = element.localName;
         let nth = 1;
-        let alone = true;
         if (id) step += "#" + id;
         else {
           for (let other = element.previousElementSibling; other && nth < 100; other = other.previousElementSibling)
             if (other.localName == step) nth++;
-          for (let other = element.nextElementSibling; other && alone; other = other.nextElementSibling)
-            alone = other.localName != step;
-          if (nth > 1 || !alone) step += `:nth-of-type(${nth})`;
+          if (nth > 1) step += `:nth-of-type(${nth})`;
         }
         steps.unshift(step);
         if (id) break;
