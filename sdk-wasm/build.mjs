@@ -85,6 +85,8 @@ const front = (entry, format, outfile) =>
     target: "es2020",
     legalComments: "none",
     logLevel: "warning",
+    // Who bundles the modules follows their maps; a page that loads the script is not sent to look for one.
+    sourcemap: format == "esm" ? "linked" : "external",
     plugins: [apart],
     define: Object.fromEntries(Object.entries(defined).map(([name, value]) => [name, JSON.stringify(value)])),
   });

@@ -117,7 +117,16 @@ test('the page of plain HTML', async () => {
   assert.equal((await named('Form Submitted')).properties.form_id, 'sign-in');
 });
 
-test('the package can be imported where there is no window', () => {
+test('the package can be imported where there is no window, and brings types, maps and no script that runs at installing', () => {
   const script = 'import("@headwater/web").then(({ headwater, another }) => console.log(typeof headwater.track, typeof another))';
   assert.equal(execFileSync(process.execPath, ['-e', script], { cwd: folder, encoding: 'utf8' }).trim(), 'function function');
+  const { exports, scripts, dependencies } = JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'));
+  const files = Object.values(exports).flatMap((target) => (typeof target === 'string' ? target : Object.values(target)));
+  assert.ok(files.length >= 4 && files.every((file) => existsSync(join(installed, file))), files.join());
+  for (const file of ['headwater.mjs', 'headwater-autocapture.js']) {
+    const [, map] = /sourceMappingURL=(\S+)/.exec(readFileSync(join(installed, 'dist', file), 'utf8'));
+    assert.ok(JSON.parse(readFileSync(join(installed, 'dist', map), 'utf8')).sourcesContent.length > 0);
+  }
+  assert.deepEqual(Object.keys(scripts).filter((name) => /install|prepare/.test(name)), []);
+  assert.equal(dependencies, undefined);
 });

@@ -10,11 +10,11 @@ const LINK = "a[href],area[href]";
 const CONTROL =
   LINK +
   ",button,summary,[type=submit],[type=button],[type=reset],[type=image]," +
-  "[role=button],[role=link],[role=menuitem],[role=tab],[role=switch]";
+  "[role=button],[role=link],[role=menuitem],[role=tab]";
 const NAMED = "[data-hw-event]:not(form)";
 /** The endings that people download rather than look at. */
 const FILE =
-  /\.(7z|apk|csv|dmg|docx?|epub|exe|gz|iso|mp[34]|msi|od[st]|pdf|pkg|pptx?|rar|tar|txt|xlsx?|zip)$/i;
+  /\.(7z|csv|dmg|docx?|epub|exe|gz|mp[34]|msi|pdf|pkg|pptx?|rar|txt|xlsx?|zip)$/i;
 
 export const watchClicks = ({ on, sendOften }: Watch, masking: Masking) =>
   on<MouseEvent>(document, "click auxclick", (event) => {
@@ -48,6 +48,5 @@ export const watchClicks = ({ on, sendOften }: Watch, masking: Masking) =>
         }
       }
     }
-    const own = named ?? control!;
-    sendOften(named?.getAttribute("data-hw-event")?.slice(0, 100) || name, { ...properties, ...masking.fieldsOf(own) });
+    sendOften(named?.getAttribute("data-hw-event")?.slice(0, 100) || name, { ...properties, ...masking.fieldsOf(named ?? control!) });
   });

@@ -20,15 +20,15 @@ export const watchErrors = ({ on, send }: Watch) => {
     const stack = String(error.stack ?? "");
     const place = source && maskedLong(source, MAX_MESSAGE);
     const known = [text, place, line, column].join();
-    if (seen.size >= MAX_ERRORS || seen.has(known) || NOISE.test(text) || NOISE.test(stack || place || "")) return;
+    if (seen.size >= MAX_ERRORS || seen.has(known) || NOISE.test(known + stack)) return;
     seen.add(known);
     send("Error Occurred", {
       kind,
       message: text,
       type: String(error.name ?? "").slice(0, 50) || undefined,
       source: place || undefined,
-      line: line || undefined,
-      column: column || undefined,
+      line,
+      column,
       stack: maskedLong(stack, MAX_STACK) || undefined,
     });
   };

@@ -100,7 +100,7 @@ export const createMasking = ({ ignore, text }: AutocaptureOptions) => {
       const names = ["aria-label", "title", "alt"];
       // Of these alone the value is what is written on them.
       if (element.matches(PUSH)) names.push("value");
-      for (const name of names) if (!found.trim()) found = element.getAttribute(name) ?? "";
+      for (const name of names) found = found.trim() || (element.getAttribute(name) ?? "");
       return masked(found.replace(/\s+/g, " ")) || undefined;
     },
 
