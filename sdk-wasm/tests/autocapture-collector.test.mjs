@@ -65,6 +65,7 @@ test("a visit without a line of code: its pages, clicks and twelve minutes on a 
     // Autocapture said to begin anew is there when that is done.
     await site.ready(page, true);
     await page.click("a");
+    await page.waitForURL("**/kettle");
     await site.ready(page, true);
     for (let minute = 0; minute < 12; minute++)
       for (let part = 0; part < 2; part++) {
@@ -74,6 +75,8 @@ test("a visit without a line of code: its pages, clicks and twelve minutes on a 
     await page.click("text=Add");
     await page.fill("input", "somebody@example.com");
     await page.click("text=Join");
+    await page.waitForURL("**/thanks*");
+    await site.ready(page, true);
     // The last page is left by the browser's end; what it said is sent by then, or at the next visit.
     await page.goto("about:blank");
     const next = await site.browser.context.newPage();
