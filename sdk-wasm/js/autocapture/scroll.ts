@@ -19,9 +19,9 @@ export const watchScroll = ({ on, send, ending }: Watch) => {
     // Applications scroll a part of the page: what is nearly as large as the window is the page.
     if (!element || element.clientHeight < innerHeight / 2 || element.clientWidth < innerWidth / 2) return;
     const { scrollTop, clientHeight, scrollHeight } = element;
-    deepest = Math.max(deepest, Math.min(100, Math.round(((scrollTop + clientHeight) / scrollHeight) * 100)));
-    // The last pixel is out of reach on some screens.
-    const quarter = Math.floor((deepest + 1) / 25) * 25;
+    // Rounded up: the last pixel is out of reach on some screens.
+    deepest = Math.max(deepest, Math.min(100, Math.ceil(((scrollTop + clientHeight) / scrollHeight) * 100)));
+    const quarter = Math.floor(deepest / 25) * 25;
     if (quarter > told) send("Page Scrolled", { depth: (told = quarter) });
   };
   on(document, "scroll", ({ target }) => {
