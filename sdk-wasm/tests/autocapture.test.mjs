@@ -315,6 +315,14 @@ test("nothing is loaded unless asked; false ends it, and what was wrapped is as 
     Object.defineProperty(self, "navigation", { value: undefined });
     window.originals = [history.pushState, history.replaceState];
     window.listening = 0;
+    window.disconnected = 0;
+    for (const { prototype } of [IntersectionObserver, MutationObserver]) {
+      const { disconnect } = prototype;
+      prototype.disconnect = function () {
+        disconnected++;
+        return disconnect.call(this);
+      };
+    }
     const { addEventListener } = EventTarget.prototype;
     EventTarget.prototype.addEventListener = function (kind, act, options) {
       if (options?.signal) {
@@ -333,8 +341,8 @@ test("nothing is loaded unless asked; false ends it, and what was wrapped is as 
   await site.wait("Button Clicked", 1);
   await page.evaluate(() => headwater.autocapture(false));
   assert.deepEqual(
-    await page.evaluate(() => [history.pushState === originals[0], history.replaceState === originals[1], listening]),
-    [true, true, 0],
+    await page.evaluate(() => [history.pushState === originals[0], history.replaceState === originals[1], listening, disconnected]),
+    [true, true, 0, 2],
   );
   const before = site.events("page").length;
   await page.click("button");
