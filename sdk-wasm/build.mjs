@@ -121,5 +121,6 @@ declare global {
 );
 for (const file of ["headwater.js", "headwater.mjs", "headwater.wasm"]) {
   const bytes = readFileSync(join(dist, file));
+  const { gzipSync } = await import("node:zlib");
   console.log(`${file}\t${bytes.length} B, gzip -9 ${gzipSync(bytes, { level: 9 }).length} B`);
 }
