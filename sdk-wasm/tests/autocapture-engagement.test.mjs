@@ -62,7 +62,7 @@ const sent = async (page) => {
   await page.evaluate(() => headwater.track("Mark"));
   const marks = site.events("Mark").length;
   await until(async () => {
-    await page.evaluate(() => headwater.flush());
+    await page.evaluate(() => void headwater.flush());
     await page.clock.runFor(100);
     return site.events("Mark").length > marks;
   }, "the mark");
