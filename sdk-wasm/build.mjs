@@ -100,7 +100,7 @@ await build({
   logLevel: "warning",
 });
 const hash = createHash("sha256").update(readFileSync(wasm)).digest("hex").slice(0, 8);
-const front = (entry, format, outfile) =>
+const front = (entry, format, outfile, defined = {}) =>
   build({
     entryPoints: [join(here, "js", entry)],
     outfile: join(dist, outfile),
@@ -110,9 +110,29 @@ const front = (entry, format, outfile) =>
     target: "es2021",
     legalComments: "none",
     logLevel: "warning",
-    define: { VERSION: JSON.stringify(version), WASM: JSON.stringify(hash) },
+    // Who bundles the modules follows their maps; a page that loads the script is not sent to look for one.
+    sourcemap: format == "esm" ? "linked" : "external",
+    plugins: [apart],
+    define: { VERSION: JSON.stringify(version), WASM: JSON.stringify(hash), ...defined },
   });
-await front("script.ts", "iife", "headwater.js");
+/** What is imported when it is asked for is a file of its own. */
+const apart = {
+  name: "apart",
+  setup: (build) =>
+    build.onResolve({ filter: /^\.\/autocapture\/index$/ }, () => ({ path: "./headwater-autocapture.js", external: true })),
+};
+await front("autocapture/index.ts", "esm", "headwater-autocapture.js");
+const capture = readFileSync(join(dist, "headwater-autocapture.js"));
+/** A page that wants events without code pays this, and no more. */
+const CAPTURE_BUDGET = 4500;
+const captureSize = gzipSync(capture, { level: 9 }).length;
+console.log(`headwater-autocapture.js ${captureSize} = ${captureSize} B of gzip -9, of ${CAPTURE_BUDGET}`);
+if (captureSize > CAPTURE_BUDGET) {
+  console.error(`sdk-wasm: over its budget by ${captureSize - CAPTURE_BUDGET} bytes: make it smaller.`);
+  process.exitCode = 1;
+}
+const captureHash = createHash("sha256").update(capture).digest("hex").slice(0, 8);
+await front("script.ts", "iife", "headwater.js", { AUTOCAPTURE: JSON.stringify(captureHash) });
 await front("module.ts", "esm", "headwater.mjs");
 
 const types = readFileSync(join(here, "js/types.ts"), "utf8");

@@ -3,6 +3,7 @@
  * (`intake`, `storage`), and is numbered and sent by the core (`driver`, `transport`) in the tab that leads (`election`).
  * Promises that no verb throws into the page and that calls made before `load` count; knows no rule about events.
  */
+import { createAutocapture, type Load } from "./autocapture-loader";
 import { batchOf } from "./batch";
 import { monotonic, unix } from "./clock";
 import { CHANGED, CONSENT, FLUSH, ONLINE, startCore, WOKE } from "./core";
@@ -38,8 +39,11 @@ const quiet = <T>(promise: Promise<T>) => {
   return promise;
 };
 
-/** A client of its own, and a way to repeat calls made at another time. `base` is where the script came from. */
-export const create = (base: string) => {
+/**
+ * A client of its own, and a way to repeat calls made at another time. `base` is where the script came from, `autocapture` gets
+ * the file of that name.
+ */
+export const create = (base: string, autocapture: Load) => {
   const listeners: { [name: string]: Set<(report: never) => void> } = {};
   const report = <Name extends keyof Reports>(name: Name, what: Reports[Name]) => {
     // Nobody asked to be told: a developer looks into the console first.
@@ -54,6 +58,8 @@ export const create = (base: string) => {
     });
   };
 
+  /** The address of the last page view. */
+  let seen = "";
   let client: ReturnType<typeof begin> | undefined;
   let early: (() => void)[] = [];
   /** The time of the call that is being repeated. */
@@ -84,6 +90,7 @@ export const create = (base: string) => {
         if (isFields(a)) [a, b, c] = [null, a, b as EventOptions];
         const two = typeof b == "string";
         const given = two ? c : b;
+        if (type == "page") seen = document.URL;
         return call(
           type,
           two ? member("category", a) + member("name", b) : member("name", a),
@@ -227,6 +234,7 @@ export const create = (base: string) => {
       client = begin(options);
       early.forEach((act) => act());
       early = [];
+      if (options.autocapture != null) headwater.autocapture(options.autocapture);
     },
     track: (event, properties, options) =>
       when(({ call }) =>
@@ -258,6 +266,8 @@ export const create = (base: string) => {
       set.add(listener as never);
       return () => void set.delete(listener as never);
     },
+    autocapture: (what) => capture(what),
   };
+  const capture = createAutocapture(headwater, autocapture, () => seen);
   return { headwater, at };
 };

@@ -1,6 +1,6 @@
 /*
  * The classic script `headwater.js`: the global `headwater`, the calls that were queued before it was there, and `load` from the
- * tag's attributes (`data-write-key`, `data-endpoint`). Promises that a queued call keeps its time, where the queue noted
+ * tag's attributes (`data-write-key`, `data-endpoint`, `data-autocapture`). Promises that a queued call keeps its time, where the queue noted
  * it; knows nothing of events.
  *
  * A queue is an array of calls: ["track", "Clicked", {…}], or ["track", ["Clicked", {…}], Date.now()].
@@ -15,7 +15,11 @@ const page = self as unknown as { headwater?: Queued[] | Headwater };
 const queued = page.headwater;
 
 const start = (calls: Queued[]) => {
-  const { headwater, at } = create(new URL(".", tag.src).href.slice(0, -1));
+  const base = new URL(".", tag.src).href.slice(0, -1);
+  const { headwater, at } = create(
+    base,
+    () => import(base + "/headwater-autocapture.js?v=" + AUTOCAPTURE),
+  );
   /** Makes these calls, at their time if they noted it. */
   const push = (...calls: Queued[]) => {
     for (const [verb, first, time, ...rest] of calls) {
@@ -27,8 +31,8 @@ const start = (calls: Queued[]) => {
     }
   };
   page.headwater = Object.assign(headwater, { push });
-  const { writeKey, endpoint } = tag.dataset;
-  if (writeKey) headwater.load({ writeKey, endpoint });
+  const { writeKey, endpoint, autocapture } = tag.dataset;
+  if (writeKey) headwater.load({ writeKey, endpoint, autocapture });
   push(...calls);
 };
 

@@ -16,6 +16,25 @@ export interface LoadOptions {
   wasm?: string;
   /** Fields that every event's `context` gets. */
   context?: Fields;
+  /** Events without code: see `Headwater.autocapture`. Default: none, and nothing more is loaded. */
+  autocapture?: boolean | string | AutocaptureOptions;
+}
+
+/** What autocapture watches: page views, clicks, submitted forms, scroll depth, engaged time, errors. */
+export type AutocapturePart = "pages" | "clicks" | "forms" | "scroll" | "engagement" | "errors";
+
+/** How autocapture watches. */
+export interface AutocaptureOptions {
+  /** These parts alone. Default: all. */
+  only?: AutocapturePart[];
+  /** Whether another fragment (`#/orders`) is another page. Default: no. */
+  hash?: boolean;
+  /** Whether the text of links and buttons is read. Default: yes. */
+  text?: boolean;
+  /** A CSS selector: elements that are left out like those with `data-hw-ignore`, with what is in them. */
+  ignore?: string;
+  /** Time without a sign of life after which nobody looks any more, milliseconds. Default: 60,000. */
+  idleMs?: number;
 }
 
 /** What one call may add to its event. */
@@ -96,6 +115,12 @@ export interface Headwater {
   flush(): Promise<void>;
   /** The person's answer. `"denied"` deletes what is kept; the answer is remembered. */
   consent(answer: Consent): void;
+  /**
+   * Events without code. Loads `headwater-autocapture.js` when it is first asked for; `false` ends it, anything else begins anew:
+   * `true` for all, a list of words (`"pages clicks"`) for these parts. Resolves when it runs, or
+   * the console says why not. The table of its events is in the README.
+   */
+  autocapture(what: boolean | string | AutocaptureOptions): Promise<void>;
   /** Calls `listener` at each such report; returns what stops it. */
   on<Name extends keyof Reports>(name: Name, listener: (report: Reports[Name]) => void): () => void;
 }

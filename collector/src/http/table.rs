@@ -78,6 +78,8 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/headwater.js", R::Sdk, "sdk"),
         ("/headwater.mjs", R::Sdk, "sdk"),
         ("/headwater.wasm", R::Sdk, "sdk"),
+        ("/headwater.core.js", R::Sdk, "sdk"),
+        ("/headwater-autocapture.js", R::Sdk, "sdk"),
         ("/v1/events", R::Events, "events"),
         ("/v1/live", R::Live, "live"),
         ("/healthz", R::Healthy, "healthz"),

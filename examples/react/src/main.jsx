@@ -1,0 +1,5 @@
+import { StrictMode } from 'react';
+import { createRoot } from 'react-dom/client';
+import { Shop } from './shop.jsx';
+
+createRoot(document.getElementById('root')).render(<StrictMode><Shop /></StrictMode>);
