@@ -155,6 +155,13 @@ impl Collector {
         report(&recovered);
         let state = State::open(&config.data.join("state.db"))?;
         let new_admin_token = state.first_admin_token()?;
+        if new_admin_token.is_some() && recovered.events > 0 {
+            tracing::warn!(
+                events = recovered.events,
+                "the log has events, and nothing is known of consumers, tokens and keys: right after an import; otherwise `state.db` was \
+                 lost, and consumers begin anew: stop, and put it back from a backup"
+            );
+        }
         let door = Arc::new(Door::new(&config, state.admin_tokens()?)?);
 
         let (log, metrics) = (Arc::new(log), Arc::new(Metrics::new()));

@@ -40,6 +40,10 @@ async fn a_second_opener_is_refused() {
     let (log, _) = open().unwrap();
     let refused = open().unwrap_err();
     assert!(matches!(refused, OpenError::InUse(_)), "{refused}");
+    // Somebody may take the lock for a leftover.
+    std::fs::remove_file(dir.path().join("lock")).unwrap();
+    let refused = open().unwrap_err();
+    assert!(matches!(refused, OpenError::InUse(_)), "{refused}");
     log.close();
     assert_eq!(log.append(vec![event("1")]).await, Err(AppendError::Closed));
     open().unwrap();

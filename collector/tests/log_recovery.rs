@@ -11,7 +11,7 @@ use std::time::Duration;
 use headwater_collector::event_log::testing::{FaultyDisk, PowerlessDisk, Random};
 use headwater_collector::event_log::*;
 use stored::{
-    event, ids_in_order as ids, numbered, open_on as open, sequences, unwaiting as small,
+    event, ids_in_order as ids, numbered, open_on as open, read_all, sequences, unwaiting as small,
 };
 
 use Appended::{Accepted, Duplicate};
@@ -245,6 +245,10 @@ async fn damage_at_the_end_of_a_log_that_was_closed_is_not_taken_for_a_torn_comm
     let last = bytes.len() - 1;
     bytes[last] ^= 1;
     disk.set_bytes(&path, &bytes);
+    // A start that fails, here for want of room, must not take what tells damage from a torn commit.
+    let full = FaultyDisk::over(Arc::new(disk.clone()));
+    full.faults.fail_creates(true);
+    EventLog::open(Path::new("/log"), small(), Arc::new(full), system_clock()).unwrap_err();
     let (log, recovered) = open(&disk, small());
     assert_eq!((recovered.events, recovered.cut), (2, None));
     let lost: Offset = "3".parse().unwrap();
@@ -261,6 +265,48 @@ async fn damage_at_the_end_of_a_log_that_was_closed_is_not_taken_for_a_torn_comm
     crashed.set_bytes(&path, &torn);
     let (_, recovered) = open(&crashed, small());
     assert!(recovered.cut.is_some() && recovered.damaged.is_empty());
+}
+
+#[tokio::test]
+async fn a_log_that_was_closed_and_has_no_segment_left_is_not_an_empty_one() {
+    let disk = PowerlessDisk::default();
+    let (log, _) = open(&disk, small());
+    log.append(vec![event("1"), event("2"), event("3")]).await.unwrap();
+    drop(log);
+    let (path, bytes) = only_segment(&disk);
+    let note = disk.bytes(Path::new("/log/closed")).unwrap();
+    for left in [None, Some(0), Some(63)] {
+        let disk = PowerlessDisk::default();
+        disk.set_bytes(Path::new("/log/closed"), &note);
+        if let Some(left) = left {
+            disk.set_bytes(&path, &bytes[..left]);
+        }
+        for _ in 0..2 {
+            let (log, recovered) = open(&disk, small());
+            let lost = [1, 3].map(|n| n.to_string().parse::<Offset>().unwrap());
+            assert_eq!(recovered.damaged[0].offsets, (lost[0], lost[1]), "{left:?}");
+            assert_eq!(recovered.events, 0);
+            drop(log);
+        }
+        let (log, _) = open(&disk, small());
+        log.append(vec![event("4")]).await.unwrap();
+        assert_eq!(log.end().borrow().to_string(), "4", "no offset is given again");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_was_never_completed_does_not_take_the_place_of_one_with_events() {
+    let disk = PowerlessDisk::default();
+    let (log, _) = open(&disk, small());
+    log.append(vec![event("1"), event("2")]).await.unwrap();
+    drop(log);
+    let (path, _) = only_segment(&disk);
+    let later = path.to_str().unwrap().replace("-00000001.log", "-00000009.log");
+    assert_ne!(Path::new(&later), path);
+    disk.set_bytes(Path::new(&later), &[]);
+    let (log, recovered) = open(&disk, small());
+    assert_eq!((recovered.events, recovered.damaged), (2, vec![]));
+    assert_eq!(read_all(&log).len(), 2);
 }
 
 #[tokio::test]

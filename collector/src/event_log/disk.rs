@@ -79,9 +79,20 @@ impl Disk for FileSystem {
             .read(true)
             .write(true)
             .open(path)?;
+        // The folder too: whoever takes a lock file for a leftover and removes it must not let a second server in.
+        #[cfg(unix)]
+        let folder = std::fs::File::open(dir)?;
+        let try_lock = || {
+            #[cfg(unix)]
+            folder.try_lock()?;
+            file.try_lock()
+        };
         let mut questions = 0;
         loop {
-            match file.try_lock() {
+            match try_lock() {
+                #[cfg(unix)]
+                Ok(()) => return Ok(Box::new((file, folder))),
+                #[cfg(not(unix))]
                 Ok(()) => return Ok(Box::new(file)),
                 // Someone may only be asking, for microseconds; see [`ReadOnly::is_held`].
                 Err(std::fs::TryLockError::WouldBlock) if questions < LOCK_ATTEMPTS => {
@@ -137,15 +148,18 @@ pub struct ReadOnly;
 impl ReadOnly {
     /// Whether a server holds the folder. Takes no longer than asking, so that one may start meanwhile.
     pub fn is_held(self, dir: &Path) -> io::Result<bool> {
-        let file = match std::fs::File::open(dir.join(LOCK_FILE)) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-            file => file?,
+        let is_held = |path: &Path| {
+            let file = match std::fs::File::open(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+                file => file?,
+            };
+            match file.try_lock_shared() {
+                Ok(()) => Ok(false),
+                Err(std::fs::TryLockError::WouldBlock) => Ok(true),
+                Err(std::fs::TryLockError::Error(error)) => Err(error),
+            }
         };
-        match file.try_lock_shared() {
-            Ok(()) => Ok(false),
-            Err(std::fs::TryLockError::WouldBlock) => Ok(true),
-            Err(std::fs::TryLockError::Error(error)) => Err(error),
-        }
+        Ok(is_held(&dir.join(LOCK_FILE))? || cfg!(unix) && is_held(dir)?)
     }
 
     fn refuse<T>() -> io::Result<T> {

@@ -113,24 +113,28 @@ impl Files {
             ordinal: names.iter().map(|name| name.ordinal).max().unwrap_or(0),
             closed: closed::read(disk, dir)?,
         };
-        for (at, name) in names.iter().enumerate() {
-            // Of those with the same first offset only the last can hold anything acknowledged.
-            if names.get(at + 1).is_some_and(|next| next.first == name.first) {
-                files.dead.push(name.to_string());
-                continue;
+        for same in names.chunk_by(|one, other| one.first == other.first) {
+            // Of those with the same first offset only the last can hold anything acknowledged: the last that was completed.
+            let mut found = false;
+            for name in same.iter().rev() {
+                if found {
+                    files.dead.push(name.to_string());
+                } else {
+                    found = files.add(*name, disk.open(&name.path(dir))?)?;
+                }
             }
-            files.add(*name, disk.open(&name.path(dir))?)?;
         }
         Ok(files)
     }
 
-    fn add(&mut self, name: SegmentName, file: Arc<dyn File>) -> io::Result<()> {
+    /// Whether it is one that counts.
+    fn add(&mut self, name: SegmentName, file: Arc<dyn File>) -> io::Result<bool> {
         let mut bytes = [0; segment::HEADER_LEN];
         let whole = file.read_at(&mut bytes, 0)? == bytes.len();
         if whole && let Some(header) = SegmentHeader::decode(&bytes) {
             self.hash_key = Some(header.hash_key);
             self.segments.push(SegmentFile { file, name, generation: header.generation });
-            return Ok(());
+            return Ok(true);
         }
         if let Some(version) = SegmentHeader::later_version(&bytes).filter(|_| whole) {
             return Err(segment::written_later(name, version, segment::VERSION));
@@ -140,14 +144,18 @@ impl Files {
             Some((_, header)) => {
                 self.headless.push(name);
                 self.segments.push(SegmentFile { file, name, generation: header.generation });
+                Ok(true)
             }
             // A creation that was never completed holds a part of a header at most.
             None if file.size()? > segment::HEADER_LEN as u64 => {
                 self.unreadable.push(name.to_string());
+                Ok(false)
             }
-            None => self.dead.push(name.to_string()),
+            None => {
+                self.dead.push(name.to_string());
+                Ok(false)
+            }
         }
-        Ok(())
     }
 }
 
@@ -299,6 +307,17 @@ impl Fold {
             self.cut = Some(Cut { segment, position, bytes });
         }
         Ok(())
+    }
+
+    /// A log that was closed and of which no segment is left has lost all of it.
+    pub(super) fn end_without_segments(&mut self, none: bool) {
+        if let Some(ends) = self.closed.filter(|closed| none && *closed > self.next) {
+            let segment = SegmentName { first: self.next, ordinal: 1 }.to_string();
+            let (position, harm) = (segment::HEADER_LEN as u64, Harm::Absent);
+            let offsets = (Offset(self.next), Offset(ends - 1));
+            self.damaged.push(Damage { segment, position, offsets, harm });
+            self.next = ends;
+        }
     }
 
     /// Notes the records from the next expected one up to `until` as lost, if there are any.

@@ -285,6 +285,8 @@ impl EventLog {
                 writer::OpenSegment { file, generation, position, zeroed_to: position }
             }
         };
+        // Not before damage at the end has a segment behind it, by which it is seen as damage ever after.
+        closed::remove(&*disk, dir)?;
         let (end, ended) = watch::channel(state.recovered.end);
         let segments = Arc::new(segment::Segments::new(state.segments));
         let tail = Arc::new(tail::Tail::new(options.tail_bytes));

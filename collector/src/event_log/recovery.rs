@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use super::checkpoint::{self, Checkpoint};
 use super::chunk::Header;
-use super::closed;
 use super::dedup::Memory;
 use super::disk::Disk;
 use super::fold::{Cut, Damage, Depth, Files, Fold};
@@ -65,7 +64,15 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
     }
     let hash_key = match files.hash_key {
         Some(key) => key,
-        None => HashKey(super::random_bytes()?),
+        None => {
+            if !files.segments.is_empty() {
+                tracing::error!(
+                    "no segment has a header that can be read, and with them the key is lost by which repetitions are \
+                    recognised: what is stored and sent again is stored twice; restore a segment from a backup to prevent it"
+                );
+            }
+            HashKey(super::random_bytes()?)
+        }
     };
     let closed = files.closed;
     let (ordinal, headless, mut files) = (files.ordinal, files.headless, files.segments);
@@ -113,7 +120,7 @@ pub(super) fn recover(disk: &dyn Disk, dir: &Path, options: &Options) -> Result<
         last_chunk = fold.segment(file, &mut segment, ends)?;
         segments.push(segment);
     }
-    closed::remove(disk, dir)?;
+    fold.end_without_segments(files.is_empty());
     let open = match (files.last(), segments.last()) {
         // Damage at the very end stays as it is, and the log goes on in a new segment.
         (Some(file), _) if readable_end(file, last_chunk) < fold.next => None,

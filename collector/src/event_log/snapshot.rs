@@ -105,6 +105,7 @@ impl Snapshot {
             fold.segment(file, &mut segment, ends)?;
             segments.push(segment);
         }
+        fold.end_without_segments(files.segments.is_empty());
         if let Some(last) = files.segments.last() {
             // The last chunk may have been written but not yet synced. Now it is.
             last.file.sync_data()?;
