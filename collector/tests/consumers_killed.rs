@@ -166,3 +166,24 @@ async fn of_what_was_pushed_only_the_device_that_is_stuck_comes_again() {
     assert!(taken.values().all(|times| *times == 1), "{taken:?}");
     running.kill();
 }
+
+#[tokio::test]
+async fn a_consumer_that_starts_over_does_not_skip_what_is_stored_before_it_gets_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let consumers = "[consumers.lake]\nkind = 'pull'\n";
+    let running = Running::start(folder.path(), consumers);
+    let all: Vec<_> = (0..50).map(|n| track(n, "d")).collect();
+    running.send(&all).await;
+    running.ack(&running.take("limit=50&wait=20").await).await;
+    running.kill();
+    fs::remove_dir_all(folder.path().join("data/log")).unwrap();
+
+    let running = Running::start(folder.path(), consumers);
+    let others: Vec<_> = (100..200).map(|n| track(n, "d")).collect();
+    running.send(&others).await;
+    running.kill();
+    let running = Running::start(folder.path(), consumers);
+    let lease = running.take("limit=1000&wait=20").await;
+    assert_eq!(events(&lease), (100..200).map(|n| n.to_string()).collect::<Vec<_>>());
+    running.kill();
+}

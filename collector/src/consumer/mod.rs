@@ -258,17 +258,21 @@ impl<S: Sink> Consumer<S> {
     ) -> Result<Self, StateError> {
         let end = *around.log.end().borrow();
         let mut start = around.state.reached(&name)?.unwrap_or_default();
+        // What is found wrong here is put right in the database too: a consumer that gets on with nothing does not save, and by
+        // the next start the log may have grown past the old cursor.
         if start.after > end {
             // The log was replaced by an older or an empty one. To wait for it to grow would skip events.
             tracing::error!(consumer = %name, cursor = %start.after, %end,
                 "the cursor is beyond the end of the log; starting over from its beginning");
             start = Reached::default();
+            around.state.save_reached(&name, &start)?;
         }
         if start.done_above.last().is_some_and(|range| *range.end() > end) {
             // For the same reason: what will stand there is not what was done.
             tracing::error!(consumer = %name, cursor = %start.after, %end,
                 "events were delivered that are beyond the end of the log; all behind the cursor are delivered again");
             start.done_above.clear();
+            around.state.save_reached(&name, &start)?;
         }
         let (parked, paused) = (around.state.parked_count(&name)?, around.state.paused(&name)?);
         around.metrics.parked(name.as_str(), parked);
