@@ -85,6 +85,8 @@ test("twelve minutes on a product, hidden and shown, then the tab is killed: the
   const next = await site.browser.context.newPage();
   await next.goto(site.url);
   await site.ready(next);
+  // The clock is the whole browser's: from here on it runs.
+  await next.clock.resume();
   await site.settled(next);
   const [product, whole] = [sum("View Engaged", "product:123"), sum("Page Engaged")];
   assert.equal(whole, product);
