@@ -38,6 +38,7 @@ pub(crate) struct Server {
     client: Client,
     url: String,
     token: String,
+    ca: Option<PathBuf>,
 }
 
 impl Remote {
@@ -66,7 +67,7 @@ impl Remote {
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
-        Ok(Server { client, url: self.url.clone(), token })
+        Ok(Server { client, url: self.url.clone(), token, ca: self.ca.clone() })
     }
 }
 
@@ -104,12 +105,15 @@ impl Server {
             request = request.body(body.to_string());
         }
         let answer = request.send().await.map_err(|error| {
-            let why = match is_about_certificates(&error) {
-                true => format!(
-                    "{} is not who this machine believes; if its certificate comes from a CA of your own, name that with --ca",
-                    self.url
+            let url = &self.url;
+            let why = match (tls_error(&error), &self.ca) {
+                (Some(rustls::Error::InvalidCertificate(_)), None) => format!(
+                    "{url} is not who this machine believes; if its certificate comes from a CA of your own, name that with --ca"
                 ),
-                false => format!("no answer from {}; is the server running there?", self.url),
+                (Some(rustls::Error::InvalidCertificate(_)), Some(ca)) => {
+                    format!("{url} is not who {} vouches for", ca.display())
+                }
+                _ => format!("no answer from {url}; is the server running there?"),
             };
             anyhow::Error::new(error).context(why)
         })?;
@@ -143,12 +147,12 @@ impl Server {
     }
 }
 
-/// Whether a connection ended because the server did not prove who it is.
-fn is_about_certificates(error: &reqwest::Error) -> bool {
+/// What TLS says is wrong, if that is why a connection ended.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
-        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-            return matches!(tls, rustls::Error::InvalidCertificate(_));
+        if let Some(tls) = cause.downcast_ref() {
+            return Some(tls);
         }
         next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             // Its source is that of the error it wraps, not that error.
@@ -156,7 +160,7 @@ fn is_about_certificates(error: &reqwest::Error) -> bool {
             None => cause.source(),
         };
     }
-    false
+    None
 }
 
 /// Text from outside, for a terminal: what could drive it is shown as an escape.
