@@ -201,8 +201,13 @@ fn examine(arguments: &Doctor) -> ExitCode {
 fn export_events(arguments: Export) -> anyhow::Result<ExitCode> {
     let Export { data, after, source } = arguments;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let exported = export::export(&data, &Selection { after, source }, &mut out)
-        .with_context(|| format!("cannot export {}", data.display()))?;
+    let exported =
+        export::export(&data, &Selection { after, source }, &mut out).with_context(|| {
+            format!(
+                "cannot export {}; name the data folder, the one that `log` is in",
+                data.display()
+            )
+        })?;
     for unreadable in &exported.unreadable {
         writeln!(std::io::stderr(), "missing: {unreadable}")?;
     }

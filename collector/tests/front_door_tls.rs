@@ -239,6 +239,12 @@ async fn the_command_line_believes_the_certificates_it_is_given_and_no_others() 
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     assert_eq!(list(Some(&folder.path().join("certificate.pem"))).await, (Some(0), String::new()));
+    let mut plain = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    plain.args(["consumers", "list", "--url", &url.replace("https", "http")]);
+    plain.env("HEADWATER_ADMIN_TOKEN", &token);
+    let plain = tokio::task::spawn_blocking(move || plain.output().unwrap()).await.unwrap();
+    let plain = String::from_utf8(plain.stderr).unwrap();
+    assert!(plain.contains("if it speaks TLS, write https://"), "{plain}");
     let (code, wrong) = list(None).await;
     assert_eq!(code, Some(1));
     assert!(wrong.contains("name that with --ca"), "{wrong}");
