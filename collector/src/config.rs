@@ -328,7 +328,7 @@ mod tests {
                 "1: `write_key` and `write_keys` are both set; use one of the two",
             ),
             (
-                "[sources.web]\nwrite_key = 'a'\nidentify_secret = 'a'\nidentify_secrets = ['a']",
+                "[sources.web]\nwrite_key = 'a'\nidentify_secret = '0123456789abcdef'\nidentify_secrets = ['0123456789abcdef']",
                 "1: `identify_secret` and `identify_secrets` are both set; use one of the two",
             ),
         ] {
