@@ -33,8 +33,11 @@ pub enum BackupError {
     /// Name another folder.
     #[error("{} is not empty; a backup makes a folder of its own", .0.display())]
     NotEmpty(PathBuf),
+    /// Name a folder elsewhere, best on another disk.
+    #[error("{} is in the folder that is copied; name one elsewhere, best on another disk", .0.display())]
+    Inside(PathBuf),
     /// Name the data folder, the one that `log` is in.
-    #[error("cannot read {}: {cause}", path.display())]
+    #[error("cannot read {}: {cause}; name the data folder, the one that `log` is in", path.display())]
     Unreadable {
         /// The folder.
         path: PathBuf,
@@ -66,6 +69,9 @@ pub fn backup(data: &Path, dest: &Path) -> Result<BackedUp, BackupError> {
     let unreadable = |cause| BackupError::Unreadable { path: data.to_owned(), cause };
     let unwritable = |cause| BackupError::Unwritable { path: dest.to_owned(), cause };
     ReadOnly.list(&data.join(LOG)).map_err(unreadable)?;
+    if is_within(dest, data).map_err(unreadable)? {
+        return Err(BackupError::Inside(dest.to_owned()));
+    }
     crate::create_private(dest).map_err(unwritable)?;
     if !ReadOnly.list(dest).map_err(unwritable)?.is_empty() {
         return Err(BackupError::NotEmpty(dest.to_owned()));
@@ -107,6 +113,14 @@ pub fn backup(data: &Path, dest: &Path) -> Result<BackedUp, BackupError> {
     };
     let Survey { events, end, damaged, headless, .. } = finish().map_err(unwritable)?;
     Ok(BackedUp { events, end, damaged, headless })
+}
+
+/// Whether the folder `dest`, which may not be there yet, is `data` or in it.
+fn is_within(dest: &Path, data: &Path) -> io::Result<bool> {
+    let data = data.canonicalize()?;
+    let dest = std::path::absolute(dest)?;
+    let there = dest.ancestors().find_map(|folder| folder.canonicalize().ok());
+    Ok(there.is_some_and(|there| there.starts_with(data)))
 }
 
 /// One transaction's view of the database, also while others write to it.

@@ -91,6 +91,18 @@ pub fn problems(config: &Config, text: &str) -> Vec<Problem> {
     found
 }
 
+/// What to say of a server that others can reach and that speaks no TLS, unless proxies are named that may do so for it.
+pub fn in_the_clear(config: &Config) -> Option<String> {
+    let Config { listen, tls, trusted_proxies, .. } = config;
+    if listen.ip().is_loopback() || tls.is_some() || !trusted_proxies.is_empty() {
+        return None;
+    }
+    Some(format!(
+        "{listen} is reached from other machines, and without TLS: whoever is on the way reads events and admin tokens; set `[tls]`, or \
+         put a TLS proxy in front and name it in `trusted_proxies`"
+    ))
+}
+
 /// Whether this user may write to the folder, or make it.
 fn usable(folder: &Path) -> io::Result<()> {
     let mut there = folder;
@@ -157,6 +169,24 @@ mod tests {
             assert!(found.starts_with(start) && found.contains(part), "{found}");
         }
         assert!(!folder.path().join("out").exists(), "nothing is made");
+    }
+
+    #[test]
+    fn leaving_this_machine_without_tls_is_said() {
+        let warns = |text: &str| {
+            in_the_clear(&Config::parse(text, Path::new("headwater.toml")).unwrap()).is_some()
+        };
+        for open in ["0.0.0.0:80", "[::]:80", "192.0.2.7:80"] {
+            let listen = format!("listen = '{open}'\n");
+            assert!(warns(&listen), "{open}");
+            let tls = "[tls]\ncertificate = 'c'\nkey = 'k'\n";
+            for covered in ["trusted_proxies = ['192.0.2.0/24']\n", tls] {
+                assert!(!warns(&(listen.clone() + covered)), "{covered}");
+            }
+        }
+        for closed in ["127.0.0.1:80", "127.0.0.9:80", "[::1]:80"] {
+            assert!(!warns(&format!("listen = '{closed}'")), "{closed}");
+        }
     }
 
     #[tokio::test]

@@ -323,7 +323,14 @@ mod tests {
             ("\nip = 'all'", "2: unknown word `all`, expected one of `keep`, `truncate`, `drop`"),
             ("[log]\nkeep_days = 'x'", "2: expected a whole number, 1 or more, found a text"),
             ("[sources.web]\ntest = true", "1: the key `write_key` is missing"),
-            ("[sources.web]\nwrite_key = 'a'\nwrite_keys = ['a']", "1: `write_key` is set twice"),
+            (
+                "[sources.web]\nwrite_key = 'a'\nwrite_keys = ['a']",
+                "1: `write_key` and `write_keys` are both set; use one of the two",
+            ),
+            (
+                "[sources.web]\nwrite_key = 'a'\nidentify_secret = '0123456789abcdef'\nidentify_secrets = ['0123456789abcdef']",
+                "1: `identify_secret` and `identify_secrets` are both set; use one of the two",
+            ),
         ] {
             assert_eq!(parse(text).unwrap_err(), format!("headwater.toml:{message}"), "{text}");
         }

@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 use headwater_collector::{
     Collector, Reload,
     backup::{self, BackedUp},
+    check,
     config::Config,
     doctor,
     event_log::{FileSystem, Offset, SourceName},
@@ -50,8 +51,9 @@ enum Command {
     Serve(Serve),
     /// Say whether `serve` would start with this configuration: the same arguments. Changes nothing; may run beside a server.
     ///
-    /// Looks at the file, at certificates and folders that it names, and at each consumer's destination, but asks nobody for an
-    /// answer. Run it as the user that will serve. Exit code 1: something is wrong, each with its line.
+    /// Looks at the file (of mistakes in it the first one is named), then at all certificates and folders that it names, and at each
+    /// consumer's destination, but asks nobody for an answer and makes no folder. Run it as the user that will serve. Exit code 1:
+    /// something is wrong; what has a line in the file is named with it.
     Check(Serve),
     /// Check every byte that is stored. Changes nothing; may run beside a server.
     ///
@@ -199,8 +201,13 @@ fn examine(arguments: &Doctor) -> ExitCode {
 fn export_events(arguments: Export) -> anyhow::Result<ExitCode> {
     let Export { data, after, source } = arguments;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let exported = export::export(&data, &Selection { after, source }, &mut out)
-        .with_context(|| format!("cannot export {}", data.display()))?;
+    let exported =
+        export::export(&data, &Selection { after, source }, &mut out).with_context(|| {
+            format!(
+                "cannot export {}; name the data folder, the one that `log` is in",
+                data.display()
+            )
+        })?;
     for unreadable in &exported.unreadable {
         writeln!(std::io::stderr(), "missing: {unreadable}")?;
     }
@@ -300,6 +307,9 @@ impl Serve {
 
 fn serve(arguments: Serve) -> anyhow::Result<()> {
     let (config, _) = arguments.configured()?;
+    if let Some(warning) = check::in_the_clear(&config) {
+        tracing::warn!("{warning}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         // Without a handler a file-size limit (`ulimit -f`) would end the process; with one it is an error of the disk.
@@ -361,14 +371,14 @@ async fn reload_at(mut hangup: Signal, reload: Reload, arguments: Serve) {
 
 /// What the operator needs to go on, on standard output; everything else goes to the log.
 fn announce(collector: &Collector, scheme: &str, address: SocketAddr) -> std::io::Result<()> {
-    // A browser on this machine cannot open "every address".
-    let address = match address.ip().is_unspecified() {
-        true => format!("localhost:{}", address.port()),
-        false => address.to_string(),
-    };
     let mut out = std::io::stdout().lock();
     writeln!(out, "headwater listens on {scheme}://{address}")?;
     if let Some(key) = collector.default_write_key() {
+        // A browser on this machine cannot open "every address".
+        let address = match address.ip().is_unspecified() {
+            true => format!("localhost:{}", address.port()),
+            false => address.to_string(),
+        };
         writeln!(out, "put this into your pages:")?;
         writeln!(
             out,

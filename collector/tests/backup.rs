@@ -119,6 +119,11 @@ async fn what_is_there_is_never_written_over_and_damage_is_copied_and_said() {
     let output = backup(data.path(), copies.path());
     assert_eq!(output.status.code(), Some(1));
     assert!(said(&output).contains("is not empty"), "{}", said(&output));
+    let output = backup(data.path(), &data.path().join("log/../in/it"));
+    assert!(said(&output).contains("name one elsewhere"), "{}", said(&output));
+    assert!(!data.path().join("in").exists());
+    let output = backup(copies.path(), &data.path().join("in"));
+    assert!(said(&output).contains("name the data folder"), "{}", said(&output));
     assert_eq!(std::fs::read_dir(copies.path()).unwrap().count(), 1);
 
     let sealed = stored::segments(data.path())[1].clone();

@@ -123,6 +123,12 @@ fn a_configuration_is_checked_without_a_start() {
     assert_eq!(check(&file, &data).0, Some(0), "beside a server");
     running.end();
 
+    std::fs::write(&file, "listen = '0.0.0.0:80'\n[sources.web]\nwrite_key = 'k'\n").unwrap();
+    let (code, said, wrong) = check(&file, &data);
+    assert_eq!(code, Some(0), "no mistake: {wrong}");
+    assert!(said.contains("http://0.0.0.0:80"), "{said}");
+    assert!(wrong.starts_with(&format!("warning: {path}: 0.0.0.0:80 is reached")), "{wrong}");
+
     std::fs::write(&file, "[sources.web]\nwrite_kee = 'k'\n").unwrap();
     let (code, _, wrong) = check(&file, &data);
     assert_eq!(code, Some(1));

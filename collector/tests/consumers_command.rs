@@ -67,12 +67,17 @@ async fn an_operator_looks_after_consumers_from_the_command_line() {
     says(&["consumers", "retry", "crm"], &server, &token).await;
     receiver.answer_with(|_| 200);
     let redriven = says(&["consumers", "redrive", "crm", "--all"], &server, &token).await;
-    assert_eq!(redriven, "1 parked event is delivered again\n");
+    assert_eq!(redriven, "1 parked event will be delivered again\n");
     receiver.wait_for_delivered(2).await;
     let seek = says(&["consumers", "seek", "crm", "start"], &server, &token).await;
     assert_eq!(seek, "crm goes on behind offset 0\n");
     for (arguments, token, message) in [
-        (&["consumers", "pause", "other"][..], &*token, "no consumer has this name"),
+        (
+            &["consumers", "pause", "other"][..],
+            &*token,
+            "no consumer has this name; `headwater consumers list` shows them",
+        ),
+        (&["consumers", "redrive", "crm"], &*token, "<OFFSET|--all>"),
         (&["consumers", "seek", "crm", "soon"], &*token, "a place is `start`"),
         (&["consumers", "drop", "crm", "77"], &*token, "none of these offsets is parked"),
         (&["consumers", "redrive", "crm", "77"], &*token, "`headwater consumers parked crm` shows"),
@@ -120,9 +125,13 @@ async fn tail_follows_and_goes_on_where_it_was_after_a_restart_of_the_server() {
     let mut line =
         async || tokio::time::timeout(PATIENCE, lines_of.recv()).await.expect("a line").unwrap();
     let first = line().await;
-    assert!(first.ends_with(r"track    Clicked\u{1b}]0;owned\u{7} device-1 web"), "{first}");
+    assert!(
+        first.starts_with("      1 20")
+            && first.ends_with(r"track    Clicked\u{1b}]0;owned\u{7} web        device-1"),
+        "{first}"
+    );
     assert!(!first.contains('\u{1b}'));
-    assert!(line().await.contains("Clicked device-1"));
+    assert!(line().await.ends_with(" web        device-1"));
 
     // The same address again, once the old one has let go of it.
     let address = server.url.strip_prefix("http://").unwrap().to_owned();
@@ -139,7 +148,7 @@ async fn tail_follows_and_goes_on_where_it_was_after_a_restart_of_the_server() {
     let body = json!({"batch": [track("3", "device-3")], "writeKey": key}).to_string();
     let post = client().post(format!("http://{address}/v1/batch")).body(body).send().await.unwrap();
     assert_eq!(post.status(), 200);
-    assert!(line().await.contains("Clicked device-3"), "neither skipped nor told twice");
+    assert!(line().await.ends_with(" web        device-3"), "neither skipped nor told twice");
     drop(child);
     reading.await.unwrap();
     stop.send(()).unwrap();

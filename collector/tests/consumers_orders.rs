@@ -98,6 +98,38 @@ async fn a_paused_consumer_delivers_nothing_also_after_a_restart_until_it_is_res
 }
 
 #[tokio::test]
+async fn a_destination_that_is_gone_is_told_from_a_consumer_that_someone_paused() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    receiver.answer_with(|_| 410);
+    let toml = receiver.consumer("crm");
+    let operator = Operator::start(folder.path(), &toml).await;
+    let is = async |operator: &Operator, state: &str| {
+        let page = client().get(operator.server.at("/metrics")).send().await.unwrap();
+        let page = page.text().await.unwrap();
+        let line = |state: &str| {
+            format!("headwater_consumer_state{{consumer=\"crm\",state=\"{state}\"}} 1")
+        };
+        let all = ["running", "drained", "backing_off", "paused", "gone"];
+        let now: Vec<_> = all.into_iter().filter(|state| page.contains(&line(state))).collect();
+        assert_eq!(now, [state]);
+    };
+    operator.server.batch(&[track("1", "d")]).await;
+    operator.wait_until("it is gone", |consumer| consumer["paused_by"] == "destination").await;
+    is(&operator, "gone").await;
+    operator.server.stop().await;
+
+    let operator = Operator::start(folder.path(), &toml).await;
+    is(&operator, "gone").await;
+    receiver.answer_with(|_| 200);
+    operator.post("/v1/consumers/crm/resume", json!({})).await;
+    receiver.wait_for_delivered(1).await;
+    operator.post("/v1/consumers/crm/pause", json!({})).await;
+    is(&operator, "paused").await;
+    operator.server.stop().await;
+}
+
+#[tokio::test]
 async fn an_operator_sees_why_it_waits_and_can_have_it_try_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Receiver::start().await;

@@ -165,7 +165,9 @@ async fn tokens_are_made_and_ended_beside_a_running_server() {
         let same = async { while read(&running.url, token).await != status {} };
         tokio::time::timeout(PATIENCE, same).await.expect("the server sees it");
     };
-    let ci = text(&headwater(&["token", "add", "ci", data]).stdout);
+    let added = headwater(&["token", "add", "ci", data]);
+    assert_eq!(text(&added.stderr), "a running server goes by it within a second");
+    let ci = text(&added.stdout);
     becomes(&ci, 200).await;
     let rotated = text(&headwater(&["token", "rotate", "first", data]).stdout);
     becomes(&first, 401).await;
@@ -174,21 +176,28 @@ async fn tokens_are_made_and_ended_beside_a_running_server() {
     let names: Vec<_> = listed.lines().map(|line| line.split('\t').next().unwrap()).collect();
     assert_eq!(names, ["first", "ci"]);
     assert!(!listed.contains("admin_"));
-    assert!(headwater(&["token", "revoke", "ci", data]).status.success());
+    let revoked = headwater(&["token", "revoke", "ci", data]);
+    assert!(revoked.status.success() && revoked.stderr.is_empty(), "{}", text(&revoked.stderr));
+    assert!(text(&revoked.stdout).contains("within a second"));
     becomes(&ci, 401).await;
 
+    let imported = folder.path().join("imported");
+    fs::create_dir_all(imported.join("log")).unwrap();
     for (arguments, why) in [
         (["token", "add", "first", data], "already"),
         (["token", "revoke", "ci", data], "no token `ci`"),
         (["token", "rotate", "ci", data], "no token `ci`"),
         (["token", "add", "Not A Name", data], "is not a name"),
         (["token", "add", "x", "/nowhere"], "/nowhere is no data folder"),
+        (["token", "add", "x", imported.to_str().unwrap()], "no server was started on it yet"),
     ] {
         let said = headwater(&arguments);
         assert!(!said.status.success());
         assert!(text(&said.stderr).contains(why), "{}", text(&said.stderr));
     }
     assert!(!Path::new("/nowhere").exists());
+    let last = headwater(&["token", "revoke", "first", data]);
+    assert!(text(&last.stderr).starts_with("that was the last token"), "{}", text(&last.stderr));
 }
 
 #[test]

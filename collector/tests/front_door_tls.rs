@@ -239,6 +239,12 @@ async fn the_command_line_believes_the_certificates_it_is_given_and_no_others() 
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };
     assert_eq!(list(Some(&folder.path().join("certificate.pem"))).await, (Some(0), String::new()));
+    let mut plain = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    plain.args(["consumers", "list", "--url", &url.replace("https", "http")]);
+    plain.env("HEADWATER_ADMIN_TOKEN", &token);
+    let plain = tokio::task::spawn_blocking(move || plain.output().unwrap()).await.unwrap();
+    let plain = String::from_utf8(plain.stderr).unwrap();
+    assert!(plain.contains("if it speaks TLS, write https://"), "{plain}");
     let (code, wrong) = list(None).await;
     assert_eq!(code, Some(1));
     assert!(wrong.contains("name that with --ca"), "{wrong}");
@@ -246,9 +252,48 @@ async fn the_command_line_believes_the_certificates_it_is_given_and_no_others() 
     certify(other.path());
     let (code, wrong) = list(Some(&other.path().join("certificate.pem"))).await;
     assert_eq!(code, Some(1));
-    assert!(wrong.contains("is not who this machine believes"), "{wrong}");
+    assert!(wrong.contains("certificate.pem vouches for") && !wrong.contains("--ca"), "{wrong}");
     let (code, wrong) = list(Some(&folder.path().join("key.pem"))).await;
     assert_eq!(code, Some(1));
     assert!(wrong.contains("has no certificate in it"), "{wrong}");
     server.stop().await;
+}
+
+/// As `openssl req -x509` makes it: its own CA. For this name, until the end of that year.
+fn certify_as_openssl_does(folder: &Path, name: &str, until: i32) {
+    let mut about = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
+    about.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    (about.not_before, about.not_after) =
+        (rcgen::date_time_ymd(2020, 1, 1), rcgen::date_time_ymd(until, 12, 31));
+    let key = rcgen::KeyPair::generate().unwrap();
+    std::fs::write(folder.join("key.pem"), key.serialize_pem()).unwrap();
+    std::fs::write(folder.join("certificate.pem"), about.self_signed(&key).unwrap().pem()).unwrap();
+}
+
+#[tokio::test]
+async fn a_self_made_certificate_is_believed_by_name_and_while_it_is_valid() {
+    let other = tempfile::tempdir().unwrap();
+    certify_as_openssl_does(other.path(), "localhost", 4000);
+    let other = other.path().join("certificate.pem");
+    for (name, until, named, expected) in [
+        ("localhost", 4000, None, ""),
+        ("localhost", 2021, None, "expired"),
+        ("elsewhere.example", 4000, None, "not valid for"),
+        // The same name, another key.
+        ("localhost", 4000, Some(&other), "certificate.pem vouches for"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        certify_as_openssl_does(folder.path(), name, until);
+        let server = Server::start_with(folder.path(), &configured(folder.path())).await;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let url = format!("https://localhost:{}", server.address.port());
+        command.args(["consumers", "list", "--url", &url, "--ca"]);
+        command.arg(named.unwrap_or(&folder.path().join("certificate.pem")));
+        command.env("HEADWATER_ADMIN_TOKEN", server.new_token.as_ref().unwrap());
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.success(), expected.is_empty(), "{name} {until}: {said}");
+        assert!(said.contains(expected), "{name} {until}: {said}");
+        server.stop().await;
+    }
 }

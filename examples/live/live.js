@@ -99,9 +99,7 @@ function draw() {
 function total(name, number, note, alarm = false, isMedian = false) {
   const cell = $(`[data-total=${name}]`);
   cell.querySelector('dd').textContent = number;
-  const word = document.createElement('span'); // left out where there is no room
-  word.textContent = isMedian ? ' median' : '';
-  cell.querySelector('small').replaceChildren(note, word);
+  cell.querySelector('small').textContent = isMedian ? `${note} median` : note;
   cell.toggleAttribute('data-alarm', alarm);
 }
 
@@ -111,6 +109,16 @@ function drawStatus() {
   status.dataset.state = gone ? 'gone' : up ? 'up' : 'down';
   status.querySelector('b').textContent = gone ? 'The demo has stopped' : up ? 'Collector up' : 'Collector down';
   status.querySelector('span').textContent = gone ? 'make run' : up ? (running ? `pid ${pid}` : 'started in a terminal') : collector.replace('http://', '');
+}
+
+/** Each word an element of its own, only when it has changed: someone may be selecting it. */
+function drawCommand(command) {
+  if ($('#command').textContent === command) return;
+  $('#command').replaceChildren(...command.split(/( )/).map((word) => {
+    const shown = document.createElement('span');
+    shown.textContent = word;
+    return word === ' ' ? ' ' : shown;
+  }));
 }
 
 function drawTrial(result, counts) {
@@ -123,7 +131,7 @@ function drawTrial(result, counts) {
   progress.value = result.waited ? result.arrived / result.waited : 0;
   $('#kill').disabled = gone || pressed || !state.up || !state.running;
   $('#start').disabled = gone || pressed || state.up;
-  $('#command').textContent = state.up ? (state.running ? `kill -9 ${state.pid}` : 'Ctrl-C where you started it') : state.startCommand;
+  drawCommand(state.up ? (state.running ? `kill -9 ${state.pid}` : 'Ctrl-C where you started it') : state.startCommand);
   document.body.dataset.collector = state.up ? 'up' : 'down';
 }
 

@@ -17,10 +17,11 @@ test('at every width, up and down, nothing is cut', async () => {
         await page.click('#kill');
         await page.waitForSelector('#status[data-state="down"]', PATIENCE);
       }
-      for (const width of [320, 390, 768, 1280]) {
-        await page.setViewportSize({ width, height: 780 });
+      for (const width of [320, 360, 390, 768, 1280]) {
+        await page.setViewportSize({ width, height: 500 });
         if (width <= 1000) await page.click('#tab-stream');
         assert.deepEqual(await page.evaluate(tooWide), [], `${state}, ${width} px`);
+        assert.deepEqual(await page.evaluate(misplaced), [], `${state}, ${width} px`);
       }
     }
   });
@@ -37,5 +38,24 @@ function tooWide() {
     const scrolls = getComputedStyle(element).overflowX !== 'visible' && element.tagName !== 'PRE';
     if (scrolls && element.scrollWidth > element.clientWidth + 1) found.push(`cut: ${said}`);
   }
+  return found;
+}
+
+/** In the page: a document that is taller than the window, an option of the command that is broken in two, a time that does not say what it is. */
+function misplaced() {
+  const found = [];
+  const { scrollHeight } = document.documentElement;
+  if (scrollHeight > innerHeight + 1) found.push(`the document is ${scrollHeight} px high`);
+  const texts = document.createTreeWalker(document.querySelector('#command'), NodeFilter.SHOW_TEXT);
+  for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+    const at = text.data.indexOf('--config');
+    if (at < 0) continue;
+    const range = document.createRange();
+    range.setStart(text, at);
+    range.setEnd(text, at + '--config'.length);
+    if (range.getClientRects().length > 1) found.push('--config is in two lines');
+  }
+  const medians = [...document.querySelectorAll('.totals small')].filter((small) => small.innerText.includes('median'));
+  if (medians.length !== 2) found.push(`${medians.length} medians`);
   return found;
 }

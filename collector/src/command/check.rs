@@ -20,6 +20,9 @@ pub(crate) fn run(arguments: &Serve) -> anyhow::Result<ExitCode> {
     for problem in &found {
         writeln!(std::io::stderr(), "error: {file}{problem}")?;
     }
+    if let Some(warning) = check::in_the_clear(&config) {
+        writeln!(std::io::stderr(), "warning: {file}: {warning}")?;
+    }
     if !found.is_empty() {
         return Ok(ExitCode::FAILURE);
     }

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 
 use anyhow::bail;
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -80,14 +80,15 @@ enum Command {
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("which").required(true)))]
 struct Which {
     /// The consumer.
     name: String,
     /// Offsets of parked events.
-    #[arg(value_name = "OFFSET", required_unless_present = "all")]
+    #[arg(value_name = "OFFSET", group = "which")]
     offsets: Vec<String>,
     /// All that it has parked.
-    #[arg(long, conflicts_with = "offsets")]
+    #[arg(long, group = "which")]
     all: bool,
 }
 
@@ -107,8 +108,8 @@ impl Which {
     fn said(answer: &Value, what: &str) -> String {
         match answer["events"].as_u64() {
             Some(0) => String::new(),
-            Some(1) => format!("1 parked event is {what}\n"),
-            _ => format!("{} parked events are {what}\n", text(&answer["events"])),
+            Some(1) => format!("1 parked event {what}\n"),
+            _ => format!("{} parked events {what}\n", text(&answer["events"])),
         }
     }
 
@@ -178,7 +179,7 @@ async fn ask(server: &Server, command: &Command) -> anyhow::Result<(Value, Strin
         }
         Command::Redrive(which) => {
             let answer = post(&which.name, "parked/redrive", which.order()).await?;
-            let shown = Which::said(&answer, "delivered again");
+            let shown = Which::said(&answer, "will be delivered again");
             (answer, shown)
         }
         Command::Drop(which) => {

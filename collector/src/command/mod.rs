@@ -19,17 +19,19 @@ use serde_json::Value;
 #[derive(Args)]
 pub(crate) struct Remote {
     /// The running server.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:8420", global = true, value_parser = server_url)]
+    #[arg(long, help_heading = SERVER, value_name = "URL", default_value = "http://127.0.0.1:8420", global = true, value_parser = server_url)]
     url: String,
     /// A file with the certificates (PEM) that vouch for an https server, where the system's do not: of a CA of your own, or a
     /// self-made one.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, help_heading = SERVER, value_name = "FILE", global = true)]
     ca: Option<PathBuf>,
     /// A file with the admin token. Without it, the environment variable `HEADWATER_ADMIN_TOKEN` has it.
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, help_heading = SERVER, value_name = "FILE", global = true)]
     token_file: Option<PathBuf>,
 }
 
+/// What the options above are about, in every command's help.
+const SERVER: &str = "The server";
 /// From connecting to the head of the answer: orders are answered within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,6 +40,7 @@ pub(crate) struct Server {
     client: Client,
     url: String,
     token: String,
+    ca: Option<PathBuf>,
 }
 
 impl Remote {
@@ -46,9 +49,12 @@ impl Remote {
         let token = match &self.token_file {
             Some(file) => std::fs::read_to_string(file)
                 .with_context(|| format!("cannot read the token in {}", file.display()))?,
-            None => std::env::var("HEADWATER_ADMIN_TOKEN").context(
-                "set HEADWATER_ADMIN_TOKEN to the admin token, or name a file with --token-file",
-            )?,
+            None => match std::env::var("HEADWATER_ADMIN_TOKEN") {
+                Ok(token) => token,
+                Err(_) => bail!(
+                    "set HEADWATER_ADMIN_TOKEN to the admin token, or name a file with --token-file"
+                ),
+            },
         };
         let token = token.trim().to_owned();
         if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
@@ -66,7 +72,7 @@ impl Remote {
             .redirect(redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .build()?;
-        Ok(Server { client, url: self.url.clone(), token })
+        Ok(Server { client, url: self.url.clone(), token, ca: self.ca.clone() })
     }
 }
 
@@ -104,12 +110,18 @@ impl Server {
             request = request.body(body.to_string());
         }
         let answer = request.send().await.map_err(|error| {
-            let why = match is_about_certificates(&error) {
-                true => format!(
-                    "{} is not who this machine believes; if its certificate comes from a CA of your own, name that with --ca",
-                    self.url
+            let url = &self.url;
+            let why = match (tls_error(&error), &self.ca) {
+                (Some(rustls::Error::InvalidCertificate(_)), None) => format!(
+                    "{url} is not who this machine believes; if its certificate comes from a CA of your own, name that with --ca"
                 ),
-                false => format!("no answer from {}; is the server running there?", self.url),
+                (Some(rustls::Error::InvalidCertificate(_)), Some(ca)) => {
+                    format!("{url} is not who {} vouches for", ca.display())
+                }
+                _ if url.starts_with("http:") && is_no_http(&error) => format!(
+                    "{url} answers, but not in plain HTTP; if it speaks TLS, write https://"
+                ),
+                _ => format!("no answer from {url}; is the server running there?"),
             };
             anyhow::Error::new(error).context(why)
         })?;
@@ -126,7 +138,11 @@ impl Server {
         let text = answer.text().await.unwrap_or_default();
         let message = serde_json::from_str::<Value>(&text)
             .ok()
-            .and_then(|error| error["error"]["message"].as_str().map(str::to_owned));
+            .and_then(|error| error["error"]["message"].as_str().map(str::to_owned))
+            // Here there is a command for it.
+            .map(|message| {
+                message.replace("`GET /v1/consumers` lists", "`headwater consumers list` shows")
+            });
         bail!("{}", message.unwrap_or_else(|| format!("{} answers {status}", self.url)))
     }
 
@@ -143,18 +159,30 @@ impl Server {
     }
 }
 
-/// Whether a connection ended because the server did not prove who it is.
-fn is_about_certificates(error: &reqwest::Error) -> bool {
+/// What TLS says is wrong, if that is why a connection ended.
+fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
-        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-            return matches!(tls, rustls::Error::InvalidCertificate(_));
+        if let Some(tls) = cause.downcast_ref() {
+            return Some(tls);
         }
         next = match cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
             // Its source is that of the error it wraps, not that error.
             Some(wrapped) => Some(wrapped),
             None => cause.source(),
         };
+    }
+    None
+}
+
+/// Whether what came back is no HTTP.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.downcast_ref().is_some_and(hyper::Error::is_parse) {
+            return true;
+        }
+        cause = error.source();
     }
     false
 }

@@ -129,8 +129,10 @@ fn shown(arguments: &Arguments, data: &str, coloured: bool) -> Option<String> {
     let person = person.into_iter().find(|id| id.is_string()).map_or_else(String::new, text);
     let (dim, bold, plain) =
         if coloured { ("\u{1b}[2m", "\u{1b}[1m", "\u{1b}[0m") } else { ("", "", "") };
+    // As wide as most are; a longer one moves what is behind it.
     Some(format!(
-        "{dim}{}{plain} {:8} {bold}{}{plain} {person} {dim}{}{plain}",
+        "{dim}{:>7} {}{plain} {:8} {bold}{:24}{plain} {dim}{:10}{plain} {person}",
+        text(&event["offset"]),
         text(&event["receivedAt"]),
         text(&event["type"]),
         text(name(&event)),
@@ -180,9 +182,12 @@ mod tests {
     #[test]
     fn a_line_says_who_did_what_when_and_is_harmless() {
         let line = shown(&arguments(&[]), EVENT, false).unwrap();
-        assert_eq!(line, "2026-01-01T00:00:00.000Z track    Order\\u{1b}[2J Paid\\u{a} u-1 web");
+        assert_eq!(
+            line,
+            "      7 2026-01-01T00:00:00.000Z track    Order\\u{1b}[2J Paid\\u{a}   web        u-1"
+        );
         let coloured = shown(&arguments(&[]), EVENT, true).unwrap();
-        assert!(coloured.starts_with("\u{1b}[2m2026"), "{coloured}");
+        assert!(coloured.starts_with("\u{1b}[2m      7 2026"), "{coloured}");
         let json = shown(&arguments(&["--json"]), EVENT, false).unwrap();
         assert_eq!(json, EVENT);
         assert_eq!(harmless("{\"a\":\t\"\u{9b}1m\u{7f}ä\"}"), r#"{"a": "\u009b1m\u007fä"}"#);

@@ -1,6 +1,6 @@
 //! `headwater token`: the admin tokens of a data folder, by name.
 //! Promises that a token is printed once and never again, and that a server on the folder goes by a change within
-//! seconds. Deliberately makes no data folder: a wrong path is an error.
+//! a second, which it says. Deliberately makes no data folder: a wrong path is an error.
 
 use std::{
     io::Write as _,
@@ -17,16 +17,16 @@ use headwater_collector::{
 
 #[derive(Subcommand)]
 pub(crate) enum Token {
-    /// Make a token and print it, this once.
+    /// Make a token and print it, this once. A running server takes it within a second.
     Add(Named),
     /// List names and when each was made.
     List {
         /// The data folder.
         data: PathBuf,
     },
-    /// End a token: it opens nothing any more.
+    /// End a token: within a second it opens nothing any more.
     Revoke(Named),
-    /// End a token and print another one under its name.
+    /// End a token and print another one under its name. A running server goes by it within a second.
     ///
     /// The token that the first start made and printed is called `first`.
     Rotate(Named),
@@ -66,7 +66,18 @@ impl Token {
                 if !open(data)?.revoke_admin_token(name)? {
                     bail!("there is no token `{name}`; `headwater token list` shows them");
                 }
-                writeln!(std::io::stdout(), "`{name}` opens nothing any more")?;
+                let mut out = std::io::stdout();
+                writeln!(
+                    out,
+                    "`{name}` opens nothing any more, of a running server within a second"
+                )?;
+                if open(data)?.admin_tokens()?.is_empty() {
+                    writeln!(
+                        std::io::stderr(),
+                        "that was the last token: nobody can read events or operate the collector until \
+                         `headwater token add NAME DATA` makes one"
+                    )?;
+                }
             }
             Self::List { data } => {
                 let mut out = std::io::stdout().lock();
@@ -82,6 +93,12 @@ impl Token {
 
 fn open(data: &Path) -> anyhow::Result<State> {
     let file = data.join("state.db");
+    if !file.is_file() && data.join("log").is_dir() {
+        bail!(
+            "{} has no tokens: no server was started on it yet; its first start makes one and prints it",
+            data.display()
+        );
+    }
     if !file.is_file() {
         bail!(
             "{} is no data folder of a collector; name the one that `state.db` is in",
@@ -95,5 +112,8 @@ fn show(token: &Secret<String>, name: &Name) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     writeln!(out, "{}", token.expose()).and_then(|()| out.flush()).with_context(|| {
         format!("nobody has seen the new token; make another with `headwater token rotate {name}`")
-    })
+    })?;
+    // Not to standard output, which goes into a file. Nobody is left to tell if standard error is closed.
+    drop(writeln!(std::io::stderr(), "a running server goes by it within a second"));
+    Ok(())
 }

@@ -15,7 +15,9 @@ pub(super) fn plain(message: &str) -> String {
         return format!("the key {key} is missing{rest}");
     }
     if let Some(key) = message.strip_prefix("duplicate field ") {
-        return format!("{key} is set twice");
+        // TOML itself refuses a key that is there twice; this is a key beside its plural.
+        let one = key.trim_matches('`').trim_end_matches('s');
+        return format!("`{one}` and `{one}s` are both set; use one of the two");
     }
     if let Some(rest) = message.strip_prefix("unknown variant ") {
         return format!("unknown word {rest}");
@@ -120,7 +122,7 @@ mod tests {
                 "invalid value: integer `0`, expected a nonzero u32",
                 "expected a whole number, 1 or more, found the number 0",
             ),
-            ("duplicate field `a`", "`a` is set twice"),
+            ("duplicate field `a`", "`a` and `as` are both set; use one of the two"),
             ("wanted string or table", "expected a word in quotes"),
             ("anything\n else", "anything else"),
         ] {

@@ -106,8 +106,9 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    /// The words that [`Standing::as_str`] has, for a metric that shows all of them.
-    pub(crate) const WORDS: [&'static str; 4] = ["running", "drained", "backing_off", "paused"];
+    /// The words that [`Standing::as_str`] has, for a metric that shows all of them, and `gone`.
+    pub(crate) const WORDS: [&'static str; 5] =
+        ["running", "drained", "backing_off", "paused", "gone"];
 
     /// The word for it. `drained` is to have nothing left to do.
     pub(crate) fn as_str(&self, drained: bool) -> &'static str {
@@ -178,9 +179,14 @@ impl Handle {
         Duration::from_millis(u64::try_from(ms).unwrap_or(0))
     }
 
-    /// The word for its state.
+    /// The word for its state in metrics: paused by its destination, which said that it wants nothing more, is `gone`.
     pub(crate) fn state(&self) -> &'static str {
         let status = self.status.borrow();
+        if let Standing::Paused(Pause { by, .. }) = &status.standing
+            && by == "destination"
+        {
+            return "gone";
+        }
         let drained = *self.cursor.borrow() >= *self.around.log.end().borrow();
         status.standing.as_str(drained && status.under_way == 0)
     }

@@ -36,8 +36,15 @@ pub(super) fn require_admin(headers: &HeaderMap, tokens: &[AdminToken]) -> Resul
     if given.is_some() && bool::from(known) {
         return Ok(());
     }
-    let message = "this needs an admin token: `Authorization: Bearer TOKEN`; \
-                   `headwater token add NAME DATA` makes one";
+    let message = match given {
+        Some(_) => {
+            "this admin token is not known here, or not any more; `headwater token list DATA` shows which there are, \
+             and a new one counts within a second"
+        }
+        None => {
+            "this needs an admin token: `Authorization: Bearer TOKEN`; `headwater token add NAME DATA` makes one"
+        }
+    };
     let failure = Failure::new(StatusCode::UNAUTHORIZED, "admin_token_needed", message);
     Err(failure.with_header(header::WWW_AUTHENTICATE, "Bearer"))
 }
