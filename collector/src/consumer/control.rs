@@ -34,8 +34,13 @@ pub(super) enum Order {
         to: Offset,
         done: Done,
     },
-    /// There is something to deliver again, or less of it.
+    /// There is something to deliver again.
     LookAgain,
+    /// Forget parked events, also those that are on their way again.
+    Drop {
+        which: Option<Vec<Offset>>,
+        dropped: oneshot::Sender<Result<usize, OrderError>>,
+    },
     Take {
         most: usize,
         until: Instant,
@@ -248,16 +253,14 @@ impl Handle {
         Ok(count)
     }
 
-    /// Forgets these parked events, or all. How many there were.
+    /// Forgets these parked events, or all: none of them goes out again. How many there were.
     pub(crate) async fn drop_parked(
         &self,
         which: Option<Vec<Offset>>,
     ) -> Result<usize, OrderError> {
-        let name = self.name.clone();
-        let count =
-            self.with_state(move |state| state.drop_parked(&name, which.as_deref())).await?;
-        self.look_again().await?;
-        Ok(count)
+        let (dropped, answer) = oneshot::channel();
+        self.send(Order::Drop { which, dropped }).await?;
+        answer.await.unwrap_or(Err(OrderError::Stopping))
     }
 
     /// Leases events to a reader: at most `most`, waiting for the first one until `until`. `None` if there are none.

@@ -21,6 +21,16 @@ use crate::{
     state::Parked,
 };
 
+/// What became of an event that was to be parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    Parked,
+    /// Someone dropped it while it was redriven.
+    Dropped,
+    /// The disk did not take it: it goes out again.
+    Waits,
+}
+
 impl<S: Sink> Consumer<S> {
     /// Sends what may go out now.
     pub(super) fn send(&self, state: &mut Loop) {
@@ -55,6 +65,9 @@ impl<S: Sink> Consumer<S> {
                 // Who shows whether the destination works should be above suspicion, and one of many would hide the others.
                 lanes.next(1, suspected)
             };
+            if self.leave_out_dropped(state, &mut batch) {
+                continue;
+            }
             if batch.is_empty() {
                 return;
             }
@@ -208,19 +221,37 @@ impl<S: Sink> Consumer<S> {
         }
     }
 
-    fn done(&self, state: &mut Loop, ticket: Ticket) {
+    /// What was dropped since it was redriven does not go out. Whether that was all.
+    pub(super) fn leave_out_dropped(
+        &self,
+        state: &mut Loop,
+        batch: &mut Vec<(Ticket, Arc<Job>)>,
+    ) -> bool {
+        if state.dropped.is_empty() {
+            return false;
+        }
+        let dropped = batch.extract_if(.., |(ticket, _)| state.dropped.contains(ticket));
+        let dropped: Vec<_> = dropped.map(|(ticket, _)| ticket).collect();
+        for ticket in &dropped {
+            self.done(state, *ticket);
+        }
+        batch.is_empty() && !dropped.is_empty()
+    }
+
+    pub(super) fn done(&self, state: &mut Loop, ticket: Ticket) {
         state.trouble.remove(&ticket);
+        state.dropped.remove(&ticket);
         state.lanes.done(ticket);
         if matches!(ticket, Ticket::Again(_)) && state.lanes.again() == 0 {
             state.look_again = true;
         }
     }
 
-    /// Sets an event aside, so that those behind it can go on.
-    pub(super) async fn park(&self, state: &mut Loop, ticket: Ticket, reason: String) {
-        let Some(job) = state.lanes.get(ticket).map(Arc::clone) else { return };
+    /// Sets an event aside, so that those behind it can go on. What became of it.
+    pub(super) async fn park(&self, state: &mut Loop, ticket: Ticket, reason: String) -> Aside {
+        let Some(job) = state.lanes.get(ticket).map(Arc::clone) else { return Aside::Dropped };
         let record = &job.record;
-        tracing::warn!(consumer = %self.name, offset = %record.offset, reason, "an event is parked");
+        let said = reason.clone();
         let parked = Parked {
             record: record.offset,
             source: record.source.to_string(),
@@ -234,19 +265,27 @@ impl<S: Sink> Consumer<S> {
             // Unless someone has dropped it meanwhile.
             true => {
                 let Parked { record, reason, parked_at, .. } = parked;
-                database.stay_parked(name, record, &reason, parked_at).map(|()| false)
+                let stays = database.stay_parked(name, record, &reason, parked_at)?;
+                Ok((false, if stays { Aside::Parked } else { Aside::Dropped }))
             }
-            false => database.park(name, &parked),
+            // One that is there already, since it was sought again, stays as it is.
+            false => Ok((database.park(name, &parked)?, Aside::Parked)),
         });
         match kept.await {
-            Ok(new) => {
+            Ok((new, aside)) => {
+                if aside == Aside::Parked {
+                    tracing::warn!(consumer = %self.name, offset = %record.offset, reason = said,
+                        "an event is parked");
+                }
                 state.parked += u64::from(new);
                 self.around.metrics.parked(self.name.as_str(), state.parked);
                 self.done(state, ticket);
+                aside
             }
             Err(error) => {
                 tracing::warn!(consumer = %self.name, %error, "cannot park an event; trying again");
                 state.resting.push((Instant::now() + CURSOR_PAUSE, vec![ticket]));
+                Aside::Waits
             }
         }
     }

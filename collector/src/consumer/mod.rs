@@ -23,7 +23,11 @@ mod seek;
 mod tests;
 mod wants;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -122,7 +126,11 @@ struct Loop {
     /// Whether something may be there to deliver again.
     look_again: bool,
     looking: bool,
+    /// What is looked for was dropped in part since it was begun.
+    looks_stale: bool,
     progress: Option<Progress>,
+    /// Redriven events that were dropped meanwhile: they are done as soon as nobody has them.
+    dropped: HashSet<Ticket>,
     parked: u64,
     window: usize,
     /// What was done when it was saved; `None` if nobody knows.
@@ -171,7 +179,9 @@ impl Loop {
             leases: pull::Leases::default(),
             look_again: true,
             looking: false,
+            looks_stale: false,
             progress: None,
+            dropped: HashSet::new(),
             parked: 0,
             window: CONSUMER_WINDOW,
             saved: Some((after, 0)),
@@ -390,6 +400,7 @@ impl<S: Sink> Consumer<S> {
         state.trouble.clear();
         state.resting.clear();
         state.leases.forget();
+        state.dropped.clear();
         (state.look_again, state.looking, state.progress) = (true, false, None);
         if let Destination::Doubtful { .. } = state.destination {
             state.destination = Destination::Healthy;

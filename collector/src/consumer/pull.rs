@@ -9,6 +9,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     Consumer, Job, Loop, Outlet,
     control::OrderError,
+    delivering::Aside,
     lanes::{Ticket, Turn},
 };
 use crate::{event_log::Offset, limits::MAX_LEASES, sinks::Sink};
@@ -71,6 +72,12 @@ impl Leases {
         self.given.clear();
     }
 
+    /// Which of these a reader has.
+    pub(super) fn given_of(&self, tickets: &[Ticket]) -> Vec<Ticket> {
+        let given = self.given.values().flat_map(|given| &given.tickets);
+        given.map(|(ticket, _)| *ticket).filter(|ticket| tickets.contains(ticket)).collect()
+    }
+
     fn ended(&mut self, now: Instant) -> Vec<Ticket> {
         let ended = self.given.extract_if(|_, given| given.until <= now);
         ended.flat_map(|(_, given)| given.tickets).map(|(ticket, _)| ticket).collect()
@@ -122,6 +129,10 @@ impl<S: Sink> Consumer<S> {
                 Some(_) => Vec::new(),
                 None => state.lanes.next(waiting.most, |_| false),
             };
+            if self.leave_out_dropped(state, &mut batch) {
+                state.leases.waiting.push_front(waiting);
+                continue;
+            }
             if batch.is_empty() {
                 let nothing_more =
                     state.paused.is_some() || state.is_read(&self.around.log) || state.room() == 0;
@@ -192,9 +203,14 @@ impl<S: Sink> Consumer<S> {
         let mut settled = Settled::default();
         let mut acknowledged = Vec::new();
         for (ticket, offset) in given.tickets {
-            if let Some(reason) = failed.remove(&offset) {
-                self.park(state, ticket, reason).await;
-                settled.parked += 1;
+            if state.lanes.get(ticket).is_none() {
+                // It was dropped meanwhile: whatever the reader says, that is the end of it.
+            } else if let Some(reason) = failed.remove(&offset) {
+                match self.park(state, ticket, reason).await {
+                    Aside::Parked => settled.parked += 1,
+                    Aside::Waits => settled.returned += 1,
+                    Aside::Dropped => {}
+                }
             } else if upto.is_none_or(|upto| offset <= upto) {
                 acknowledged.push(ticket);
                 settled.acknowledged += 1;

@@ -403,6 +403,42 @@ async fn a_slow_destination_delays_nobody_and_its_backlog_drains_in_order() {
     timeout(PATIENCE, task).await.expect("it stops").unwrap();
 }
 
+/// Whether it was found already when it is dropped, or is just looked for.
+#[tokio::test]
+async fn what_is_dropped_before_it_is_delivered_again_is_not() {
+    let mut bad = true;
+    let say = move |ids: &[String]| match ids == ["m0"] && std::mem::replace(&mut bad, false) {
+        true => Verdict::Gone { reason: "410".into() },
+        false => Verdict::Delivered,
+    };
+    let running = Running::start(Scripted::new(1, say), &[("m0", "d")]).await;
+    let mut status = running.handle.status.clone();
+    let paused = status.wait_for(|status| matches!(status.standing, Standing::Paused(_)));
+    drop(timeout(PATIENCE, paused).await.expect("paused"));
+    let parked = crate::state::Parked {
+        record: "1".parse().unwrap(),
+        source: "web".into(),
+        message_id: "m0".into(),
+        reason: "no".into(),
+        parked_at: (running.around.clock)(),
+        redrive: false,
+    };
+    for found in [true, false] {
+        running.around.state.park(&running.handle.name, &parked).unwrap();
+        assert_eq!(running.handle.redrive(None).await.unwrap(), 1);
+        if found {
+            // It is behind what was looked for: an order later it is in its lane, or about to be.
+            running.handle.pause("later".into()).await.unwrap();
+        }
+        assert_eq!(running.handle.drop_parked(None).await.unwrap(), 1);
+    }
+    running.handle.resume().await.unwrap();
+    append(&running.around.log, &[("m1", "d")]).await;
+    running.drained().await;
+    assert_eq!(running.delivered(), ["m0", "m1"], "once");
+    running.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_parked_event_whose_place_has_another_now_is_not_delivered_in_its_name() {
     let running = Running::start(Scripted::new(1, |_| Verdict::Delivered), &[("a", "d")]).await;
