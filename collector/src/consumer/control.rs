@@ -72,7 +72,9 @@ pub(crate) enum OrderError {
     #[error("{0}")]
     Invalid(String),
     /// The lease has ended, or there was none.
-    #[error("there is no such lease: it has ended, and its events are delivered again")]
+    #[error(
+        "there is no such lease: it ran out, or was acknowledged otherwise before; what is not acknowledged comes again"
+    )]
     NoLease,
     /// Only readers fetch from it.
     #[error("this consumer pushes its events; only one with `kind = \"pull\"` can be read from")]
