@@ -69,6 +69,14 @@ impl<S: Sink> Consumer<S> {
                 continue;
             }
             if batch.is_empty() {
+                // Without an event to try it with, it would look unusable for ever.
+                let untried = matches!(state.destination, Destination::Probed { tried: 0, .. });
+                if untried && sink.unusable().is_some() {
+                    let sink = Arc::clone(sink);
+                    state.in_flight += 1;
+                    let ready = async move { Ended::Delivery(Vec::new(), sink.make_ready().await) };
+                    state.work.spawn(ready);
+                }
                 return;
             }
             batch.sort_by_key(|(_, job)| job.record.offset);
@@ -86,7 +94,9 @@ impl<S: Sink> Consumer<S> {
 
     pub(super) async fn delivered(&self, state: &mut Loop, tickets: Vec<Ticket>, verdict: Verdict) {
         state.in_flight -= 1;
-        self.around.metrics.delivery(self.name.as_str(), verdict.as_str());
+        if !tickets.is_empty() {
+            self.around.metrics.delivery(self.name.as_str(), verdict.as_str());
+        }
         match verdict {
             Verdict::Delivered => {
                 let suspected = tickets.iter().all(|ticket| state.suspects(*ticket));

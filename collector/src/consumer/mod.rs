@@ -320,6 +320,18 @@ impl<S: Sink> Consumer<S> {
         self.cursor.subscribe()
     }
 
+    /// What is known of the destination before anything was delivered: one that cannot be used is tried at once, and says why.
+    fn unproven(&self) -> Destination {
+        let unusable = match &self.outlet {
+            Outlet::Push(sink) => sink.unusable(),
+            Outlet::Pull { .. } => None,
+        };
+        match unusable {
+            Some(reason) => Destination::Probed { failure: self.failure(1, reason), tried: 0 },
+            None => Destination::Healthy,
+        }
+    }
+
     /// How to reach it while it runs.
     pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
@@ -331,6 +343,11 @@ impl<S: Sink> Consumer<S> {
         let mut state = Loop::new(std::mem::take(&mut self.start), &self.around.log);
         state.paused = self.paused.take();
         state.parked = self.status.borrow().parked;
+        state.destination = self.unproven();
+        if let Some(failure) = state.destination.failure() {
+            tracing::error!(consumer = %self.name, error = failure.reason,
+                "the destination cannot be used; its events wait in the log");
+        }
         state.window = match &self.outlet {
             Outlet::Push(sink) => {
                 CONSUMER_WINDOW.max(2 * sink.most_at_once() * sink.most_in_flight())

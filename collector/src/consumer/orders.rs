@@ -8,7 +8,6 @@ use tokio::time::Instant;
 use super::{
     Consumer, Loop, OrderError, Purpose, Standing,
     control::{Order, Status},
-    destination::Destination,
     lanes::Turn,
 };
 use crate::{
@@ -27,7 +26,7 @@ impl<S: Sink> Consumer<S> {
                 let resumed = self.save_pause(None).await;
                 if resumed.is_ok() {
                     state.paused = None;
-                    state.destination = Destination::Healthy;
+                    state.destination = self.unproven();
                     let rested = std::mem::take(&mut state.resting);
                     for (_, tickets) in rested {
                         state.lanes.put_back(&tickets, Turn::Last);
