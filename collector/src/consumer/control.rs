@@ -209,14 +209,16 @@ impl Handle {
         Ok(to)
     }
 
-    /// Delivers what lies behind `from` up to `to` once more, as far as it was delivered before. Returns the range.
+    /// Delivers what lies behind `from` up to `to` once more, as far as there is such and it was delivered before. Returns the
+    /// range.
     pub(crate) async fn replay(
         &self,
         from: Place,
         to: Place,
     ) -> Result<(Offset, Offset), OrderError> {
-        let (after, upto) = (self.find(from).await?, self.find(to).await?);
-        let upto = upto.min(*self.cursor.borrow());
+        let after = self.find(from).await?;
+        // Not an error if it is beyond the end: whoever wants the first 5000 gets as many as there are.
+        let upto = self.find_any(to).await?.min(*self.cursor.borrow());
         if after >= upto {
             let message = "there is nothing to replay: the range ends before it begins, or the consumer has not \
                            delivered any of it yet";
@@ -289,10 +291,14 @@ impl Handle {
         answer.await.unwrap_or(Err(OrderError::Stopping))
     }
 
-    async fn find(&self, place: Place) -> Result<Offset, OrderError> {
+    async fn find_any(&self, place: Place) -> Result<Offset, OrderError> {
         let log = self.around.log.clone();
-        let end = *log.end().borrow();
-        let found = spawn_blocking(move || place.find(&log)).await.map_err(io::Error::other)??;
+        Ok(spawn_blocking(move || place.find(&log)).await.map_err(io::Error::other)??)
+    }
+
+    async fn find(&self, place: Place) -> Result<Offset, OrderError> {
+        let end = *self.around.log.end().borrow();
+        let found = self.find_any(place).await?;
         if found > end {
             let message = format!("the log ends at {end}, before {found}");
             return Err(OrderError::Invalid(message));
