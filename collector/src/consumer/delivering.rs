@@ -15,7 +15,7 @@ use crate::{
     event_log::Record,
     limits::{
         CURSOR_PAUSE, EVENT_REST_LONGEST, FAILURES_BEFORE_PARKING, REFUSAL_PAUSE,
-        REFUSALS_BEFORE_PARKING, RETRY_AFTER_LONGEST,
+        REFUSALS_BEFORE_PARKING, REFUSALS_OF_EVERYTHING, RETRY_AFTER_LONGEST,
     },
     sinks::{Parcel, Sink, Verdict, message_id},
     state::Parked,
@@ -99,6 +99,9 @@ impl<S: Sink> Consumer<S> {
         }
         match verdict {
             Verdict::Delivered => {
+                if !tickets.is_empty() {
+                    state.refused_in_a_row = 0;
+                }
                 let suspected = tickets.iter().all(|ticket| state.suspects(*ticket));
                 let after = state.destination.passed(&tickets, suspected);
                 self.finish(state, &tickets).await;
@@ -114,6 +117,10 @@ impl<S: Sink> Consumer<S> {
                         }
                     }
                 }
+            }
+            // Whoever refuses everything says nothing of any event: a wrong URL, a schema that was changed over there.
+            Verdict::Refused { reason } if self.refuses_everything(state, &tickets) => {
+                self.failed(state, &tickets, &reason, None);
             }
             Verdict::Refused { reason } => {
                 let cleared = state.destination.answered();
@@ -190,6 +197,17 @@ impl<S: Sink> Consumer<S> {
             let rest = self.jittered(failures).min(EVENT_REST_LONGEST);
             state.resting.push((Instant::now() + rest, rested));
         }
+    }
+
+    /// Counts events that are refused for the first time. Whether so many were that it is not they.
+    fn refuses_everything(&self, state: &mut Loop, tickets: &[Ticket]) -> bool {
+        // Of several that were refused together nobody knows which was meant.
+        let [ticket] = tickets else { return false };
+        let first = state.trouble.get(ticket).is_none_or(|trouble| trouble.refusals == 0);
+        if first && state.refused_in_a_row < REFUSALS_OF_EVERYTHING {
+            state.refused_in_a_row += 1;
+        }
+        state.refused_in_a_row >= REFUSALS_OF_EVERYTHING
     }
 
     async fn refused(&self, state: &mut Loop, tickets: &[Ticket], reason: String) {

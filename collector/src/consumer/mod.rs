@@ -120,6 +120,8 @@ struct Loop {
     destination: Destination,
     paused: Option<Pause>,
     trouble: HashMap<Ticket, Trouble>,
+    /// How many events were refused for the first time since one was delivered.
+    refused_in_a_row: u32,
     /// Events that wait until then before they may go again.
     resting: Vec<(Instant, Vec<Ticket>)>,
     leases: pull::Leases,
@@ -175,6 +177,7 @@ impl Loop {
             destination: Destination::Healthy,
             paused: None,
             trouble: HashMap::new(),
+            refused_in_a_row: 0,
             resting: Vec::new(),
             leases: pull::Leases::default(),
             look_again: true,
