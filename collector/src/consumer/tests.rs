@@ -264,7 +264,7 @@ async fn events_that_are_refused_among_others_or_by_themselves_are_parked() {
         let events = many(count, count);
         let running = Running::start(Scripted::new(1, say), &borrowed(&events)).await;
         running.drained().await;
-        assert_eq!(running.handle.status.borrow().parked as usize, count.div_ceil(bad));
+        assert_eq!(running.handle.status.borrow().parked, count.div_ceil(bad) as u64);
         assert_eq!(running.delivered().len(), count - count.div_ceil(bad));
         running.stop().await;
     }
