@@ -97,6 +97,9 @@ pub const CONSUMER_WINDOW: usize = 1024;
 pub const CONSUMER_SPAN: usize = 8;
 /// Attempts for an event that a healthy destination refuses, before it is parked.
 pub const REFUSALS_BEFORE_PARKING: u32 = 3;
+/// Different events that are refused for the first time in a row, nothing delivered among them, until the destination is taken to
+/// refuse everything: as many as a webhook has under way at once, so that so many are refused before one is tried a third time.
+pub const REFUSALS_OF_EVERYTHING: u32 = 16;
 /// Pauses between those attempts.
 pub const REFUSAL_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause that a retry schedule can have: the last step of Standard Webhooks' schedule.

@@ -198,6 +198,13 @@ async fn seeking_moves_the_cursor_and_a_replay_does_not() {
     let answer =
         operator.post("/v1/consumers/crm/seek", json!({"to": "2100-01-01T00:00:00Z"})).await;
     assert_eq!(answer["after"], "300");
+    // A range that ends beyond the log ends with it; one that begins there is a mistake.
+    let answer =
+        operator.post("/v1/consumers/crm/replay", json!({"from": "299", "to": "5000"})).await;
+    assert_eq!(answer, json!({"after": "299", "upto": "300"}));
+    let order = json!({"from": "5000", "to": "6000"});
+    let (status, answer) = operator.try_post("/v1/consumers/crm/replay", order).await;
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("invalid_order")));
     operator.server.stop().await;
 }
 

@@ -186,6 +186,37 @@ async fn what_the_folder_stands_in_is_waited_for() {
 }
 
 /// Nothing that is delivered while its folder comes and goes is missing from all that ever was there.
+/// Before the first event comes, which may be days.
+#[tokio::test]
+async fn a_destination_that_cannot_be_used_says_so_from_the_start_and_when_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let mount = folder.path().join("mount");
+    std::fs::write(&mount, "not a folder").unwrap();
+    let path = mount.join("lines");
+    let toml = format!("[consumers.archive]\nkind = 'file'\npath = {path:?}\nretry = ['5ms']\n");
+    let server = Server::start_with(&folder.path().join("data"), &toml).await;
+    let token = server.new_token.clone().unwrap();
+    let until = async |state: &str| {
+        let waited = tokio::time::timeout(server::PATIENCE, async {
+            loop {
+                let get = server::client().get(server.at("/v1/consumers/archive"));
+                let shown = server::json(get.bearer_auth(&token).send().await.unwrap()).await;
+                if shown["state"] == state {
+                    return shown;
+                }
+            }
+        });
+        waited.await.unwrap_or_else(|_| panic!("waited in vain for {state}"))
+    };
+    let shown = until("backing_off").await;
+    let reason = shown["reason"].as_str().unwrap();
+    assert!(reason.contains("mount/lines") && reason.contains("cannot be used"), "{reason}");
+    std::fs::remove_file(&mount).unwrap();
+    until("drained").await;
+    assert!(path.is_dir());
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_folder_that_is_taken_away_under_load_costs_nothing() {
     let (data, out) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

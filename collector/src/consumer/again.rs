@@ -73,12 +73,11 @@ impl Shelf {
                         bytes += record.json.len();
                         jobs.push(Job { record, purpose: Purpose::Redrive });
                     }
-                    None => self.state.stay_parked(
-                        &self.name,
-                        parked.record,
-                        "it is not in the log any more; drop it",
-                        (self.clock)(),
-                    )?,
+                    None => {
+                        let reason = "it is not in the log any more; drop it";
+                        let now = (self.clock)();
+                        self.state.stay_parked(&self.name, parked.record, reason, now)?;
+                    }
                 }
             }
             if !jobs.is_empty() {

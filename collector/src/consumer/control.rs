@@ -34,8 +34,13 @@ pub(super) enum Order {
         to: Offset,
         done: Done,
     },
-    /// There is something to deliver again, or less of it.
+    /// There is something to deliver again.
     LookAgain,
+    /// Forget parked events, also those that are on their way again.
+    Drop {
+        which: Option<Vec<Offset>>,
+        dropped: oneshot::Sender<Result<usize, OrderError>>,
+    },
     Take {
         most: usize,
         until: Instant,
@@ -67,7 +72,9 @@ pub(crate) enum OrderError {
     #[error("{0}")]
     Invalid(String),
     /// The lease has ended, or there was none.
-    #[error("there is no such lease: it has ended, and its events are delivered again")]
+    #[error(
+        "there is no such lease: it ran out, or was acknowledged otherwise before; what is not acknowledged comes again"
+    )]
     NoLease,
     /// Only readers fetch from it.
     #[error("this consumer pushes its events; only one with `kind = \"pull\"` can be read from")]
@@ -208,14 +215,16 @@ impl Handle {
         Ok(to)
     }
 
-    /// Delivers what lies behind `from` up to `to` once more, as far as it was delivered before. Returns the range.
+    /// Delivers what lies behind `from` up to `to` once more, as far as there is such and it was delivered before. Returns the
+    /// range.
     pub(crate) async fn replay(
         &self,
         from: Place,
         to: Place,
     ) -> Result<(Offset, Offset), OrderError> {
-        let (after, upto) = (self.find(from).await?, self.find(to).await?);
-        let upto = upto.min(*self.cursor.borrow());
+        let after = self.find(from).await?;
+        // Not an error if it is beyond the end: whoever wants the first 5000 gets as many as there are.
+        let upto = self.find_any(to).await?.min(*self.cursor.borrow());
         if after >= upto {
             let message = "there is nothing to replay: the range ends before it begins, or the consumer has not \
                            delivered any of it yet";
@@ -254,16 +263,14 @@ impl Handle {
         Ok(count)
     }
 
-    /// Forgets these parked events, or all. How many there were.
+    /// Forgets these parked events, or all: none of them goes out again. How many there were.
     pub(crate) async fn drop_parked(
         &self,
         which: Option<Vec<Offset>>,
     ) -> Result<usize, OrderError> {
-        let name = self.name.clone();
-        let count =
-            self.with_state(move |state| state.drop_parked(&name, which.as_deref())).await?;
-        self.look_again().await?;
-        Ok(count)
+        let (dropped, answer) = oneshot::channel();
+        self.send(Order::Drop { which, dropped }).await?;
+        answer.await.unwrap_or(Err(OrderError::Stopping))
     }
 
     /// Leases events to a reader: at most `most`, waiting for the first one until `until`. `None` if there are none.
@@ -290,10 +297,14 @@ impl Handle {
         answer.await.unwrap_or(Err(OrderError::Stopping))
     }
 
-    async fn find(&self, place: Place) -> Result<Offset, OrderError> {
+    async fn find_any(&self, place: Place) -> Result<Offset, OrderError> {
         let log = self.around.log.clone();
-        let end = *log.end().borrow();
-        let found = spawn_blocking(move || place.find(&log)).await.map_err(io::Error::other)??;
+        Ok(spawn_blocking(move || place.find(&log)).await.map_err(io::Error::other)??)
+    }
+
+    async fn find(&self, place: Place) -> Result<Offset, OrderError> {
+        let end = *self.around.log.end().borrow();
+        let found = self.find_any(place).await?;
         if found > end {
             let message = format!("the log ends at {end}, before {found}");
             return Err(OrderError::Invalid(message));

@@ -15,11 +15,21 @@ use crate::{
     event_log::Record,
     limits::{
         CURSOR_PAUSE, EVENT_REST_LONGEST, FAILURES_BEFORE_PARKING, REFUSAL_PAUSE,
-        REFUSALS_BEFORE_PARKING, RETRY_AFTER_LONGEST,
+        REFUSALS_BEFORE_PARKING, REFUSALS_OF_EVERYTHING, RETRY_AFTER_LONGEST,
     },
     sinks::{Parcel, Sink, Verdict, message_id},
     state::Parked,
 };
+
+/// What became of an event that was to be parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    Parked,
+    /// Someone dropped it while it was redriven.
+    Dropped,
+    /// The disk did not take it: it goes out again.
+    Waits,
+}
 
 impl<S: Sink> Consumer<S> {
     /// Sends what may go out now.
@@ -55,7 +65,18 @@ impl<S: Sink> Consumer<S> {
                 // Who shows whether the destination works should be above suspicion, and one of many would hide the others.
                 lanes.next(1, suspected)
             };
+            if self.leave_out_dropped(state, &mut batch) {
+                continue;
+            }
             if batch.is_empty() {
+                // Without an event to try it with, it would look unusable for ever.
+                let untried = matches!(state.destination, Destination::Probed { tried: 0, .. });
+                if untried && sink.unusable().is_some() {
+                    let sink = Arc::clone(sink);
+                    state.in_flight += 1;
+                    let ready = async move { Ended::Delivery(Vec::new(), sink.make_ready().await) };
+                    state.work.spawn(ready);
+                }
                 return;
             }
             batch.sort_by_key(|(_, job)| job.record.offset);
@@ -73,9 +94,14 @@ impl<S: Sink> Consumer<S> {
 
     pub(super) async fn delivered(&self, state: &mut Loop, tickets: Vec<Ticket>, verdict: Verdict) {
         state.in_flight -= 1;
-        self.around.metrics.delivery(self.name.as_str(), verdict.as_str());
+        if !tickets.is_empty() {
+            self.around.metrics.delivery(self.name.as_str(), verdict.as_str());
+        }
         match verdict {
             Verdict::Delivered => {
+                if !tickets.is_empty() {
+                    state.refused_in_a_row = 0;
+                }
                 let suspected = tickets.iter().all(|ticket| state.suspects(*ticket));
                 let after = state.destination.passed(&tickets, suspected);
                 self.finish(state, &tickets).await;
@@ -91,6 +117,10 @@ impl<S: Sink> Consumer<S> {
                         }
                     }
                 }
+            }
+            // Whoever refuses everything says nothing of any event: a wrong URL, a schema that was changed over there.
+            Verdict::Refused { reason } if self.refuses_everything(state, &tickets) => {
+                self.failed(state, &tickets, &reason, None);
             }
             Verdict::Refused { reason } => {
                 let cleared = state.destination.answered();
@@ -169,6 +199,17 @@ impl<S: Sink> Consumer<S> {
         }
     }
 
+    /// Counts events that are refused for the first time. Whether so many were that it is not they.
+    fn refuses_everything(&self, state: &mut Loop, tickets: &[Ticket]) -> bool {
+        // Of several that were refused together nobody knows which was meant.
+        let [ticket] = tickets else { return false };
+        let first = state.trouble.get(ticket).is_none_or(|trouble| trouble.refusals == 0);
+        if first && state.refused_in_a_row < REFUSALS_OF_EVERYTHING {
+            state.refused_in_a_row += 1;
+        }
+        state.refused_in_a_row >= REFUSALS_OF_EVERYTHING
+    }
+
     async fn refused(&self, state: &mut Loop, tickets: &[Ticket], reason: String) {
         let [ticket] = tickets else {
             tickets.iter().for_each(|ticket| state.lanes.set_alone(*ticket));
@@ -208,19 +249,37 @@ impl<S: Sink> Consumer<S> {
         }
     }
 
-    fn done(&self, state: &mut Loop, ticket: Ticket) {
+    /// What was dropped since it was redriven does not go out. Whether that was all.
+    pub(super) fn leave_out_dropped(
+        &self,
+        state: &mut Loop,
+        batch: &mut Vec<(Ticket, Arc<Job>)>,
+    ) -> bool {
+        if state.dropped.is_empty() {
+            return false;
+        }
+        let dropped = batch.extract_if(.., |(ticket, _)| state.dropped.contains(ticket));
+        let dropped: Vec<_> = dropped.map(|(ticket, _)| ticket).collect();
+        for ticket in &dropped {
+            self.done(state, *ticket);
+        }
+        batch.is_empty() && !dropped.is_empty()
+    }
+
+    pub(super) fn done(&self, state: &mut Loop, ticket: Ticket) {
         state.trouble.remove(&ticket);
+        state.dropped.remove(&ticket);
         state.lanes.done(ticket);
         if matches!(ticket, Ticket::Again(_)) && state.lanes.again() == 0 {
             state.look_again = true;
         }
     }
 
-    /// Sets an event aside, so that those behind it can go on.
-    pub(super) async fn park(&self, state: &mut Loop, ticket: Ticket, reason: String) {
-        let Some(job) = state.lanes.get(ticket).map(Arc::clone) else { return };
+    /// Sets an event aside, so that those behind it can go on. What became of it.
+    pub(super) async fn park(&self, state: &mut Loop, ticket: Ticket, reason: String) -> Aside {
+        let Some(job) = state.lanes.get(ticket).map(Arc::clone) else { return Aside::Dropped };
         let record = &job.record;
-        tracing::warn!(consumer = %self.name, offset = %record.offset, reason, "an event is parked");
+        let said = reason.clone();
         let parked = Parked {
             record: record.offset,
             source: record.source.to_string(),
@@ -234,19 +293,27 @@ impl<S: Sink> Consumer<S> {
             // Unless someone has dropped it meanwhile.
             true => {
                 let Parked { record, reason, parked_at, .. } = parked;
-                database.stay_parked(name, record, &reason, parked_at).map(|()| false)
+                let stays = database.stay_parked(name, record, &reason, parked_at)?;
+                Ok((false, if stays { Aside::Parked } else { Aside::Dropped }))
             }
-            false => database.park(name, &parked),
+            // One that is there already, since it was sought again, stays as it is.
+            false => Ok((database.park(name, &parked)?, Aside::Parked)),
         });
         match kept.await {
-            Ok(new) => {
+            Ok((new, aside)) => {
+                if aside == Aside::Parked {
+                    tracing::warn!(consumer = %self.name, offset = %record.offset, reason = said,
+                        "an event is parked");
+                }
                 state.parked += u64::from(new);
                 self.around.metrics.parked(self.name.as_str(), state.parked);
                 self.done(state, ticket);
+                aside
             }
             Err(error) => {
                 tracing::warn!(consumer = %self.name, %error, "cannot park an event; trying again");
                 state.resting.push((Instant::now() + CURSOR_PAUSE, vec![ticket]));
+                Aside::Waits
             }
         }
     }

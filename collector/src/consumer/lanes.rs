@@ -274,6 +274,11 @@ impl<T: Clone> Lanes<T> {
         self.again.len()
     }
 
+    /// The events that are delivered again.
+    pub(super) fn all_again(&self) -> impl Iterator<Item = (Ticket, &T)> {
+        self.again.iter().map(|(number, held)| (Ticket::Again(*number), &held.event))
+    }
+
     /// Bytes of all that is unfinished.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

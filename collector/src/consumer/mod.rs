@@ -23,7 +23,11 @@ mod seek;
 mod tests;
 mod wants;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -116,13 +120,19 @@ struct Loop {
     destination: Destination,
     paused: Option<Pause>,
     trouble: HashMap<Ticket, Trouble>,
+    /// How many events were refused for the first time since one was delivered.
+    refused_in_a_row: u32,
     /// Events that wait until then before they may go again.
     resting: Vec<(Instant, Vec<Ticket>)>,
     leases: pull::Leases,
     /// Whether something may be there to deliver again.
     look_again: bool,
     looking: bool,
+    /// What is looked for was dropped in part since it was begun.
+    looks_stale: bool,
     progress: Option<Progress>,
+    /// Redriven events that were dropped meanwhile: they are done as soon as nobody has them.
+    dropped: HashSet<Ticket>,
     parked: u64,
     window: usize,
     /// What was done when it was saved; `None` if nobody knows.
@@ -167,11 +177,14 @@ impl Loop {
             destination: Destination::Healthy,
             paused: None,
             trouble: HashMap::new(),
+            refused_in_a_row: 0,
             resting: Vec::new(),
             leases: pull::Leases::default(),
             look_again: true,
             looking: false,
+            looks_stale: false,
             progress: None,
+            dropped: HashSet::new(),
             parked: 0,
             window: CONSUMER_WINDOW,
             saved: Some((after, 0)),
@@ -314,6 +327,18 @@ impl<S: Sink> Consumer<S> {
         self.cursor.subscribe()
     }
 
+    /// What is known of the destination before anything was delivered: one that cannot be used is tried at once, and says why.
+    fn unproven(&self) -> Destination {
+        let unusable = match &self.outlet {
+            Outlet::Push(sink) => sink.unusable(),
+            Outlet::Pull { .. } => None,
+        };
+        match unusable {
+            Some(reason) => Destination::Probed { failure: self.failure(1, reason), tried: 0 },
+            None => Destination::Healthy,
+        }
+    }
+
     /// How to reach it while it runs.
     pub(crate) fn handle(&self) -> Handle {
         self.handle.clone()
@@ -325,6 +350,11 @@ impl<S: Sink> Consumer<S> {
         let mut state = Loop::new(std::mem::take(&mut self.start), &self.around.log);
         state.paused = self.paused.take();
         state.parked = self.status.borrow().parked;
+        state.destination = self.unproven();
+        if let Some(failure) = state.destination.failure() {
+            tracing::error!(consumer = %self.name, error = failure.reason,
+                "the destination cannot be used; its events wait in the log");
+        }
         state.window = match &self.outlet {
             Outlet::Push(sink) => {
                 CONSUMER_WINDOW.max(2 * sink.most_at_once() * sink.most_in_flight())
@@ -394,6 +424,7 @@ impl<S: Sink> Consumer<S> {
         state.trouble.clear();
         state.resting.clear();
         state.leases.forget();
+        state.dropped.clear();
         (state.look_again, state.looking, state.progress) = (true, false, None);
         if let Destination::Doubtful { .. } = state.destination {
             state.destination = Destination::Healthy;

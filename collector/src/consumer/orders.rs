@@ -6,12 +6,12 @@ use std::time::{Duration, SystemTime};
 use tokio::time::Instant;
 
 use super::{
-    Consumer, Loop, OrderError, Standing,
+    Consumer, Loop, OrderError, Purpose, Standing,
     control::{Order, Status},
-    destination::Destination,
     lanes::Turn,
 };
 use crate::{
+    event_log::Offset,
     sinks::Sink,
     state::{Pause, Reached, State},
 };
@@ -26,7 +26,7 @@ impl<S: Sink> Consumer<S> {
                 let resumed = self.save_pause(None).await;
                 if resumed.is_ok() {
                     state.paused = None;
-                    state.destination = Destination::Healthy;
+                    state.destination = self.unproven();
                     let rested = std::mem::take(&mut state.resting);
                     for (_, tickets) in rested {
                         state.lanes.put_back(&tickets, Turn::Last);
@@ -44,6 +44,9 @@ impl<S: Sink> Consumer<S> {
             Order::LookAgain => {
                 state.look_again = true;
                 self.count_parked(state).await;
+            }
+            Order::Drop { which, dropped } => {
+                drop(dropped.send(self.drop_parked(state, which).await));
             }
             Order::Take { most, until, taken } => self.wait(state, most, until, taken),
             Order::Settle { lease, upto, failed, settled } => {
@@ -67,6 +70,30 @@ impl<S: Sink> Consumer<S> {
 
     async fn save_pause(&self, pause: Option<Pause>) -> Result<(), OrderError> {
         self.in_state(move |database, name| database.set_paused(name, pause.as_ref())).await
+    }
+
+    async fn drop_parked(
+        &self,
+        state: &mut Loop,
+        which: Option<Vec<Offset>>,
+    ) -> Result<usize, OrderError> {
+        let wanted = which.clone();
+        let drop = move |database: &State, name: &_| database.drop_parked(name, wanted.as_deref());
+        let count = self.in_state(drop).await?;
+        self.count_parked(state).await;
+        state.looks_stale = state.looking;
+        let dropped = state.lanes.all_again().filter(|(_, job)| {
+            let offset = &job.record.offset;
+            job.purpose == Purpose::Redrive
+                && which.as_ref().is_none_or(|which| which.contains(offset))
+        });
+        let dropped: Vec<_> = dropped.map(|(ticket, _)| ticket).collect();
+        // A reader has some of them, or a delivery: what it does with them is its own affair, and none comes back.
+        state.dropped.extend(&dropped);
+        for ticket in state.leases.given_of(&dropped) {
+            self.done(state, ticket);
+        }
+        Ok(count)
     }
 
     pub(super) async fn count_parked(&self, state: &mut Loop) {

@@ -1,14 +1,18 @@
 //! Readers that fetch events themselves: leases, their ends, and readers that wait.
 //! Promises that an event is leased to one reader at a time, in order per order key, until it is acknowledged; and that the
-//! number of leases and of waiting readers is bounded. Deliberately forgets its leases at a restart: the cursor has not passed them.
+//! number of leases and of waiting readers is bounded; one that lost the answer may ask again. Deliberately forgets its leases at a restart: the cursor has not passed them.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::{BuildHasher as _, RandomState},
+};
 
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     Consumer, Job, Loop, Outlet,
     control::OrderError,
+    delivering::Aside,
     lanes::{Ticket, Turn},
 };
 use crate::{event_log::Offset, limits::MAX_LEASES, sinks::Sink};
@@ -34,6 +38,9 @@ pub(crate) struct Settled {
 #[derive(Debug, Default)]
 pub(super) struct Leases {
     given: HashMap<String, Given>,
+    /// The last that were acknowledged, with what was said and answered: an answer can get lost.
+    settled: VecDeque<(String, u64, Settled)>,
+    said: RandomState,
     waiting: VecDeque<Waiting>,
 }
 
@@ -69,6 +76,20 @@ impl Leases {
     /// Takes back everything that was given out; nobody can acknowledge it any more.
     pub(super) fn forget(&mut self) {
         self.given.clear();
+        self.settled.clear();
+    }
+
+    /// Which of these a reader has.
+    pub(super) fn given_of(&self, tickets: &[Ticket]) -> Vec<Ticket> {
+        let given = self.given.values().flat_map(|given| &given.tickets);
+        given.map(|(ticket, _)| *ticket).filter(|ticket| tickets.contains(ticket)).collect()
+    }
+
+    /// What was answered when the same was said of this lease.
+    fn settled_before(&self, lease: &str, said: u64) -> Option<Settled> {
+        let mut settled = self.settled.iter();
+        let same = settled.find(|(id, before, _)| id == lease && *before == said);
+        same.map(|(_, _, settled)| *settled)
     }
 
     fn ended(&mut self, now: Instant) -> Vec<Ticket> {
@@ -122,6 +143,10 @@ impl<S: Sink> Consumer<S> {
                 Some(_) => Vec::new(),
                 None => state.lanes.next(waiting.most, |_| false),
             };
+            if self.leave_out_dropped(state, &mut batch) {
+                state.leases.waiting.push_front(waiting);
+                continue;
+            }
             if batch.is_empty() {
                 let nothing_more =
                     state.paused.is_some() || state.is_read(&self.around.log) || state.room() == 0;
@@ -182,6 +207,13 @@ impl<S: Sink> Consumer<S> {
         if !matches!(self.outlet, Outlet::Pull { .. }) {
             return Err(OrderError::NotForReaders);
         }
+        let said = state.leases.said.hash_one((upto, &failed));
+        if let Some(settled) = state.leases.settled_before(lease, said) {
+            if !state.is_saved() {
+                self.save_cursor(state).await?;
+            }
+            return Ok(settled);
+        }
         let given = state.leases.given.get(lease).ok_or(OrderError::NoLease)?;
         // Before anything is settled: an event that is taken for another would be lost.
         let has = |offset: &Offset| given.tickets.iter().any(|(_, given)| given == offset);
@@ -192,9 +224,14 @@ impl<S: Sink> Consumer<S> {
         let mut settled = Settled::default();
         let mut acknowledged = Vec::new();
         for (ticket, offset) in given.tickets {
-            if let Some(reason) = failed.remove(&offset) {
-                self.park(state, ticket, reason).await;
-                settled.parked += 1;
+            if state.lanes.get(ticket).is_none() {
+                // It was dropped meanwhile: whatever the reader says, that is the end of it.
+            } else if let Some(reason) = failed.remove(&offset) {
+                match self.park(state, ticket, reason).await {
+                    Aside::Parked => settled.parked += 1,
+                    Aside::Waits => settled.returned += 1,
+                    Aside::Dropped => {}
+                }
             } else if upto.is_none_or(|upto| offset <= upto) {
                 acknowledged.push(ticket);
                 settled.acknowledged += 1;
@@ -204,6 +241,8 @@ impl<S: Sink> Consumer<S> {
             }
         }
         self.finish(state, &acknowledged).await;
+        state.leases.settled.truncate(MAX_LEASES - 1);
+        state.leases.settled.push_front((lease.to_owned(), said, settled));
         // What a reader was told is acknowledged does not come again after a crash.
         self.save_cursor(state).await?;
         Ok(settled)

@@ -82,7 +82,7 @@ impl<S: Sink> Consumer<S> {
         if !state.look_again || state.looking || state.lanes.again() > 0 {
             return;
         }
-        (state.look_again, state.looking) = (false, true);
+        (state.look_again, state.looking, state.looks_stale) = (false, true, false);
         let shelf = Shelf {
             name: self.name.clone(),
             log: Arc::clone(&self.around.log),
@@ -103,6 +103,12 @@ impl<S: Sink> Consumer<S> {
     pub(super) fn is_again(&self, state: &mut Loop, again: Result<Again, AgainError>) {
         state.looking = false;
         match again {
+            // Some of them may have been dropped since: those that are left are found again.
+            Ok(Again { jobs, .. })
+                if state.looks_stale && jobs.iter().any(|job| job.purpose == Purpose::Redrive) =>
+            {
+                state.look_again = true;
+            }
             Ok(Again { jobs, progress }) => {
                 state.progress = progress;
                 for job in jobs {

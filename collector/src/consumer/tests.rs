@@ -226,6 +226,50 @@ async fn a_refused_batch_goes_one_by_one_and_only_the_guilty_one_is_parked() {
     running.stop().await;
 }
 
+/// In simulated time: a wrong URL, found after an hour. What was refused before it was plain stays where it is, too.
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_refuses_everything_parks_nothing_and_gets_all_once_it_is_mended() {
+    for at_once in [1, 10] {
+        let began = Instant::now();
+        let say = move |_: &[String]| match began.elapsed() < Duration::from_secs(3600) {
+            true => refused(),
+            false => Verdict::Delivered,
+        };
+        let events = many(300, 100);
+        let sink = Scripted::new(at_once, say);
+        let running = Running::start_with(sink, &borrowed(&events), "['1s', '10s', '5m']").await;
+        let (mut cursor, end) = (running.handle.cursor.clone(), *running.around.log.end().borrow());
+        let waited = timeout(Duration::from_secs(7200), cursor.wait_for(|cursor| *cursor >= end));
+        assert!(waited.await.is_ok(), "{:?}", running.handle.status.borrow());
+        assert_eq!(running.parked().await, []);
+        let number = |id: &String| id[1..].parse::<usize>().unwrap();
+        let delivered = running.delivered();
+        assert_eq!(delivered.len(), 300, "each once");
+        for lane in 0..100 {
+            let order: Vec<_> = delivered.iter().map(number).filter(|n| n % 100 == lane).collect();
+            assert!(order.is_sorted(), "{order:?}");
+        }
+        running.stop().await;
+    }
+}
+
+/// Refusals among deliveries are the events' own fault, however many there are; and so are a few with nothing to compare.
+#[tokio::test(start_paused = true)]
+async fn events_that_are_refused_among_others_or_by_themselves_are_parked() {
+    for (count, bad) in [(400, 3), (5, 1)] {
+        let say = move |ids: &[String]| match ids[0][1..].parse::<usize>().unwrap() % bad {
+            0 => refused(),
+            _ => Verdict::Delivered,
+        };
+        let events = many(count, count);
+        let running = Running::start(Scripted::new(1, say), &borrowed(&events)).await;
+        running.drained().await;
+        assert_eq!(running.handle.status.borrow().parked, count.div_ceil(bad) as u64);
+        assert_eq!(running.delivered().len(), count - count.div_ceil(bad));
+        running.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn an_event_that_a_healthy_destination_always_fails_on_is_found_and_parked() {
     for at_once in [1, 10] {
@@ -401,6 +445,42 @@ async fn a_slow_destination_delays_nobody_and_its_backlog_drains_in_order() {
     }
     slow.stop().await;
     timeout(PATIENCE, task).await.expect("it stops").unwrap();
+}
+
+/// Whether it was found already when it is dropped, or is just looked for.
+#[tokio::test]
+async fn what_is_dropped_before_it_is_delivered_again_is_not() {
+    let mut bad = true;
+    let say = move |ids: &[String]| match ids == ["m0"] && std::mem::replace(&mut bad, false) {
+        true => Verdict::Gone { reason: "410".into() },
+        false => Verdict::Delivered,
+    };
+    let running = Running::start(Scripted::new(1, say), &[("m0", "d")]).await;
+    let mut status = running.handle.status.clone();
+    let paused = status.wait_for(|status| matches!(status.standing, Standing::Paused(_)));
+    drop(timeout(PATIENCE, paused).await.expect("paused"));
+    let parked = crate::state::Parked {
+        record: "1".parse().unwrap(),
+        source: "web".into(),
+        message_id: "m0".into(),
+        reason: "no".into(),
+        parked_at: (running.around.clock)(),
+        redrive: false,
+    };
+    for found in [true, false] {
+        running.around.state.park(&running.handle.name, &parked).unwrap();
+        assert_eq!(running.handle.redrive(None).await.unwrap(), 1);
+        if found {
+            // It is behind what was looked for: an order later it is in its lane, or about to be.
+            running.handle.pause("later".into()).await.unwrap();
+        }
+        assert_eq!(running.handle.drop_parked(None).await.unwrap(), 1);
+    }
+    running.handle.resume().await.unwrap();
+    append(&running.around.log, &[("m1", "d")]).await;
+    running.drained().await;
+    assert_eq!(running.delivered(), ["m0", "m1"], "once");
+    running.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -38,6 +38,16 @@ pub trait Sink: Send + Sync + 'static {
         DELIVERIES_IN_FLIGHT
     }
 
+    /// What keeps it from being used, if that is known before anything is delivered.
+    fn unusable(&self) -> Option<String> {
+        None
+    }
+
+    /// Tries to become usable without delivering anything. Asked for only where [`Sink::unusable`] says something.
+    fn make_ready(&self) -> impl Future<Output = Verdict> + Send {
+        std::future::ready(Verdict::Delivered)
+    }
+
     /// Tries once, with at least one event, in the order of the log. The verdict is on all of them: a sink that had
     /// a part accepted says what is true of the rest, and gets all of them again. Must end by itself, within a bounded time.
     fn deliver(&self, parcels: &[Parcel]) -> impl Future<Output = Verdict> + Send;

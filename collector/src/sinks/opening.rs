@@ -11,20 +11,21 @@ use super::{AnySink, Parcel, Sink, SinkConfig, SinkError, Verdict};
 pub struct Opening {
     config: SinkConfig,
     opened: OnceLock<AnySink>,
+    /// Why it was not opened at the start.
+    trouble: Option<String>,
 }
 
 impl Opening {
     /// Opens it, or leaves that for later if it may work then.
     pub fn open(config: SinkConfig) -> Result<Self, SinkError> {
-        let opened = OnceLock::new();
+        let (opened, mut trouble) = (OnceLock::new(), None);
         match AnySink::open(config.clone()) {
             Ok(sink) => drop(opened.set(sink)),
-            Err(error) if may_pass(&error) => {
-                tracing::error!(%error, "a consumer's destination cannot be used; its events wait in the log");
-            }
+            // The consumer says so, and goes on trying.
+            Err(error) if may_pass(&error) => trouble = Some(error.to_string()),
             Err(error) => return Err(error),
         }
-        Ok(Self { config, opened })
+        Ok(Self { config, opened, trouble })
     }
 }
 
@@ -41,7 +42,11 @@ impl Sink for Opening {
         self.opened.get().map_or(1, Sink::most_in_flight)
     }
 
-    async fn deliver(&self, parcels: &[Parcel]) -> Verdict {
+    fn unusable(&self) -> Option<String> {
+        self.trouble.clone().filter(|_| self.opened.get().is_none())
+    }
+
+    async fn make_ready(&self) -> Verdict {
         if self.opened.get().is_none() {
             let config = self.config.clone();
             match tokio::task::spawn_blocking(|| AnySink::open(config)).await {
@@ -51,7 +56,13 @@ impl Sink for Opening {
                 Err(panic) => return Verdict::unavailable(panic.to_string()),
             }
         }
+        Verdict::Delivered
+    }
+
+    async fn deliver(&self, parcels: &[Parcel]) -> Verdict {
+        let ready = self.make_ready().await;
         match self.opened.get() {
+            None if ready != Verdict::Delivered => ready,
             Some(sink) => sink.deliver(parcels).await,
             None => Verdict::unavailable("it is not open"),
         }
@@ -75,6 +86,7 @@ mod tests {
         let config = Config::parse(&text, Path::new("test.toml")).unwrap();
         let config = config.consumers.into_values().next().unwrap().sink.unwrap();
         let sink = Opening::open(config).unwrap();
+        assert!(sink.unusable().unwrap().contains("lines"), "{:?}", sink.unusable());
         let parcel = Parcel { id: "1".into(), order_key: "a".into(), line: "{}".into() };
         for _ in 0..2 {
             let verdict = sink.deliver(std::slice::from_ref(&parcel)).await;
@@ -82,6 +94,6 @@ mod tests {
         }
         std::fs::remove_file(&mount).unwrap();
         assert_eq!(sink.deliver(&[parcel]).await, Verdict::Delivered);
-        assert!(sink.most_at_once() > 1);
+        assert!(sink.most_at_once() > 1 && sink.unusable().is_none());
     }
 }

@@ -162,22 +162,22 @@ impl State {
         self.for_each("DELETE FROM parked WHERE consumer = ?1", consumer, which)
     }
 
-    /// A parked event failed again: it stays, with the new reason. One that was dropped meanwhile stays dropped.
+    /// A parked event failed again: it stays, with the new reason. One that was dropped meanwhile stays dropped: false.
     pub fn stay_parked(
         &self,
         consumer: &Name,
         record: Offset,
         reason: &str,
         at: Timestamp,
-    ) -> Result<(), StateError> {
+    ) -> Result<bool, StateError> {
         self.with(|database| {
-            database
+            let changed = database
                 .prepare_cached(
                     "UPDATE parked SET redrive = 0, reason = ?3, parked_at_ms = ?4
                      WHERE consumer = ?1 AND record = ?2",
                 )?
                 .execute(params![consumer.as_str(), record.to_string(), reason, at.unix_ms()])?;
-            Ok(())
+            Ok(changed > 0)
         })
     }
 
@@ -311,8 +311,8 @@ mod tests {
         assert_eq!(records(&state.to_redrive(&crm, 9).unwrap()), [2, 3]);
         assert_eq!(state.drop_parked(&crm, Some(&[offset(2)])).unwrap(), 1);
         let later = Timestamp::from_unix_ms(2);
-        state.stay_parked(&crm, offset(2), "again", later).unwrap();
-        state.stay_parked(&crm, offset(3), "again", later).unwrap();
+        assert!(!state.stay_parked(&crm, offset(2), "again", later).unwrap());
+        assert!(state.stay_parked(&crm, offset(3), "again", later).unwrap());
         assert!(state.to_redrive(&crm, 9).unwrap().is_empty());
         let left = state.parked_after(&crm, Offset::START, 9).unwrap();
         let left: Vec<_> =

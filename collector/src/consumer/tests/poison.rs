@@ -28,8 +28,10 @@ struct Outcome {
     took: Duration,
 }
 
-/// A backlog, then a good event every five seconds until all is done. The destination fails on `poison`, and during `outage` on all.
+/// A backlog, then a good event every five seconds until all is done. The destination says `no` to `poison`, and during `outage` to
+/// all.
 async fn run(
+    no: fn() -> Verdict,
     at_once: usize,
     backlog: usize,
     poison: Poison,
@@ -44,7 +46,7 @@ async fn run(
         let (taken, attempts) = &mut *kept.lock().unwrap();
         ids.iter().for_each(|id| *attempts.entry(id.clone()).or_insert(0) += 1);
         if outage.contains(&now) || ids.iter().any(fails) {
-            return down();
+            return no();
         }
         taken.extend(ids.iter().map(|id| (id.clone(), now)));
         Verdict::Delivered
@@ -92,8 +94,10 @@ async fn hundreds_of_poison_events_are_parked_and_the_others_wait_for_minutes_at
     let together = |n: usize| (0..300).contains(&n);
     let in_the_middle = |n: usize| (400..700).contains(&n);
     let cases: [(Poison, usize); 3] = [(scattered, 1), (together, 1), (in_the_middle, 10)];
-    for (poison, at_once) in cases {
-        let outcome = run(at_once, 1000, poison, Duration::ZERO..Duration::ZERO).await;
+    for ((poison, at_once), no) in
+        cases.into_iter().flat_map(|case| [(case, down as fn() -> _), (case, refused)])
+    {
+        let outcome = run(no, at_once, 1000, poison, Duration::ZERO..Duration::ZERO).await;
         assert_sound(&outcome, 1000, poison);
         assert!(last(&outcome) < 5 * MINUTE, "the others waited {:?}", last(&outcome));
         assert!(outcome.took < 20 * MINUTE, "{:?}", outcome.took);
@@ -107,7 +111,7 @@ async fn an_outage_among_poison_events_parks_no_good_one_and_is_over_in_minutes(
     let poison = |n: usize| n % 10 < 3;
     for (backlog, length) in [(300, Duration::from_secs(30)), (1000, 100 * MINUTE)] {
         let begins = Duration::from_millis(500);
-        let outcome = run(1, backlog, poison, begins..begins + length).await;
+        let outcome = run(down, 1, backlog, poison, begins..begins + length).await;
         assert_sound(&outcome, backlog, poison);
         assert!(outcome.taken.values().any(|at| *at < begins), "it begins in the middle");
         assert!(outcome.taken.values().any(|at| *at > begins + length), "and ends there");
