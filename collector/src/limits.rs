@@ -27,11 +27,11 @@ pub const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Bytes that hyper reads ahead, or keeps of answers, for one connection of HTTP/1.1: a whole head, a typical batch of 20 events.
 /// Four thousand connections with half a head each hold 100 MB.
 pub const CONNECTION_BUFFER: usize = MAX_HEAD_BYTES;
-/// Header fields of one request; hyper's default, said here.
+/// Header fields of one request, of HTTP/2 those with a name of their own; hyper's default, said here.
 pub const MAX_HEADERS: usize = 100;
 /// Open connections. Beyond them new ones wait in the system's backlog.
 pub const MAX_CONNECTIONS: usize = 4096;
-/// Bytes of all request bodies held at once, as received and as inflated: beyond them 503.
+/// Bytes of all request bodies held at once, as received and as inflated, and of HTTP/2's open heads: beyond them 503.
 pub const MAX_BODIES_BYTES: usize = 64 * 1024 * 1024;
 /// One address holds at most one part of so many of [`MAX_BODIES_BYTES`], but always a whole body: 16 MiB are 31 of the
 /// largest bodies or 1,024 typical ones at once, more than a house behind one address sends, and three quarters stay.
@@ -48,8 +48,16 @@ pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// From an accepted connection to the end of its TLS handshake: two round trips and a slow phone's signature.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Requests of one HTTP/2 connection at once: 100 is what RFC 9113 recommends as the least, and browsers assume until told.
-pub const MAX_STREAMS: u32 = 100;
+/// Requests of one HTTP/2 connection at once. RFC 9113 recommends 100, for pages with as many pictures; a page sends us one
+/// batch or two, and a proxy opens another connection. Each costs memory before anyone has looked at it.
+pub const MAX_STREAMS: u32 = 32;
+/// Bytes of one HTTP/2 request's head, which has 32 more for each field there (RFC 9113, 6.5.2): browsers send 3 KB, with 8 KB of
+/// cookies 11. It also bounds what a head may hold that does not end: 361 fields without text, 65 KB.
+pub const MAX_HEADER_LIST: u32 = 12 * 1024;
+/// What an open HTTP/2 request counts for in [`MAX_BODIES_BYTES`], beside its fields: 4.6 KB were measured.
+pub const REQUEST_BYTES: usize = 5 * 1024;
+/// What one of its fields counts for beside its text: 175 bytes were measured, more if the table has just grown.
+pub const FIELD_BYTES: usize = 256;
 /// Bytes of one HTTP/2 request body under way, and of all of a connection's: with as much for what is sent, a connection
 /// costs no more than four of HTTP/1.1's buffers.
 pub const STREAM_WINDOW: u32 = 64 * 1024;
@@ -58,6 +66,9 @@ pub const CONNECTION_WINDOW: u32 = 128 * 1024;
 /// HTTP/2 requests that were taken back before anyone looked at them: beyond, the client is only making work
 /// (CVE-2023-44487).
 pub const MAX_RESET_STREAMS: usize = 20;
+/// HTTP/2 requests beyond [`MAX_STREAMS`], and other mistakes, until the connection ends: clients assume 100 streams until told,
+/// and one that begins with as many is told to come again with the rest.
+pub const MAX_STREAM_ERRORS: usize = 100;
 /// Files that are no connections: the log's segments and checkpoint, the database's three, sinks' sockets, the SDK.
 pub const FILES_BESIDE_CONNECTIONS: u64 = 256;
 /// Free bytes below which events are refused with 503, unless configured or a small disk: two segments of the log.

@@ -93,7 +93,8 @@ impl Held {
         self.place.map(|place| &self.budget.0.shares[place])
     }
 
-    fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
+    /// Takes room for so many bytes more, now or not at all.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Failure> {
         let kept = &*self.budget.0;
         if self.share().is_some_and(|share| !add(share, bytes, kept.share)) {
             return Err(Failure::too_many_bodies(RETRY_AFTER));

@@ -31,16 +31,24 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Http, answer::AnswerBody, client::Peer, stream::Stream};
+use super::{
+    Http,
+    answer::{Answer, AnswerBody},
+    body::Held,
+    client::Peer,
+    stream::Stream,
+};
 use crate::limits::{
-    CONNECTION_BUFFER, CONNECTION_WINDOW, HttpLimits, MAX_HEAD_BYTES, MAX_HEADERS,
-    MAX_RESET_STREAMS, MAX_STREAMS, STREAM_WINDOW,
+    CONNECTION_BUFFER, CONNECTION_WINDOW, HttpLimits, MAX_HEAD_BYTES, MAX_HEADER_LIST, MAX_HEADERS,
+    MAX_RESET_STREAMS, MAX_STREAM_ERRORS, MAX_STREAMS, STREAM_WINDOW,
 };
 
 /// Bytes of an HTTP/2 request's answer that hyper keeps.
 const SEND_BUFFER: usize = 64 * 1024;
 /// 10000-01-01T00:00:00Z in seconds: a date of HTTP has four digits for its year.
 const DATES_END: u64 = 253_402_300_800;
+/// Refused requests of an HTTP/2 connection that are told why before the client has read any of it.
+const REFUSALS_IN_WORDS: usize = 4;
 /// Of the shortest time-out, between two looks at an HTTP/2 connection.
 const LOOKS: u32 = 8;
 
@@ -115,14 +123,21 @@ impl Http {
         let (limits, mut draining) = (self.limits, self.draining.clone());
         let requests = Arc::new(Requests::new());
         let open = Arc::clone(&requests);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            // Here and not in the answer's task: all heads that have come are read before the first task gets its turn.
+            let admitted = self.admit(&mut request, peer).map(|held| (request, held));
             let (http, open) = (Arc::clone(&self), open.begin());
             async move {
-                let mut answer = http.answer(request, peer).await;
+                let mut open = open;
+                let (mut answer, held) = match admitted {
+                    // In a box: what waits for its first turn is small, and what is refused stays so.
+                    Ok((request, held)) => (Box::pin(http.answer(request, peer)).await, Some(held)),
+                    Err(refused) => (open.refused(refused), None),
+                };
                 if let Some(date) = date(SystemTime::now()) {
                     answer.headers_mut().insert(header::DATE, date);
                 }
-                Ok::<_, Infallible>(answer.map(|body| open.answered(body)))
+                Ok::<_, Infallible>(answer.map(|body| open.answered(body, held)))
             }
         });
         let connection = http2::Builder::new(TokioExecutor::new())
@@ -130,9 +145,9 @@ impl Http {
             // Each answer is a task of its own, which `while_dated` does not reach.
             .auto_date_header(false)
             .max_concurrent_streams(MAX_STREAMS)
-            .max_header_list_size(u32::try_from(MAX_HEAD_BYTES).unwrap_or(u32::MAX))
+            .max_header_list_size(MAX_HEADER_LIST)
             .max_pending_accept_reset_streams(MAX_RESET_STREAMS)
-            .max_local_error_reset_streams(MAX_RESET_STREAMS)
+            .max_local_error_reset_streams(MAX_STREAM_ERRORS)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
@@ -197,6 +212,8 @@ struct Open {
     idle_since: Instant,
     /// The answers that the client could go on with, and since when.
     untaken: HashMap<u64, Instant>,
+    /// Those for which there was no room.
+    refused: usize,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -208,7 +225,8 @@ enum Verdict {
 
 impl Requests {
     fn new() -> Self {
-        let open = Open { count: 0, idle_since: Instant::now(), untaken: HashMap::new() };
+        let idle_since = Instant::now();
+        let open = Open { count: 0, idle_since, untaken: HashMap::new(), refused: 0 };
         Self { state: Mutex::new(open), next: AtomicU64::new(0) }
     }
 
@@ -220,7 +238,7 @@ impl Requests {
     fn begin(self: &Arc<Self>) -> OneRequest {
         self.lock().count += 1;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        OneRequest { requests: Arc::clone(self), number }
+        OneRequest { requests: Arc::clone(self), number, refused: false }
     }
 
     fn judge(&self, now: Instant, limits: &HttpLimits, leaving: Option<Instant>) -> Verdict {
@@ -243,12 +261,27 @@ impl Requests {
 struct OneRequest {
     requests: Arc<Requests>,
     number: u64,
+    refused: bool,
 }
 
 impl OneRequest {
-    fn answered(self, body: AnswerBody) -> Watched {
+    /// What is said to a request that there is no room for. Nobody counts it, so that beyond a few it is a status alone: that
+    /// needs no window, and is gone once it is written.
+    fn refused(&mut self, mut answer: Answer) -> Answer {
+        self.refused = true;
+        let mut open = self.requests.lock();
+        open.refused += 1;
+        if open.refused > REFUSALS_IN_WORDS {
+            *answer.body_mut() = AnswerBody::Whole(Bytes::new());
+            answer.headers_mut().remove(header::CONTENT_TYPE);
+        }
+        drop(open);
+        answer
+    }
+
+    fn answered(self, body: AnswerBody, held: Option<Held>) -> Watched {
         self.requests.lock().untaken.insert(self.number, Instant::now());
-        Watched { body, request: self }
+        Watched { body, request: self, _held: held }
     }
 }
 
@@ -257,6 +290,7 @@ impl Drop for OneRequest {
         let mut open = self.requests.lock();
         open.untaken.remove(&self.number);
         open.count -= 1;
+        open.refused -= usize::from(self.refused);
         open.idle_since = Instant::now();
     }
 }
@@ -265,6 +299,8 @@ impl Drop for OneRequest {
 struct Watched {
     body: AnswerBody,
     request: OneRequest,
+    /// What the request counted for, and its answer goes on to.
+    _held: Option<Held>,
 }
 
 impl Body for Watched {

@@ -11,6 +11,7 @@ mod connection;
 mod consumers;
 mod cookie;
 mod door;
+mod heads;
 mod pixel;
 mod read;
 mod routes;
