@@ -184,7 +184,7 @@ mod tests {
         let line = shown(&arguments(&[]), EVENT, false).unwrap();
         assert_eq!(
             line,
-            "      7 2026-01-01T00:00:00.000Z track    Order\\u{1b}[2J Paid\\u{a}   web        u-1"
+            "      7 2026-01-01T00:00:00.000Z track    Order\\u{1b}[2J Paid\\u{a} web        u-1"
         );
         let coloured = shown(&arguments(&[]), EVENT, true).unwrap();
         assert!(coloured.starts_with("\u{1b}[2m      7 2026"), "{coloured}");
