@@ -30,6 +30,7 @@ use headwater_collector::{
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
 };
 use tracing_subscriber::EnvFilter;
 
@@ -289,6 +290,9 @@ impl Progress for Printed {
 /// Often enough to see that it goes on.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
+/// Reading takes milliseconds; beyond this a disk or network does not answer.
+const RELOAD_PATIENCE: Duration = Duration::from_secs(10);
+
 /// The same on every architecture that Linux and macOS run on, but MIPS.
 const SIGXFSZ: i32 = 25;
 
@@ -302,6 +306,17 @@ impl Serve {
         config.listen = self.listen.unwrap_or(config.listen);
         config.data = self.data.clone().unwrap_or(config.data);
         Ok((config, text))
+    }
+
+    /// The same while the server runs, when there must be no waiting for someone who writes into a pipe.
+    fn read_again(&self) -> anyhow::Result<Config> {
+        if let Some(file) = &self.config {
+            let about = std::fs::metadata(file);
+            let about = about.with_context(|| format!("cannot read {}", file.display()))?;
+            let is_file = about.is_file();
+            anyhow::ensure!(is_file, "{} is no file; put one there and try again", file.display());
+        }
+        Ok(self.configured()?.0)
     }
 }
 
@@ -355,8 +370,23 @@ async fn reload_at(mut hangup: Signal, reload: Reload, arguments: Serve) {
     let (reload, arguments) = (Arc::new(reload), Arc::new(arguments));
     while hangup.recv().await.is_some() {
         let (reload, arguments) = (Arc::clone(&reload), Arc::clone(&arguments));
-        let again = move || anyhow::Ok(reload.apply(&arguments.configured()?.0)?);
-        match tokio::task::spawn_blocking(again).await.unwrap_or_else(|panic| Err(panic.into())) {
+        let (tell, told) = oneshot::channel();
+        // A thread that the end does not wait for: a file may be where reading it never ends.
+        let reading = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+            let read = arguments.read_again();
+            // Whoever has given up on this reading may have put a later one into force.
+            if !tell.is_closed() {
+                drop(tell.send(read.and_then(|config| Ok(reload.apply(&config)?))));
+            }
+        });
+        let done = match reading {
+            Ok(_) => match tokio::time::timeout(RELOAD_PATIENCE, told).await {
+                Ok(told) => told.unwrap_or_else(|lost| Err(lost.into())),
+                Err(_) => Err(anyhow::anyhow!("it could not be read within {RELOAD_PATIENCE:?}")),
+            },
+            Err(error) => Err(error.into()),
+        };
+        match done {
             Ok(later) if later.is_empty() => tracing::info!("the configuration was read again"),
             Ok(later) => tracing::warn!(
                 "the configuration was read again; what it says of {} needs a restart",

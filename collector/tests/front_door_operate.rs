@@ -283,3 +283,29 @@ fn small_things_are_said_well() {
     );
     assert_eq!(said.matches("/state.db").count(), 1, "{said}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_that_cannot_be_read_keeps_no_later_one_out_nor_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hw.toml");
+    configure(folder.path(), "[sources.web]\nwrite_key = 'old'");
+    let mut running = Running::serve(folder.path());
+    fs::remove_file(&file).unwrap();
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    running.hang_up();
+    let said = running.says("stays in force");
+    assert!(said.contains("hw.toml is no file"), "{said}");
+    fs::remove_file(&file).unwrap();
+    configure(folder.path(), "[sources.web]\nwrite_key = 'new'");
+    running.hang_up();
+    running.says("was read again");
+    assert_eq!(post(&client(), &running.url, "new").await, 200);
+    let pid = running.process.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    let ended = async {
+        while running.process.try_wait().unwrap().is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, ended).await.expect("it ends");
+}

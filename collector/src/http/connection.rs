@@ -33,7 +33,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     Http,
-    answer::{Answer, AnswerBody},
+    answer::{Answer, AnswerBody, Failure, allow_origin},
     body::Held,
     client::Peer,
     stream::Stream,
@@ -267,7 +267,10 @@ struct OneRequest {
 impl OneRequest {
     /// What is said to a request that there is no room for. Nobody counts it, so that beyond a few it is a status alone: that
     /// needs no window, and is gone once it is written.
-    fn refused(&mut self, mut answer: Answer) -> Answer {
+    fn refused(&mut self, failure: Failure) -> Answer {
+        let mut answer = failure.into_answer();
+        // A page's script that may send is to see that it is to come again.
+        allow_origin(answer.headers_mut(), None);
         self.refused = true;
         let mut open = self.requests.lock();
         open.refused += 1;

@@ -10,25 +10,22 @@ use hyper::{
 
 use super::{
     Http,
-    answer::{Answer, Failure, allow_origin},
+    answer::Failure,
     body::Held,
     client::{Client, Peer},
 };
 use crate::limits::{FIELD_BYTES, MAX_HEADERS, REQUEST_BYTES};
 
 impl Http {
-    /// Room for an open request, or the answer that there is none; the request is to be dropped then.
+    /// Room for an open request, or why there is none; the request is to be dropped then.
     pub(super) fn admit(
         &self,
         request: &mut Request<Incoming>,
         peer: Peer,
-    ) -> Result<Held, Answer> {
-        self.room_for(request.headers(), peer).inspect(|_| unpin_uri(request)).map_err(|failure| {
-            let mut answer = failure.into_answer();
-            // As with all that scripts of a page may send to: that they are to come again is for them.
-            allow_origin(answer.headers_mut(), None);
-            answer
-        })
+    ) -> Result<Held, Failure> {
+        let held = self.room_for(request.headers(), peer)?;
+        unpin_uri(request);
+        Ok(held)
     }
 
     fn room_for(&self, headers: &HeaderMap, peer: Peer) -> Result<Held, Failure> {
