@@ -169,6 +169,9 @@ pub const PROBES: u32 = 8;
 /// The longest pause of a destination while there is an event that it has not been tried with: Standard Webhooks would try each
 /// at once, and the first of its pauses is this long.
 pub const UNTRIED_PAUSE: Duration = Duration::from_secs(300);
+/// A destination that took an event this recently is tried every [`UNTRIED_PAUSE`] at least: what fails then may well be the
+/// events, and among them are those that failed only in the company of others.
+pub const RECENTLY_ALIVE: Duration = Duration::from_secs(3600);
 /// Orders that may wait for a consumer: it takes them between two deliveries.
 pub const CONSUMER_ORDERS: usize = 64;
 /// Parked or replayed events that a consumer delivers again at once, beside those of the log.

@@ -15,7 +15,7 @@ use crate::{
     event_log::Record,
     limits::{
         CURSOR_PAUSE, EVENT_REST_LONGEST, FAILURES_BEFORE_PARKING, REFUSAL_PAUSE,
-        REFUSALS_BEFORE_PARKING, REFUSALS_OF_EVERYTHING, RETRY_AFTER_LONGEST,
+        REFUSALS_BEFORE_PARKING, REFUSALS_OF_EVERYTHING, RETRY_AFTER_LONGEST, UNTRIED_PAUSE,
     },
     sinks::{Parcel, Sink, Verdict, message_id},
     state::Parked,
@@ -43,7 +43,7 @@ impl<S: Sink> Consumer<S> {
                 (state.destination == Destination::Healthy, state.holds_back());
             let (lanes, trouble) = (&mut state.lanes, &state.trouble);
             let suspected = |ticket| trouble.get(&ticket).is_some_and(|t| t.attempts > 0);
-            let most = sink.most_at_once().max(1);
+            let most = sink.most_at_once().min(state.at_once).max(1);
             let mut batch = if holds_back {
                 let batch = lanes.next(most, |ticket| !suspected(ticket));
                 if !batch.iter().any(|(ticket, _)| suspected(*ticket)) {
@@ -101,6 +101,8 @@ impl<S: Sink> Consumer<S> {
             Verdict::Delivered => {
                 if !tickets.is_empty() {
                     state.refused_in_a_row = 0;
+                    state.took_at = Some(Instant::now());
+                    state.at_once = state.at_once.saturating_mul(2);
                 }
                 let suspected = tickets.iter().all(|ticket| state.suspects(*ticket));
                 let after = state.destination.passed(&tickets, suspected);
@@ -151,6 +153,7 @@ impl<S: Sink> Consumer<S> {
         retry_after: Option<Duration>,
     ) {
         let retry_after = retry_after.map(|asked| asked.min(RETRY_AFTER_LONGEST));
+        state.at_once = state.at_once.min(tickets.len() / 2).max(1);
         let was_healthy = state.destination == Destination::Healthy;
         if was_healthy {
             tracing::warn!(consumer = %self.name, reason, "a delivery failed; its events wait in the log");
@@ -165,7 +168,11 @@ impl<S: Sink> Consumer<S> {
         let failed = Failed { tickets, attempts, reason, retry_after, now: Instant::now() };
         let after = state.destination.failed(&failed, |failures| self.jittered(failures));
         match state.destination.failure() {
-            Some(failure) if after.rest => state.resting.push((failure.until, tickets.to_vec())),
+            Some(failure) if after.rest => {
+                let soon = Instant::now() + UNTRIED_PAUSE;
+                let until = if state.is_alive() { failure.until.min(soon) } else { failure.until };
+                state.resting.push((until, tickets.to_vec()));
+            }
             _ => state.lanes.put_back(tickets, Turn::Last),
         }
         self.release(state, &after.cleared);

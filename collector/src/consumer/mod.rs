@@ -44,7 +44,7 @@ use crate::{
     event_log::{Clock, EventLog, Offset, ReadError, Reader, Record},
     limits::{
         CONSUMER_ORDERS, CONSUMER_READ, CONSUMER_SPAN, CONSUMER_WINDOW, CONSUMER_WINDOW_BYTES,
-        CURSOR_PAUSE, DRAIN, MAX_PAGE,
+        CURSOR_PAUSE, DRAIN, MAX_PAGE, RECENTLY_ALIVE,
     },
     metrics::Metrics,
     sinks::{Sink, Verdict},
@@ -120,6 +120,11 @@ struct Loop {
     destination: Destination,
     paused: Option<Pause>,
     trouble: HashMap<Ticket, Trouble>,
+    /// Most events of a delivery: halved by each that fails, doubled by each that passes. One event that always fails would
+    /// otherwise hold up all that go with it.
+    at_once: usize,
+    /// When the destination last took something.
+    took_at: Option<Instant>,
     /// How many events were refused for the first time since one was delivered.
     refused_in_a_row: u32,
     /// Events that wait until then before they may go again.
@@ -177,6 +182,8 @@ impl Loop {
             destination: Destination::Healthy,
             paused: None,
             trouble: HashMap::new(),
+            at_once: usize::MAX,
+            took_at: None,
             refused_in_a_row: 0,
             resting: Vec::new(),
             leases: pull::Leases::default(),
@@ -231,9 +238,14 @@ impl Loop {
         self.trouble.get(&ticket).is_some_and(|trouble| trouble.attempts > 0)
     }
 
+    /// Whether the destination took something not long ago.
+    fn is_alive(&self) -> bool {
+        self.took_at.is_some_and(|at| at.elapsed() < RECENTLY_ALIVE)
+    }
+
     /// When the destination may be tried again.
     fn probed_at(&self) -> Option<Instant> {
-        let untried = || self.lanes.has_ready(|ticket| self.suspects(ticket));
+        let untried = || self.is_alive() || self.lanes.has_ready(|ticket| self.suspects(ticket));
         matches!(self.destination, Destination::BackingOff { .. })
             .then(|| self.destination.probed_at(untried()))?
     }
