@@ -32,8 +32,11 @@ impl Http {
         // By name: browsers may send each cookie as a field of its own.
         if headers.keys_len() > MAX_HEADERS {
             let message = format!("a request has at most {MAX_HEADERS} different header fields");
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Err(Failure::new(status, "too_many_headers", message));
+            return Err(Failure::new(
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "too_many_headers",
+                message,
+            ));
         }
         let front = self.door.front.get();
         let client = Client::of(peer, headers, &front.trusted_proxies);

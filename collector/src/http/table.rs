@@ -200,8 +200,9 @@ mod tests {
                 }
             }
         }
-        // No operation answers it: that is for methods that a path does not have.
+        // No operation answers these: for methods that a path does not have, and for heads that no path is looked for in.
         described.insert((405, "method_not_allowed".to_owned()));
+        described.insert((431, "too_many_headers".to_owned()));
         assert_eq!(described, known);
         let codes: BTreeSet<_> = known.into_iter().map(|(_, code)| code).collect();
         let all = "/components/schemas/Error/properties/error/properties/code/enum";
