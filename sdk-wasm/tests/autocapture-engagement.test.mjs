@@ -59,8 +59,9 @@ const sum = (name, view) =>
     .reduce((whole, { properties }) => whole + properties.engaged_ms, 0);
 /** Everything said is at the collector. */
 const sent = async (page) => {
-  await page.evaluate(() => headwater.track("Mark"));
   const marks = site.events("Mark").length;
+  // Its promise is not waited for: a commit soon after another one is put off by a timer, and the clock stands still.
+  await page.evaluate(() => void headwater.track("Mark"));
   await until(async () => {
     await page.evaluate(() => void headwater.flush());
     await page.clock.runFor(100);
@@ -113,6 +114,69 @@ test("a page that is left tells all of it, to the millisecond", async () => {
   await site.ready(next);
   await site.settled(next);
   assert.deepEqual([sum("Page Engaged"), sum("View Engaged", "product:123")], [30_456, 30_456]);
+});
+
+test("who gives no sign of life for a minute has gone, and comes back with the next", async () => {
+  const page = await open();
+  await look(page, 20);
+  await page.clock.runFor(900_000);
+  await sent(page);
+  // 20 s, of which the sign of life was at the beginning: a minute from there.
+  assert.equal(sum("Page Engaged"), 60_000);
+  await page.keyboard.press("Shift");
+  await page.clock.runFor(10_000);
+  await page.clock.runFor(900_000);
+  await sent(page);
+  assert.equal(sum("Page Engaged"), 120_000);
+  // A laptop that slept wakes late: what lay between does not count.
+  await page.mouse.move(50, 50);
+  await page.evaluate(() => {
+    const now = performance.now.bind(performance);
+    performance.now = () => now() + 7_200_000;
+  });
+  await page.mouse.move(60, 60);
+  await page.clock.runFor(10_000);
+  await show(page, false);
+  await sent(page);
+  assert.equal(sum("Page Engaged"), 190_000);
+  // What a script does is no sign of life.
+  await show(page, true);
+  await page.clock.runFor(59_000);
+  await page.evaluate(() => dispatchEvent(new MouseEvent("pointermove")));
+  await page.clock.runFor(90_000);
+  await sent(page);
+  assert.equal(sum("Page Engaged"), 250_000);
+});
+
+test("nothing runs while nobody looks", async () => {
+  const page = await open(PRODUCT, "engagement");
+  await show(page, false);
+  await page.evaluate(() => {
+    window.timers = 0;
+    const { setTimeout } = window;
+    window.setTimeout = (...given) => {
+      // The SDK may have something to send.
+      if (new Error().stack.includes("headwater-autocapture")) timers++;
+      return setTimeout(...given);
+    };
+    window.events = [];
+    const { track } = headwater;
+    headwater.track = (...given) => {
+      events.push(given[0]);
+      return track(...given);
+    };
+  });
+  await page.clock.runFor(600_000);
+  assert.deepEqual(await page.evaluate(() => [timers, events]), [0, []]);
+  // Nor while the page is in view and nobody there.
+  await show(page, true);
+  await page.clock.runFor(61_000);
+  await page.evaluate(() => {
+    timers = 0;
+    events = [];
+  });
+  await page.clock.runFor(600_000);
+  assert.deepEqual(await page.evaluate(() => [timers, events]), [0, []]);
 });
 
 test("an element counts while half of it, or half a window of it, is in view; a name once", async () => {
