@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Each file, and the siblings it may name: only what stands to its left on an event's path. `client` alone calls them all.
+/// Each file, and the siblings it may name: only what stands to its left on an event's path. `client`, in its four files, alone
+/// calls them all.
 const MAY_KNOW: &[(&str, &[&str])] = &[
     ("platform", &["Client", "config"]),
     ("config", &[]),
@@ -22,18 +23,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("transport", &["config", "platform", "random", "retry", "saved"]),
     (
         "client",
-        &[
-            "batcher",
-            "config",
-            "drops",
-            "platform",
-            "queue",
-            "random",
-            "saved",
-            "session",
-            "transport",
-        ],
+        &["batcher", "config", "drops", "platform", "queue", "random", "saved", "transport"],
     ),
+    ("client/arrivals", &["platform", "queue", "saved", "session", "transport"]),
+    ("client/sending", &["batcher", "platform", "queue", "transport"]),
+    ("client/answers", &["platform", "queue", "transport"]),
     ("testing", &["Client", "Config", "platform"]),
     ("lib", &[]),
 ];
@@ -107,18 +101,25 @@ fn first_word(text: &str) -> String {
 /// Every file of `src`, without its unit tests and comments.
 fn sources() -> Vec<(String, String)> {
     let mut sources = Vec::new();
-    for entry in fs::read_dir(root().join("src")).unwrap() {
-        let path = entry.unwrap().path();
+    let mut paths = files_in(&root().join("src"));
+    paths.extend(files_in(&root().join("src/client")));
+    for path in paths {
         let text = fs::read_to_string(&path).unwrap();
         let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
         let head: String = code.lines().take(1).collect();
         let lines =
             code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>();
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let name = path.strip_prefix(root().join("src")).unwrap().with_extension("");
+        let name = name.to_string_lossy().into_owned();
         sources.push((name, format!("{head}\n{}", lines.join("\n"))));
     }
     assert!(sources.len() > 10, "found only {} files", sources.len());
     sources
+}
+
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    paths.filter(|path| path.is_file()).collect()
 }
 
 fn root() -> &'static Path {
