@@ -3,44 +3,10 @@
  * stored, each once, with numbers that have no gaps.
  */
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { crash, startBrowser, until } from "./browser.mjs";
-import { down, gapless, startCollector } from "./collector.mjs";
-
-let collector;
-let browser;
-beforeEach(async () => {
-  [collector, browser] = await Promise.all([startCollector(), startBrowser()]);
-});
-afterEach(async () => {
-  await browser.close();
-  collector.close();
-});
-
-const open = async (query = "") => {
-  const page = await browser.context.newPage();
-  await page.goto(`${collector.page}/${query}`);
-  await page.waitForFunction(() => headwater.track);
-  return page;
-};
-/** Calls `track` `count` times; the names are numbered from `from`. Resolves when all are committed. */
-const track = (page, count, from = 0) =>
-  page.evaluate(
-    ([count, from]) =>
-      Promise.all(
-        Array.from({ length: count }, (_, index) =>
-          headwater.track(`Event ${from + index}`, { index: from + index }),
-        ),
-      ),
-    [count, from],
-  );
-const names = () => [...collector.stored.values()].map((event) => event.event);
-const expected = (count) => Array.from({ length: count }, (_, index) => `Event ${index}`);
-const stored = (count) => until(() => collector.stored.size >= count, `${count} events, not ${collector.stored.size}`);
-const complete = (count) => {
-  assert.deepEqual(names().sort(), expected(count).sort());
-  assert.deepEqual(gapless(collector), { queues: 1, numbers: count });
-};
+import { test } from "node:test";
+import { crash, until } from "./browser.mjs";
+import { down, gapless } from "./collector.mjs";
+import { browser, collector, complete, expected, names, open, stored, track } from "./page.mjs";
 
 test("calls before and after the script arrive once, in order, numbered from 1", async () => {
   const early =

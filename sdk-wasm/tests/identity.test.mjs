@@ -2,26 +2,10 @@
  * Who an event belongs to, in a real browser: ids, signing in and out, sessions, consent.
  */
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { startBrowser, until } from "./browser.mjs";
-import { startCollector } from "./collector.mjs";
+import { test } from "node:test";
+import { until } from "./browser.mjs";
+import { browser, collector, open } from "./page.mjs";
 
-let collector;
-let browser;
-beforeEach(async () => {
-  [collector, browser] = await Promise.all([startCollector(), startBrowser()]);
-});
-afterEach(async () => {
-  await browser.close();
-  collector.close();
-});
-
-const open = async (query = "") => {
-  const page = await browser.context.newPage();
-  await page.goto(`${collector.page}/${query}`);
-  await page.waitForFunction(() => headwater.track);
-  return page;
-};
 const events = async (count) => {
   await until(() => collector.stored.size >= count, `${count} events`);
   return [...collector.stored.values()];

@@ -3,27 +3,12 @@
  * what went over the wire at most one event in twenty was there already.
  */
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { startBrowser, until } from "./browser.mjs";
-import { duplicates, gapless, startCollector } from "./collector.mjs";
+import { test } from "node:test";
+import { until } from "./browser.mjs";
+import { duplicates, gapless } from "./collector.mjs";
+import { browser, collector, expected, names, open } from "./page.mjs";
 
-let collector;
-let browser;
-beforeEach(async () => {
-  [collector, browser] = await Promise.all([startCollector(), startBrowser()]);
-});
-afterEach(async () => {
-  await browser.close();
-  collector.close();
-});
-
-const open = async (query = "") => {
-  const page = await browser.context.newPage();
-  await page.goto(`${collector.page}/${query}`);
-  await page.waitForFunction(() => headwater.track);
-  return page;
-};
-const called = (name) => until(() => [...collector.stored.values()].some(({ event }) => event === name), name);
+const called = (name) => until(() => names().includes(name), name);
 
 /** Another page, whose event comes after all that is left of the first one. */
 const comeBack = async () => {
@@ -32,12 +17,9 @@ const comeBack = async () => {
   await called("Back");
 };
 const judge = (count) => {
-  const names = [...collector.stored.values()].map(({ event }) => event);
-  assert.equal(new Set(names).size, names.length, "each once");
-  assert.deepEqual(
-    names.filter((name) => /^Event/.test(name)).toSorted(),
-    Array.from({ length: count }, (_, index) => `Event ${index}`).toSorted(),
-  );
+  const all = names();
+  assert.equal(new Set(all).size, all.length, "each once");
+  assert.deepEqual(all.filter((name) => /^Event/.test(name)).toSorted(), expected(count).toSorted());
   gapless(collector);
 };
 

@@ -3,43 +3,13 @@
  * refused whole. Each test's calls must all be stored, each once, or be reported; waiting is on conditions.
  */
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { startBrowser, until } from "./browser.mjs";
-import { down, gapless, startCollector } from "./collector.mjs";
+import { test } from "node:test";
+import { until } from "./browser.mjs";
+import { down, gapless } from "./collector.mjs";
+import { browser, collector, complete, expected, names, open, replaceBrowser, stored as storedWithin, track } from "./page.mjs";
 
-let collector;
-let browser;
-beforeEach(async () => {
-  [collector, browser] = await Promise.all([startCollector(), startBrowser()]);
-});
-afterEach(async () => {
-  await browser.close();
-  collector.close();
-});
-
-const open = async (query = "") => {
-  const page = await browser.context.newPage();
-  await page.goto(`${collector.page}/${query}`);
-  await page.waitForFunction(() => headwater.track);
-  return page;
-};
-const track = (page, count, from = 0) =>
-  page.evaluate(
-    ([count, from]) =>
-      Promise.all(
-        Array.from({ length: count }, (_, index) =>
-          headwater.track(`Event ${from + index}`, { index: from + index }),
-        ),
-      ),
-    [count, from],
-  );
-const names = () => [...collector.stored.values()].map((event) => event.event);
-const expected = (count) => Array.from({ length: count }, (_, index) => `Event ${index}`);
-const stored = (count) => until(() => collector.stored.size >= count, `${count} events, not ${collector.stored.size}`, 40_000);
-const complete = (count) => {
-  assert.deepEqual(names().toSorted(), expected(count).toSorted());
-  assert.deepEqual(gapless(collector), { queues: 1, numbers: count });
-};
+/** A backlog may first have to wait out a pause. */
+const stored = (count) => storedWithin(count, 40_000);
 /** Resolves to the page's first report of this name. */
 const reported = (page, name) =>
   page.evaluate((name) => new Promise((done) => headwater.on(name, done)), name);
@@ -52,7 +22,7 @@ test("the browser is killed 200 ms after the last call: nothing is lost", async 
   await page.evaluate(() => new Promise((done) => setTimeout(done, 200)));
   await browser.kill();
   collector.respond = undefined;
-  browser = await startBrowser(browser.profile);
+  await replaceBrowser(browser.profile);
   await open();
   await stored(200);
   complete(200);
@@ -166,7 +136,7 @@ test("what is saved is corrupt: it is said, a new queue begins, and no event is 
 
 test("a private window: the same promises for as long as it is open", async () => {
   await browser.close();
-  browser = await startBrowser(undefined, ["--incognito"]);
+  await replaceBrowser(undefined, ["--incognito"]);
   collector.respond = down;
   const page = await open();
   await track(page, 20);

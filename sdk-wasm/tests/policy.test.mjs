@@ -3,19 +3,10 @@
  * says.
  */
 import assert from "node:assert/strict";
-import { afterEach, beforeEach, test } from "node:test";
-import { startBrowser, until } from "./browser.mjs";
-import { startCollector, strict } from "./collector.mjs";
-
-let collector;
-let browser;
-beforeEach(async () => {
-  [collector, browser] = await Promise.all([startCollector(), startBrowser()]);
-});
-afterEach(async () => {
-  await browser.close();
-  collector.close();
-});
+import { test } from "node:test";
+import { until } from "./browser.mjs";
+import { strict } from "./collector.mjs";
+import { browser, collector } from "./page.mjs";
 
 /** Opens a page under a policy, tracks an event; gives back which directives were violated. */
 const visit = async (policy) => {
