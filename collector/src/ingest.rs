@@ -49,8 +49,8 @@ pub struct Incoming {
     pub encoding: Option<Encoding>,
     /// A batch or a single event.
     pub shape: Shape,
-    /// The write key of the authorization header; wins over the one in the body.
-    pub key: Option<String>,
+    /// The source whose key the head has; wins over the one in the body.
+    pub source: Option<Arc<Source>>,
     /// The page it comes from, if a browser says so.
     pub origin: Option<String>,
     /// The address it comes from, if that is known: through proxies only as far as they are believed.
@@ -135,31 +135,39 @@ impl Ingest {
         Ok(receipt)
     }
 
-    /// Decodes, validates, and hands the good events to the log.
-    fn begin(&self, incoming: Incoming) -> Result<Begun, NotTaken> {
-        // A key that is known to be wrong costs no decoding.
-        let from_header = incoming.key.as_deref().map(|key| self.sources.with_key(key));
-        if let Some(None) = from_header {
-            return Err(NotTaken::UnknownKey);
-        }
-        let begun = Instant::now();
-        let text = inflate(incoming.body, incoming.encoding, MAX_BODY_BYTES)?;
-        let batch = WireBatch::parse(&text, incoming.shape)?;
-        let source = match from_header.flatten() {
+    /// The source that a request is from, if that may send it.
+    pub(crate) fn admit<'k>(
+        &self,
+        known: Option<Arc<Source>>,
+        key: impl FnOnce() -> Option<Cow<'k, str>>,
+        sent: &Sent<'_>,
+    ) -> Result<Arc<Source>, NotTaken> {
+        let source = match known {
             Some(source) => source,
             None => {
-                let key = batch.key().ok_or(NotTaken::NoKey)?;
+                let key = key().ok_or(NotTaken::NoKey)?;
                 self.sources.with_key(&key).ok_or(NotTaken::UnknownKey)?
             }
         };
-        if !source.admits_origin(incoming.origin.as_deref()) {
+        if !source.admits_origin(sent.origin) {
             return Err(NotTaken::OriginNotAllowed);
         }
-        if text.len() > source.max_batch_bytes + ENVELOPE_BYTES {
+        if sent.bytes > source.max_batch_bytes + ENVELOPE_BYTES {
             return Err(DecodeError::BodyTooLarge { limit: source.max_batch_bytes }.into());
         }
         let too_fast = |retry_after| NotTaken::TooFast { retry_after };
-        source.take(batch.len(), begun).map_err(too_fast)?;
+        source.take(sent.events, Instant::now()).map_err(too_fast)?;
+        Ok(source)
+    }
+
+    /// Decodes, validates, and hands the good events to the log.
+    fn begin(&self, incoming: Incoming) -> Result<Begun, NotTaken> {
+        let begun = Instant::now();
+        let text = inflate(incoming.body, incoming.encoding, MAX_BODY_BYTES)?;
+        let batch = WireBatch::parse(&text, incoming.shape)?;
+        let sent =
+            Sent { origin: incoming.origin.as_deref(), bytes: text.len(), events: batch.len() };
+        let source = self.admit(incoming.source, || batch.key(), &sent)?;
         let sender = Sender {
             source: source.name.clone(),
             trust: source.trust,
@@ -179,6 +187,16 @@ impl Ingest {
         self.metrics.decode_took(begun.elapsed());
         Ok(Begun { source, appending, indexes, refused })
     }
+}
+
+/// What a source is held to.
+pub(crate) struct Sent<'a> {
+    /// See [`Incoming::origin`].
+    pub(crate) origin: Option<&'a str>,
+    /// Of the request, inflated.
+    pub(crate) bytes: usize,
+    /// What counts against its rate.
+    pub(crate) events: usize,
 }
 
 /// A request whose good events are with the log.

@@ -2,14 +2,14 @@
 //! the next one asks, and sends only what is missing. Promises to say no more than a repetition would: that an event is a
 //! duplicate. Deliberately stores nothing, and knows nothing of HTTP.
 
-use std::{borrow::Cow, sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
 
 use crate::{
     decode::{DecodeError, inflate},
-    ingest::{Incoming, Ingest, NotAccepted, NotTaken, Receipt},
-    limits::{ENVELOPE_BYTES, MAX_BATCH_EVENTS, MAX_BODY_BYTES},
+    ingest::{Incoming, Ingest, NotAccepted, NotTaken, Receipt, Sent},
+    limits::{MAX_BATCH_EVENTS, MAX_BODY_BYTES},
 };
 
 /// What is asked: `{"ids":["…"],"writeKey":"…"}`.
@@ -29,23 +29,16 @@ impl Ingest {
         let question: Question<'_> = serde_json::from_slice(&text).map_err(|error| {
             DecodeError::BadJson(format!("a question is {{\"ids\":[…]}}: {error}"))
         })?;
-        let key = incoming.key.as_deref().or(question.write_key.as_deref());
-        let key = key.ok_or(NotTaken::NoKey)?;
-        let source = self.sources.with_key(key).ok_or(NotTaken::UnknownKey)?;
-        if !source.admits_origin(incoming.origin.as_deref()) {
-            return Err(NotTaken::OriginNotAllowed);
-        }
-        if question.ids.len() > MAX_BATCH_EVENTS {
+        let Question { ids, write_key } = question;
+        if ids.len() > MAX_BATCH_EVENTS {
             return Err(DecodeError::TooManyEvents { limit: MAX_BATCH_EVENTS }.into());
         }
-        if text.len() > source.max_batch_bytes + ENVELOPE_BYTES {
-            return Err(DecodeError::BodyTooLarge { limit: source.max_batch_bytes }.into());
-        }
-        // Each costs a look, and may cost a read.
-        let too_fast = |retry_after| NotTaken::TooFast { retry_after };
-        source.take(question.ids.len(), Instant::now()).map_err(too_fast)?;
+        // Each id counts as an event does: it costs a look, and may cost a read.
+        let origin = incoming.origin.as_deref();
+        let sent = Sent { origin, bytes: text.len(), events: ids.len() };
+        let source = self.admit(incoming.source, || write_key, &sent)?;
 
-        let (log, ids) = (Arc::clone(&self.log), question.ids.into_iter().map(Cow::into_owned));
+        let (log, ids) = (Arc::clone(&self.log), ids.into_iter().map(Cow::into_owned));
         let (name, ids) = (source.name.clone(), ids.collect::<Vec<String>>());
         let looked = tokio::task::spawn_blocking(move || log.seen(&name, &ids)).await;
         let stored = looked.map_err(|_| NotTaken::StorageFailed)?;

@@ -238,7 +238,6 @@ impl Form {
                 Err(ReadError::Io(error)) => return Err(error),
                 // The reader stands behind the damage now: the rest is still worth having.
                 Err(ref damage @ ReadError::Damaged { first, last, .. }) => {
-                    tracing::error!(%damage, "stored events are lost to readers");
                     if !beyond(first) {
                         self.write_damage(first, last, &damage.to_string(), &mut text);
                     }

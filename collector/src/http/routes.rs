@@ -2,7 +2,7 @@
 //! Promises that every path has one answer for every method, and that browsers may read the answers
 //! they are meant for. Deliberately does not do any of the work.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use hyper::{
@@ -28,6 +28,7 @@ use crate::{
     decode::{Encoding, EventType, Shape},
     ingest::{Incoming, NotTaken, Receipt},
     limits::MAX_BODY_BYTES,
+    sources::Source,
 };
 
 /// The document that describes all of this.
@@ -139,15 +140,11 @@ impl Http {
             query.split('&').any(|pair| matches!(pair, "receipt=1" | "receipt=true"))
         });
         let from = Client::of(peer, &head.headers, &front.trusted_proxies);
-        let (key, body, held) = self.keep(&head, body, &from).await?;
-        let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
-        let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
         let cookie = front.cookie.as_ref().filter(|_| cookie::is_kept(&head.headers));
         let brought = cookie.and_then(|cookie| cookie::brought(cookie, &head.headers));
         let set_cookie = cookie.map(|cookie| cookie::set(cookie, brought.as_deref(), from.secure));
-        let (origin, client) = (origin(&head.headers), from.address);
-        let incoming = Incoming { body, encoding, shape, key, origin, client, cookie: brought };
-        let taken = self.hand_in(incoming).await?;
+        let (incoming, held) = self.receive(&head, body, shape, &from).await?;
+        let taken = self.hand_in(Incoming { cookie: brought, ..incoming }).await?;
         drop(held);
         let mut answer = receipt(&taken, in_detail);
         if let Some(cookie) = set_cookie.flatten() {
@@ -166,35 +163,28 @@ impl Http {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        // Whoever learned now what is missing would be refused with it.
-        if self.door.disk_nearly_full() {
-            return Err(Failure::disk_nearly_full());
-        }
         let (head, body) = request.into_parts();
         let from = Client::of(peer, &head.headers, &front.trusted_proxies);
-        let (key, body, held) = self.keep(&head, body, &from).await?;
-        let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
-        let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
-        let (origin, client, shape) = (origin(&head.headers), from.address, Shape::Batch);
-        let incoming = Incoming { body, encoding, shape, key, origin, client, cookie: None };
-        let inflated = incoming.encoding.map(|_| self.bodies.hold(MAX_BODY_BYTES)).transpose()?;
-        let receipt_of = self.ingest.seen(incoming).await?;
-        drop((held, inflated));
-        Ok(receipt(&receipt_of, true))
+        let (incoming, held) = self.receive(&head, body, Shape::Batch, &from).await?;
+        let room = self.room(&incoming)?;
+        let seen = self.ingest.seen(incoming).await?;
+        drop((held, room));
+        Ok(receipt(&seen, true))
     }
 
-    /// The write key of the head, if it has one, and the body.
-    async fn keep<B>(
+    /// Reads a request from a source: a stranger's body is not worth any room.
+    async fn receive<B>(
         &self,
         head: &Parts,
         body: B,
+        shape: Shape,
         from: &Client,
-    ) -> Result<(Option<String>, Bytes, Held), Failure>
+    ) -> Result<(Incoming, Held), Failure>
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let key = match self.known_key(&head.headers) {
-            Ok(key) => key,
+        let source = match self.source(&head.headers) {
+            Ok(source) => source,
             Err(stranger) => {
                 // Over HTTP/2 he reads the answer at any time, and who waits for a 100 has sent nothing.
                 if head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) {
@@ -205,16 +195,17 @@ impl Http {
         };
         let held = self.bodies.of_client(from.address);
         let (body, held) = body::read(body, held, &self.limits).await?;
-        Ok((key, body, held))
+        let encodings = head.headers.get_all(header::CONTENT_ENCODING).iter();
+        let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
+        let (origin, client) = (origin(&head.headers), from.address);
+        Ok((Incoming { body, encoding, shape, source, origin, client, cookie: None }, held))
     }
 
-    /// The write key of the header, if there is one: a stranger's body is not worth any room.
-    fn known_key(&self, headers: &HeaderMap) -> Result<Option<String>, Failure> {
-        let key = auth::basic_key(headers)?;
-        match key.as_deref().map(|key| self.ingest.sources.with_key(key)) {
-            Some(None) => Err(NotTaken::UnknownKey.into()),
-            _ => Ok(key),
-        }
+    /// The source whose key the header has, if it has one.
+    fn source(&self, headers: &HeaderMap) -> Result<Option<Arc<Source>>, Failure> {
+        let Some(key) = auth::basic_key(headers)? else { return Ok(None) };
+        let source = self.ingest.sources.with_key(&key);
+        source.map(Some).ok_or_else(|| NotTaken::UnknownKey.into())
     }
 
     async fn take_pixel<B>(
@@ -231,19 +222,23 @@ impl Http {
         let client = Client::of(peer, headers, &front.trusted_proxies).address;
         let cookie = front.cookie.as_ref().and_then(|cookie| cookie::brought(cookie, headers));
         let origin = origin(headers);
-        let incoming = Incoming { body, encoding, shape, key: None, origin, client, cookie };
+        let incoming = Incoming { body, encoding, shape, source: None, origin, client, cookie };
         self.hand_in(incoming).await.map(drop)
     }
 
     async fn hand_in(&self, incoming: Incoming) -> Result<Receipt, Failure> {
+        let room = self.room(&incoming)?;
+        let receipt = self.ingest.take(incoming).await?;
+        drop(room);
+        Ok(receipt)
+    }
+
+    /// Room for what comes in: on the disk, and for what a compressed body may become, before it is inflated.
+    fn room(&self, incoming: &Incoming) -> Result<Option<Held>, Failure> {
         if self.door.disk_nearly_full() {
             return Err(Failure::disk_nearly_full());
         }
-        // What a compressed body may become is held before it is inflated.
-        let inflated = incoming.encoding.map(|_| self.bodies.hold(MAX_BODY_BYTES)).transpose()?;
-        let receipt = self.ingest.take(incoming).await?;
-        drop(inflated);
-        Ok(receipt)
+        incoming.encoding.map(|_| self.bodies.hold(MAX_BODY_BYTES)).transpose()
     }
 
     fn settings<B>(
