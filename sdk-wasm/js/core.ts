@@ -1,6 +1,7 @@
 /*
- * The core in this page: its wasm loaded, or its JavaScript where that is all that is allowed, and the numbers that it speaks (`src/lib.rs`, `src/words.rs`). Promises a fresh
- * client at every start; knows nothing of what an effect is good for.
+ * The core in this page: its wasm loaded, or its JavaScript where that is all that is allowed, and the numbers that it
+ * speaks (`src/lib.rs`, `src/words.rs`). Promises a fresh client at every start; knows nothing of what an effect is good
+ * for.
  */
 
 /** Kinds of input, and what their numbers mean. */

@@ -1,8 +1,8 @@
 /*
  * The way of a call's text to storage. Promises that the calls of one microtask are committed together, in their order, at once
- * after a quiet time and otherwise in steps of 24 ms (a transaction costs a page half a millisecond), and that what storage refuses stays in memory, bounded, and is tried again. Knows nothing of numbers, requests or tabs,
- * but for where a record goes: to the core when it is there and has seen everything older, else straight into storage,
- * where the core finds it.
+ * after a quiet time and otherwise in steps of 24 ms (a transaction costs a page half a millisecond), and that what storage
+ * refuses stays in memory, bounded, and is tried again. Knows nothing of numbers, requests or tabs, but for where a record goes:
+ * to the core when it is there and has seen everything older, else straight into storage, where the core finds it.
  *
  * While a transaction is under way, further calls gather: one transaction for all of them follows it (group commit).
  */

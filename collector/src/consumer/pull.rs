@@ -1,6 +1,7 @@
 //! Readers that fetch events themselves: leases, their ends, and readers that wait.
-//! Promises that an event is leased to one reader at a time, in order per order key, until it is acknowledged; and that the
-//! number of leases and of waiting readers is bounded; one that lost the answer may ask again. Deliberately forgets its leases at a restart: the cursor has not passed them.
+//! Promises that an event is leased to one reader at a time, in order per order key, until it is acknowledged; that the number
+//! of leases and of waiting readers is bounded; and that a reader that lost the answer may ask again. Deliberately forgets its
+//! leases at a restart: the cursor has not passed them.
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
