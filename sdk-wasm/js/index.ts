@@ -4,21 +4,27 @@
  * Promises that no verb throws into the page and that calls made before `load` count; knows no rule about events.
  */
 import { createAutocapture, type Load } from "./autocapture-loader";
+import type { Inside } from "./debug";
 import { batchOf } from "./batch";
 import { monotonic, unix } from "./clock";
 import { CHANGED, CONSENT, FLUSH, ONLINE, startCore, WOKE } from "./core";
-import { drive, type Driver } from "./driver";
+import { drive, type Driver, type Told } from "./driver";
 import { createElection } from "./election";
 import { campaignNow, contextNow, member, pageNow, textOf, timeOf, uuid } from "./event";
+import { answersOf, CATEGORIES, createConsent } from "./consent";
 import { createIdentity, type Kept } from "./identity";
 import { createIntake } from "./intake";
 import { watchPage } from "./lifecycle";
 import { textsOf } from "./record";
 import { createStorage, noChanges } from "./storage";
 import { BATCH, createTransport } from "./transport";
-import type { Consent, EventOptions, Fields, Headwater, LoadOptions, Reports } from "./types";
+import type { Committed, Consent, Consents, Event, EventOptions, Fields, Headwater, LoadOptions, Reports } from "./types";
 
-const CONSENTS: Consent[] = ["pending", "granted", "denied"];
+/** What is loaded when it is asked for. */
+export interface Files {
+  autocapture: Load;
+  debug(): Promise<typeof import("./debug")>;
+}
 
 /** The wait before the core is tried again, milliseconds: doubled each time. */
 const RETRY_MS = 1000;
@@ -33,6 +39,9 @@ const word = (value: unknown, verb: keyof Headwater) => {
   return String(value);
 };
 
+/** What becomes of an event that may not be kept. */
+const none = async (messageId: string) => ({ messageId, durable: false });
+
 /** The same promise; nobody has to handle its failure, which was shown already. */
 const quiet = <T>(promise: Promise<T>) => {
   promise.catch(() => {});
@@ -40,12 +49,14 @@ const quiet = <T>(promise: Promise<T>) => {
 };
 
 /**
- * A client of its own, and a way to repeat calls made at another time. `base` is where the script came from, `autocapture` gets
- * the file of that name.
+ * A client of its own, and a way to repeat calls made at another time. `base` is where the script came from.
  */
-export const create = (base: string, autocapture: Load) => {
+export const create = (base: string, files: Files) => {
   const listeners: { [name: string]: Set<(report: never) => void> } = {};
+  const drops: Inside["drops"] = {};
   const report = <Name extends keyof Reports>(name: Name, what: Reports[Name]) => {
+    const { reason } = what as Reports["dropped"];
+    if (reason) drops[reason] = (drops[reason] ?? 0) + 1;
     // Nobody asked to be told: a developer looks into the console first.
     if (!listeners[name]?.size) console.warn("headwater:", name, what);
     listeners[name]?.forEach((listener) => {
@@ -56,6 +67,23 @@ export const create = (base: string, autocapture: Load) => {
         reportError?.(error);
       }
     });
+  };
+
+  const looks: ((event: Event) => Event | null | void)[] = [];
+  /** An event's text as those who may look at it leave it; nothing if one of them drops it. */
+  const look = (text: string) => {
+    for (const act of looks) {
+      const event: Event = JSON.parse(text);
+      const { type, messageId } = event;
+      const head = { type, messageId };
+      const { library } = event.context;
+      const left = act(event);
+      if (left === null) return;
+      const { context, ...rest } = left || event;
+      // The id is looked for from the front, and what is sent is added to the context, which is the last and is never empty.
+      text = JSON.stringify({ ...head, ...rest, ...head, context: { library, ...context } });
+    }
+    return text;
   };
 
   /** The address of the last page view. */
@@ -94,14 +122,15 @@ export const create = (base: string, autocapture: Load) => {
         return call(
           type,
           two ? member("category", a) + member("name", b) : member("name", a),
-          member("properties", type == "page" ? { ...pageNow(), ...(given as Fields) } : given),
+          "properties",
+          given as Fields,
           0,
           two ? d : (c as EventOptions),
         );
       });
 
   const begin = (options: LoadOptions) => {
-    const { writeKey, endpoint = base, wasm = base + "/headwater.wasm?v=" + WASM } = options;
+    const { writeKey, endpoint = base, wasm = base + "/headwater.wasm?v=" + WASM, allow } = options;
     const name = "headwater:" + writeKey;
     const storage = createStorage(name, () => {
       // The keys that the driver knows are those of a database that is no more: a new term begins with what there is.
@@ -109,17 +138,32 @@ export const create = (base: string, autocapture: Load) => {
       intake.strand(driver.end(true));
       driver = undefined;
       lead();
-    });
-    const send = createTransport(endpoint.replace(/\/+$/, ""));
+    }, options.cookieless);
+    const transport = createTransport(endpoint.replace(/\/+$/, ""), options.credentials);
+    const answers: Inside["answers"] = [];
+    const send: typeof transport = async (to, body) => {
+      const answer = await transport(to, body);
+      answers.push({ at: unix(), to, status: answer.status, wait: answer.wait, bytes: body.length });
+      // Ten are told.
+      if (answers.length > 10) answers.shift();
+      return answer;
+    };
     let driver: Driver | undefined;
     /** Counts the terms of leadership: what was begun in one must not go on in another. */
     let term = 0;
     let attempts = 0;
     let campaign = campaignNow();
 
-    const identity = createIdentity(name, (kept: Kept) => {
-      if (storage.isOpen()) storage.write({ ...noChanges(), state: { identity: kept } });
-    });
+    const consent = createConsent(options);
+    const identity = createIdentity(
+      name,
+      options,
+      (answers) => consent.bits("denied", answers) < 255,
+      (kept: Kept) => {
+        if (storage.isOpen()) storage.write({ ...noChanges(), state: { identity: kept } });
+      },
+    );
+    const bits = (state: "pending" | "denied") => consent.bits(state, identity.now().consent);
     const intake = createIntake(
       storage,
       () => driver,
@@ -135,8 +179,23 @@ export const create = (base: string, autocapture: Load) => {
 
     const others = self.BroadcastChannel && new BroadcastChannel(name);
     let later: ReturnType<typeof setTimeout> | undefined;
-    const nudge = (kind: number, a?: number) => others?.postMessage([kind, a]);
-    if (others) others.onmessage = ({ data: [kind, a] }) => void driver?.input(kind, a);
+    const nudge = (kind: number, a?: number, b?: number) => others?.postMessage([kind, a, b]);
+    if (others)
+      others.onmessage = ({ data: [kind, a, b] }) => (kind < 0 ? hear(a, b) : void driver?.input(kind, a, b));
+    /** What a driver says is for every tab: each has calls that it is about. */
+    const tell = <Name extends keyof Told>(name: Name, what: Told[Name]) => {
+      others?.postMessage([-1, name, what]);
+      hear(name, what);
+    };
+    const hear = <Name extends keyof Told>(name: Name, what: Told[Name]) => {
+      const { messageId, outcome = "dropped" } = what as Told["acknowledged"];
+      waiting.get(messageId)?.(outcome);
+      waiting.delete(messageId);
+      // Whoever keeps nothing on the device knows that.
+      if (name != "acknowledged" && !(options.cookieless && name == "not_durable")) report(name, what as never);
+    };
+    /** Calls that wait for the collector's answer, by their event's id. */
+    const waiting = new Map<string, (outcome: Committed["outcome"]) => void>();
 
     const lead = async () => {
       const mine = ++term;
@@ -145,10 +204,8 @@ export const create = (base: string, autocapture: Load) => {
         const left = (await storage.saved("left")) || [];
         const core = await startCore(wasm, saved, monotonic, unix);
         if (mine != term) return;
-        driver = drive({ core, storage, send, left, writeKey, report, loaded: intake.flush, failed });
-        const { consent } = identity.now();
-        if (consent) driver.input(CONSENT, CONSENTS.indexOf(consent));
-        else driver.input(WOKE);
+        driver = drive({ core, storage, send, left, writeKey, tell, loaded: intake.flush, failed });
+        driver.input(CONSENT, bits("pending"), bits("denied"));
         attempts = 0;
       } catch (error) {
         if (mine == term) failed(error);
@@ -172,9 +229,7 @@ export const create = (base: string, autocapture: Load) => {
 
     const leaving = (gone: boolean) => {
       // No core here, and perhaps none anywhere: what this page said goes as it is, known by its ids alone.
-      const left = intake.leave(
-        election.role() != "waiting" && (identity.now().consent ?? "granted") == "granted",
-      );
+      const left = intake.leave(election.role() == "waiting" ? 255 : bits("pending") | bits("denied"));
       if (left.length)
         send(BATCH, batchOf(left.flatMap((rec) => textsOf(rec.words, rec.text!)), unix(), writeKey));
       if (gone) {
@@ -183,33 +238,59 @@ export const create = (base: string, autocapture: Load) => {
       }
     };
     watchPage(leaving, election.join, () => driver?.input(ONLINE));
-    storage.open().then(() => storage.saved("identity")).then(identity.restore);
+    const ready = storage.open().then(() => storage.saved("identity")).then(identity.restore);
     election.join();
 
-    const ask = (kind: number, a?: number) => (driver ? void driver.input(kind, a) : nudge(kind, a));
+    const ask = (kind: number, a?: number, b?: number) =>
+      driver ? void driver.input(kind, a, b) : nudge(kind, a, b);
     return {
       identity,
-      call(type: string, head: string, body: string, priority: number, own?: EventOptions) {
+      ready,
+      inside: (): Inside => ({
+        writeKey,
+        endpoint,
+        user: identity.now(),
+        role: election.role(),
+        storage,
+        consent: (category) => consent.of(category, identity.now().consent),
+        answers,
+        drops,
+      }),
+      call(
+        type: string,
+        head: string,
+        name: string,
+        given: Fields | undefined,
+        priority: number,
+        own: EventOptions = {},
+      ): Promise<Committed> {
+        const { category = CATEGORIES[0] } = own;
+        const at = CATEGORIES.indexOf(category);
+        if (at < 0) throw new TypeError(`no category of events: ${category} (there are ${CATEGORIES})`);
         const now = called ?? unix();
         const messageId = uuid(now);
-        if (identity.now().consent == "denied") return Promise.resolve({ messageId, durable: false });
-        const time = timeOf(own?.timestamp, now);
-        const taken = intake.take({
-          text: textOf(
+        if (consent.of(category, identity.now().consent) == "denied") return none(messageId);
+        if (allow && given) given = Object.fromEntries(Object.entries(given).filter(([name]) => allow.includes(name)));
+        const time = timeOf(own.timestamp, now);
+        const text = look(
+          textOf(
             type,
             head,
             messageId,
             identity.who(),
             time,
-            body + member("integrations", own?.integrations),
-            contextNow(own?.context, options.context),
+            member(name, type == "page" ? { ...pageNow(), ...given } : given) + member("integrations", own.integrations),
+            contextNow(own.context, options.context),
           ),
-          priority,
-          at: time,
-          campaign,
-        });
+        );
+        if (!text) return none(messageId);
+        const wanted = own.until == "acknowledged";
+        const answered = wanted && new Promise<Committed["outcome"]>((done) => waiting.set(messageId, done));
+        const taken = intake.take({ text, priority: priority + 4 * at + (wanted ? 32 : 0), at: time, campaign });
         campaign = 0;
-        return taken.then((durable) => ({ messageId, durable }));
+        return taken.then(async (durable) =>
+          answered ? { messageId, durable, outcome: await answered } : { messageId, durable },
+        );
       },
       async reset() {
         identity.renew();
@@ -220,10 +301,10 @@ export const create = (base: string, autocapture: Load) => {
         await intake.settled();
         ask(FLUSH);
       },
-      async consent(answer: Consent) {
-        identity.set({ consent: answer });
-        if (answer == "denied") identity.renew();
-        ask(CONSENT, CONSENTS.indexOf(answer));
+      async consent(answer: Consent | Consents) {
+        identity.set({ consent: { ...identity.now().consent, ...answersOf(answer) } });
+        if (bits("denied") == 255) identity.renew();
+        ask(CONSENT, bits("pending"), bits("denied"));
       },
     };
   };
@@ -238,25 +319,33 @@ export const create = (base: string, autocapture: Load) => {
     },
     track: (event, properties, options) =>
       when(({ call }) =>
-        call("track", member("event", word(event, "track")), member("properties", properties), 1, options),
+        call(
+          "track",
+          member("event", word(event, "track")),
+          "properties",
+          properties,
+          // What was earned is given up last.
+          (properties?.revenue ?? properties?.total) == null ? 1 : 2,
+          options,
+        ),
       ),
     identify: (userId?: string | Fields | null, traits?: Fields | EventOptions, options?: EventOptions) =>
       when(({ call, identity }) => {
-        if (isFields(userId)) [userId, traits, options] = [null, userId, traits];
+        if (isFields(userId)) [userId, traits, options] = [null, userId, traits as EventOptions];
         if (userId != null) identity.set({ userId: word(userId, "identify") });
-        return call("identify", "", member("traits", traits), 2, options);
+        return call("identify", "", "traits", traits as Fields, 2, options);
       }),
     page: named("page"),
     screen: named("screen"),
     group: (groupId, traits, options) =>
       when(({ call }) =>
-        call("group", member("groupId", word(groupId, "group")), member("traits", traits), 2, options),
+        call("group", member("groupId", word(groupId, "group")), "traits", traits, 2, options),
       ),
     alias: (userId, previousId, options) =>
       when(({ call, identity }) => {
         const { userId: known, anonymousId } = identity.now();
         identity.set({ userId: word(userId, "alias") });
-        return call("alias", member("previousId", previousId ?? known ?? anonymousId), "", 2, options);
+        return call("alias", member("previousId", previousId ?? known ?? anonymousId), "", undefined, 2, options);
       }),
     reset: () => void when((loaded) => loaded.reset()),
     flush: () => when((loaded) => loaded.flush()),
@@ -266,8 +355,18 @@ export const create = (base: string, autocapture: Load) => {
       set.add(listener as never);
       return () => void set.delete(listener as never);
     },
+    off: (name, listener) => void listeners[name]?.delete(listener as never),
+    before: (act) => void looks.push(act),
+    user() {
+      const { anonymousId, userId } = client?.identity.now() ?? {};
+      return anonymousId ? { anonymousId, userId } : undefined;
+    },
+    setAnonymousId: (anonymousId) =>
+      void when(async ({ identity }) => identity.set({ anonymousId: word(anonymousId, "setAnonymousId") })),
+    ready: (act) => when(({ ready }) => ready.then(act)),
+    debug: () => when(async ({ inside }) => (await files.debug()).debug(inside())),
     autocapture: (what) => capture(what),
   };
-  const capture = createAutocapture(headwater, autocapture, () => seen);
+  const capture = createAutocapture(headwater, files.autocapture, () => seen);
   return { headwater, at };
 };

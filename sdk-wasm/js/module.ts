@@ -4,12 +4,12 @@
  */
 import { create } from "./index";
 
-/** The build writes the name of the file here, so that a bundler finds it and makes a chunk of it. */
-const autocapture = () => import("./autocapture/index");
+/** The build writes the names of the files here, so that a bundler finds them and makes chunks of them. */
+const files = { autocapture: () => import("./autocapture/index"), debug: () => import("./debug") };
 const base = new URL(".", import.meta.url).href.slice(0, -1);
 
 /** The page's client. */
-export const { headwater } = create(base, autocapture);
+export const { headwater } = create(base, files);
 export default headwater;
 /** Another client, for another write key. */
-export const another = () => create(base, autocapture).headwater;
+export const another = () => create(base, files).headwater;

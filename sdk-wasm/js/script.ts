@@ -6,7 +6,7 @@
  * A queue is an array of calls: ["track", "Clicked", {…}], or ["track", ["Clicked", {…}], Date.now()].
  */
 import { create } from "./index";
-import type { Headwater } from "./types";
+import type { Headwater, LoadOptions } from "./types";
 
 type Queued = [verb: keyof Headwater, ...given: unknown[]];
 
@@ -16,10 +16,10 @@ const queued = page.headwater;
 
 const start = (calls: Queued[]) => {
   const base = new URL(".", tag.src).href.slice(0, -1);
-  const { headwater, at } = create(
-    base,
-    () => import(base + "/headwater-autocapture.js?v=" + AUTOCAPTURE),
-  );
+  const { headwater, at } = create(base, {
+    autocapture: () => import(base + "/headwater-autocapture.js?v=" + AUTOCAPTURE),
+    debug: () => import(base + "/headwater-debug.js?v=" + VERSION),
+  });
   /** Makes these calls, at their time if they noted it. */
   const push = (...calls: Queued[]) => {
     for (const [verb, first, time, ...rest] of calls) {
@@ -31,8 +31,8 @@ const start = (calls: Queued[]) => {
     }
   };
   page.headwater = Object.assign(headwater, { push });
-  const { writeKey, endpoint, autocapture } = tag.dataset;
-  if (writeKey) headwater.load({ writeKey, endpoint, autocapture });
+  const { writeKey, cookieless, credentials, ...given } = tag.dataset as unknown as LoadOptions;
+  if (writeKey) headwater.load({ ...given, writeKey, cookieless: cookieless != null, credentials: credentials != null });
   push(...calls);
 };
 
