@@ -19,6 +19,8 @@ export interface Kept {
 
 /** Chromium keeps no cookie for longer: 400 days. */
 const MAX_AGE_S = 34560000;
+/** Of the 4,096 that browsers take with name and attributes. */
+const MAX_COOKIE = 3500;
 
 export const createIdentity = (
   name: string,
@@ -41,9 +43,12 @@ export const createIdentity = (
     if (cookieless) return;
     const kept = allowed(now.consent) ? now : { consent: now.consent };
     const text = JSON.stringify(kept);
+    let value = encodeURIComponent(text);
+    if (value.length > MAX_COOKIE) value = "";
     try {
+      // What is too long is not taken, and what was there would stay and be believed.
       document.cookie =
-        crumb + encodeURIComponent(text) + ";path=/;samesite=lax;max-age=" + MAX_AGE_S +
+        crumb + value + ";path=/;samesite=lax;max-age=" + MAX_AGE_S +
         (cookieDomain && ";domain=" + cookieDomain) + (location.protocol == "https:" ? ";secure" : "");
       localStorage[name] = text;
     } catch {
@@ -73,7 +78,8 @@ export const createIdentity = (
     fresh = true;
     set({});
   }
-  addEventListener("storage", (event) => event.key == name && read());
+  // Another tab tells of a change, another subdomain does not: whoever comes back from there looks.
+  for (const event of ["storage", "focus"]) addEventListener(event, read);
 
   return {
     now: () => now,

@@ -214,8 +214,21 @@ test("subdomains share the identity and the answers, when asked", async () => {
   const who = (page) => page.evaluate(() => headwater.user());
   assert.deepEqual(await who(app), await who(www));
   assert.equal((await track(app, [["Ad", "marketing"]]))[0].durable, false);
+  // Somebody signs out there, and comes back here.
+  await app.evaluate(() => headwater.reset());
+  await www.evaluate(() => dispatchEvent(new Event("focus")));
+  assert.deepEqual(await who(www), await who(app));
+  assert.equal((await who(www)).userId, undefined);
   const alone = await visit("alone.shop.test");
   assert.notEqual((await who(alone)).anonymousId, (await who(www)).anonymousId);
+});
+
+test("an id that no cookie can hold is kept all the same, and no older one comes back", async () => {
+  const page = await load({});
+  await page.evaluate(() => headwater.identify("short"));
+  await page.evaluate(() => headwater.identify("é".repeat(2000)));
+  await load({}, page);
+  assert.equal((await page.evaluate(() => headwater.user())).userId.length, 2000);
 });
 
 test("the identity comes back from any one of the three places where it is kept", async () => {

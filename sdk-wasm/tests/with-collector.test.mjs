@@ -1,6 +1,0 @@
-/*
- * All of the tests of loss once more with the real collector behind the stand-in, which only makes the weather: each time the log has to
- * hold what was acknowledged, every event once.
- */
-process.env.BEHIND = "headwater";
-for (const tests of ["delivery", "loss", "leaving"]) await import(`./${tests}.test.mjs`);
