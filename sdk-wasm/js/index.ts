@@ -288,9 +288,9 @@ export const create = (base: string, files: Files) => {
         const answered = wanted && new Promise<Committed["outcome"]>((done) => waiting.set(messageId, done));
         const taken = intake.take({ text, priority: priority + 4 * at + (wanted ? 32 : 0), at: time, campaign });
         campaign = 0;
-        return taken.then(async (durable) =>
-          answered ? { messageId, durable, outcome: await answered } : { messageId, durable },
-        );
+        return answered
+          ? Promise.all([taken, answered]).then(([durable, outcome]) => ({ messageId, durable, outcome }))
+          : taken.then((durable) => ({ messageId, durable }));
       },
       async reset() {
         identity.renew();
