@@ -99,7 +99,11 @@ await build({
   legalComments: "none",
   logLevel: "warning",
 });
-const hash = createHash("sha256").update(readFileSync(wasm)).digest("hex").slice(0, 8);
+/** A file's hash as the attribute `integrity` has it. */
+const integrity = (file, how) => `${how}-${createHash(how).update(readFileSync(file)).digest("base64")}`;
+const tag = (file) => createHash("sha256").update(readFileSync(file)).digest("hex").slice(0, 8);
+// SHA-256: with SHA-384 the script is 20 bytes larger, and neither is known to be weaker.
+const hashes = { WASM: JSON.stringify(integrity(wasm, "sha256")), WASM_TAG: JSON.stringify(tag(wasm)) };
 const front = (entry, format, outfile, defined = {}) =>
   build({
     entryPoints: [join(here, "js", entry)],
@@ -113,7 +117,7 @@ const front = (entry, format, outfile, defined = {}) =>
     // Who bundles the modules follows their maps; a page that loads the script is not sent to look for one.
     sourcemap: format == "esm" ? "linked" : "external",
     plugins: [apart],
-    define: { VERSION: JSON.stringify(version), WASM: JSON.stringify(hash), ...defined },
+    define: { VERSION: JSON.stringify(version), ...hashes, ...defined },
   });
 /** What is imported when it is asked for is a file of its own. */
 const apart = {
@@ -131,8 +135,7 @@ if (captureSize > CAPTURE_BUDGET) {
   console.error(`sdk-wasm: over its budget by ${captureSize - CAPTURE_BUDGET} bytes: make it smaller.`);
   process.exitCode = 1;
 }
-const captureHash = createHash("sha256").update(capture).digest("hex").slice(0, 8);
-await front("script.ts", "iife", "headwater.js", { AUTOCAPTURE: JSON.stringify(captureHash) });
+await front("script.ts", "iife", "headwater.js", { AUTOCAPTURE: JSON.stringify(tag(join(dist, "headwater-autocapture.js"))) });
 await front("module.ts", "esm", "headwater.mjs");
 
 const types = readFileSync(join(here, "js/types.ts"), "utf8");
@@ -156,8 +159,8 @@ declare global {
  */
 const gzip = (name) => gzipSync(readFileSync(join(dist, name)), { level: 9 }).length;
 const BUDGETS = [
-  [17_450, "headwater.js", "headwater.wasm"],
-  [17_350, "headwater.mjs", "headwater.wasm"],
+  [17_530, "headwater.js", "headwater.wasm"],
+  [17_500, "headwater.mjs", "headwater.wasm"],
   [40_000, "headwater.js", "headwater.core.js"],
 ];
 for (const [budget, ...files] of BUDGETS) {

@@ -1,6 +1,7 @@
 /* Values that the build puts in place: see `build.mjs`. */
 declare const VERSION: string;
-/** A hash of the wasm: a cached one of another version is never used. */
+/** The wasm's hash, as `integrity` has it: nothing else is run. */
 declare const WASM: string;
-/** The same for `headwater-autocapture.js`. */
+/** The beginning of a file's hash, a part of its address: a cached one of another version is never used. */
+declare const WASM_TAG: string;
 declare const AUTOCAPTURE: string;

@@ -1,10 +1,10 @@
 /*
  * Who the person is, as far as this browser knows: anonymous id, user id, the answer about consent. Promises both ids at
- * hand the moment a call is made, the same in every tab; knows nothing of events, and keeps no traits (the profile is
+ * hand the moment a call is made, the same in every tab and worker; knows nothing of events, and keeps no traits (the profile is
  * the collector's).
  *
  * localStorage is what is read synchronously; IndexedDB keeps a copy, from which it is restored when only localStorage
- * was cleared. With neither, the identity lives as long as the page.
+ * was cleared, and which is all that workers have. What changed last counts. With neither, the identity lives as long as the page.
  */
 import { member, uuid } from "./event";
 import { unix } from "./clock";
@@ -15,42 +15,34 @@ export interface Kept {
   anonymousId: string;
   userId?: string;
   consent?: Consent;
+  /** When that was last changed, unix milliseconds; 0 if nobody has said anything yet. */
+  at: number;
 }
 
 export const createIdentity = (name: string, keep: (kept: Kept) => void) => {
   let now: Kept;
   let who: string;
-  let fresh = false;
 
-  const take = (kept: Kept) => {
+  const show = (kept: Kept) => {
     now = kept;
     who = member("anonymousId", kept.anonymousId) + member("userId", kept.userId);
-  };
-  const set = (change: Partial<Kept>) => {
-    take({ ...now, ...change });
     try {
       localStorage[name] = JSON.stringify(now);
     } catch {
-      // Refused: the copy in IndexedDB has to do.
+      // Refused, or a worker: the copy in IndexedDB has to do.
     }
+  };
+  const set = (change: Partial<Kept>) => {
+    show({ ...now, ...change, at: Math.max(unix(), now.at + 1) });
     keep(now);
   };
-  const read = () => {
-    try {
-      const kept = JSON.parse(localStorage[name]);
-      if (typeof kept.anonymousId == "string") return take(kept), true;
-    } catch {
-      // Absent, refused or not ours.
-    }
-    return false;
-  };
-  const renew = () => set({ anonymousId: uuid(unix()), userId: undefined });
 
-  if (!read()) {
-    fresh = true;
-    renew();
+  try {
+    now = JSON.parse(localStorage[name]);
+  } catch {
+    // Absent, refused or not ours.
   }
-  addEventListener("storage", (event) => event.key == name && read());
+  show(now!?.anonymousId ? now! : { anonymousId: uuid(unix()), at: 0 });
 
   return {
     now: () => now,
@@ -58,12 +50,8 @@ export const createIdentity = (name: string, keep: (kept: Kept) => void) => {
     who: () => who,
     set,
     /** Somebody else from now on. */
-    renew,
-    /** The copy in IndexedDB was found. It counts only if localStorage had nothing. */
-    restore(copy: Kept | undefined) {
-      if (fresh && copy) set(copy);
-      else keep(now);
-      fresh = false;
-    },
+    renew: () => set({ anonymousId: uuid(unix()), userId: undefined }),
+    /** What another tab or worker says, or the copy in IndexedDB. If it is older than what is known here, gives that back. */
+    hear: (other: Kept | undefined) => (other && other.at >= now.at ? show(other) : now),
   };
 };

@@ -9,7 +9,7 @@ import { monotonic, unix } from "./clock";
 import { CHANGED, CONSENT, FLUSH, ONLINE, startCore, WOKE } from "./core";
 import { drive, type Driver } from "./driver";
 import { createElection } from "./election";
-import { campaignNow, contextNow, member, pageNow, textOf, timeOf, uuid } from "./event";
+import { campaignNow, createContext, member, page, pageNow, textOf, timeOf, uuid } from "./event";
 import { createIdentity, type Kept } from "./identity";
 import { createIntake } from "./intake";
 import { watchPage } from "./lifecycle";
@@ -18,7 +18,13 @@ import { createStorage, noChanges } from "./storage";
 import { BATCH, createTransport } from "./transport";
 import type { Consent, EventOptions, Fields, Headwater, LoadOptions, Reports } from "./types";
 
+/** Where this client's server and files are: endpoint, wasm, and the core as JavaScript if it is not beside the wasm. */
+export type Place = (options: LoadOptions) => [endpoint: string, wasm: string, js?: string];
+
 const CONSENTS: Consent[] = ["pending", "granted", "denied"];
+
+/** Said by one tab or worker to the others, beside the kinds of input: who the person is by now. */
+const WHO = -1;
 
 /** The wait before the core is tried again, milliseconds: doubled each time. */
 const RETRY_MS = 1000;
@@ -40,10 +46,10 @@ const quiet = <T>(promise: Promise<T>) => {
 };
 
 /**
- * A client of its own, and a way to repeat calls made at another time. `base` is where the script came from, `autocapture` gets
+ * A client of its own, and a way to repeat calls made at another time. `place` says where its files are, `autocapture` gets
  * the file of that name.
  */
-export const create = (base: string, autocapture: Load) => {
+export const create = (place: Place, autocapture: Load) => {
   const listeners: { [name: string]: Set<(report: never) => void> } = {};
   const report = <Name extends keyof Reports>(name: Name, what: Reports[Name]) => {
     // Nobody asked to be told: a developer looks into the console first.
@@ -60,7 +66,9 @@ export const create = (base: string, autocapture: Load) => {
 
   /** The address of the last page view. */
   let seen = "";
-  let client: ReturnType<typeof begin> | undefined;
+  let loaded: ReturnType<typeof begin> | undefined;
+  /** The same, once calls can be made. */
+  let client: typeof loaded;
   let early: (() => void)[] = [];
   /** The time of the call that is being repeated. */
   let called: number | undefined;
@@ -90,18 +98,20 @@ export const create = (base: string, autocapture: Load) => {
         if (isFields(a)) [a, b, c] = [null, a, b as EventOptions];
         const two = typeof b == "string";
         const given = two ? c : b;
-        if (type == "page") seen = document.URL;
+        const here = type == "page" && pageNow();
+        if (here) seen = here.url;
         return call(
           type,
           two ? member("category", a) + member("name", b) : member("name", a),
-          member("properties", type == "page" ? { ...pageNow(), ...(given as Fields) } : given),
+          member("properties", here ? { ...here, ...(given as Fields) } : given),
           0,
           two ? d : (c as EventOptions),
         );
       });
 
   const begin = (options: LoadOptions) => {
-    const { writeKey, endpoint = base, wasm = base + "/headwater.wasm?v=" + WASM } = options;
+    const { writeKey } = options;
+    const [endpoint, wasm, js] = place(options);
     const name = "headwater:" + writeKey;
     const storage = createStorage(name, () => {
       // The keys that the driver knows are those of a database that is no more: a new term begins with what there is.
@@ -110,15 +120,17 @@ export const create = (base: string, autocapture: Load) => {
       driver = undefined;
       lead();
     });
-    const send = createTransport(endpoint.replace(/\/+$/, ""));
+    const send = createTransport(endpoint);
     let driver: Driver | undefined;
     /** Counts the terms of leadership: what was begun in one must not go on in another. */
     let term = 0;
     let attempts = 0;
     let campaign = campaignNow();
+    const contextNow = createContext(options.context);
 
     const identity = createIdentity(name, (kept: Kept) => {
-      if (storage.isOpen()) storage.write({ ...noChanges(), state: { identity: kept } });
+      storage.write({ ...noChanges(), state: { identity: kept } });
+      nudge(WHO, kept);
     });
     const intake = createIntake(
       storage,
@@ -135,15 +147,16 @@ export const create = (base: string, autocapture: Load) => {
 
     const others = self.BroadcastChannel && new BroadcastChannel(name);
     let later: ReturnType<typeof setTimeout> | undefined;
-    const nudge = (kind: number, a?: number) => others?.postMessage([kind, a]);
-    if (others) others.onmessage = ({ data: [kind, a] }) => void driver?.input(kind, a);
+    const nudge = (kind: number, a?: number | Kept) => others?.postMessage([kind, a]);
+    if (others)
+      others.onmessage = ({ data: [kind, a] }) => void (kind == WHO ? identity.hear(a) : driver?.input(kind, a));
 
     const lead = async () => {
       const mine = ++term;
       try {
         const saved = await storage.saved("core");
         const left = (await storage.saved("left")) || [];
-        const core = await startCore(wasm, saved, monotonic, unix);
+        const core = await startCore(wasm, js, saved, monotonic, unix);
         if (mine != term) return;
         driver = drive({ core, storage, send, left, writeKey, report, loaded: intake.flush, failed });
         const { consent } = identity.now();
@@ -163,8 +176,10 @@ export const create = (base: string, autocapture: Load) => {
       resign();
       report("core_failed", { error });
       const mine = term;
+      // Another tab may have what this one lacks.
+      election.leave();
       setTimeout(
-        () => mine == term && lead(),
+        () => mine == term && election.join(),
         Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** attempts++),
       );
     };
@@ -182,13 +197,18 @@ export const create = (base: string, autocapture: Load) => {
         election.leave();
       }
     };
-    watchPage(leaving, election.join, () => driver?.input(ONLINE));
-    storage.open().then(() => storage.saved("identity")).then(identity.restore);
-    election.join();
+    const join = () => {
+      election.join();
+      return storage.swap("identity", identity.hear);
+    };
+    watchPage(leaving, join, () => driver?.input(ONLINE));
+    const known = join();
 
     const ask = (kind: number, a?: number) => (driver ? void driver.input(kind, a) : nudge(kind, a));
     return {
       identity,
+      /** When the database has said who this is. */
+      known,
       call(type: string, head: string, body: string, priority: number, own?: EventOptions) {
         const now = called ?? unix();
         const messageId = uuid(now);
@@ -202,7 +222,7 @@ export const create = (base: string, autocapture: Load) => {
             identity.who(),
             time,
             body + member("integrations", own?.integrations),
-            contextNow(own?.context, options.context),
+            contextNow(own?.context),
           ),
           priority,
           at: time,
@@ -230,10 +250,15 @@ export const create = (base: string, autocapture: Load) => {
 
   const headwater: Headwater = {
     load(options) {
-      if (client) return;
-      client = begin(options);
-      early.forEach((act) => act());
-      early = [];
+      if (loaded) return;
+      const begun = (loaded = begin(options));
+      const start = () => {
+        client = begun;
+        early.forEach((act) => act());
+        early = [];
+      };
+      // A worker has no localStorage to ask who this is: its calls wait for the database.
+      page ? start() : begun.known.then(start);
       if (options.autocapture != null) headwater.autocapture(options.autocapture);
     },
     track: (event, properties, options) =>
