@@ -4,7 +4,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
@@ -149,11 +149,24 @@ export default headwater;
 export declare function another(): Headwater;
 declare global {
   interface Window {
-    headwater: Headwater & { push(...calls: unknown[][]): void };
+    headwater: Headwater & {
+      /** Makes these calls, as the queue before the script has them. */
+      push(...calls: unknown[][]): void;
+      /** Another client, for another write key. */
+      another(): Headwater;
+    };
   }
 }
 `,
 );
+// For who writes a script tag, and pins what it loads.
+const loaded = readdirSync(dist).filter((name) => /\.(m?js|wasm)$/.test(name)).sort();
+const pins = Object.fromEntries(loaded.map((name) => [name, integrity(join(dist, name), "sha384")]));
+writeFileSync(join(dist, "integrity.json"), `${JSON.stringify(pins, null, 2)}\n`);
+console.log(`headwater.js integrity="${pins["headwater.js"]}"`);
+// npm takes them from the package's own folder.
+for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(join(root, name), join(here, name));
+
 /*
  * What a page transfers may not grow unnoticed: the aim is 16,000 for the first two, and these bounds only ever go down.
  */
