@@ -50,8 +50,7 @@ test("a script that is one byte longer is refused by the browser, and the page's
   assert.deepEqual(await page.evaluate(() => headwater), [["track", "A"]]);
 });
 
-// Without WebAssembly the core comes by `import()`, for which browsers know no hash.
-test("a core of other bytes is never run, wherever it is; the right one is, once it is there", { skip: process.env.CORE === "js" }, async () => {
+test("a core of other bytes is never run, wherever it is; the right one is, once it is there", async () => {
   for (const path of ["/headwater.wasm", "/elsewhere/core.wasm"]) {
     collector.files[path] = altered();
     assert.ok(WebAssembly.validate(collector.files[path]));
