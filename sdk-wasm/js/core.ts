@@ -58,7 +58,8 @@ const fetched = async (url: string, js = url.replace(".wasm", ".core.js")): Prom
     new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
   } catch {
     // A browser remembers for good that an address gave no module; the fragment makes it another one.
-    return (await import(js + "#" + tries++)).default;
+    const again = js + "#" + tries++;
+    return (await (MODULE ? importAsIs(again) : import(again))).default;
   }
   const response = await fetch(url, { credentials: "omit", integrity: WASM });
   const module = await WebAssembly.compile(await response.arrayBuffer());
