@@ -5,7 +5,7 @@
 import { CATEGORIES } from "./consent";
 import { SEQ, WORDS } from "./record";
 import type { Storage } from "./storage";
-import type { Consent, Category, DropReason, User } from "./types";
+import type { Category, Consent, User } from "./types";
 
 /** What the client lets it see. */
 export interface Inside {
@@ -17,7 +17,6 @@ export interface Inside {
   consent(category: Category): Consent;
   /** The last answers, the newest last. */
   answers: { at: number; to: string; status: number; wait: number; bytes: number }[];
-  drops: { [reason in DropReason]?: number };
 }
 
 /** Records read at most: more than a full queue has. */
@@ -30,7 +29,10 @@ const ROLES: { [role: string]: string } = {
 };
 
 /** Prints it. */
-export const debug = async ({ writeKey, endpoint, user, role, storage, consent, answers, drops }: Inside) => {
+export const debug = async (
+  { writeKey, endpoint, user, role, storage, consent, answers }: Inside,
+  drops: { [reason: string]: number },
+) => {
   const records = (storage.isOpen() && (await storage.read(0, MAX_RECORDS))) || [];
   const by = () => ({ events: 0, bytes: 0, oldest: "" });
   const waiting = CATEGORIES.map(by);

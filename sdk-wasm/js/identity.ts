@@ -1,12 +1,13 @@
 /*
  * Who the person is, as far as this browser knows: anonymous id, user id, the answers about consent. Promises both ids at
- * hand the moment a call is made, the same in every tab (and on every subdomain, when asked); and that nothing but the
- * answers is kept of somebody who said no. Knows nothing of events, and keeps no traits (the profile is the collector's).
+ * hand the moment a call is made, the same in every tab and worker (and on every subdomain, when asked); and that nothing but
+ * the answers is kept of somebody who said no. Knows nothing of events, and keeps no traits (the profile is the collector's).
  *
- * A cookie and localStorage are what is read synchronously, the cookie first, since other subdomains see it; IndexedDB keeps
- * a copy, from which both are restored when they were cleared. With none, the identity lives as long as the page.
+ * A cookie, which other subdomains see, and localStorage are what is read synchronously; IndexedDB keeps a copy, from which both
+ * are restored when they were cleared, and which is all that workers have. What changed last counts. With none of them, the identity
+ * lives as long as the page.
  */
-import { member, uuid } from "./event";
+import { member, page, uuid } from "./event";
 import { unix } from "./clock";
 import type { Consents, LoadOptions } from "./types";
 
@@ -15,6 +16,8 @@ export interface Kept {
   anonymousId?: string;
   userId?: string;
   consent?: Consents;
+  /** When that was last changed, unix milliseconds; 0 if nobody has said anything yet. */
+  at: number;
 }
 
 /** Chromium keeps no cookie for longer: 400 days. */
@@ -31,55 +34,52 @@ export const createIdentity = (
 ) => {
   let now: Kept & { anonymousId: string };
   let who: string;
-  let fresh = false;
   // Another domain is another cookie: of two with one name, nobody knows which is read.
   const crumb = encodeURIComponent(name + cookieDomain) + "=";
 
-  const take = (kept: Kept) => {
+  const keepable = (): Kept => (allowed(now.consent) ? now : { consent: now.consent, at: now.at });
+  const show = (kept: Kept) => {
     now = { anonymousId: uuid(unix()), ...kept };
     who = member("anonymousId", now.anonymousId) + member("userId", now.userId);
-  };
-  const store = () => {
     if (cookieless) return;
-    const kept = allowed(now.consent) ? now : { consent: now.consent };
-    const text = JSON.stringify(kept);
-    let value = encodeURIComponent(text);
-    if (value.length > MAX_COOKIE) value = "";
+    const text = JSON.stringify(keepable());
+    const value = encodeURIComponent(text);
     try {
-      // What is too long is not taken, and what was there would stay and be believed.
-      document.cookie =
-        crumb + value + ";path=/;samesite=lax;max-age=" + MAX_AGE_S +
+      // What is too long is not taken, and what was there would stay.
+      page!.cookie =
+        crumb + (value.length > MAX_COOKIE ? "" : value) + ";path=/;samesite=lax;max-age=" + MAX_AGE_S +
         (cookieDomain && ";domain=" + cookieDomain) + (location.protocol == "https:" ? ";secure" : "");
       localStorage[name] = text;
     } catch {
-      // Refused: the copy in IndexedDB has to do.
+      // Refused, or a worker: the copy in IndexedDB has to do.
     }
-    keep(kept);
   };
   const set = (change: Partial<Kept>) => {
-    take({ ...now, ...change });
-    store();
+    show({ ...now, ...change, at: Math.max(unix(), now.at + 1) });
+    if (!cookieless) keep(keepable());
   };
-  const read = () => {
+  /** What cookie and localStorage say, if it is newer than this. */
+  const read = (kept: Kept) => {
     for (const text of [
-      () => decodeURIComponent(document.cookie.split("; ").find((one) => one.startsWith(crumb))!.slice(crumb.length)),
+      () => decodeURIComponent(page!.cookie.split("; ").find((one) => one.startsWith(crumb))!.slice(crumb.length)),
       () => localStorage[name],
     ])
       try {
-        const kept = !cookieless && JSON.parse(text());
-        if (kept.consent || typeof kept.anonymousId == "string") return take(kept), true;
+        const found: Kept = JSON.parse(text());
+        if (found.at > kept.at && !cookieless) kept = found;
       } catch {
         // Absent, refused or not ours.
       }
-    return false;
+    return kept;
   };
 
-  if (!read()) {
-    fresh = true;
-    set({});
-  }
-  // Another tab tells of a change, another subdomain does not: whoever comes back from there looks.
-  for (const event of ["storage", "focus"]) addEventListener(event, read);
+  const first = read({ at: -1 });
+  show(first.at < 0 ? { at: 0 } : first);
+  // Another tab says what changed, another subdomain does not: whoever comes back from there looks.
+  addEventListener("focus", () => {
+    const found = read(now);
+    if (found != now) show(found);
+  });
 
   return {
     now: () => now,
@@ -88,11 +88,7 @@ export const createIdentity = (
     set,
     /** Somebody else from now on. */
     renew: () => set({ anonymousId: uuid(unix()), userId: undefined }),
-    /** The copy in IndexedDB was found. It counts only if the page could read nothing else. */
-    restore(copy: Kept | undefined) {
-      if (fresh && copy) set(copy);
-      else store();
-      fresh = false;
-    },
+    /** What another tab or worker says, or the copy in IndexedDB. If it is older than what is known here, gives that back. */
+    hear: (other: Kept | undefined) => (other && other.at >= now.at && !cookieless ? show(other) : keepable()),
   };
 };

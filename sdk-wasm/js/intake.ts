@@ -10,6 +10,7 @@ import { idOf } from "./batch";
 import { monotonic } from "./clock";
 import { LEAVING } from "./core";
 import type { Driver } from "./driver";
+import { page } from "./event";
 import { recordsOf, utf8, WORDS, type Call, type Rec } from "./record";
 import { noChanges, type Storage } from "./storage";
 
@@ -114,7 +115,7 @@ export const createIntake = (
         turn = { promise, done };
         const wait = began + STEP_MS - monotonic();
         // Timers of a hidden page are slow.
-        if (wait > 0 && !document.hidden) setTimeout(() => flush(), wait);
+        if (wait > 0 && !page?.hidden) setTimeout(() => flush(), wait);
         else queueMicrotask(() => flush());
       }
       return turn.promise;

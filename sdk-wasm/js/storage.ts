@@ -95,6 +95,17 @@ export const createStorage = (name: string, lost: () => void, none?: boolean) =>
     return db ? run() : open().then(run);
   };
 
+  /** What is saved under a name, looked at and changed in one transaction; nothing is saved if `change` gives back nothing. */
+  const swap = (key: string, change: (found: any) => unknown) =>
+    transact("readwrite", (tx) => {
+      const store = tx.objectStore(STATE);
+      const found = store.get(key);
+      found.onsuccess = () => {
+        const wanted = change(found.result);
+        if (wanted) store.put(wanted, key);
+      };
+    });
+
   const apply = (tx: IDBTransaction, { purge, add, mark, remove, state }: Changes) => {
     const [records, marks, states] = ALL.map((store) => tx.objectStore(store));
     if (purge) for (const store of [records, marks]) store.clear();
@@ -129,9 +140,9 @@ export const createStorage = (name: string, lost: () => void, none?: boolean) =>
       }),
     /** What is saved under a name. */
     async saved(key: string) {
-      let found: IDBRequest | undefined;
-      await transact("readonly", (tx) => (found = tx.objectStore(STATE).get(key)));
-      return found?.readyState == "done" && !found.error ? found.result : undefined;
+      let value: any;
+      await swap(key, (found) => void (value = found));
+      return value;
     },
     /** Up to `count` records behind this key, with their numbers as they are by now. */
     async read(after: number, count: number): Promise<Stored[] | undefined> {
@@ -154,17 +165,13 @@ export const createStorage = (name: string, lost: () => void, none?: boolean) =>
       });
       return durable ? found.map((request) => request.result?.text) : undefined;
     },
+    swap,
     /** Takes or renews the lease; from then on nothing is written without it. */
     async lease(owner: string, now: number, until: number) {
       let mine = false;
-      const durable = await transact("readwrite", (tx) => {
-        const store = tx.objectStore(STATE);
-        const lease = store.get("lease");
-        lease.onsuccess = () => {
-          const held = lease.result;
-          mine = !held || held.owner == owner || held.until < now || held.until > 2 * until - now;
-          if (mine) store.put({ owner, until }, "lease");
-        };
+      const durable = await swap("lease", (held) => {
+        mine = !held || held.owner == owner || held.until < now || held.until > 2 * until - now;
+        return mine && { owner, until };
       });
       fence = mine && durable ? owner : fence;
       return mine && durable;

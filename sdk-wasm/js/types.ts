@@ -12,7 +12,10 @@ export interface LoadOptions {
   writeKey: string;
   /** Origin of the collector, with an optional path prefix. Default: where the script came from. */
   endpoint?: string;
-  /** Address of `headwater.wasm`. Default: beside the script. */
+  /**
+   * Address of `headwater.wasm`. Default: beside the script, or at the endpoint where nobody knows where the script is from (in a
+   * classic worker, or inline). `headwater.core.js` is expected beside it.
+   */
   wasm?: string;
   /** Fields that every event's `context` gets. */
   context?: Fields;

@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "./browser.mjs";
 import { down } from "./collector.mjs";
-import { collector, names, open, stored, track } from "./page.mjs";
+import { browser, collector, names, open, stored, track } from "./page.mjs";
 
 const events = async (count) => {
   await stored(count);
@@ -117,14 +117,24 @@ test("user and setAnonymousId say and change who the person is; ready says when 
   assert.match(await page.evaluate(() => headwater.ready().then(() => "resolved")), /resolved/);
 });
 
+test("the script leaves no global behind but its own", async () => {
+  const page = await browser.context.newPage();
+  await page.goto(`${collector.page}/?bare`);
+  const added = await page.evaluate(async (src) => {
+    const before = new Set(Object.getOwnPropertyNames(window));
+    await new Promise((done) => document.head.append(Object.assign(document.createElement("script"), { src, onload: done })));
+    return Object.getOwnPropertyNames(window).filter((name) => !before.has(name));
+  }, "/headwater.js");
+  assert.deepEqual(added, [], "beside `headwater`, which the page's queue made");
+});
+
 test("debug prints what waits, the last answers, drops and consent", async () => {
   collector.respond = (batch, count) => (count < 1 ? { refuse: (event) => event.event === "Bad" && "no" } : { status: 503 });
   const page = await open();
   const printed = [];
-  page.on("console", async (message) => {
-    const values = await Promise.all(message.args().map((arg) => arg.jsonValue().catch(() => {})));
-    printed.push(JSON.stringify([message.type(), ...values]));
-  });
+  page.on("console", (message) =>
+    printed.push(Promise.all([message.type(), ...message.args().map((arg) => arg.jsonValue().catch(() => {}))])),
+  );
   await page.evaluate(() => headwater.track("Bad", {}, { until: "acknowledged" }));
   await page.evaluate(() => {
     headwater.consent({ marketing: "pending" });
@@ -132,12 +142,12 @@ test("debug prints what waits, the last answers, drops and consent", async () =>
   });
   await track(page, 3);
   await until(() => collector.requests.length > 1, "the refusal");
-  await until(async () => {
+  const tables = await until(async () => {
     printed.length = 0;
     await page.evaluate(() => headwater.debug());
-    return /503/.test(printed.join());
+    const tables = (await Promise.all(printed)).filter(([kind]) => kind === "table");
+    return tables.length === 4 && /503/.test(JSON.stringify(tables)) && tables;
   }, "the answer");
-  const tables = printed.map((line) => JSON.parse(line)).filter(([kind]) => kind === "table");
   const [about, waiting, answers, drops] = tables.map(([, table]) => table);
   assert.equal(about.storage, "IndexedDB");
   assert.deepEqual([waiting.analytics.events, waiting.marketing.events], [3, 1]);

@@ -1,6 +1,5 @@
 /*
- * Autocapture against the real collector: a visit without a line of code in the page, and the log that it leaves. Needs the
- * binary (`HEADWATER`, default `../target/debug/headwater`).
+ * Autocapture against the real collector: a visit without a line of code in the page, and the log that it leaves.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

@@ -10,7 +10,7 @@ import { join } from "node:path";
 import { startHeadwater } from "./headwater.mjs";
 
 const dist = join(import.meta.dirname, "../dist");
-const TYPES = { js: "text/javascript", mjs: "text/javascript", wasm: "application/wasm" };
+const TYPES = { js: "text/javascript", mjs: "text/javascript", wasm: "application/wasm", html: "text/html;charset=utf-8" };
 
 const listen = (server) =>
   new Promise((done) => server.listen(0, "127.0.0.1", () => done(server.address().port)));
@@ -34,10 +34,32 @@ export const startCollector = async () => {
   const requests = [];
   const questions = [];
   const stored = new Map();
-  const state = { respond: undefined, wasm: true, answersQuestions: true, preflights: 0, served: new Map() };
+  const state = { respond: undefined, wasm: true, answersQuestions: true, preflights: 0, served: new Map(), files: {} };
   const cors = { "access-control-allow-origin": "*", "access-control-expose-headers": "Retry-After" };
 
+  /** Serves what was built, from any folder, and what the test put into `files`; says whether the path is one of a file. */
+  const serve = ({ url }, response) => {
+    const path = new URL(url, "http://page").pathname;
+    const file = path.split("/").pop();
+    const type = TYPES[file.split(".").pop()];
+    if (!type) return false;
+    const core = /wasm$|core\.js$/.test(file);
+    if (core && !state.wasm) {
+      response.writeHead(404).end();
+      return true;
+    }
+    const bytes = state.files[path] ?? readFileSync(join(dist, file));
+    state.served.set(file, bytes);
+    response.writeHead(200, { ...state.headers, "content-type": type, "access-control-allow-origin": "*" });
+    response.end(state.truncate && core ? bytes.subarray(0, bytes.length / 2) : bytes);
+    return true;
+  };
+
   const collector = createServer(async (request, response) => {
+    if (request.method === "GET") {
+      serve(request, response) || response.writeHead(404).end();
+      return;
+    }
     if (request.method === "OPTIONS") {
       state.preflights++;
       response.writeHead(204, { ...cors, "access-control-allow-headers": "*" }).end();
@@ -117,19 +139,7 @@ export const startCollector = async () => {
 
   const pages = createServer((request, response) => {
     const url = new URL(request.url, "http://page");
-    const file = url.pathname.slice(1);
-    const type = TYPES[file.split(".").pop()];
-    if (type && (state.wasm || !/wasm$|core\.js$/.test(file))) {
-      response.writeHead(200, { "content-type": type, "access-control-allow-origin": "*" });
-      const bytes = readFileSync(join(dist, file));
-      state.served.set(file, bytes);
-      response.end(state.truncate && /wasm$|core\.js$/.test(file) ? bytes.subarray(0, bytes.length / 2) : bytes);
-      return;
-    }
-    if (type) {
-      response.writeHead(404).end();
-      return;
-    }
+    if (serve(request, response)) return;
     // The tag as the documentation shows it, with a queue for what is called before the script is there.
     const key = url.searchParams.get("key") ?? "wk_test";
     const tag = url.searchParams.has("bare")

@@ -1,6 +1,6 @@
 /*
- * The real collector for the tests: one source, a folder of its own, a free port. Needs the binary (`HEADWATER`, default
- * `../target/debug/headwater`). Knows no browser.
+ * The real collector for a test, with its log. Promises that it ends with `stop`, and its data with it; needs the binary (`HEADWATER`,
+ * default `../target/debug/headwater`). Knows no browser.
  */
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -12,14 +12,14 @@ import { until } from "./browser.mjs";
 
 const binary = process.env.HEADWATER ?? join(import.meta.dirname, "../../target/debug/headwater");
 
-/** A collector with one source, in a folder of its own. */
-export const startHeadwater = async () => {
+/** A collector with one source, in a folder of its own; `also` are lines of its configuration. */
+export const startHeadwater = async (also = "") => {
   assert.ok(existsSync(binary), `${binary} is missing: run \`cargo build\`, or set HEADWATER`);
   const folder = mkdtempSync(join(tmpdir(), "headwater-collector-"));
   const config = join(folder, "headwater.toml");
   writeFileSync(
     config,
-    `listen = "127.0.0.1:0"\ndata = ${JSON.stringify(join(folder, "data"))}\n[sources.web]\nwrite_key = "wk_test"\n`,
+    `listen = "127.0.0.1:0"\ndata = ${JSON.stringify(join(folder, "data"))}\n${also}\n[sources.web]\nwrite_key = "wk_test"\n`,
     { mode: 0o600 },
   );
   const child = spawn(binary, ["serve", "--config", config], { stdio: ["ignore", "pipe", "pipe"] });
