@@ -18,6 +18,7 @@ const pageOf = (page) => {
 
 export const chromium = {
   name: "Chromium",
+  keepsOnLeaving: true,
   async start({ profile, inPrivate } = {}) {
     const browser = await startBrowser(profile, inPrivate ? ["--incognito"] : []);
     return {

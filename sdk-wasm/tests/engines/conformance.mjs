@@ -7,9 +7,13 @@
  */
 import { after, test } from "node:test";
 import { delivery } from "./delivery.mjs";
+import { facts } from "./facts.mjs";
+import { leaving } from "./leaving.mjs";
 import { openShop } from "./shop.mjs";
+import { storage } from "./storage.mjs";
+import { visit } from "./visit.mjs";
 
-const SCENARIOS = { ...delivery };
+const SCENARIOS = { ...delivery, ...leaving, ...storage, ...visit, ...facts };
 
 /** For one scenario, everything in it included. */
 const LIMIT_MS = 240_000;

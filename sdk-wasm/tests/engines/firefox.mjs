@@ -74,6 +74,7 @@ const pageOf = (send, context) => ({
 
 export const firefox = {
   name: "Firefox",
+  keepsOnLeaving: true,
   async start({ profile = mkdtempSync(join(tmpdir(), "headwater-test-")), inPrivate } = {}) {
     const command = program(
       [process.env.FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox"],

@@ -122,11 +122,13 @@ const startDriven = async (home, args) => {
       },
     });
     const own = session(`${address}/session/${sessionId}`);
+    // The tab that it comes with stays: the next one is asked for from a tab, and the session ends with the last.
+    const first = await own.ask("GET", "/window");
     return {
       profile: home,
       version: capabilities.browserVersion,
       async open(url) {
-        const { handle } = await own.ask("POST", "/window/new", { type: "tab" });
+        const { handle } = await own.askTab(first, "POST", "/window/new", { type: "window" });
         const page = pageOf(own, handle);
         await page.go(url);
         return page;
@@ -147,6 +149,7 @@ const startDriven = async (home, args) => {
 
 export const webkit = {
   name: "WebKitGTK",
+  keepsOnLeaving: false,
   async start({ profile = mkdtempSync(join(tmpdir(), "headwater-test-")), kept } = {}) {
     if (kept) return startPlain(miniBrowser(), await environment(profile), profile);
     return startDriven(profile, []);
