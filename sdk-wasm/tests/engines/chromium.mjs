@@ -1,5 +1,5 @@
 /*
- * Chromium, driven as the other tests drive it. Promises what every engine here does: see `README` in `conformance.mjs`. Knows nothing of
+ * Chromium, driven as the other tests drive it. Promises what every engine here does (`conformance.mjs` says what); knows nothing of
  * Headwater.
  */
 import { startBrowser } from "../browser.mjs";

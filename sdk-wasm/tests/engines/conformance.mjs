@@ -19,7 +19,11 @@ const SCENARIOS = { ...delivery, ...leaving, ...storage, ...visit, ...facts };
 const LIMIT_MS = 240_000;
 
 export const conformance = (engine) => {
-  after(() => engine.stop());
+  after(async () => {
+    await engine.stop();
+    // What still runs then, hangs: it must not keep the run.
+    setTimeout(() => process.exit(1), 30_000).unref();
+  });
   for (const [name, given] of Object.entries(SCENARIOS)) {
     const { act, ...how } = typeof given == "function" ? { act: given } : given;
     test(`${engine.name}: ${name}`, { timeout: LIMIT_MS }, async (t) => {

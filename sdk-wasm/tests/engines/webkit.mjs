@@ -11,7 +11,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { until } from "../browser.mjs";
 import { startPlain } from "./plain.mjs";
-import { end, program, start, within } from "./process.mjs";
+import { end, program, start } from "./process.mjs";
 
 const advice = "apt-get install webkit2gtk-driver xvfb, or set WEBKIT_DRIVER, WEBKIT_BROWSER, XVFB";
 const driver = () => program([process.env.WEBKIT_DRIVER, "/usr/bin/WebKitWebDriver"], advice);
@@ -19,8 +19,9 @@ const miniBrowser = () =>
   program(
     [
       process.env.WEBKIT_BROWSER,
-      "/usr/lib/aarch64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
-      "/usr/lib/x86_64-linux-gnu/webkit2gtk-4.1/MiniBrowser",
+      ...["aarch64", "x86_64"].flatMap((machine) =>
+        ["webkitgtk-6.0", "webkit2gtk-4.1"].map((library) => `/usr/lib/${machine}-linux-gnu/${library}/MiniBrowser`),
+      ),
     ],
     advice,
   );
@@ -134,7 +135,6 @@ const startDriven = async (home, args) => {
         return page;
       },
       async close() {
-        await within(own.ask("DELETE", ""), "WebKit's end", 10_000).catch(() => {});
         await end(group);
         forget();
       },
