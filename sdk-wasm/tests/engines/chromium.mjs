@@ -20,12 +20,15 @@ export const chromium = {
   name: "Chromium",
   keepsOnLeaving: true,
   async start({ profile, inPrivate } = {}) {
-    const browser = await startBrowser(profile, inPrivate ? ["--incognito"] : []);
+    const browser = await startBrowser(profile);
+    const chrome = browser.context.browser();
+    // `--incognito` would not do: the profile's own window is opened first, and driven.
+    const context = inPrivate ? await chrome.newContext() : browser.context;
     return {
       profile: browser.profile,
-      version: browser.context.browser()?.version(),
+      version: chrome.version(),
       async open(url) {
-        const page = await browser.context.newPage();
+        const page = await context.newPage();
         await page.goto(url);
         return pageOf(page);
       },

@@ -129,6 +129,7 @@ export const facts = {
     says("back/forward cache, without the SDK", await comesBack(shop, bare, true));
     await bare.close();
     says("back/forward cache, with the SDK", await comesBack(shop, page, true));
+    await page.close();
     const kept = await keptOnLeaving(shop);
     says("kept on leaving", kept);
     collector.headers = { "content-security-policy": strict(collector.endpoint) };
