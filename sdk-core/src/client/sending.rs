@@ -3,14 +3,16 @@
 //! Deliberately knows nothing of answers.
 
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
 use super::{Carrying, Client};
 use crate::batcher::{self, Waiting};
+use crate::config::Config;
 use crate::platform::{Consent, Effect, Now, Outgoing, Request, Sending};
 use crate::queue::Durability;
 use crate::transport::State;
 
-impl Client {
+impl<C: Borrow<Config>> Client<C> {
     pub(super) fn send_if_due(&mut self, now: Now) {
         let (events, bytes) = self.queue.ready();
         if events == 0 {
@@ -22,7 +24,7 @@ impl Client {
             return;
         }
         let waiting = Waiting { events, bytes, since_ms };
-        let due = batcher::due_at_ms(waiting, self.transport.last_sent_ms, &self.config);
+        let due = batcher::due_at_ms(waiting, self.transport.last_sent_ms, self.config.borrow());
         let mut picked = Vec::new();
         if self.doubting {
             // Nothing overtakes what is in doubt.
@@ -48,7 +50,7 @@ impl Client {
                 // What is in memory alone should go in requests that can outlive the page.
                 self.transport.growth = 1;
             }
-            let max_bytes = self.config.max_batch_bytes;
+            let max_bytes = self.config.borrow().max_batch_bytes;
             for held in batcher::pick(
                 self.queue.ready_events(),
                 self.transport.batch_events(),
@@ -87,7 +89,7 @@ impl Client {
         if silent || self.saved.consent != Consent::Granted {
             return;
         }
-        let mut budget = self.config.leaving_bytes;
+        let mut budget = self.config.borrow().leaving_bytes;
         for carrying in self.requests.iter().filter(|carrying| !carrying.asking) {
             for (seq, numbered) in &carrying.events {
                 if let Some(held) = self.queue.get_mut(*seq) {
