@@ -86,38 +86,35 @@ pub fn bytes(words: &[f64]) -> Vec<u8> {
 /// The row of an effect: its first word says which. `queue` is the queue's identity, which only a `Send` carries.
 pub fn row(effect: &Effect, queue: [u8; 16], out: &mut Row<'_>) {
     // One array and one way into the buffer for all of them: half the size of a way for each.
-    let (words, bytes): ([f64; 6], &[u8]) = match effect {
+    let (words, bytes): ([u64; 6], &[u8]) = match effect {
         Effect::Store { key, stamp } => {
-            let start = f64::from(u8::from(stamp.session_start));
-            ([1.0, float(key.0), float(stamp.seq), float(stamp.session_ms), start, 0.0], &[])
+            ([1, key.0, stamp.seq, stamp.session_ms, u64::from(stamp.session_start), 0], &[])
         }
-        Effect::Forget { key } => ([2.0, float(key.0), 0.0, 0.0, 0.0, 0.0], &[]),
-        Effect::Save { state } => ([3.0, float(state.len() as u64), 0.0, 0.0, 0.0, 0.0], state),
-        Effect::Purge => ([4.0, 0.0, 0.0, 0.0, 0.0, 0.0], &[]),
-        Effect::Commit { turn } => ([5.0, f64::from(turn.0), 0.0, 0.0, 0.0, 0.0], &[]),
-        Effect::Load { limit } => {
-            ([6.0, f64::from((*limit).min(MAX_ENTRIES)), 0.0, 0.0, 0.0, 0.0], &[])
-        }
+        Effect::Forget { key } => ([2, key.0, 0, 0, 0, 0], &[]),
+        Effect::Save { state } => ([3, state.len() as u64, 0, 0, 0, 0], state),
+        Effect::Purge => ([4, 0, 0, 0, 0, 0], &[]),
+        Effect::Commit { turn } => ([5, u64::from(turn.0), 0, 0, 0, 0], &[]),
+        Effect::Load { limit } => ([6, u64::from((*limit).min(MAX_ENTRIES)), 0, 0, 0, 0], &[]),
         Effect::Send(sending) => (
             [
-                7.0,
-                f64::from(sending.request.0),
-                f64::from(u8::from(sending.leaving) + 2 * u8::from(sending.asking)),
-                f64::from(sending.dropped_at),
-                float(sending.events.len() as u64),
-                float(sending.dropped.len() as u64),
+                7,
+                u64::from(sending.request.0),
+                u64::from(sending.leaving) + 2 * u64::from(sending.asking),
+                u64::from(sending.dropped_at),
+                sending.events.len() as u64,
+                sending.dropped.len() as u64,
             ],
             &queue,
         ),
-        Effect::WakeAt { monotonic_ms } => ([8.0, float(*monotonic_ms), 0.0, 0.0, 0.0, 0.0], &[]),
+        Effect::WakeAt { monotonic_ms } => ([8, *monotonic_ms, 0, 0, 0, 0], &[]),
         Effect::Report(report) => {
             let (kind, a, b) = match *report {
-                Report::Dropped { key, reason } => (0.0, float(key.0), f64::from(reason as u8)),
-                Report::Stopped { status } => (1.0, f64::from(status), 0.0),
-                Report::NotDurable => (2.0, 0.0, 0.0),
-                Report::StateLost => (3.0, 0.0, 0.0),
+                Report::Dropped { key, reason } => (0, key.0, reason as u64),
+                Report::Stopped { status } => (1, u64::from(status), 0),
+                Report::NotDurable => (2, 0, 0),
+                Report::StateLost => (3, 0, 0),
             };
-            ([9.0, kind, a, b, 0.0, 0.0], &[])
+            ([9, kind, a, b, 0, 0], &[])
         }
     };
     let count = match effect {
@@ -131,10 +128,10 @@ pub fn row(effect: &Effect, queue: [u8; 16], out: &mut Row<'_>) {
     out.bytes(bytes);
     if let Effect::Send(sending) = effect {
         for event in &sending.events {
-            out.all(&[float(event.key.0), f64::from(u8::from(event.numbered))]);
+            out.all(&[event.key.0, u64::from(event.numbered)]);
         }
         for Dropped { first, last, reason } in &sending.dropped {
-            out.all(&[float(*first), float(*last), f64::from(*reason as u8)]);
+            out.all(&[*first, *last, *reason as u64]);
         }
     }
 }
@@ -167,15 +164,15 @@ impl<'a> Row<'a> {
         self.len + LONGEST <= WORDS
     }
 
-    fn put(&mut self, word: f64) {
+    fn put(&mut self, word: u64) {
         // Every row fits (asserted above), so that nothing is ever cut here.
         if let Some(place) = self.words.get_mut(self.len) {
-            *place = word;
+            *place = float(word);
             self.len += 1;
         }
     }
 
-    fn all(&mut self, words: &[f64]) {
+    fn all(&mut self, words: &[u64]) {
         words.iter().for_each(|word| self.put(*word));
     }
 
@@ -183,7 +180,7 @@ impl<'a> Row<'a> {
         for chunk in bytes.chunks(4) {
             let mut four = [0; 4];
             four[..chunk.len()].copy_from_slice(chunk);
-            self.put(f64::from(u32::from_le_bytes(four)));
+            self.put(u64::from(u32::from_le_bytes(four)));
         }
     }
 }
