@@ -85,28 +85,36 @@ pub fn bytes(words: &[f64]) -> Vec<u8> {
 
 /// The row of an effect: its first word says which. `queue` is the queue's identity, which only a `Send` carries.
 pub fn row(effect: &Effect, queue: [u8; 16], out: &mut Row<'_>) {
-    // One array and one way into the buffer for all of them: half the size of a way for each.
-    let (words, bytes): ([u64; 6], &[u8]) = match effect {
+    match effect {
         Effect::Store { key, stamp } => {
-            ([1, key.0, stamp.seq, stamp.session_ms, u64::from(stamp.session_start), 0], &[])
+            out.all(&[1, key.0, stamp.seq, stamp.session_ms, u64::from(stamp.session_start)]);
         }
-        Effect::Forget { key } => ([2, key.0, 0, 0, 0, 0], &[]),
-        Effect::Save { state } => ([3, state.len() as u64, 0, 0, 0, 0], state),
-        Effect::Purge => ([4, 0, 0, 0, 0, 0], &[]),
-        Effect::Commit { turn } => ([5, u64::from(turn.0), 0, 0, 0, 0], &[]),
-        Effect::Load { limit } => ([6, u64::from((*limit).min(MAX_ENTRIES)), 0, 0, 0, 0], &[]),
-        Effect::Send(sending) => (
-            [
+        Effect::Forget { key } => out.all(&[2, key.0]),
+        Effect::Save { state } => {
+            out.all(&[3, state.len() as u64]);
+            out.bytes(state);
+        }
+        Effect::Purge => out.put(4),
+        Effect::Commit { turn } => out.all(&[5, u64::from(turn.0)]),
+        Effect::Load { limit } => out.all(&[6, u64::from((*limit).min(MAX_ENTRIES))]),
+        Effect::Send(sending) => {
+            out.all(&[
                 7,
                 u64::from(sending.request.0),
                 u64::from(sending.leaving) + 2 * u64::from(sending.asking),
                 u64::from(sending.dropped_at),
                 sending.events.len() as u64,
                 sending.dropped.len() as u64,
-            ],
-            &queue,
-        ),
-        Effect::WakeAt { monotonic_ms } => ([8, *monotonic_ms, 0, 0, 0, 0], &[]),
+            ]);
+            out.bytes(&queue);
+            for event in &sending.events {
+                out.all(&[event.key.0, u64::from(event.numbered)]);
+            }
+            for Dropped { first, last, reason } in &sending.dropped {
+                out.all(&[*first, *last, *reason as u64]);
+            }
+        }
+        Effect::WakeAt { monotonic_ms } => out.all(&[8, *monotonic_ms]),
         Effect::Report(report) => {
             let (kind, a, b) = match *report {
                 Report::Dropped { key, reason } => (0, key.0, reason as u64),
@@ -114,24 +122,7 @@ pub fn row(effect: &Effect, queue: [u8; 16], out: &mut Row<'_>) {
                 Report::NotDurable => (2, 0, 0),
                 Report::StateLost => (3, 0, 0),
             };
-            ([9, kind, a, b, 0, 0], &[])
-        }
-    };
-    let count = match effect {
-        Effect::Purge => 1,
-        Effect::Store { .. } => 5,
-        Effect::Send(_) => 6,
-        Effect::Report(_) => 4,
-        _ => 2,
-    };
-    out.all(&words[..count]);
-    out.bytes(bytes);
-    if let Effect::Send(sending) = effect {
-        for event in &sending.events {
-            out.all(&[event.key.0, u64::from(event.numbered)]);
-        }
-        for Dropped { first, last, reason } in &sending.dropped {
-            out.all(&[*first, *last, *reason as u64]);
+            out.all(&[9, kind, a, b]);
         }
     }
 }
