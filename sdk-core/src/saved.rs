@@ -50,7 +50,7 @@ impl Saved {
     /// fields of their own sizes.
     pub(crate) fn encode(&self, backoff: Backoff) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut put = |word: u64| word.to_le_bytes().into_iter().for_each(|byte| out.push(byte));
+        let mut put = |word: u64| out.push(word.to_le_bytes());
         let [id_low, id_high] = id_words(self.queue_id);
         let session = self.session.unwrap_or(Session { start_ms: 0, last_ms: 0, campaign: 0 });
         let consent = match self.consent {
@@ -83,9 +83,8 @@ impl Saved {
             put(range.first);
             put(range.last << 3 | range.reason as u64);
         }
-        let sum = checksum(&out);
-        sum.to_le_bytes().into_iter().for_each(|byte| out.push(byte));
-        out
+        out.push(checksum(out.as_flattened()).to_le_bytes());
+        out.into_flattened()
     }
 
     /// What was kept, or nothing if these are not bytes that [`Saved::encode`] made.

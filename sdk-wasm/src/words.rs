@@ -77,8 +77,9 @@ pub fn bytes(words: &[f64]) -> Vec<u8> {
     let Some((&count, words)) = words.split_first() else { return Vec::new() };
     let mut bytes = Vec::new();
     for word in words.iter().take((int(count) as usize).div_ceil(4)) {
-        int(*word).to_le_bytes().into_iter().for_each(|byte| bytes.push(byte));
+        bytes.push(int(*word).to_le_bytes());
     }
+    let mut bytes = bytes.into_flattened();
     bytes.truncate(int(count) as usize);
     bytes
 }
