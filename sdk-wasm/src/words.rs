@@ -29,9 +29,9 @@ pub const LONGEST: usize = 2304;
 const _: () = assert!(2 + MAX_STATE_BYTES.div_ceil(4) <= LONGEST && LONGEST <= WORDS);
 const _: () = assert!(10 + 2 * 800 + 3 * 64 <= LONGEST);
 
-/// The entries of a row.
-pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + '_ {
-    words.as_chunks::<ENTRY>().0.iter().map(|word| {
+/// The first `count` entries.
+pub fn entries(words: &[f64], count: f64) -> impl Iterator<Item = (Entry, Option<Stamp>)> + '_ {
+    words.as_chunks::<ENTRY>().0.iter().take(int(count) as usize).map(|word| {
         let [key, bytes, priority, at_ms, campaign, seq, session_ms, start] = *word;
         let entry = Entry {
             key: Key(long(key)),
@@ -50,9 +50,9 @@ pub fn entries(words: &[f64]) -> impl Iterator<Item = (Entry, Option<Stamp>)> + 
     })
 }
 
-/// The lines of a receipt: pairs of index and outcome.
-pub fn listed(words: &[f64]) -> impl Iterator<Item = Listed> + '_ {
-    words.as_chunks::<2>().0.iter().map(|[index, outcome]| Listed {
+/// The first `count` lines of a receipt: pairs of index and outcome.
+pub fn listed(words: &[f64], count: f64) -> impl Iterator<Item = Listed> + '_ {
+    words.as_chunks::<2>().0.iter().take(int(count) as usize).map(|[index, outcome]| Listed {
         index: int(*index),
         outcome: match int(*outcome) {
             0 => Outcome::Accepted,
@@ -208,7 +208,7 @@ mod tests {
     fn an_entry_is_eight_words_and_a_number_of_zero_is_no_stamp() {
         let words =
             [7.0, 512.0, 2.0, 1.7e12, 9.0, 0.0, 0.0, 0.0, 8.0, 1.0, 0.0, 2.0, 0.0, 3.0, 4.0, 1.0];
-        let read: Vec<_> = entries(&words).collect();
+        let read: Vec<_> = entries(&words, 2.0).collect();
         let entry = Entry {
             key: Key(7),
             bytes: 512,
@@ -224,18 +224,19 @@ mod tests {
     fn words_that_make_no_sense_become_the_nearest_that_do() {
         for word in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -1.0, 1e300, 0.5] {
             let row = [word; ENTRY];
-            assert_eq!(entries(&row).count(), 1);
-            assert_eq!(listed(&[word, word]).count(), 1);
+            assert_eq!(entries(&row, 1.0).count(), 1);
+            assert_eq!(listed(&[word, word], 1.0).count(), 1);
+            assert!(entries(&[0.0; 2 * ENTRY], word).count() <= 2);
             assert!(bytes(&[word, word, word]).len() <= 8);
             let _ = consent(word);
         }
-        assert_eq!(entries(&[1.0; ENTRY - 1]).count(), 0);
+        assert_eq!(entries(&[1.0; ENTRY - 1], 1.0).count(), 0);
         assert!(bytes(&[]).is_empty());
     }
 
     #[test]
     fn a_receipt_is_pairs_and_any_other_word_a_refusal() {
-        let outcomes: Vec<_> = listed(&[0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 9.0])
+        let outcomes: Vec<_> = listed(&[0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 9.0], 5.0)
             .map(|line| line.outcome)
             .collect();
         use Outcome::{Accepted, Duplicate, Quarantined, Refused};
