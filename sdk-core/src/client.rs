@@ -12,7 +12,7 @@ use core::borrow::Borrow;
 use crate::batcher::{self, Waiting};
 use crate::config::Config;
 use crate::drops::Drops;
-use crate::platform::{Answer, Consent, Dropped, Effect, Input, Now, Report, Request, Turn};
+use crate::platform::{Answer, Consent, Effect, Input, Now, Report, Request, Turn};
 use crate::queue::Queue;
 use crate::random::Random;
 use crate::saved::{Backoff, Left, Saved};
@@ -64,8 +64,8 @@ struct Carrying {
     request: Request,
     /// The numbers of its events, in their order, and whether each travels with its event.
     events: Vec<(u64, bool)>,
-    dropped: Vec<Dropped>,
-    dropped_at: u32,
+    /// The event that tells of numbers given up.
+    telling: Option<u32>,
     started_ms: u64,
     asking: bool,
 }

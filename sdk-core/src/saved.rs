@@ -120,7 +120,7 @@ impl Saved {
             if first > range.last || range.last >= MAX_SEQ {
                 return None;
             }
-            drops.push(range);
+            drops.add_range(range);
         }
         if next_seq == 0 || next_seq >= MAX_SEQ {
             return None;
@@ -177,7 +177,7 @@ mod tests {
     fn saved(ranges: usize) -> Saved {
         let mut drops = Drops::default();
         for n in 0..ranges as u64 {
-            drops.push(Dropped { first: n, last: n, reason: DropReason::Unnumbered });
+            drops.add_range(Dropped { first: 2 * n, last: 2 * n, reason: DropReason::Unnumbered });
         }
         Saved {
             queue_id: *b"0123456789abcdef",

@@ -30,10 +30,9 @@ impl<C: Borrow<Config>> Client<C> {
         let outcome_of = |index: u32| {
             listed.iter().find(|line| line.index == index).map_or(known, |line| line.outcome)
         };
-        if matches!(outcome_of(carrying.dropped_at), Outcome::Accepted | Outcome::Quarantined)
-            && !carrying.dropped.is_empty()
-        {
-            self.saved.drops.told(&carrying.dropped);
+        if let Some(index) = carrying.telling {
+            let heard = matches!(outcome_of(index), Outcome::Accepted | Outcome::Quarantined);
+            self.saved.drops.told(heard);
             self.unsaved = true;
         }
         let sure = self.ask_again_ms.is_some();
@@ -68,6 +67,9 @@ impl<C: Borrow<Config>> Client<C> {
         // A server that does not know the question (a Segment-compatible one, an older collector) says anything, or nothing that a
         // page may read: what was in doubt goes again, unless the collector says that it has no time, or no ear for this key.
         let unasked = carrying.asking && !matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599);
+        if carrying.telling.is_some() {
+            self.saved.drops.told(false);
+        }
         self.free(carrying, unasked || (status != 0 && !carrying.asking));
         let status = if unasked { 0 } else { status };
         let events = u32::try_from(carrying.events.len()).unwrap_or(u32::MAX);

@@ -132,11 +132,7 @@ impl<C: Borrow<Config>> Client<C> {
                 held.doubt = true;
                 held.bare |= !numbered;
             }
-            if numbered
-                && !held.maybe_seen
-                && dropped_at.is_none()
-                && !self.saved.drops.ranges().is_empty()
-            {
+            if numbered && !held.maybe_seen && dropped_at.is_none() && self.saved.drops.can_tell() {
                 dropped_at = Some(index);
             }
             held.in_flight = Some(request);
@@ -144,8 +140,7 @@ impl<C: Borrow<Config>> Client<C> {
             events.push(Outgoing { key: held.entry.key, numbered });
             carried.push((*seq, numbered));
         }
-        let dropped = if dropped_at.is_some() { self.saved.drops.to_tell() } else { Vec::new() };
-        let dropped_at = dropped_at.unwrap_or(0);
+        let dropped = if dropped_at.is_some() { self.saved.drops.tell() } else { Vec::new() };
         if leaving {
             self.unsaved = true;
             self.turn_open = true;
@@ -153,11 +148,11 @@ impl<C: Borrow<Config>> Client<C> {
         self.requests.push(Carrying {
             request,
             events: carried,
-            dropped: dropped.clone(),
-            dropped_at,
+            telling: dropped_at,
             started_ms: now.monotonic_ms,
             asking,
         });
+        let dropped_at = dropped_at.unwrap_or(0);
         let sending = Sending { request, events, dropped, dropped_at, leaving, asking };
         self.effects.push(Effect::Send(sending));
         request
