@@ -54,7 +54,7 @@ impl<C: Borrow<Config>> Client<C> {
                     // Outside of what was noted nobody knows: a page that was killed may have sent it, and its note is lost.
                     held.bare = !held.doubt || seq >= self.saved.left.bare;
                     self.doubting |= held.doubt;
-                    if self.queue.insert(held).is_err() {
+                    if !self.queue.insert(held) {
                         self.admit(*entry);
                     }
                 }
