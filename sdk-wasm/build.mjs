@@ -103,9 +103,8 @@ await build({
 });
 /** A file's hash as the attribute `integrity` has it. */
 const integrity = (file, how) => `${how}-${createHash(how).update(readFileSync(file)).digest("base64")}`;
-const tag = (file) => createHash("sha256").update(readFileSync(file)).digest("hex").slice(0, 8);
 // SHA-256: with SHA-384 the script is 20 bytes larger, and neither is known to be weaker.
-const hashes = { WASM: JSON.stringify(integrity(wasm, "sha256")), WASM_TAG: JSON.stringify(tag(wasm)) };
+const hashes = { WASM: JSON.stringify(integrity(wasm, "sha256")) };
 const front = async (entry, format, outfile, defined = {}, opening = "") => {
   await build({
     entryPoints: [join(here, "js", entry)],
@@ -144,7 +143,7 @@ const front = async (entry, format, outfile, defined = {}, opening = "") => {
 const apart = {
   name: "apart",
   setup: (build) =>
-    build.onResolve({ filter: /^\.\/(autocapture\/index|debug)$/ }, ({ path }) => ({
+    build.onResolve({ filter: /^\.\/(autocapture\/index|debug|lease)$/ }, ({ path }) => ({
       path: `./headwater-${path.split("/")[1]}.js`,
       external: true,
     })),
@@ -159,9 +158,13 @@ if (captureSize > CAPTURE_BUDGET) {
   console.error(`sdk-wasm: over its budget by ${captureSize - CAPTURE_BUDGET} bytes: make it smaller.`);
   process.exitCode = 1;
 }
-await front("debug.ts", "esm", "headwater-debug.js");
-await front("script.ts", "iife", "headwater.js", { AUTOCAPTURE: JSON.stringify(tag(join(dist, "headwater-autocapture.js"))) });
-await front("module.ts", "esm", "headwater.mjs", {}, "const importAsIs=u=>import(/* webpackIgnore: true *//* @vite-ignore */u);");
+for (const name of ["debug", "lease"]) await front(`${name}.ts`, "esm", `headwater-${name}.js`);
+const later = ["headwater.wasm", "headwater.core.js", ...["autocapture", "debug", "lease"].map((name) => `headwater-${name}.js`)];
+const all = createHash("sha256");
+for (const name of later) all.update(readFileSync(join(dist, name)));
+const TAG = JSON.stringify(all.digest("hex").slice(0, 8));
+await front("script.ts", "iife", "headwater.js", { TAG });
+await front("module.ts", "esm", "headwater.mjs", { TAG }, "const importAsIs=u=>import(/* webpackIgnore: true *//* @vite-ignore */u);");
 
 const types = readFileSync(join(here, "js/types.ts"), "utf8");
 writeFileSync(

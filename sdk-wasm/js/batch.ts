@@ -3,6 +3,7 @@
  * texts come from or who decides what goes together.
  */
 import { iso } from "./clock";
+import { quote } from "./event";
 
 /** As the core numbers them. */
 export const REASONS = ["queue_full", "too_old", "too_large", "refused", "unnumbered", "denied"] as const;
@@ -22,16 +23,16 @@ export const stamped = (
   (start ? ',"sessionStart":true' : "") +
   (queue
     ? ',"headwater":{"queue":"' + queue + '","seq":' + seq +
-      (dropped.length ? ',"dropped":' + JSON.stringify(dropped) : "") + "}"
+      (dropped.length ? ',"dropped":' + quote(dropped) : "") + "}"
     : "") +
   "}}";
 
 /** The body of a batch, sent at this time. */
 export const batchOf = (texts: string[], at: number, writeKey: string) =>
-  `{"batch":[${texts}],"sentAt":"${iso(at)}","writeKey":${JSON.stringify(writeKey)}}`;
+  `{"batch":[${texts}],"sentAt":"${iso(at)}","writeKey":${quote(writeKey)}}`;
 
 /** A question: which of the events with these ids does the collector have? */
-export const questionOf = (ids: string[], writeKey: string) => JSON.stringify({ ids, writeKey });
+export const questionOf = (ids: string[], writeKey: string) => quote({ ids, writeKey });
 
 /** The id of an event, or of the first of a record, from its text. */
 export const idOf = (text: string) => text.split('"messageId":"')[1].slice(0, 36);

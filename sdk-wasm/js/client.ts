@@ -3,11 +3,11 @@
  * `storage`) if it may be (`consent`), and is numbered and sent by the core (`driver`, `transport`) in the tab that leads
  * (`election`). Promises that what one tab is told, all of them hear. Knows no rule about events, and no verb's many forms.
  */
+import type { Load } from "./autocapture-loader";
 import { batchOf } from "./batch";
 import { monotonic, unix } from "./clock";
 import { answersOf, CATEGORIES, createConsent } from "./consent";
 import { CHANGED, CONSENT, FLUSH, ONLINE, startCore, WOKE } from "./core";
-import type { Inside } from "./debug";
 import { drive, type Driver, type Told } from "./driver";
 import { createElection } from "./election";
 import { campaignNow, createContext, member, pageNow, textOf, timeOf, uuid } from "./event";
@@ -16,15 +16,23 @@ import { createIntake } from "./intake";
 import { watchPage } from "./lifecycle";
 import { textsOf } from "./record";
 import { createStorage, noChanges } from "./storage";
-import { BATCH, createTransport } from "./transport";
+import { BATCH, createTransport, type Answer } from "./transport";
 import type { Committed, Consent, Consents, EventOptions, Fields, LoadOptions, Reports } from "./types";
 
 /** Where this client's server and files are: endpoint, wasm, and the core as JavaScript if it is not beside the wasm. */
 export type Place = (options: LoadOptions) => [endpoint: string, wasm: string, js?: string];
 
+/** What is loaded when it is asked for, or needed. */
+export interface Files {
+  autocapture: Load;
+  debug(): Promise<typeof import("./debug")>;
+  lease(): Promise<typeof import("./lease")>;
+}
+
 /** What a client is given by whoever speaks with the page. */
 export interface Surroundings {
   place: Place;
+  files: Files;
   report<Name extends keyof Reports>(name: Name, what: Reports[Name]): void;
   /** Those who may look at an event: its text as they leave it, or nothing. */
   look(text: string): string | undefined;
@@ -58,7 +66,7 @@ const MAX_ANSWERS = 10;
 /** What becomes of an event that may not be kept. */
 const none = async (messageId: string): Promise<Committed> => ({ messageId, durable: false });
 
-export const begin = (options: LoadOptions, { place, report, look }: Surroundings) => {
+export const begin = (options: LoadOptions, { place, files, report, look }: Surroundings) => {
   const { writeKey, allow, cookieless } = options;
   const [endpoint, wasm, js] = place(options);
   const name = "headwater:" + writeKey;
@@ -71,10 +79,10 @@ export const begin = (options: LoadOptions, { place, report, look }: Surrounding
   };
   const storage = createStorage(name, lost, cookieless);
   const transport = createTransport(endpoint, options.credentials);
-  const answers: Inside["answers"] = [];
+  const answers: (Answer & { at: number; to: string })[] = [];
   const send: typeof transport = async (to, body) => {
     const answer = await transport(to, body);
-    answers.push({ at: unix(), to, status: answer.status, wait: answer.wait, bytes: body.length });
+    answers.push({ ...answer, at: unix(), to });
     if (answers.length > MAX_ANSWERS) answers.shift();
     return answer;
   };
@@ -161,7 +169,7 @@ export const begin = (options: LoadOptions, { place, report, look }: Surrounding
       Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** attempts++),
     );
   };
-  const election = createElection(name, storage, lead, resign);
+  const election = createElection(name, storage, files.lease, lead, resign);
 
   const leaving = (gone: boolean) => {
     // No core here, and perhaps none anywhere: what this page said goes as it is, known by its ids alone.
@@ -190,7 +198,7 @@ export const begin = (options: LoadOptions, { place, report, look }: Surrounding
     call({ type, head = "", name = "", given, priority, own = {} }: Said, now: number): Promise<Committed> {
       const { category = CATEGORIES[0] } = own;
       const bit = CATEGORIES.indexOf(category);
-      if (bit < 0) throw new TypeError(`no category of events: ${category} (there are ${CATEGORIES})`);
+      if (bit < 0) throw new TypeError(`no category: ${category} (but ${CATEGORIES})`);
       const messageId = uuid(now);
       if (consent.of(category, identity.now().consent) == "denied") return none(messageId);
       if (allow && given) given = Object.fromEntries(Object.entries(given).filter(([name]) => allow.includes(name)));
@@ -230,14 +238,6 @@ export const begin = (options: LoadOptions, { place, report, look }: Surrounding
       ask(CONSENT, bits("pending"), bits("denied"));
     },
     /** What `debug` may see. */
-    inside: (): Inside => ({
-      writeKey,
-      endpoint,
-      user: identity.now(),
-      role: election.role(),
-      storage,
-      consent: (category) => consent.of(category, identity.now().consent),
-      answers,
-    }),
+    inside: { writeKey, endpoint, identity, election, storage, consent, answers },
   };
 };

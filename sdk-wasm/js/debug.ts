@@ -2,22 +2,9 @@
  * What `headwater.debug()` prints: what waits, what the collector said last, what was dropped, and what the person agreed to.
  * A file of its own, loaded when somebody asks. Reads storage and memory, and changes neither.
  */
+import type { Client } from "./client";
 import { CATEGORIES } from "./consent";
 import { SEQ, WORDS } from "./record";
-import type { Storage } from "./storage";
-import type { Category, Consent, User } from "./types";
-
-/** What the client lets it see. */
-export interface Inside {
-  writeKey: string;
-  endpoint: string;
-  user: User;
-  role: string;
-  storage: Storage;
-  consent(category: Category): Consent;
-  /** The last answers, the newest last. */
-  answers: { at: number; to: string; status: number; wait: number; bytes: number }[];
-}
 
 /** Records read at most: more than a full queue has. */
 const MAX_RECORDS = 20000;
@@ -30,9 +17,10 @@ const ROLES: { [role: string]: string } = {
 
 /** Prints it. */
 export const debug = async (
-  { writeKey, endpoint, user, role, storage, consent, answers }: Inside,
+  { writeKey, endpoint, identity, election, storage, consent, answers }: Client["inside"],
   drops: { [reason: string]: number },
 ) => {
+  const user = identity.now();
   const records = (storage.isOpen() && (await storage.read(0, MAX_RECORDS))) || [];
   const by = () => ({ events: 0, bytes: 0, oldest: "" });
   const waiting = CATEGORIES.map(by);
@@ -46,24 +34,23 @@ export const debug = async (
     }
   console.group(`Headwater ${VERSION}: ${writeKey} to ${endpoint}`);
   console.table({
-    role: ROLES[role],
+    role: ROLES[election.role()],
     storage: storage.isOpen() ? "IndexedDB" : "memory alone",
     anonymousId: user.anonymousId,
     userId: user.userId ?? "none",
   });
   console.log("waiting to be acknowledged, and what the person agreed to:");
   console.table(
-    Object.fromEntries(CATEGORIES.map((category, at) => [category, { consent: consent(category), ...waiting[at] }])),
+    Object.fromEntries(CATEGORIES.map((category, at) => [category, { consent: consent.of(category, user.consent), ...waiting[at] }])),
   );
   console.log(answers.length ? "the last answers to this tab:" : "no answer to this tab yet");
   if (answers.length)
     console.table(
-      answers.map(({ at, to, status, wait, bytes }) => ({
+      answers.map(({ at, to, status, wait }) => ({
         at: new Date(at).toISOString(),
         to: to.split("?")[0],
         status: status || "no answer",
         "wait, ms": wait,
-        bytes,
       })),
     );
   console.log(Object.keys(drops).length ? "dropped since this page began, by reason:" : "nothing was dropped since this page began");

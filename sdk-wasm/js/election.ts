@@ -3,23 +3,25 @@
  * successor when the leader's page goes away, and nothing to wait for in a page that is left (a lock would keep it out of
  * the back/forward cache). Knows nothing of what a leader does.
  *
- * Web Locks where there are any. They are missing in old browsers and on pages without TLS: there a lease in the database,
- * renewed every two seconds, and checked inside each transaction, so that a leader that slept through the end of
- * its lease can write nothing any more.
+ * Web Locks where there are any. They are missing in old browsers and on pages without TLS, which load `lease.ts` instead.
  */
-import { unix } from "./clock";
-import { uuid } from "./event";
 import type { Storage } from "./storage";
 
 /** Whether this tab leads, waits while another does, or does not know yet. */
 export type Role = "unknown" | "waiting" | "leading";
 
-const RENEW_MS = 2000;
-const LEASE_MS = 6000;
+/** The wait before the file is asked for again, which could not be loaded. */
+const AGAIN_MS = 1000;
 
-export const createElection = (name: string, storage: Storage, lead: () => void, lost: () => void) => {
+export const createElection = (
+  name: string,
+  storage: Storage,
+  load: () => Promise<typeof import("./lease")>,
+  lead: () => void,
+  lost: () => void,
+) => {
   let role: Role = "unknown";
-  let resign = () => {};
+  let resign: () => unknown = () => {};
 
   const byLock = () => {
     const abort = new AbortController();
@@ -43,23 +45,20 @@ export const createElection = (name: string, storage: Storage, lead: () => void,
   };
 
   const byLease = () => {
-    const me = uuid(unix());
     let stopped = false;
-    let timer: ReturnType<typeof setTimeout>;
-    resign = () => {
-      stopped = true;
-      clearTimeout(timer);
-    };
-    const renew = async () => {
-      const mine = await storage.lease(me, unix(), unix() + LEASE_MS);
-      if (stopped) return;
-      timer = setTimeout(renew, RENEW_MS);
-      const led = role == "leading";
-      role = mine ? "leading" : "waiting";
-      if (mine && !led) lead();
-      if (!mine && led) lost();
-    };
-    renew();
+    resign = () => (stopped = true);
+    load().then(
+      ({ hold }) => {
+        if (stopped) return;
+        resign = hold(storage, (mine) => {
+          const led = role == "leading";
+          role = mine ? "leading" : "waiting";
+          if (mine && !led) lead();
+          if (!mine && led) lost();
+        });
+      },
+      () => setTimeout(() => stopped || byLease(), AGAIN_MS),
+    );
   };
 
   /** Without a shared storage there is nothing to share. */

@@ -7,7 +7,7 @@
  */
 import { iso, unix } from "./clock";
 
-const quote = JSON.stringify;
+export const quote = JSON.stringify;
 
 const hex = Array.from({ length: 256 }, (_, byte) => (byte + 256).toString(16).slice(1));
 const pool = new Uint8Array(1280);

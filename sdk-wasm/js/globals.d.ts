@@ -6,6 +6,5 @@ declare const MODULE: boolean;
 declare const importAsIs: (url: string) => Promise<{ default: never }>;
 /** The wasm's hash, as `integrity` has it: nothing else is run. */
 declare const WASM: string;
-/** The beginning of a file's hash, a part of its address: a cached one of another version is never used. */
-declare const WASM_TAG: string;
-declare const AUTOCAPTURE: string;
+/** The beginning of a hash of all files that are loaded later, a part of their addresses: a cached one of another build is never used. */
+declare const TAG: string;

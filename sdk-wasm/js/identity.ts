@@ -7,7 +7,7 @@
  * are restored when they were cleared, and which is all that workers have. What changed last counts. With none of them, the identity
  * lives as long as the page.
  */
-import { member, page, uuid } from "./event";
+import { member, page, quote, uuid } from "./event";
 import { unix } from "./clock";
 import type { Consents, LoadOptions } from "./types";
 
@@ -42,7 +42,7 @@ export const createIdentity = (
     now = { anonymousId: uuid(unix()), ...kept };
     who = member("anonymousId", now.anonymousId) + member("userId", now.userId);
     if (cookieless) return;
-    const text = JSON.stringify(keepable());
+    const text = quote(keepable());
     const value = encodeURIComponent(text);
     try {
       // What is too long is not taken, and what was there would stay.

@@ -2,24 +2,18 @@
  * The public surface: what a page can say, in Segment's many forms, and what it hears back. Promises that no verb throws into the
  * page, and that calls made before `load` count, at their time. Knows of events only what their verbs say.
  */
-import { createAutocapture, type Load } from "./autocapture-loader";
-import { begin, type Client, type Place, type Said } from "./client";
+import { createAutocapture } from "./autocapture-loader";
+import { begin, type Client, type Files, type Place, type Said } from "./client";
 import { unix } from "./clock";
-import { member, page } from "./event";
+import { member, page, quote } from "./event";
 import type { Event, EventOptions, Fields, Headwater, Reports } from "./types";
-
-/** What is loaded when it is asked for. */
-export interface Files {
-  autocapture: Load;
-  debug(): Promise<typeof import("./debug")>;
-}
 
 const isFields = (value: unknown): value is Fields => !!value && typeof value == "object";
 
 /** A name or an id as text. What is neither would be stored as "undefined" or "[object Object]", for good. */
 const word = (value: unknown, verb: keyof Headwater) => {
   if (value == null || value === "" || isFields(value))
-    throw new TypeError(`${verb}() needs a name or an id first, and was given ${JSON.stringify(value)}`);
+    throw new TypeError(`${verb}() needs a name or an id, not ${quote(value)}`);
   return String(value);
 };
 
@@ -62,7 +56,7 @@ export const create = (place: Place, files: Files) => {
       if (left === null) return;
       const { context, ...rest } = left || event;
       // The id is looked for from the front, and what is sent is added to the context, which is the last and is never empty.
-      text = JSON.stringify({ ...head, ...rest, ...head, context: { library, ...context } });
+      text = quote({ ...head, ...rest, ...head, context: { library, ...context } });
     }
     return text;
   };
@@ -116,7 +110,7 @@ export const create = (place: Place, files: Files) => {
   const headwater: Headwater = {
     load(options) {
       if (loaded) return;
-      const begun = (loaded = begin(options, { place, report, look }));
+      const begun = (loaded = begin(options, { place, files, report, look }));
       const start = () => {
         client = begun;
         early.forEach((act) => act());
@@ -170,7 +164,7 @@ export const create = (place: Place, files: Files) => {
       void when(async ({ identity }) => identity.set({ anonymousId: word(anonymousId, "setAnonymousId") })),
     ready: (act) => when(({ known }) => known.then(() => act?.())),
     before: (act) => void looks.push(act),
-    debug: () => when(async ({ inside }) => (await files.debug()).debug(inside(), drops)),
+    debug: () => when(async ({ inside }) => (await files.debug()).debug(inside, drops)),
     on(name, listener) {
       const set = (listeners[name] ??= new Set());
       set.add(listener as never);

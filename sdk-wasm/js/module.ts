@@ -6,7 +6,7 @@ import type { Place } from "./client";
 import { create } from "./index";
 
 /** The build writes the names of the files here, so that a bundler finds them and makes chunks of them. */
-const files = { autocapture: () => import("./autocapture/index"), debug: () => import("./debug") };
+const files = { autocapture: () => import("./autocapture/index"), debug: () => import("./debug"), lease: () => import("./lease") };
 
 /** Bundlers know the form `new URL("…", import.meta.url)`, and take the file along. Nothing is asked for that was said. */
 const place: Place = ({ endpoint, wasm }) => {
@@ -15,7 +15,7 @@ const place: Place = ({ endpoint, wasm }) => {
 };
 /** A name that a bundler has not made its own might be that of another version. */
 const beside = () =>
-  new URL("./headwater.wasm", import.meta.url).href.replace(/\/headwater.wasm$/, "$&?v=" + WASM_TAG);
+  new URL("./headwater.wasm", import.meta.url).href.replace(/\/headwater.wasm$/, "$&?v=" + TAG);
 
 /** A server renders for everybody: there is nobody here to tell of, and nobody should wait for it. */
 const nothing = async () => ({ messageId: "", durable: false });

@@ -22,12 +22,13 @@ let base = tag?.src ? new URL(".", tag.src).href.slice(0, -1) : "";
 const place: Place = ({ endpoint = base, wasm }) => {
   endpoint = endpoint.replace(/\/+$/, "");
   base ||= endpoint;
-  return [endpoint, wasm ?? base + "/headwater.wasm?v=" + WASM_TAG];
+  return [endpoint, wasm ?? base + "/headwater.wasm?v=" + TAG];
 };
 const make = () =>
   create(place, {
-    autocapture: () => import(base + "/headwater-autocapture.js?v=" + AUTOCAPTURE),
-    debug: () => import(base + "/headwater-debug.js?v=" + VERSION),
+    autocapture: () => import(base + "/headwater-autocapture.js?v=" + TAG),
+    debug: () => import(base + "/headwater-debug.js?v=" + TAG),
+    lease: () => import(base + "/headwater-lease.js?v=" + TAG),
   });
 
 const start = (calls: Queued[]) => {

@@ -34,11 +34,14 @@ export interface Stored {
   words: Float64Array;
 }
 
+/** Applies changes in this transaction, or aborts it: in place of a lock where there are none (`lease.ts`). */
+export type Guard = (tx: IDBTransaction, apply: () => void) => void;
+
 export type Storage = ReturnType<typeof createStorage>;
 
 const RECORDS = "records";
 const MARKS = "marks";
-const STATE = "state";
+export const STATE = "state";
 const ALL = [RECORDS, MARKS, STATE];
 
 /** How long the database may take to open before events go on from memory: it is blocked while somebody deletes it. */
@@ -48,8 +51,7 @@ const OPEN_MS = 5000;
 export const createStorage = (name: string, lost: () => void, none?: boolean) => {
   let db: IDBDatabase | undefined;
   let opening: Promise<unknown> | undefined;
-  /** In place of a lock where there are none: see `election.ts`. */
-  let fence: string | undefined;
+  let guard: Guard | undefined;
 
   const open = () =>
     (opening ??= new Promise<void>((done) => {
@@ -132,12 +134,9 @@ export const createStorage = (name: string, lost: () => void, none?: boolean) =>
      * not, once another tab has the lease.
      */
     write: (changes: Changes, leading?: boolean) =>
-      transact("readwrite", (tx) => {
-        if (!fence || !leading) return apply(tx, changes);
-        const lease = tx.objectStore(STATE).get("lease");
-        lease.onsuccess = () =>
-          lease.result?.owner == fence ? apply(tx, changes) : tx.abort();
-      }),
+      transact("readwrite", (tx) =>
+        guard && leading ? guard(tx, () => apply(tx, changes)) : apply(tx, changes),
+      ),
     /** What is saved under a name. */
     async saved(key: string) {
       let value: any;
@@ -166,15 +165,7 @@ export const createStorage = (name: string, lost: () => void, none?: boolean) =>
       return durable ? found.map((request) => request.result?.text) : undefined;
     },
     swap,
-    /** Takes or renews the lease; from then on nothing is written without it. */
-    async lease(owner: string, now: number, until: number) {
-      let mine = false;
-      const durable = await swap("lease", (held) => {
-        mine = !held || held.owner == owner || held.until < now || held.until > 2 * until - now;
-        return mine && { owner, until };
-      });
-      fence = mine && durable ? owner : fence;
-      return mine && durable;
-    },
+    /** What only a leader may change is changed through `check` from now on. */
+    guard: (check: Guard) => void (guard = check),
   };
 };

@@ -83,7 +83,7 @@ test("categories: another tab's answer counts in this one, and what is waiting t
   await stored(2);
   await until(async () => (await track(leader, [["Ad", "marketing"]]))[0].durable === false, "the answer in the other tab");
   assert.deepEqual(names().toSorted(), ["A", "B"]);
-  await assert.rejects(track(leader, [["X", "advertising"]]), /no category of events: advertising/);
+  await assert.rejects(track(leader, [["X", "advertising"]]), /no category: advertising/);
 });
 
 test("nothing leaves before there is consent: not by flush, not by leaving, not by a second visit", async () => {
