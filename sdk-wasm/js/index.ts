@@ -202,7 +202,8 @@ export const create = (place: Place, autocapture: Load) => {
       return storage.swap("identity", identity.hear);
     };
     watchPage(leaving, join, () => driver?.input(ONLINE));
-    const known = join();
+    const { anonymousId } = identity.now();
+    const known = join().then(() => intake.begin(anonymousId, identity.now().anonymousId));
 
     const ask = (kind: number, a?: number) => (driver ? void driver.input(kind, a) : nudge(kind, a));
     return {
