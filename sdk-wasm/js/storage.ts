@@ -44,8 +44,8 @@ const ALL = [RECORDS, MARKS, STATE];
 /** How long the database may take to open before events go on from memory: it is blocked while somebody deletes it. */
 const OPEN_MS = 5000;
 
-/** `lost` is called when the database goes away: deleted by the person, or wanted by a newer version. */
-export const createStorage = (name: string, lost: () => void) => {
+/** `lost` is called when the database goes away: deleted by the person, or wanted by a newer version. With `none` there is none. */
+export const createStorage = (name: string, lost: () => void, none?: boolean) => {
   let db: IDBDatabase | undefined;
   let opening: Promise<unknown> | undefined;
   /** In place of a lock where there are none: see `election.ts`. */
@@ -53,6 +53,7 @@ export const createStorage = (name: string, lost: () => void) => {
 
   const open = () =>
     (opening ??= new Promise<void>((done) => {
+      if (none) return done();
       const request = indexedDB.open(name, 1);
       request.onupgradeneeded = () => {
         for (const store of [RECORDS, MARKS])

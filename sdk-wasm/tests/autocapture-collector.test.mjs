@@ -4,8 +4,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { until } from "./browser.mjs";
-import { startSite } from "./autocapture-site.mjs";
 import { startHeadwater } from "./headwater.mjs";
+import { startSite } from "./autocapture-site.mjs";
 
 test("a visit without a line of code: its pages, clicks and twelve minutes on a product are in the log, each once", async () => {
   const [site, headwater] = await Promise.all([startSite(), startHeadwater()]);

@@ -36,7 +36,7 @@ export const startHeadwater = async (also = "") => {
     url,
     /** The whole log, oldest first. */
     log: async () => {
-      const answer = await fetch(`${url}/v1/events?limit=500`, { headers: { authorization } });
+      const answer = await fetch(`${url}/v1/events?limit=5000`, { headers: { authorization } });
       assert.equal(answer.status, 200);
       return (await answer.text()).split("\n").filter(Boolean).map((line) => JSON.parse(line));
     },

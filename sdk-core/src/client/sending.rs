@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::{Carrying, Client};
 use crate::batcher::{self, Waiting};
-use crate::platform::{Consent, Effect, Now, Outgoing, Request, Sending};
+use crate::platform::{Effect, Now, Outgoing, Request, Sending};
 use crate::queue::Durability;
 use crate::transport::State;
 
@@ -66,10 +66,7 @@ impl Client {
     }
 
     pub(super) fn may_send(&self) -> bool {
-        self.transport.state == State::Ready
-            && self.requests.is_empty()
-            && !self.loading
-            && self.saved.consent == Consent::Granted
+        self.transport.state == State::Ready && self.requests.is_empty() && !self.loading
     }
 
     fn flushing(&self) -> bool {
@@ -84,7 +81,7 @@ impl Client {
             State::BackingOff { demanded, .. } => demanded,
             State::Stopped => true,
         };
-        if silent || self.saved.consent != Consent::Granted {
+        if silent {
             return;
         }
         let mut budget = self.config.leaving_bytes;
