@@ -7,20 +7,23 @@ mod arrivals;
 mod sending;
 
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
 use crate::batcher::{self, Waiting};
 use crate::config::Config;
 use crate::drops::Drops;
-use crate::platform::{Answer, Consent, Dropped, Effect, Input, Now, Report, Request, Turn};
+use crate::platform::{Answer, Consent, Effect, Input, Now, Report, Request, Turn};
 use crate::queue::Queue;
 use crate::random::Random;
 use crate::saved::{Backoff, Left, Saved};
 use crate::transport::{State, Transport};
 
 /// One queue of events and all decisions about it. See the crate's documentation for how a platform drives it.
+///
+/// `C` lends the configuration: a [`Config`] itself, or a type that always lends the same constant, which is then compiled in.
 #[derive(Debug)]
-pub struct Client {
-    config: Config,
+pub struct Client<C = Config> {
+    config: C,
     random: Random,
     /// What outlives this life, as it is now; but for the wait in force and what was sent on leaving, which are looked up.
     saved: Saved,
@@ -61,20 +64,20 @@ struct Carrying {
     request: Request,
     /// The numbers of its events, in their order, and whether each travels with its event.
     events: Vec<(u64, bool)>,
-    dropped: Vec<Dropped>,
-    dropped_at: u32,
+    /// The event that tells of numbers given up.
+    telling: Option<u32>,
     started_ms: u64,
     asking: bool,
 }
 
-impl Client {
+impl<C: Borrow<Config>> Client<C> {
     /// A client at the start of a life.
     ///
     /// `seed` is 128 bits from the platform's source of entropy, fresh at every start: the queue's id is made of it.
     /// `saved` is what [`Effect::Save`] last kept, if anything. The first effect is [`Effect::Load`]. A configuration that is not the
     /// default has to be [`Config::checked`]: a page, which has no other, is spared those 340 bytes.
     #[must_use]
-    pub fn new(config: Config, seed: [u64; 2], saved: Option<&[u8]>, now: Now) -> Self {
+    pub fn new(config: C, seed: [u64; 2], saved: Option<&[u8]>, now: Now) -> Self {
         let mut random = Random::new(seed);
         let known = saved.and_then(Saved::decode);
         let lost = saved.is_some() && known.is_none();
@@ -89,7 +92,12 @@ impl Client {
             left: Left::default(),
         });
         let mut client = Self {
-            transport: Transport::new(saved.backoff, &config, now.monotonic_ms, now.unix_ms),
+            transport: Transport::new(
+                saved.backoff,
+                config.borrow(),
+                now.monotonic_ms,
+                now.unix_ms,
+            ),
             config,
             random,
             saved,
@@ -116,7 +124,7 @@ impl Client {
         if lost {
             client.report(Report::StateLost);
         }
-        client.effects.push(Effect::Load { limit: client.config.load_limit });
+        client.effects.push(Effect::Load { limit: client.config.borrow().load_limit });
         client
     }
 
@@ -185,7 +193,7 @@ impl Client {
     fn woke(&mut self, now: Now) {
         self.wake_at_ms = None;
         self.transport.woke(now.monotonic_ms);
-        let patience_ms = self.config.request_timeout_ms + GRACE_MS;
+        let patience_ms = self.config.borrow().request_timeout_ms + GRACE_MS;
         while let Some(late) = self
             .requests
             .iter()
@@ -225,7 +233,7 @@ impl Client {
     }
 
     fn ask_to_be_woken(&mut self, now: Now) {
-        let patience_ms = self.config.request_timeout_ms + GRACE_MS;
+        let patience_ms = self.config.borrow().request_timeout_ms + GRACE_MS;
         let overdue = self
             .requests
             .iter()
@@ -240,7 +248,7 @@ impl Client {
             State::Ready if self.may_send() => self.waiting_since_ms.map(|since_ms| {
                 let (events, bytes) = self.queue.ready();
                 let waiting = Waiting { events, bytes, since_ms };
-                batcher::due_at_ms(waiting, self.transport.last_sent_ms, &self.config)
+                batcher::due_at_ms(waiting, self.transport.last_sent_ms, self.config.borrow())
             }),
             _ => None,
         };

@@ -60,29 +60,32 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self {
-            max_queue_events: 10_000,
-            max_queue_bytes: 10 * 1024 * 1024,
-            max_age_ms: u64::MAX,
-            max_event_bytes: 32_512,
-            max_batch_events: 100,
-            max_batch_bytes: 48_000,
-            max_batch_growth: 8,
-            doubt_ms: 2_000,
-            gather_ms: 20,
-            interval_ms: 200,
-            backoff_base_ms: 1_000,
-            backoff_max_ms: 60_000,
-            retry_after_max_ms: 3_600_000,
-            request_timeout_ms: 30_000,
-            leaving_bytes: 55_000,
-            session_ms: 30 * 60_000,
-            load_limit: 500,
-        }
+        Self::DEFAULT
     }
 }
 
 impl Config {
+    /// The default of each.
+    pub const DEFAULT: Self = Self {
+        max_queue_events: 10_000,
+        max_queue_bytes: 10 * 1024 * 1024,
+        max_age_ms: u64::MAX,
+        max_event_bytes: 32_512,
+        max_batch_events: 100,
+        max_batch_bytes: 48_000,
+        max_batch_growth: 8,
+        doubt_ms: 2_000,
+        gather_ms: 20,
+        interval_ms: 200,
+        backoff_base_ms: 1_000,
+        backoff_max_ms: 60_000,
+        retry_after_max_ms: 3_600_000,
+        request_timeout_ms: 30_000,
+        leaving_bytes: 55_000,
+        session_ms: 30 * 60_000,
+        load_limit: 500,
+    };
+
     /// The same configuration with every value moved into the range in which the client works: at least one event, one byte
     /// and one millisecond everywhere, and a batch that can hold the largest event.
     #[must_use]

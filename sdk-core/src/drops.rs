@@ -6,10 +6,12 @@ use alloc::vec::Vec;
 use crate::config::MAX_DROPPED_RANGES;
 use crate::platform::{DropReason, Dropped};
 
-/// The ranges not yet told, in ascending order; neighbours of one reason are one range.
+/// The ranges not yet told, the one that changed last at the end; neighbours of one reason are one range.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Drops {
     ranges: Vec<Dropped>,
+    /// How many of them, at the front, a request tells just now: until it is answered, they stay as they are.
+    telling: usize,
 }
 
 impl Drops {
@@ -19,24 +21,19 @@ impl Drops {
     }
 
     /// Adds a range that overlaps none of the others.
-    pub(crate) fn add_range(&mut self, range: Dropped) {
-        let mut at = self.ranges.partition_point(|other| other.first < range.first);
-        self.ranges.insert(at, range);
-        if at > 0 && touch(self.ranges[at - 1], self.ranges[at]) {
-            at -= 1;
-            self.ranges[at].last = self.ranges.remove(at + 1).last;
+    pub(crate) fn add_range(&mut self, mut range: Dropped) {
+        while let Some(at) = self.ranges.iter().skip(self.telling).position(|other| {
+            other.reason == range.reason
+                && (other.last + 1 == range.first || range.last + 1 == other.first)
+        }) {
+            let other = self.ranges.remove(self.telling + at);
+            range.first = range.first.min(other.first);
+            range.last = range.last.max(other.last);
         }
-        if at + 1 < self.ranges.len() && touch(self.ranges[at], self.ranges[at + 1]) {
-            self.ranges[at].last = self.ranges.remove(at + 1).last;
-        }
-        if self.ranges.len() > MAX_DROPPED_RANGES {
-            self.ranges.remove(0);
-        }
-    }
-
-    /// Adds a range that lies behind all others.
-    pub(crate) fn push(&mut self, range: Dropped) {
         self.ranges.push(range);
+        if self.ranges.len() > MAX_DROPPED_RANGES {
+            self.ranges.remove(self.telling);
+        }
     }
 
     /// All of them.
@@ -44,35 +41,30 @@ impl Drops {
         &self.ranges
     }
 
-    /// The first few, to be told with one event.
-    pub(crate) fn to_tell(&self) -> Vec<Dropped> {
-        self.ranges.iter().take(MAX_TOLD_AT_ONCE).copied().collect()
+    /// Whether there are any, and no request tells some of them already.
+    pub(crate) fn can_tell(&self) -> bool {
+        self.telling == 0 && !self.ranges.is_empty()
     }
 
-    /// Takes out what the collector has been told. A range that has grown since keeps its new parts.
-    pub(crate) fn told(&mut self, told: &[Dropped]) {
-        for part in told {
-            let overlapping = |range: &Dropped| {
-                range.reason == part.reason && range.first <= part.last && range.last >= part.first
-            };
-            let Some(at) = self.ranges.iter().position(overlapping) else { continue };
-            let range = self.ranges.remove(at);
-            if range.last > part.last {
-                self.ranges.insert(at, Dropped { first: part.last + 1, ..range });
-            }
-            if range.first < part.first {
-                self.ranges.insert(at, Dropped { last: part.first - 1, ..range });
-            }
+    /// The first few, to be told with one event.
+    pub(crate) fn tell(&mut self) -> Vec<Dropped> {
+        self.telling = self.ranges.len().min(MAX_TOLD_AT_ONCE);
+        self.ranges[..self.telling].to_vec()
+    }
+
+    /// The request that told some of them is over: they were heard, or are to be told again.
+    pub(crate) fn told(&mut self, heard: bool) {
+        while heard && self.telling > 0 {
+            self.ranges.remove(0);
+            self.telling -= 1;
         }
+        self.telling = 0;
     }
 
     pub(crate) fn clear(&mut self) {
         self.ranges.clear();
+        self.telling = 0;
     }
-}
-
-fn touch(before: Dropped, after: Dropped) -> bool {
-    before.reason == after.reason && before.last + 1 == after.first
 }
 
 /// Ranges told with one event: 64 of at most 50 bytes stay below a tenth of an event's limit.
@@ -111,29 +103,44 @@ mod tests {
 
     #[test]
     fn what_was_added_while_telling_stays() {
-        let mut drops = Drops::default();
-        drops.add_range(range(3, 5, QueueFull));
-        let told = drops.to_tell();
-        for (seq, reason) in [(6, QueueFull), (2, QueueFull), (9, Refused)] {
-            drops.add(seq, reason);
+        for heard in [true, false] {
+            let mut drops = Drops::default();
+            assert!(!drops.can_tell());
+            drops.add_range(range(3, 5, QueueFull));
+            assert!(drops.can_tell());
+            assert_eq!(drops.tell(), [range(3, 5, QueueFull)]);
+            assert!(!drops.can_tell(), "one request tells");
+            let added = [range(6, 6, QueueFull), range(2, 2, QueueFull), range(9, 9, Refused)];
+            for range in added {
+                drops.add_range(range);
+            }
+            drops.told(heard);
+            assert!(drops.can_tell());
+            let kept: &[_] = if heard { &[] } else { &[range(3, 5, QueueFull)] };
+            assert_eq!(drops.ranges(), [kept, &added].concat());
+            // What was not heard joins what comes to lie beside it.
+            drops.add(7, QueueFull);
+            let joined = if heard { range(6, 7, QueueFull) } else { range(2, 7, QueueFull) };
+            assert_eq!(drops.ranges().last(), Some(&joined));
         }
-        drops.told(&told);
-        assert_eq!(
-            drops.ranges(),
-            [range(2, 2, QueueFull), range(6, 6, QueueFull), range(9, 9, Refused)]
-        );
-        drops.told(&[range(1, 20, QueueFull), range(9, 9, Refused)]);
-        assert_eq!(drops.ranges(), [range(6, 6, QueueFull)], "one part takes from one range");
     }
 
     #[test]
-    fn is_bounded_and_gives_up_the_oldest() {
+    fn is_bounded_and_gives_up_the_oldest_that_is_not_being_told() {
         let mut drops = Drops::default();
-        for hole in 0..=MAX_DROPPED_RANGES as u64 {
+        let full = MAX_DROPPED_RANGES as u64;
+        for hole in 0..=full {
             drops.add(hole * 2, QueueFull);
         }
         assert_eq!(drops.ranges().len(), MAX_DROPPED_RANGES);
         assert_eq!(drops.ranges()[0].first, 2);
-        assert_eq!(drops.to_tell().len(), MAX_TOLD_AT_ONCE);
+        let told = drops.tell();
+        assert_eq!(told.len(), MAX_TOLD_AT_ONCE);
+        drops.add(full * 4, QueueFull);
+        assert_eq!(drops.ranges().len(), MAX_DROPPED_RANGES);
+        assert_eq!(drops.ranges()[..told.len()], told);
+        drops.told(true);
+        assert_eq!(drops.ranges().len(), MAX_DROPPED_RANGES - MAX_TOLD_AT_ONCE);
+        assert_eq!(drops.ranges()[0].first, 2 + 2 * (MAX_TOLD_AT_ONCE as u64 + 1));
     }
 }

@@ -197,7 +197,7 @@ pub enum Effect {
     },
     /// Keep these bytes in place of the ones saved before; they come back in [`crate::Client::new`].
     Save {
-        /// Opaque, at most [`crate::config::MAX_STATE_BYTES`].
+        /// Opaque: words of eight bytes, at most [`crate::config::MAX_STATE_BYTES`] in all.
         state: Vec<u8>,
     },
     /// Delete every event and everything that identifies the person.

@@ -123,20 +123,21 @@ impl Queue {
             .filter(|held| held.in_flight.is_none() && held.durability != Durability::Unanswered)
     }
 
-    /// Puts an event in its place. Gives it back if the queue has one of that number.
-    pub(crate) fn insert(&mut self, held: Held) -> Result<(), Held> {
+    /// Puts an event in its place, unless the queue has one of that number.
+    #[must_use]
+    pub(crate) fn insert(&mut self, held: Held) -> bool {
         // Nearly always it is the last.
         let mut at = self.held.len();
         while let Some(before) = self.held[..at].last()
             && before.seq >= held.seq
         {
             if before.seq == held.seq {
-                return Err(held);
+                return false;
             }
             at -= 1;
         }
         self.held.insert(at, held);
-        Ok(())
+        true
     }
 
     /// Takes an event out.
@@ -208,7 +209,7 @@ mod tests {
     fn queue(of: &[(u64, Priority)]) -> Queue {
         let mut queue = Queue::default();
         for (seq, priority) in of {
-            queue.insert(held(*seq, *priority, 100)).unwrap();
+            assert!(queue.insert(held(*seq, *priority, 100)));
         }
         queue
     }
@@ -226,7 +227,7 @@ mod tests {
             (3, Priority::Normal),
         ]);
         assert_eq!(numbers(&queue), [2, 3, 5, 9]);
-        assert!(queue.insert(held(3, Priority::High, 1)).is_err());
+        assert!(!queue.insert(held(3, Priority::High, 1)));
         assert_eq!(queue.len(), 4);
     }
 
@@ -274,7 +275,7 @@ mod tests {
             campaign: 0,
             category: 0,
         };
-        queue.insert(Held::storing(entry, 3, Turn(4))).unwrap();
+        assert!(queue.insert(Held::storing(entry, 3, Turn(4))));
         assert_eq!(queue.ready(), (2, 200));
         queue.get_mut(3).unwrap().durability = Durability::Committed;
         queue.get_mut(1).unwrap().in_flight = Some(Request(9));

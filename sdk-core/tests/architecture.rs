@@ -25,9 +25,9 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
         "client",
         &["batcher", "config", "drops", "platform", "queue", "random", "saved", "transport"],
     ),
-    ("client/arrivals", &["platform", "queue", "saved", "session", "transport"]),
-    ("client/sending", &["batcher", "platform", "queue", "transport"]),
-    ("client/answers", &["platform", "queue", "transport"]),
+    ("client/arrivals", &["config", "platform", "queue", "saved", "session", "transport"]),
+    ("client/sending", &["batcher", "config", "platform", "queue", "transport"]),
+    ("client/answers", &["config", "platform", "queue", "transport"]),
     ("testing", &["Client", "Config", "platform"]),
     ("lib", &[]),
 ];

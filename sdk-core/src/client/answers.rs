@@ -1,12 +1,15 @@
 //! Answers come back: what they settle, what goes again, and what is given up for them.
 //! Promises that each event of a request ends in one of the three. Deliberately sends nothing: what may go again waits for its turn.
 
+use core::borrow::Borrow;
+
 use super::{Carrying, Client};
+use crate::config::Config;
 use crate::platform::{Answer, DropReason, Listed, Now, Outcome, Report, Request};
 use crate::queue::Durability;
 use crate::transport::{Failed, Failure};
 
-impl Client {
+impl<C: Borrow<Config>> Client<C> {
     pub(super) fn answered(&mut self, request: Request, answer: Answer<'_>, now: Now) {
         let Some(at) = self.requests.iter().position(|carrying| carrying.request == request) else {
             return;
@@ -22,15 +25,14 @@ impl Client {
     }
 
     fn delivered(&mut self, carrying: &Carrying, listed: &[Listed], now: Now) {
-        self.transport.delivered(carrying.request, &self.config);
+        self.transport.delivered(carrying.request, self.config.borrow());
         let known = if carrying.asking { Outcome::Quarantined } else { Outcome::Accepted };
         let outcome_of = |index: u32| {
             listed.iter().find(|line| line.index == index).map_or(known, |line| line.outcome)
         };
-        if matches!(outcome_of(carrying.dropped_at), Outcome::Accepted | Outcome::Quarantined)
-            && !carrying.dropped.is_empty()
-        {
-            self.saved.drops.told(&carrying.dropped);
+        if let Some(index) = carrying.telling {
+            let heard = matches!(outcome_of(index), Outcome::Accepted | Outcome::Quarantined);
+            self.saved.drops.told(heard);
             self.unsaved = true;
         }
         let sure = self.ask_again_ms.is_some();
@@ -38,7 +40,7 @@ impl Client {
             let outcome = outcome_of(index);
             if carrying.asking && outcome != Outcome::Duplicate {
                 // It did not arrive, or not yet: the second time decides.
-                let at_ms = now.monotonic_ms.saturating_add(self.config.doubt_ms);
+                let at_ms = now.monotonic_ms.saturating_add(self.config.borrow().doubt_ms);
                 self.ask_again_ms.get_or_insert(at_ms);
                 self.unsaved = true;
                 if let Some(held) = self.queue.get_mut(*seq) {
@@ -65,12 +67,15 @@ impl Client {
         // A server that does not know the question (a Segment-compatible one, an older collector) says anything, or nothing that a
         // page may read: what was in doubt goes again, unless the collector says that it has no time, or no ear for this key.
         let unasked = carrying.asking && !matches!(status, 401 | 403 | 408 | 425 | 429 | 500..=599);
+        if carrying.telling.is_some() {
+            self.saved.drops.told(false);
+        }
         self.free(carrying, unasked || (status != 0 && !carrying.asking));
         let status = if unasked { 0 } else { status };
         let events = u32::try_from(carrying.events.len()).unwrap_or(u32::MAX);
         let failed = Failed { request: carrying.request, events, status, retry_after_ms };
         let failure =
-            self.transport.failed(failed, now.monotonic_ms, &self.config, &mut self.random);
+            self.transport.failed(failed, now.monotonic_ms, self.config.borrow(), &mut self.random);
         self.unsaved = true;
         self.turn_open = true;
         match failure {

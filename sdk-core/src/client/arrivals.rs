@@ -2,14 +2,17 @@
 //! Promises that an event that is given up is reported, and what a page that was left may have sent is marked as doubtful.
 //! Deliberately sends nothing.
 
+use core::borrow::Borrow;
+
 use super::Client;
+use crate::config::Config;
 use crate::platform::{Consent, DropReason, Effect, Entry, Key, Now, Report, Stamp, Turn};
 use crate::queue::{Durability, Held};
 use crate::saved::Left;
 use crate::session;
 use crate::transport::State;
 
-impl Client {
+impl<C: Borrow<Config>> Client<C> {
     /// Numbers a new event, and keeps it if it may be kept; without a number until its category is answered for.
     pub(super) fn admit(&mut self, entry: Entry) {
         let Consent { pending, denied } = self.saved.consent;
@@ -29,14 +32,14 @@ impl Client {
             self.session_ended,
             entry.at_ms,
             entry.campaign,
-            self.config.session_ms,
+            self.config.borrow().session_ms,
         );
         self.saved.session = Some(session);
         self.session_ended = false;
         let seq = self.saved.next_seq;
         self.saved.next_seq += 1;
         self.unsaved = true;
-        if entry.bytes > self.config.max_event_bytes {
+        if entry.bytes > self.config.borrow().max_event_bytes {
             self.forget(entry.key);
             return self.dropped(entry, seq, DropReason::TooLarge);
         }
@@ -60,7 +63,7 @@ impl Client {
                     // Outside of what was noted nobody knows: a page that was killed may have sent it, and its note is lost.
                     held.bare = !held.doubt || seq >= self.saved.left.bare;
                     self.doubting |= held.doubt;
-                    if self.queue.insert(held).is_err() {
+                    if !self.queue.insert(held) {
                         self.admit(*entry);
                     }
                 }
@@ -85,7 +88,7 @@ impl Client {
 
     pub(super) fn load(&mut self) {
         self.loading = true;
-        self.effects.push(Effect::Load { limit: self.config.load_limit });
+        self.effects.push(Effect::Load { limit: self.config.borrow().load_limit });
     }
 
     pub(super) fn committed(&mut self, turn: Turn, durable: bool) {
@@ -151,9 +154,10 @@ impl Client {
     }
 
     pub(super) fn keep_bounds(&mut self) {
-        while let Some(seq) =
-            self.queue.least_important(self.config.max_queue_events, self.config.max_queue_bytes)
-        {
+        while let Some(seq) = self.queue.least_important(
+            self.config.borrow().max_queue_events,
+            self.config.borrow().max_queue_bytes,
+        ) {
             self.give_up(seq, DropReason::QueueFull);
         }
     }
@@ -163,7 +167,7 @@ impl Client {
     pub(super) fn drop_too_old(&mut self, now: Now) {
         let since_start = now.monotonic_ms.saturating_sub(self.started.monotonic_ms);
         let unix_ms = self.started.unix_ms.saturating_add(since_start);
-        let oldest_ms = unix_ms.saturating_sub(self.config.max_age_ms);
+        let oldest_ms = unix_ms.saturating_sub(self.config.borrow().max_age_ms);
         while let Some(seq) = self.queue.older_than(oldest_ms) {
             self.give_up(seq, DropReason::TooOld);
         }

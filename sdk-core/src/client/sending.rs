@@ -3,14 +3,16 @@
 //! Deliberately knows nothing of answers.
 
 use alloc::vec::Vec;
+use core::borrow::Borrow;
 
 use super::{Carrying, Client};
 use crate::batcher::{self, Waiting};
+use crate::config::Config;
 use crate::platform::{Effect, Now, Outgoing, Request, Sending};
 use crate::queue::Durability;
 use crate::transport::State;
 
-impl Client {
+impl<C: Borrow<Config>> Client<C> {
     pub(super) fn send_if_due(&mut self, now: Now) {
         let (events, bytes) = self.queue.ready();
         if events == 0 {
@@ -22,7 +24,7 @@ impl Client {
             return;
         }
         let waiting = Waiting { events, bytes, since_ms };
-        let due = batcher::due_at_ms(waiting, self.transport.last_sent_ms, &self.config);
+        let due = batcher::due_at_ms(waiting, self.transport.last_sent_ms, self.config.borrow());
         let mut picked = Vec::new();
         if self.doubting {
             // Nothing overtakes what is in doubt.
@@ -48,7 +50,7 @@ impl Client {
                 // What is in memory alone should go in requests that can outlive the page.
                 self.transport.growth = 1;
             }
-            let max_bytes = self.config.max_batch_bytes;
+            let max_bytes = self.config.borrow().max_batch_bytes;
             for held in batcher::pick(
                 self.queue.ready_events(),
                 self.transport.batch_events(),
@@ -84,7 +86,7 @@ impl Client {
         if silent {
             return;
         }
-        let mut budget = self.config.leaving_bytes;
+        let mut budget = self.config.borrow().leaving_bytes;
         for carrying in self.requests.iter().filter(|carrying| !carrying.asking) {
             for (seq, numbered) in &carrying.events {
                 if let Some(held) = self.queue.get_mut(*seq) {
@@ -127,11 +129,7 @@ impl Client {
                 held.doubt = true;
                 held.bare |= !numbered;
             }
-            if numbered
-                && !held.maybe_seen
-                && dropped_at.is_none()
-                && !self.saved.drops.ranges().is_empty()
-            {
+            if numbered && !held.maybe_seen && dropped_at.is_none() && self.saved.drops.can_tell() {
                 dropped_at = Some(index);
             }
             held.in_flight = Some(request);
@@ -139,8 +137,7 @@ impl Client {
             events.push(Outgoing { key: held.entry.key, numbered });
             carried.push((*seq, numbered));
         }
-        let dropped = if dropped_at.is_some() { self.saved.drops.to_tell() } else { Vec::new() };
-        let dropped_at = dropped_at.unwrap_or(0);
+        let dropped = if dropped_at.is_some() { self.saved.drops.tell() } else { Vec::new() };
         if leaving {
             self.unsaved = true;
             self.turn_open = true;
@@ -148,11 +145,11 @@ impl Client {
         self.requests.push(Carrying {
             request,
             events: carried,
-            dropped: dropped.clone(),
-            dropped_at,
+            telling: dropped_at,
             started_ms: now.monotonic_ms,
             asking,
         });
+        let dropped_at = dropped_at.unwrap_or(0);
         let sending = Sending { request, events, dropped, dropped_at, leaving, asking };
         self.effects.push(Effect::Send(sending));
         request
