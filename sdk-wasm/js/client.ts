@@ -186,7 +186,8 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
     return storage.swap("identity", identity.hear);
   };
   watchPage(leaving, join, () => driver?.input(ONLINE));
-  const known = join();
+  const { anonymousId } = identity.now();
+  const known = join().then(() => intake.begin(anonymousId, identity.now().anonymousId));
 
   const ask = (kind: number, a?: number, b?: number) =>
     driver ? void driver.input(kind, a, b) : nudge(kind, a, b);

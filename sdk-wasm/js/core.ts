@@ -80,5 +80,5 @@ export const startCore = async (
   words().set(crypto.getRandomValues(new Uint32Array(4)));
   if (saved) words().set(saved, 4);
   core.start(saved ? 1 : 0, monotonic(), unix());
-  return { input: core.input, effects: core.effects, words };
+  return { ...core, words };
 };

@@ -33,7 +33,8 @@ export const createIntake = (
 ) => {
   let calls: Call[] = [];
   let stranded: Rec[] = [];
-  let writing = 0;
+  /** Transactions under way; one of them finds out who this is. */
+  let writing = 1;
   let turn: { promise: Promise<boolean>; done(durable: boolean): void } | undefined;
   /** Texts of this page that the core has not been given: what the page can send by itself if it is left now. */
   let unled: Rec[] = [];
@@ -119,6 +120,12 @@ export const createIntake = (
         else queueMicrotask(() => flush());
       }
       return turn.promise;
+    },
+    /** The database has said who this is. What was said by somebody made up for the meantime was said by them. */
+    begin(madeUp: string, known: string) {
+      for (const call of calls) call.text = call.text.replace(madeUp, known);
+      writing--;
+      flush();
     },
     /** When every call so far is committed, or known not to be. */
     settled: () => last,

@@ -15,7 +15,7 @@ type Queued = [verb: keyof Headwater, ...given: unknown[]];
 /** None in a worker, one without an address where the script stands in the page itself. */
 const tag = page?.currentScript as HTMLScriptElement | undefined;
 const shared = self as unknown as { headwater?: Queued[] | Headwater };
-const queued = shared.headwater;
+const queued = shared.headwater ?? [];
 
 /** Where the files are: beside the script, or at the collector if nobody knows where the script is from. */
 let base = tag?.src ? new URL(".", tag.src).href.slice(0, -1) : "";
@@ -35,19 +35,19 @@ const start = (calls: Queued[]) => {
   const { headwater, at } = make();
   /** Makes these calls, at their time if they noted it. */
   const push = (...calls: Queued[]) => {
-    for (const [verb, first, time, ...rest] of calls) {
-      const listed = Array.isArray(first);
-      const given = listed ? first : [first, time, ...rest];
-      at(listed ? (time as number) : undefined, () =>
-        (headwater[verb] as (...given: unknown[]) => unknown)?.(...given),
-      );
+    for (let [verb, ...given] of calls) {
+      let time: unknown;
+      if (Array.isArray(given[0])) [given, time] = given as [unknown[], unknown];
+      at(time as number | undefined, () => (headwater[verb] as (...given: unknown[]) => unknown)?.(...given));
     }
   };
   shared.headwater = Object.assign(headwater, { push, another: () => make().headwater });
-  const { writeKey, cookieless, credentials, ...given } = { ...tag?.dataset } as unknown as LoadOptions;
-  if (writeKey) headwater.load({ ...given, writeKey, cookieless: cookieless != null, credentials: credentials != null });
+  const given = tag?.dataset as unknown as LoadOptions | undefined;
+  // Attributes without a value count by being there.
+  if (given?.writeKey)
+    headwater.load({ ...given, cookieless: given.cookieless != null, credentials: given.credentials != null });
   push(...calls);
 };
 
 // Where the script is on the page twice, the first one goes on.
-if (!queued || Array.isArray(queued)) start(queued ?? []);
+if (Array.isArray(queued)) start(queued);

@@ -94,9 +94,11 @@ test("the anonymous id is restored when only localStorage was cleared", async ()
   const page = await open();
   await page.evaluate(() => headwater.track("A"));
   await page.evaluate(() => localStorage.clear());
-  await page.reload();
+  // Said before the database can have answered.
+  await page.goto(`${collector.page}/?early=${encodeURIComponent(`headwater.push(["track", "B"])`)}`);
   await page.waitForFunction(() => headwater.track);
-  const [a] = await events(1);
+  const [a, b] = await events(2);
+  assert.deepEqual([b.event, b.anonymousId], ["B", a.anonymousId]);
   await until(() => page.evaluate((id) => JSON.stringify(localStorage).includes(id), a.anonymousId));
 });
 

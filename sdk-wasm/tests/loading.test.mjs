@@ -93,3 +93,25 @@ test("the real collector behind a path prefix: it serves the script, and the fil
     await headwater.stop();
   }
 });
+
+test("the real collector: a service worker and a page of the shop are one device in its log", async () => {
+  const headwater = await startHeadwater(`path_prefix = "/x7"`);
+  try {
+    collector.files["/worker.js"] = `importScripts("${headwater.url}/x7/headwater.js");
+      headwater.load({ writeKey: "wk_test", endpoint: "${headwater.url}/x7" });
+      headwater.track("In the worker");
+      onmessage = (event) => event.waitUntil(headwater.track(event.data));`;
+    const page = await visit(`<script async src="${headwater.url}/x7/headwater.js" data-write-key="wk_test"></script>`);
+    await page.evaluate(() => navigator.serviceWorker.register("/worker.js"));
+    const logged = (count) => until(async () => ((await headwater.log()).length === count ? headwater.log() : undefined), `${count} events`);
+    await logged(2);
+    await page.evaluate(async () => (await navigator.serviceWorker.ready).active.postMessage("Pushed"));
+    const log = await logged(3);
+    assert.deepEqual(log.map(({ event }) => event).toSorted(), ["In the worker", "Pushed", "Queued"]);
+    assert.deepEqual(log.map(({ context }) => context.headwater.seq).toSorted(), [1, 2, 3]);
+    for (const of of [({ anonymousId }) => anonymousId, ({ context }) => context.headwater.queue, ({ context }) => context.sessionId])
+      assert.equal(new Set(log.map(of)).size, 1);
+  } finally {
+    await headwater.stop();
+  }
+});

@@ -22,8 +22,8 @@ const inPackage = (path) => join(project.installed, path);
 const text = (path) => readFileSync(inPackage(path), "utf8");
 
 test("it holds what is wanted and nothing else", () => {
-  const dist = ["autocapture.js", "autocapture.js.map", "core.js", "d.ts", "js", "js.map", "mjs", "mjs.map", "wasm"];
-  const names = dist.map((end) => `dist/headwater${end.startsWith("autocapture") ? "-" : "."}${end}`);
+  const dist = ["autocapture.js", "autocapture.js.map", "debug.js", "debug.js.map", "core.js", "d.ts", "js", "js.map", "mjs", "mjs.map", "wasm"];
+  const names = dist.map((end) => `dist/headwater${/^(autocapture|debug)/.test(end) ? "-" : "."}${end}`);
   const wanted = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/integrity.json", "package.json", ...names];
   assert.deepEqual(project.files.toSorted(), wanted.toSorted());
   assert.equal(text("README.md"), readFileSync(join(import.meta.dirname, "../README.md"), "utf8"));
@@ -43,14 +43,20 @@ test("installing it runs nothing and brings nothing else; every export is there"
 });
 
 test("the maps hold their sources, and lie where the files say", () => {
-  for (const name of ["headwater.js", "headwater.mjs", "headwater-autocapture.js"]) {
+  for (const name of ["headwater.js", "headwater.mjs", "headwater-autocapture.js", "headwater-debug.js"]) {
     const map = JSON.parse(text(`dist/${name}.map`));
-    assert.ok(map.sources.length > 8 && map.sources.every((source) => source.endsWith(".ts")), `${name}: ${map.sources}`);
+    assert.ok(map.sources.length > 1 && map.sources.every((source) => source.endsWith(".ts")), `${name}: ${map.sources}`);
     assert.ok(map.sourcesContent.every((source) => source.startsWith("/*")), name);
     const [, linked] = /sourceMappingURL=(\S+)/.exec(text(`dist/${name}`)) ?? [];
     // A page that loads the script is not sent to look for one.
     assert.equal(linked, name === "headwater.js" ? undefined : `${name}.map`);
   }
+});
+
+test("the module's imports of addresses are marked as none of a bundler's business", () => {
+  const imports = text("dist/headwater.mjs").match(/import\((?!["'])[^)]*\)/g);
+  assert.ok(imports.length > 0);
+  for (const found of imports) assert.match(found, /^import\(\/\* webpackIgnore: true \*\/ ?\/\* @vite-ignore \*\//);
 });
 
 const USE = `

@@ -125,15 +125,15 @@ for (const kind of KINDS)
 test("a worker and a page that begin at once, in a browser that knows neither, agree who this is", async () => {
   for (let round = 0; round < 5; round++) {
     const page = await bare();
+    await page.evaluate(() => headwater.push(["track", "P1"]));
     const tag = addTag(page);
-    const inWorker = await start(page, "dedicated classic", `headwater.track("W"); ${load()}`);
+    const inWorker = await start(page, "dedicated classic", `headwater.track("W1"); ${load()}`);
     await tag;
-    await until(() => collector.stored.size >= 1, "the worker's event");
-    await page.evaluate(() => headwater.flush());
-    const [{ anonymousId }] = collector.stored.values();
-    await until(() => page.evaluate((id) => localStorage["headwater:wk_test"].includes(id), anonymousId), "one id");
+    await page.evaluate(() => headwater.track("P2"));
     await inWorker(() => headwater.track("W2"));
-    assert.equal((await event("W2")).anonymousId, anonymousId);
+    const all = await Promise.all(["P1", "W1", "P2", "W2"].map(event));
+    assert.equal(new Set(all.map(({ anonymousId }) => anonymousId)).size, 1);
+    await until(() => page.evaluate((id) => localStorage["headwater:wk_test"].includes(id), all[0].anonymousId), "its id");
     // As new to the next round as to the first.
     await page.evaluate(() => (worker.terminate(), localStorage.clear()));
     await page.close();
@@ -176,6 +176,23 @@ test("what a worker has stored is sent by the page when the worker is ended, and
   await inShared(() => headwater.flush());
   await stored(80);
   complete(80);
+});
+
+test("a worker that leads is asleep with its page in the back/forward cache: the next page sends all the same", async () => {
+  const page = await bare();
+  const inWorker = await start(page, "dedicated module");
+  await inWorker(() => headwater.track("Event 0"));
+  await stored(1);
+  await page.goto(collector.page);
+  await page.waitForFunction(() => headwater.track);
+  await track(page, 4, 1);
+  await stored(5);
+  complete(5);
+  // And the page that comes back has a worker that works.
+  await page.goBack({ waitUntil: "commit" });
+  await start(page, "dedicated module", `headwater.track("Event 5"); ${load()}`);
+  await stored(6);
+  complete(6);
 });
 
 test("a no in the page is a no in the worker", async () => {
