@@ -78,6 +78,7 @@ export const createContext = (always?: object) => {
         library: { name: "headwater.js", version: VERSION },
         page: pageNow(),
         userAgent: navigator.userAgent,
+        userAgentData: (navigator as { userAgentData?: object }).userAgentData,
         locale: navigator.language,
         timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
         screen: page && { width: screen.width, height: screen.height, density: devicePixelRatio },
@@ -104,13 +105,16 @@ export const pageNow = () => {
   };
 };
 
-/** The campaign in the page's address: `utm_*`, as Segment names them. */
+/**
+ * The campaign in the page's address: `utm_*`, as Segment names them, and what advertisers add to know a click again (`gclid`, `fbclid`,
+ * `msclkid` and the like by Google, Meta, Microsoft, TikTok, X, LinkedIn), by their own names.
+ */
 const campaign = () => {
   let found: Record<string, string> | undefined;
   // A worker's address is that of its script.
   if (page) new URLSearchParams(location.search).forEach((value, name) => {
-    if (name.startsWith("utm_"))
-      (found ??= {})[name == "utm_campaign" ? "name" : name.slice(4)] = value;
+    const [, utm, click] = /^utm_(.+)|^([a-z]*clid|[gw]braid|li_fat_id)$/.exec(name) ?? [];
+    if (utm || click) (found ??= {})[utm == "campaign" ? "name" : utm || click] = value;
   });
   return found;
 };

@@ -105,7 +105,7 @@ test("the anonymous id is restored when only localStorage was cleared", async ()
 test("another campaign begins a session, with what the address says of it", async () => {
   const page = await open();
   await page.evaluate(() => headwater.track("A"));
-  await page.goto(`${collector.page}/?utm_source=mail&utm_campaign=spring`);
+  await page.goto(`${collector.page}/?utm_source=mail&utm_campaign=spring&gclid=Cj0&xutm_x=1&li_fat_id=7&clidx=2`);
   await page.waitForFunction(() => headwater.track);
   await page.evaluate(async () => {
     headwater.track("B");
@@ -114,7 +114,8 @@ test("another campaign begins a session, with what the address says of it", asyn
   const [a, b, c] = await events(3);
   assert.notEqual(b.context.sessionId, a.context.sessionId);
   assert.equal(c.context.sessionId, b.context.sessionId);
-  assert.deepEqual(b.context.campaign, { source: "mail", name: "spring" });
+  assert.deepEqual(b.context.campaign, { source: "mail", name: "spring", gclid: "Cj0", li_fat_id: "7" });
+  assert.equal(typeof b.context.userAgentData.mobile, "boolean", "what Chromium says of itself");
 });
 
 test("consent: pending keeps, granted sends, denied deletes", async () => {
