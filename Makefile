@@ -1,7 +1,7 @@
 # Headwater. `make` lists the targets; `make run` and `make test` are the two that matter.
 #
 # What a plain Debian or Ubuntu machine with Rust (rustup), Node 20 and build-essential (C, C++, make) lacks is installed here: npm packages
-# and the wasm target by their own tools, Chromium, Java and Maven by apt-get, and each says so.
+# and the wasm target by their own tools, browsers, Java and Maven by apt-get, and each says so.
 
 .DEFAULT_GOAL := help
 SHELL := bash
@@ -10,6 +10,12 @@ SHELL := bash
 
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome || echo /usr/bin/chromium)
 export CHROMIUM
+FIREFOX ?= $(shell command -v firefox-esr || command -v firefox || echo /usr/bin/firefox-esr)
+export FIREFOX
+WEBKIT_DRIVER ?= $(shell command -v WebKitWebDriver || echo /usr/bin/WebKitWebDriver)
+export WEBKIT_DRIVER
+XVFB ?= $(shell command -v Xvfb || echo /usr/bin/Xvfb)
+export XVFB
 PROMTOOL ?= $(shell command -v promtool || echo $(CURDIR)/.build/prometheus/usr/bin/promtool)
 export PROMTOOL
 
@@ -41,7 +47,7 @@ check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast 
 	cargo test --locked -q -p headwater-wasm
 	cargo test --locked -q -p headwater-collector --lib
 
-test: check .build/chromium .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool .build/kafka ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
+test: check .build/engines .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool .build/kafka ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
 	@$(SAY) "the core on wasm32"
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
@@ -54,6 +60,8 @@ test: check .build/chromium .build/npm-clients .build/python-clients .build/kotl
 		HEADWATER_KOTLIN=$(CURDIR)/.build/clients-kotlin npm test --silent
 	@$(SAY) "browser SDK in Chromium"
 	cd sdk-wasm && npm test --silent
+	@$(SAY) "browser SDK: the conformance suite in Chromium, Firefox and WebKitGTK"
+	cd sdk-wasm && npm run --silent engines
 	@$(SAY) "examples, and every part together in Chromium"
 	cd examples && HEADWATER=$(CURDIR)/target/debug/headwater npm test --silent
 
@@ -143,6 +151,18 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 		$(SAY) "installing Chromium with apt-get (set CHROMIUM to use another one)"; \
 		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
 		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends chromium; \
+	fi
+
+.PHONY: .build/engines
+.build/engines: .build/chromium
+	@missing=; \
+	[ -x "$(FIREFOX)" ] || missing+=" firefox-esr"; \
+	[ -x "$(WEBKIT_DRIVER)" ] || missing+=" webkit2gtk-driver"; \
+	[ -x "$(XVFB)" ] || missing+=" xvfb"; \
+	if [ -n "$$missing" ]; then \
+		$(SAY) "installing$$missing with apt-get (set FIREFOX, WEBKIT_DRIVER or XVFB to use others)"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends $$missing; \
 	fi
 
 # Java may be removed behind our back, so look each time; the jars stay.

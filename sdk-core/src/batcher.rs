@@ -87,6 +87,7 @@ mod tests {
                     priority: Priority::Normal,
                     at_ms: 0,
                     campaign: 0,
+                    category: 0,
                 };
                 Held::committed(entry, seq)
             })

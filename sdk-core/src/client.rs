@@ -86,7 +86,7 @@ impl<C: Borrow<Config>> Client<C> {
             queue_id: random.id(),
             next_seq: 1,
             session: None,
-            consent: Consent::Granted,
+            consent: Consent::GRANTED,
             backoff: Backoff::default(),
             drops: Drops::default(),
             left: Left::default(),
@@ -153,6 +153,7 @@ impl<C: Borrow<Config>> Client<C> {
             Input::Consent(consent) => self.consented(consent),
             Input::Reset => self.session_ended = true,
         }
+        self.keep_consent();
         self.keep_bounds();
         self.send_if_due(now);
         self.end_turn(now);
@@ -183,7 +184,7 @@ impl<C: Borrow<Config>> Client<C> {
         self.queue.len()
     }
 
-    /// Whether events may be kept and sent.
+    /// Which events may be kept and sent.
     #[must_use]
     pub fn consent(&self) -> Consent {
         self.saved.consent

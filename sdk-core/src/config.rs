@@ -1,6 +1,9 @@
 //! One plain struct: every bound and every wait of the client, with unit, default and reason.
 //! Promises that any combination is safe (see [`Config::checked`]); knows nothing of where values come from.
 
+/// Numbers of events stay below it: exact in JavaScript, and far from where adding to them could overflow.
+pub(crate) const MAX_SEQ: u64 = 1 << 53;
+
 /// The most bytes that the core ever asks a platform to save: fifteen words of eight and [`MAX_DROPPED_RANGES`] ranges of two.
 pub const MAX_STATE_BYTES: usize = 120 + MAX_DROPPED_RANGES * 16;
 

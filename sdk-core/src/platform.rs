@@ -57,18 +57,34 @@ pub struct Entry {
     pub at_ms: u64,
     /// A number that differs when the visit's campaign differs; 0 for none. A change begins a new session.
     pub campaign: u32,
+    /// What it is collected for, below 8: each category has its own answer about consent.
+    pub category: u8,
 }
 
-/// Whether events may be kept and sent.
+impl Entry {
+    /// Whether its category is among these, a bit for each.
+    #[must_use]
+    pub const fn is_in(&self, categories: u8) -> bool {
+        categories >> (self.category & 7) & 1 != 0
+    }
+}
+
+/// What the person answered, for each category of events: a bit of both numbers. With neither bit set, events are kept and sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consent {
+pub struct Consent {
     /// Keep, but send nothing until the person has answered.
-    Pending,
-    /// Keep and send.
-    #[default]
-    Granted,
-    /// Keep nothing; what was kept is purged.
-    Denied,
+    pub pending: u8,
+    /// Keep nothing; what was kept is deleted. Counts before `pending`.
+    pub denied: u8,
+}
+
+impl Consent {
+    /// Every category may be kept and sent.
+    pub const GRANTED: Self = Self { pending: 0, denied: 0 };
+    /// No category was answered for yet.
+    pub const PENDING: Self = Self { pending: u8::MAX, denied: 0 };
+    /// Nothing may be kept.
+    pub const DENIED: Self = Self { pending: 0, denied: u8::MAX };
 }
 
 /// One request of this life of the client. Numbers are never used twice in a life.
@@ -119,7 +135,7 @@ pub enum Input<'a> {
     Online,
     /// The page is being left, the app suspended: send now what is not acknowledged.
     Leaving,
-    /// The person's answer about consent changed.
+    /// The person's answers about consent, all of them, after one of them changed.
     Consent(Consent),
     /// The person signed out: the next event begins a new session.
     Reset,
@@ -171,7 +187,7 @@ pub enum Effect {
     Store {
         /// Which event.
         key: Key,
-        /// What to keep with it.
+        /// What to keep with it. A number of 0 and no session: it is kept without one until its category is answered for.
         stamp: Stamp,
     },
     /// Delete this event, text and stamp; it may be one that was never stored.
@@ -257,8 +273,11 @@ pub enum DropReason {
     TooLarge = 2,
     /// The collector refused it for good.
     Refused = 3,
-    /// The number alone was given up: storage failed, so the event travels without one.
+    /// The number alone was given up: storage failed, so the event travels without one; or its category waits for an answer about
+    /// consent again, and it gets another one then.
     Unnumbered = 4,
+    /// The person said no to its category.
+    Denied = 5,
 }
 
 impl DropReason {
@@ -271,6 +290,7 @@ impl DropReason {
             Self::TooLarge => "too_large",
             Self::Refused => "refused",
             Self::Unnumbered => "unnumbered",
+            Self::Denied => "denied",
         }
     }
 }

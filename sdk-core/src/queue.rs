@@ -1,6 +1,7 @@
 //! The index of unsent events: what each measures and how far it has come, in the order of their numbers.
 //! Promises bounds and order, and says which event it gave up; holds no text and knows no storage, request or clock.
 
+use crate::config::MAX_SEQ;
 use crate::platform::{Entry, Request, Turn};
 use alloc::vec::Vec;
 
@@ -13,6 +14,8 @@ pub(crate) enum Durability {
     Committed,
     /// Storage failed: the event lives in memory (or in storage without its number) and travels without it.
     Unnumbered,
+    /// The person was asked, and has not answered: the event has no number yet, since others overtake it.
+    Unanswered,
 }
 
 /// One event of the queue.
@@ -48,6 +51,12 @@ impl Held {
         }
     }
 
+    /// An event whose category waits for an answer: behind all others, in the order of arrival.
+    pub(crate) fn unanswered(entry: Entry) -> Self {
+        let seq = MAX_SEQ | entry.key.0;
+        Self { durability: Durability::Unanswered, ..Self::storing(entry, seq, Turn(0)) }
+    }
+
     /// An event that was found in storage with its number.
     pub(crate) fn committed(entry: Entry, seq: u64) -> Self {
         Self {
@@ -59,7 +68,13 @@ impl Held {
 
     /// Whether it can go in a batch: its fate in storage is known, and no request carries it.
     pub(crate) fn ready(&self) -> bool {
-        self.in_flight.is_none() && !matches!(self.durability, Durability::Storing(_))
+        self.in_flight.is_none()
+            && !matches!(self.durability, Durability::Storing(_) | Durability::Unanswered)
+    }
+
+    /// Whether its number is one that the collector waits for.
+    pub(crate) fn is_numbered(&self) -> bool {
+        !matches!(self.durability, Durability::Unnumbered | Durability::Unanswered)
     }
 }
 
@@ -101,9 +116,11 @@ impl Queue {
         self.held.iter().filter(|held| held.ready())
     }
 
-    /// All events that no request carries, also those whose commit is not confirmed yet, in order.
+    /// All events that may be sent and that no request carries, also those whose commit is not confirmed yet, in order.
     pub(crate) fn not_in_flight(&self) -> impl Iterator<Item = &Held> {
-        self.held.iter().filter(|held| held.in_flight.is_none())
+        self.held
+            .iter()
+            .filter(|held| held.in_flight.is_none() && held.durability != Durability::Unanswered)
     }
 
     /// Puts an event in its place, unless the queue has one of that number.
@@ -157,6 +174,16 @@ impl Queue {
         self.not_in_flight().find(|held| held.entry.at_ms < oldest_ms).map(|held| held.seq)
     }
 
+    /// The first event that may not stay as it is with these answers (a bit for each category), and that no request carries.
+    pub(crate) fn first_answered(&self, pending: u8, denied: u8) -> Option<u64> {
+        let mut held = self.held.iter().filter(|held| held.in_flight.is_none());
+        let found = held.find(|held| match held.durability {
+            Durability::Unanswered => !held.entry.is_in(pending & !denied),
+            _ => held.entry.is_in(pending | denied),
+        });
+        found.map(|held| held.seq)
+    }
+
     /// Empties the queue.
     pub(crate) fn clear(&mut self) {
         self.held.clear();
@@ -173,7 +200,10 @@ mod tests {
     use crate::platform::{Key, Priority};
 
     fn held(seq: u64, priority: Priority, bytes: u32) -> Held {
-        Held::committed(Entry { key: Key(seq), bytes, priority, at_ms: seq * 10, campaign: 0 }, seq)
+        Held::committed(
+            Entry { key: Key(seq), bytes, priority, at_ms: seq * 10, campaign: 0, category: 0 },
+            seq,
+        )
     }
 
     fn queue(of: &[(u64, Priority)]) -> Queue {
@@ -237,7 +267,14 @@ mod tests {
     #[test]
     fn counts_what_is_ready_through_every_change() {
         let mut queue = queue(&[(1, Priority::Normal), (2, Priority::Normal)]);
-        let entry = Entry { key: Key(3), bytes: 7, priority: Priority::Low, at_ms: 0, campaign: 0 };
+        let entry = Entry {
+            key: Key(3),
+            bytes: 7,
+            priority: Priority::Low,
+            at_ms: 0,
+            campaign: 0,
+            category: 0,
+        };
         assert!(queue.insert(Held::storing(entry, 3, Turn(4))));
         assert_eq!(queue.ready(), (2, 200));
         queue.get_mut(3).unwrap().durability = Durability::Committed;

@@ -3,6 +3,7 @@
 
 use alloc::vec::Vec;
 
+use crate::config::MAX_SEQ;
 use crate::drops::Drops;
 use crate::platform::{Consent, DropReason, Dropped};
 use crate::session::Session;
@@ -53,13 +54,10 @@ impl Saved {
         let mut put = |word: u64| out.push(word.to_le_bytes());
         let [id_low, id_high] = id_words(self.queue_id);
         let session = self.session.unwrap_or(Session { start_ms: 0, last_ms: 0, campaign: 0 });
-        let consent = match self.consent {
-            Consent::Pending => 0,
-            Consent::Granted => 1,
-            Consent::Denied => 2,
-        };
-        let flags =
-            consent | u64::from(self.session.is_some()) << 2 | u64::from(backoff.demanded) << 3;
+        let flags = u64::from(self.consent.pending) << 8
+            | u64::from(self.consent.denied) << 16
+            | u64::from(self.session.is_some()) << 2
+            | u64::from(backoff.demanded) << 3;
         let head = [
             VERSION,
             id_low,
@@ -105,11 +103,7 @@ impl Saved {
         let (start_ms, last_ms, campaign) = (next()?, next()?, next()?);
         let (failures, until_ms, length_ms) = (next()?, next()?, next()?);
         let left = Left { first: next()?, bare: next()?, end: next()? };
-        let consent = match flags & 3 {
-            0 => Consent::Pending,
-            1 => Consent::Granted,
-            _ => Consent::Denied,
-        };
+        let [_, pending, denied, ..] = flags.to_le_bytes();
         let session = Session { start_ms, last_ms, campaign: campaign as u32 };
         let backoff =
             Backoff { failures: failures as u32, until_ms, length_ms, demanded: flags & 8 != 0 };
@@ -129,7 +123,7 @@ impl Saved {
             queue_id: id_bytes(id_low, id_high),
             next_seq,
             session: (flags & 4 != 0).then_some(session),
-            consent,
+            consent: Consent { pending, denied },
             backoff,
             drops,
             left,
@@ -154,6 +148,7 @@ fn reason(number: u64) -> Option<DropReason> {
         2 => DropReason::TooLarge,
         3 => DropReason::Refused,
         4 => DropReason::Unnumbered,
+        5 => DropReason::Denied,
         _ => return None,
     })
 }
@@ -166,8 +161,6 @@ fn checksum(bytes: &[u8]) -> u64 {
 }
 
 const VERSION: u64 = 2;
-/// Numbers stay exact in JavaScript, and far from where adding to them could overflow.
-const MAX_SEQ: u64 = 1 << 53;
 
 #[cfg(test)]
 mod tests {
@@ -183,7 +176,7 @@ mod tests {
             queue_id: *b"0123456789abcdef",
             next_seq: 77,
             session: Some(Session { start_ms: 1, last_ms: 2, campaign: 3 }),
-            consent: Consent::Pending,
+            consent: Consent { pending: 0b101, denied: 0b10 },
             backoff: Backoff { failures: 4, until_ms: 5, length_ms: 6, demanded: true },
             drops,
             left: Left::default(),
@@ -195,7 +188,7 @@ mod tests {
         for saved in [
             saved(0),
             saved(3),
-            Saved { session: None, consent: Consent::Denied, ..saved(1) },
+            Saved { session: None, consent: Consent::DENIED, ..saved(1) },
             Saved { left: Left { first: 3, bare: 5, end: 9 }, ..saved(2) },
         ] {
             assert_eq!(Saved::decode(&saved.encode(saved.backoff)), Some(saved));
@@ -230,7 +223,7 @@ mod tests {
             0x3736_3534_3332_3130,
             0x6665_6463_6261_3938,
             77,
-            0b1100,
+            0x02_050C,
             1,
             2,
             3,

@@ -6,8 +6,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use crate::platform::{
-    Answer, Dropped, Effect, Entry, Input, Key, Now, Priority, Report, Request, Sending, Stamp,
-    Turn,
+    Answer, Consent, Dropped, Effect, Entry, Input, Key, Now, Priority, Report, Request, Sending,
+    Stamp, Turn,
 };
 use crate::{Client, Config};
 
@@ -22,6 +22,8 @@ pub struct Sample {
     pub priority: Priority,
     /// When it happened, unix milliseconds.
     pub at_ms: u64,
+    /// Its category: see [`crate::platform::Consent`].
+    pub category: u8,
 }
 
 /// One event as the collector sees it.
@@ -67,6 +69,9 @@ pub struct Device {
     next_row: u64,
     /// How the next transactions end.
     pub mode: StorageMode,
+    /// The answers about consent that the platform keeps by itself. Each life begins with them: what the core saved may have died
+    /// with the life before.
+    pub consent: Option<Consent>,
     life: Life,
 }
 
@@ -123,6 +128,7 @@ impl Device {
             saved: None,
             next_row: 1,
             mode: StorageMode::Works,
+            consent: None,
             life: Life::new(client),
         };
         let happened = device.carry_out();
@@ -137,6 +143,9 @@ impl Device {
         }
         let client = Client::new(self.config.clone(), seed, self.saved.as_deref(), self.now);
         self.life = Life::new(client);
+        if let Some(consent) = self.consent {
+            self.life.client.handle(Input::Consent(consent), self.now);
+        }
         self.carry_out()
     }
 
@@ -270,7 +279,7 @@ impl Device {
                             self.next_row += 1;
                             self.next_row - 1
                         });
-                        self.rows.insert(row, (holding.sample, Some(stamp)));
+                        self.rows.insert(row, (holding.sample, numbered(stamp)));
                     }
                 }
                 Operation::Save(state) if durable => self.saved = Some(state),
@@ -291,7 +300,7 @@ impl Device {
             match effect {
                 Effect::Store { key, stamp } => {
                     if let Some(holding) = self.life.held.get_mut(&key) {
-                        holding.stamp = Some(stamp);
+                        holding.stamp = numbered(stamp);
                     }
                     self.life.building.push(Operation::Store(key, stamp));
                 }
@@ -365,6 +374,11 @@ impl Device {
     }
 }
 
+/// What an event without a number is stored with: nothing.
+fn numbered(stamp: Stamp) -> Option<Stamp> {
+    (stamp.seq > 0).then_some(stamp)
+}
+
 impl Life {
     fn new(client: Client) -> Self {
         Self {
@@ -390,6 +404,7 @@ impl Life {
             priority: sample.priority,
             at_ms: sample.at_ms,
             campaign: 0,
+            category: sample.category,
         }
     }
 }

@@ -15,11 +15,11 @@ const MAY_KNOW: &[(&str, &[&str])] = &[
     ("event", &["json"]),
     ("wire", &["event", "json", "platform"]),
     ("session", &[]),
-    ("queue", &["platform"]),
+    ("queue", &["config", "platform"]),
     ("drops", &["config", "platform"]),
     ("batcher", &["config", "queue"]),
     ("retry", &["config", "random"]),
-    ("saved", &["drops", "platform", "session"]),
+    ("saved", &["config", "drops", "platform", "session"]),
     ("transport", &["config", "platform", "random", "retry", "saved"]),
     (
         "client",

@@ -16,7 +16,7 @@ fn device(config: Config) -> Device {
 }
 
 fn sample(id: u64) -> Sample {
-    Sample { id, bytes: 600, priority: Priority::Normal, at_ms: START.unix_ms }
+    Sample { id, bytes: 600, priority: Priority::Normal, at_ms: START.unix_ms, category: 0 }
 }
 
 /// Tracks, commits, and lets the batch come due.
@@ -95,15 +95,112 @@ fn age_is_judged_only_after_a_failure_and_not_by_a_clock_that_jumped() {
 #[test]
 fn without_an_answer_about_consent_events_are_kept_and_not_sent() {
     let mut device = device(Config::default());
-    device.input(Input::Consent(Consent::Pending));
+    device.input(Input::Consent(Consent::PENDING));
     device.track(&[sample(1), sample(2)]);
     while device.finish_transaction().is_some() {}
     device.pass(60_000);
     assert!(device.wake().requests.is_empty() && device.input(Input::Flush).requests.is_empty());
     assert!(device.input(Input::Leaving).requests.is_empty());
     assert_eq!(device.stored(), 2);
-    let sent = device.input(Input::Consent(Consent::Granted)).requests;
-    assert_eq!(ids(&sent[0]), [1, 2]);
+    device.input(Input::Consent(Consent::GRANTED));
+    while device.finish_transaction().is_some() {}
+    device.pass(1_000);
+    let sent = device.wake().requests.pop().unwrap();
+    assert_eq!(ids(&sent), [1, 2]);
+    assert!(sent.events.iter().all(|event| event.number.is_some()), "numbered by then");
+}
+
+/// An answer for the second category alone.
+fn second(pending: bool, denied: bool) -> Input<'static> {
+    Input::Consent(Consent { pending: u8::from(pending) << 1, denied: u8::from(denied) << 1 })
+}
+
+#[test]
+fn what_waits_for_an_answer_holds_up_nothing_else_and_leaves_no_gap() {
+    let mut device = device(Config::default());
+    device.input(second(true, false));
+    device.track(&[sample(1), Sample { category: 1, ..sample(2) }, sample(3)]);
+    while device.finish_transaction().is_some() {}
+    device.pass(1_000);
+    let sent = device.wake().requests.pop().unwrap();
+    let numbers = |outbound: &Outbound| -> Vec<u64> {
+        outbound.events.iter().map(|event| event.number.unwrap().1).collect()
+    };
+    assert_eq!((ids(&sent), numbers(&sent)), (vec![1, 3], vec![1, 2]));
+    device.answer(sent.request, Answer::Delivered(&[]));
+    while device.finish_transaction().is_some() {}
+    // Another visit finds it, and it still waits.
+    device.crash(0, [3, 4]);
+    device.pass(1_000);
+    assert!(device.wake().requests.is_empty() && device.input(Input::Leaving).requests.is_empty());
+    device.input(second(false, false));
+    while device.finish_transaction().is_some() {}
+    device.pass(1_000);
+    let sent = device.wake().requests.pop().unwrap();
+    assert_eq!((ids(&sent), numbers(&sent)), (vec![2], vec![3]));
+    assert!(sent.events[0].dropped.is_empty(), "it never had another number");
+}
+
+#[test]
+fn a_no_to_one_category_deletes_its_events_and_tells_their_numbers() {
+    let mut device = device(Config::default());
+    let before = device.client().queue_id();
+    device.track(&[sample(1), Sample { category: 1, ..sample(2) }, sample(3)]);
+    while device.finish_transaction().is_some() {}
+    device.input(second(false, true));
+    assert_eq!(device.transactions(), 1, "all of it in one transaction");
+    device.finish_transaction();
+    assert_eq!(device.stored_ids().collect::<Vec<_>>(), [1, 3]);
+    device.track(&[Sample { category: 1, ..sample(4) }]);
+    while device.finish_transaction().is_some() {}
+    device.pass(1_000);
+    let sent = device.wake().requests.pop().unwrap();
+    assert_eq!((ids(&sent), device.client().queue_id()), (vec![1, 3], before));
+    let told = sent.events[0].dropped[0];
+    assert_eq!((told.first, told.last, told.reason), (2, 2, DropReason::Denied));
+}
+
+#[test]
+fn an_answer_that_is_taken_back_keeps_what_was_not_sent_until_there_is_another() {
+    let mut device = device(Config::default());
+    device.track(&[Sample { category: 1, ..sample(1) }, sample(2)]);
+    while device.finish_transaction().is_some() {}
+    device.input(second(true, false));
+    while device.finish_transaction().is_some() {}
+    device.pass(1_000);
+    let sent = device.wake().requests.pop().unwrap();
+    assert_eq!(ids(&sent), [2]);
+    assert_eq!(sent.events[0].dropped[0].reason, DropReason::Unnumbered);
+    device.answer(sent.request, Answer::Unreachable);
+    device.input(second(false, false));
+    while device.finish_transaction().is_some() {}
+    let sent = device.input(Input::Flush).requests.pop().unwrap();
+    assert_eq!(ids(&sent), [2, 1]);
+}
+
+#[test]
+fn what_a_request_carries_when_the_answer_is_no_does_not_go_again() {
+    let mut device = device(Config::default());
+    device.track(&[Sample { category: 1, ..sample(1) }]);
+    while device.finish_transaction().is_some() {}
+    device.pass(1_000);
+    let sent = device.wake().requests.pop().unwrap();
+    device.input(second(false, true));
+    device.answer(sent.request, Answer::Unreachable);
+    while device.finish_transaction().is_some() {}
+    assert_eq!((device.stored(), device.client().pending()), (0, 0));
+    assert!(device.input(Input::Flush).requests.is_empty());
+}
+
+#[test]
+fn what_waits_for_an_answer_is_bounded() {
+    let mut device = device(Config { max_queue_events: 3, ..Config::default() });
+    device.input(Input::Consent(Consent::PENDING));
+    let happened = device.track(&(1..=5).map(sample).collect::<Vec<_>>());
+    let given_up: Vec<_> = happened.reports.iter().map(|(_, id)| id.unwrap()).collect();
+    assert_eq!(given_up, [1, 2], "the oldest");
+    while device.finish_transaction().is_some() {}
+    assert_eq!((device.stored(), device.client().pending()), (3, 3));
 }
 
 #[test]
@@ -112,7 +209,7 @@ fn a_no_purges_what_was_kept_and_begins_another_queue() {
     let before = device.client().queue_id();
     let carried = track_and_send(&mut device, 1..3);
     device.track(&[sample(3)]);
-    device.input(Input::Consent(Consent::Denied));
+    device.input(Input::Consent(Consent::DENIED));
     while device.finish_transaction().is_some() {}
     assert_eq!((device.stored(), device.client().pending()), (0, 0));
     assert_ne!(device.client().queue_id(), before);
@@ -121,7 +218,7 @@ fn a_no_purges_what_was_kept_and_begins_another_queue() {
     while device.finish_transaction().is_some() {}
     assert_eq!(device.stored(), 0, "nothing is kept after a no");
     device.crash(0, [5, 5]);
-    assert_eq!(device.client().consent(), Consent::Denied, "the next life remembers");
+    assert_eq!(device.client().consent(), Consent::DENIED, "the next life remembers");
 }
 
 #[test]

@@ -15,9 +15,20 @@ const quantile = (numbers, part) =>
 const fresh = async () => {
   const [collector, browser] = await Promise.all([startCollector(), startBrowser()]);
   const page = await browser.context.newPage();
-  await page.goto(collector.page);
-  await page.waitForFunction(() => headwater.track);
-  await page.evaluate(() => headwater.track("First"));
+  await page.addInitScript(() => {
+    tasks = [];
+    new PerformanceObserver((list) => tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({
+      type: "longtask",
+      buffered: true,
+    });
+  });
+  // Called before the script is there, as the snippet lets a page do.
+  const first = `headwater.push(["ready", () => headwater.track("First", {}, { until: "acknowledged" }).then(() => { first = performance.now() })])`;
+  await page.goto(`${collector.page}/?early=${encodeURIComponent(first)}`);
+  await page.waitForFunction(() => globalThis.first);
+  const ready = await page.evaluate(
+    () => first - performance.getEntriesByType("resource").find(({ name }) => name.endsWith("/headwater.js")).responseEnd,
+  );
   await until(() => collector.stored.size === 1, "the first acknowledgement");
   const bytes = Object.fromEntries(
     [...collector.served].map(([file, body]) => [file, gzipSync(body, { level: 9 }).length]),
@@ -26,23 +37,28 @@ const fresh = async () => {
     await browser.close();
     collector.close();
   };
-  return { collector, page, bytes, close };
+  return { collector, page, bytes, ready, close };
 };
 
 const mainThread = async (page) => {
   const session = (page.session ??= await page.context().newCDPSession(page));
   await session.send("Performance.enable");
   const { metrics } = await session.send("Performance.getMetrics");
-  return metrics.find(({ name }) => name === "TaskDuration").value * 1000;
+  const value = (wanted) => metrics.find(({ name }) => name === wanted).value;
+  return { ms: value("TaskDuration") * 1000, layouts: value("LayoutCount") };
 };
 
 const perCall = [];
 const burst = [];
 const thread = [];
+const ready = [];
+const longest = [];
+let layouts = 0;
 let bytes = {};
 for (let count = 0; count < PAGES; count++) {
   const { collector, page, close, ...seen } = await fresh();
   bytes = seen.bytes;
+  ready.push(seen.ready);
   const before = await mainThread(page);
   const { us, waits } = await page.evaluate(async () => {
     const properties = { sku: "kettle-01", price: 49.5, currency: "EUR", list: "kitchen", position: 3 };
@@ -56,7 +72,10 @@ for (let count = 0; count < PAGES; count++) {
   await until(() => collector.stored.size === 1001, "all events");
   perCall.push(us);
   burst.push(Math.max(...waits));
-  thread.push((await mainThread(page)) - before);
+  const after = await mainThread(page);
+  thread.push(after.ms - before.ms);
+  layouts += after.layouts - before.layouts;
+  longest.push(...(await page.evaluate(() => tasks)), 0);
   await close();
 }
 
@@ -80,6 +99,9 @@ const figures = {
   gzip_bytes_of_each: bytes,
   us_per_track_median: round(quantile(perCall, 0.5)),
   us_per_track_range: [round(Math.min(...perCall)), round(Math.max(...perCall))],
+  script_to_first_acknowledgement_ms_median: round(quantile(ready, 0.5)),
+  longest_task_ms: round(Math.max(...longest)),
+  layouts: layouts,
   burst_of_1000_committed_ms_median: round(quantile(burst, 0.5)),
   main_thread_ms_per_1000_median: round(quantile(thread, 0.5)),
   call_to_commit_ms_p50: round(quantile(waits, 0.5)),

@@ -5,6 +5,7 @@
  *
  * `import()` and not a script element: Trusted Types refuse an address given to the latter, and it keeps the nonce of the former.
  */
+import { page } from "./event";
 import type { AutocaptureOptions, Headwater } from "./types";
 
 /** Gets the file. */
@@ -17,7 +18,7 @@ export const createAutocapture =
     // Later than the calls that the page has queued: one of them may be this page view.
     await 0;
     // A page that is rendered ahead has not been seen: it is hidden, and left to the file.
-    const shown = globalThis.document?.hidden === false;
+    const shown = page?.hidden === false;
     if (what !== false && shown && !seen() && (!only || only.includes("pages"))) client.page();
     return load()
       .then(({ autocapture }) => autocapture(client, what, seen))

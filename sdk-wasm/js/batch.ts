@@ -5,7 +5,7 @@
 import { iso } from "./clock";
 
 /** As the core numbers them. */
-export const REASONS = ["queue_full", "too_old", "too_large", "refused", "unnumbered"] as const;
+export const REASONS = ["queue_full", "too_old", "too_large", "refused", "unnumbered", "denied"] as const;
 
 /** What is added to an event's context when it is sent. The context is last in the text, which therefore ends in `}}`. */
 export const stamped = (

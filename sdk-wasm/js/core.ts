@@ -48,17 +48,20 @@ export interface Core extends Pick<Exports, "input" | "effects"> {
 let tries = 0;
 let make: (() => Exports | Promise<Exports>) | undefined;
 
-/** The way to an instance. A page whose CSP refuses WebAssembly has the same core as JavaScript, 8 KB larger. */
-const fetched = async (url: string): Promise<typeof make> => {
+/**
+ * The way to an instance. The wasm is this build's, or none: whatever server it came from, its hash is known. A page whose CSP refuses WebAssembly
+ * has the same core as JavaScript, 8 KB larger; browsers let an `import()` have no hash, and a service worker no `import()`.
+ */
+const fetched = async (url: string, js = url.replace(".wasm", ".core.js")): Promise<typeof make> => {
   try {
-    // The smallest module there is.
-    new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0));
+    // The smallest module there is. Chromium and Firefox refuse to compile it, WebKit only to make an instance of it.
+    new WebAssembly.Instance(new WebAssembly.Module(Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0)));
   } catch {
     // A browser remembers for good that an address gave no module; the fragment makes it another one.
-    return (await import(url.replace(".wasm", ".core.js") + "#" + tries++)).default;
+    const again = js + "#" + tries++;
+    return (await (MODULE ? importAsIs(again) : import(again))).default;
   }
-  const response = await fetch(url, { credentials: "omit" });
-  if (!response.ok) throw new Error(url + ": " + response.status);
+  const response = await fetch(url, { credentials: "omit", integrity: WASM });
   const module = await WebAssembly.compile(await response.arrayBuffer());
   return async () => (await WebAssembly.instantiate(module)).exports as unknown as Exports;
 };
@@ -66,11 +69,12 @@ const fetched = async (url: string): Promise<typeof make> => {
 /** Starts a client from what was saved. Fails if the core cannot be had. */
 export const startCore = async (
   url: string,
+  js: string | undefined,
   saved: Float64Array | undefined,
   monotonic: () => number,
   unix: () => number,
 ): Promise<Core> => {
-  const core = await (make ??= await fetched(url))!();
+  const core = await (make ??= await fetched(url, js))!();
   // A view dies when memory grows.
   const words = () => new Float64Array(core.memory.buffer, core.words(), WORDS);
   words().set(crypto.getRandomValues(new Uint32Array(4)));

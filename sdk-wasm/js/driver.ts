@@ -12,8 +12,8 @@ import { monotonic, unix } from "./clock";
 import * as Core from "./core";
 import { SEQ, textsOf, WORDS, type Rec } from "./record";
 import { noChanges, type Storage } from "./storage";
-import { BATCH, SEEN, type Answer } from "./transport";
-import type { Reports } from "./types";
+import { BATCH, OUTCOMES, SEEN, type Answer } from "./transport";
+import type { Committed, Reports } from "./types";
 
 /** What the driver is given. */
 export interface Parts {
@@ -23,11 +23,16 @@ export interface Parts {
   /** The first ids of the records that a page sent by itself as it was left: see `intake.ts`. */
   left: string[];
   writeKey: string;
-  report<Name extends keyof Reports>(name: Name, report: Reports[Name]): void;
+  tell<Name extends keyof Told>(name: Name, what: Told[Name]): void;
   /** The backlog has been handed over, or more of it has. */
   loaded(): void;
   /** The core stopped in the middle of something. */
   failed(error: unknown): void;
+}
+
+/** What is told to every tab: the reports, and what became of an event that somebody waits for. */
+export interface Told extends Reports {
+  acknowledged: { messageId: string; outcome: Committed["outcome"] };
 }
 
 export type Driver = ReturnType<typeof drive>;
@@ -35,7 +40,7 @@ export type Driver = ReturnType<typeof drive>;
 /** Texts kept at hand: several times what can be sent while leaving, and nothing to a page. */
 const MAX_CACHED = 262144;
 
-export const drive = ({ core, storage, send, left, writeKey, report, loaded, failed }: Parts) => {
+export const drive = ({ core, storage, send, left, writeKey, tell: say, loaded, failed }: Parts) => {
   const held = new Map<number, Rec>();
   /** Records handed over already that a read may still come across. */
   const own = new Set<number>();
@@ -270,7 +275,7 @@ export const drive = ({ core, storage, send, left, writeKey, report, loaded, fai
         const told = index == droppedAt ? dropped : [];
         parts.push(stamped(text, seq, session, !!start, numbered || false, told));
         sent.push(index);
-      } else if (!leaving) report("dropped", { reason: "storage_lost" });
+      } else if (!leaving) say("dropped", { reason: "storage_lost" });
     });
     let answer: Answer = { status: leaving ? 0 : 200, wait: 0, listed: [] };
     if (sent.length)
@@ -285,19 +290,26 @@ export const drive = ({ core, storage, send, left, writeKey, report, loaded, fai
     const shared = core.words();
     // A hostile answer lists what was not sent, or the same thing often.
     const known = new Map(listed.filter(([index]) => index in sent));
+    sent.forEach((index, at) => {
+      const rec = recs[index];
+      const outcome = known.get(at) ?? 0;
+      // A question is answered by what was there already: the rest is sent now.
+      if (rec.words[(words[10 + index * 2] - rec.first) * WORDS + 2] & 32 && (why != 2 || outcome == 1))
+        say("acknowledged", { messageId: why == 2 ? parts[at] : idOf(parts[at]), outcome: OUTCOMES[outcome] });
+    });
     let at = 0;
     for (const [index, outcome] of known) shared.set([sent[index], outcome], at++ * 2);
     return input(Core.ANSWERED, request, 200, known.size);
   };
 
   const tellPage = ([, kind, a, b]: Float64Array) => {
-    if (kind == 1) report("stopped", { status: a });
-    else if (kind) report(kind == 2 ? "not_durable" : "state_lost", {});
+    if (kind == 1) say("stopped", { status: a });
+    else if (kind) say(kind == 2 ? "not_durable" : "state_lost", {});
     else {
       // The core forgets an event, then says why.
       const { text, words, first } = forgotten!;
       const own = text && textsOf(words, text)[a - first];
-      report("dropped", { messageId: own && idOf(own), reason: REASONS[b] });
+      say("dropped", { messageId: own && idOf(own), reason: REASONS[b] });
     }
   };
 
@@ -329,7 +341,7 @@ export const drive = ({ core, storage, send, left, writeKey, report, loaded, fai
       for (const rec of left)
         if (lost && !rec.text) {
           left.delete(rec);
-          report("dropped", { reason: "storage_lost" });
+          say("dropped", { reason: "storage_lost" });
         } else rec.id = undefined;
       left.forEach(unnumber);
       return [...left];

@@ -52,58 +52,63 @@ export const textOf = (
   '{"type":"' + type + '"' + head + ',"messageId":"' + messageId + '"' + who +
   ',"timestamp":"' + iso(at) + '"' + body + ',"context":' + context + "}";
 
-let seen = "";
-let title = "";
-let kept = "";
-let base: Record<string, unknown> = {};
+/** The page, which a worker does not have, and a server even less. */
+export const page = globalThis.document as Document | undefined;
 
 /** Whether the title was looked at in this microtask: asking for it costs as much as the rest of a call. */
 let looked = false;
 
 /**
- * The `context` of an event that happens now, as text. It is made anew when the page's address changes, and its title with the next
- * microtask or page view.
+ * The `context` of an event that happens now, as text, for a client that adds `always`. It is made anew when the page's address changes,
+ * and its title with the next microtask or page view.
  */
-export const contextNow = (own?: object, always?: object) => {
-  const look = !looked;
-  if (look) queueMicrotask(() => (looked = false));
-  looked = true;
-  if (document.URL != seen || (look && document.title != title)) {
-    seen = document.URL;
-    title = document.title;
-    base = {
-      library: { name: "headwater.js", version: VERSION },
-      page: pageNow(),
-      userAgent: navigator.userAgent,
-      locale: navigator.language,
-      timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
-      screen: { width: screen.width, height: screen.height, density: devicePixelRatio },
-      campaign: campaign(),
-      ...always,
-    };
-    kept = quote(base);
-  }
-  // What makes something else of itself (`toJSON`) is no context.
-  const text = own && quote({ ...base, ...own });
-  return text?.[0] == "{" ? text : kept;
+export const createContext = (always?: object) => {
+  let seen: string | undefined = "";
+  let title: string | undefined;
+  let kept: string;
+  let base: Record<string, unknown>;
+  return (own?: object) => {
+    const look = !looked;
+    if (look) queueMicrotask(() => (looked = false));
+    looked = true;
+    if (page?.URL != seen || (look && page?.title != title)) {
+      seen = page?.URL;
+      title = page?.title;
+      base = {
+        library: { name: "headwater.js", version: VERSION },
+        page: pageNow(),
+        userAgent: navigator.userAgent,
+        locale: navigator.language,
+        timezone: Intl.DateTimeFormat().resolvedOptions().timeZone,
+        screen: page && { width: screen.width, height: screen.height, density: devicePixelRatio },
+        campaign: campaign(),
+        ...always,
+      };
+      kept = quote(base);
+    }
+    // What makes something else of itself (`toJSON`) is no context.
+    const text = own && quote({ ...base, ...own });
+    return text?.[0] == "{" ? text : kept;
+  };
 };
 
-/** What is known of the page itself. */
+/** What is known of the page itself, if there is one. */
 export const pageNow = () => {
   looked = false;
-  return {
+  return page && {
     url: location.href,
     path: location.pathname,
     search: location.search || undefined,
-    referrer: document.referrer || undefined,
-    title: document.title,
+    referrer: page.referrer || undefined,
+    title: page.title,
   };
 };
 
 /** The campaign in the page's address: `utm_*`, as Segment names them. */
 const campaign = () => {
   let found: Record<string, string> | undefined;
-  new URLSearchParams(location.search).forEach((value, name) => {
+  // A worker's address is that of its script.
+  if (page) new URLSearchParams(location.search).forEach((value, name) => {
     if (name.startsWith("utm_"))
       (found ??= {})[name == "utm_campaign" ? "name" : name.slice(4)] = value;
   });

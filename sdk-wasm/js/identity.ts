@@ -1,56 +1,85 @@
 /*
- * Who the person is, as far as this browser knows: anonymous id, user id, the answer about consent. Promises both ids at
- * hand the moment a call is made, the same in every tab; knows nothing of events, and keeps no traits (the profile is
- * the collector's).
+ * Who the person is, as far as this browser knows: anonymous id, user id, the answers about consent. Promises both ids at
+ * hand the moment a call is made, the same in every tab and worker (and on every subdomain, when asked); and that nothing but
+ * the answers is kept of somebody who said no. Knows nothing of events, and keeps no traits (the profile is the collector's).
  *
- * localStorage is what is read synchronously; IndexedDB keeps a copy, from which it is restored when only localStorage
- * was cleared. With neither, the identity lives as long as the page.
+ * A cookie, which other subdomains see, and localStorage are what is read synchronously; IndexedDB keeps a copy, from which both
+ * are restored when they were cleared, and which is all that workers have. What changed last counts. With none of them, the identity
+ * lives as long as the page.
  */
-import { member, uuid } from "./event";
+import { member, page, uuid } from "./event";
 import { unix } from "./clock";
-import type { Consent } from "./types";
+import type { Consents, LoadOptions } from "./types";
 
 /** What is kept. */
 export interface Kept {
-  anonymousId: string;
+  anonymousId?: string;
   userId?: string;
-  consent?: Consent;
+  consent?: Consents;
+  /** When that was last changed, unix milliseconds; 0 if nobody has said anything yet. */
+  at: number;
 }
 
-export const createIdentity = (name: string, keep: (kept: Kept) => void) => {
-  let now: Kept;
-  let who: string;
-  let fresh = false;
+/** Chromium keeps no cookie for longer: 400 days. */
+const MAX_AGE_S = 34560000;
+/** Of the 4,096 that browsers take with name and attributes. */
+const MAX_COOKIE = 3500;
 
-  const take = (kept: Kept) => {
-    now = kept;
-    who = member("anonymousId", kept.anonymousId) + member("userId", kept.userId);
+export const createIdentity = (
+  name: string,
+  { cookieDomain = "", cookieless }: LoadOptions,
+  /** Whether ids may be kept, with these answers. */
+  allowed: (answers?: Consents) => boolean,
+  keep: (kept: Kept) => void,
+) => {
+  let now: Kept & { anonymousId: string };
+  let who: string;
+  // Another domain is another cookie: of two with one name, nobody knows which is read.
+  const crumb = encodeURIComponent(name + cookieDomain) + "=";
+
+  const keepable = (): Kept => (allowed(now.consent) ? now : { consent: now.consent, at: now.at });
+  const show = (kept: Kept) => {
+    now = { anonymousId: uuid(unix()), ...kept };
+    who = member("anonymousId", now.anonymousId) + member("userId", now.userId);
+    if (cookieless) return;
+    const text = JSON.stringify(keepable());
+    const value = encodeURIComponent(text);
+    try {
+      // What is too long is not taken, and what was there would stay.
+      page!.cookie =
+        crumb + (value.length > MAX_COOKIE ? "" : value) + ";path=/;samesite=lax;max-age=" + MAX_AGE_S +
+        (cookieDomain && ";domain=" + cookieDomain) + (location.protocol == "https:" ? ";secure" : "");
+      localStorage[name] = text;
+    } catch {
+      // Refused, or a worker: the copy in IndexedDB has to do.
+    }
   };
   const set = (change: Partial<Kept>) => {
-    take({ ...now, ...change });
-    try {
-      localStorage[name] = JSON.stringify(now);
-    } catch {
-      // Refused: the copy in IndexedDB has to do.
-    }
-    keep(now);
+    show({ ...now, ...change, at: Math.max(unix(), now.at + 1) });
+    if (!cookieless) keep(keepable());
   };
-  const read = () => {
-    try {
-      const kept = JSON.parse(localStorage[name]);
-      if (typeof kept.anonymousId == "string") return take(kept), true;
-    } catch {
-      // Absent, refused or not ours.
-    }
-    return false;
+  /** What cookie and localStorage say, if it is newer than this. */
+  const read = (kept: Kept) => {
+    for (const text of [
+      () => decodeURIComponent(page!.cookie.split("; ").find((one) => one.startsWith(crumb))!.slice(crumb.length)),
+      () => localStorage[name],
+    ])
+      try {
+        const found: Kept = JSON.parse(text());
+        if (found.at > kept.at && !cookieless) kept = found;
+      } catch {
+        // Absent, refused or not ours.
+      }
+    return kept;
   };
-  const renew = () => set({ anonymousId: uuid(unix()), userId: undefined });
 
-  if (!read()) {
-    fresh = true;
-    renew();
-  }
-  addEventListener("storage", (event) => event.key == name && read());
+  const first = read({ at: -1 });
+  show(first.at < 0 ? { at: 0 } : first);
+  // Another tab says what changed, another subdomain does not: whoever comes back from there looks.
+  addEventListener("focus", () => {
+    const found = read(now);
+    if (found != now) show(found);
+  });
 
   return {
     now: () => now,
@@ -58,12 +87,8 @@ export const createIdentity = (name: string, keep: (kept: Kept) => void) => {
     who: () => who,
     set,
     /** Somebody else from now on. */
-    renew,
-    /** The copy in IndexedDB was found. It counts only if localStorage had nothing. */
-    restore(copy: Kept | undefined) {
-      if (fresh && copy) set(copy);
-      else keep(now);
-      fresh = false;
-    },
+    renew: () => set({ anonymousId: uuid(unix()), userId: undefined }),
+    /** What another tab or worker says, or the copy in IndexedDB. If it is older than what is known here, gives that back. */
+    hear: (other: Kept | undefined) => (other && other.at >= now.at && !cookieless ? show(other) : keepable()),
   };
 };

@@ -1,28 +1,18 @@
 /*
- * The public surface, and the one place where the parts meet: a call becomes a text (`event`, `identity`), is made durable
- * (`intake`, `storage`), and is numbered and sent by the core (`driver`, `transport`) in the tab that leads (`election`).
- * Promises that no verb throws into the page and that calls made before `load` count; knows no rule about events.
+ * The public surface: what a page can say, in Segment's many forms, and what it hears back. Promises that no verb throws into the
+ * page, and that calls made before `load` count, at their time. Knows of events only what their verbs say.
  */
 import { createAutocapture, type Load } from "./autocapture-loader";
-import { batchOf } from "./batch";
-import { monotonic, unix } from "./clock";
-import { CHANGED, CONSENT, FLUSH, ONLINE, startCore, WOKE } from "./core";
-import { drive, type Driver } from "./driver";
-import { createElection } from "./election";
-import { campaignNow, contextNow, member, pageNow, textOf, timeOf, uuid } from "./event";
-import { createIdentity, type Kept } from "./identity";
-import { createIntake } from "./intake";
-import { watchPage } from "./lifecycle";
-import { textsOf } from "./record";
-import { createStorage, noChanges } from "./storage";
-import { BATCH, createTransport } from "./transport";
-import type { Consent, EventOptions, Fields, Headwater, LoadOptions, Reports } from "./types";
+import { begin, type Client, type Place, type Said } from "./client";
+import { unix } from "./clock";
+import { member, page } from "./event";
+import type { Event, EventOptions, Fields, Headwater, Reports } from "./types";
 
-const CONSENTS: Consent[] = ["pending", "granted", "denied"];
-
-/** The wait before the core is tried again, milliseconds: doubled each time. */
-const RETRY_MS = 1000;
-const MAX_RETRY_MS = 60000;
+/** What is loaded when it is asked for. */
+export interface Files {
+  autocapture: Load;
+  debug(): Promise<typeof import("./debug")>;
+}
 
 const isFields = (value: unknown): value is Fields => !!value && typeof value == "object";
 
@@ -40,12 +30,15 @@ const quiet = <T>(promise: Promise<T>) => {
 };
 
 /**
- * A client of its own, and a way to repeat calls made at another time. `base` is where the script came from, `autocapture` gets
- * the file of that name.
+ * A client of its own, and a way to repeat calls made at another time. `place` says where its files are, `files` gets those that
+ * are loaded when they are asked for.
  */
-export const create = (base: string, autocapture: Load) => {
+export const create = (place: Place, files: Files) => {
   const listeners: { [name: string]: Set<(report: never) => void> } = {};
+  const drops: { [reason: string]: number } = {};
   const report = <Name extends keyof Reports>(name: Name, what: Reports[Name]) => {
+    const { reason } = what as Reports["dropped"];
+    if (reason) drops[reason] = (drops[reason] ?? 0) + 1;
     // Nobody asked to be told: a developer looks into the console first.
     if (!listeners[name]?.size) console.warn("headwater:", name, what);
     listeners[name]?.forEach((listener) => {
@@ -58,9 +51,27 @@ export const create = (base: string, autocapture: Load) => {
     });
   };
 
+  const looks: ((event: Event) => Event | null | void)[] = [];
+  const look = (text: string) => {
+    for (const act of looks) {
+      const event: Event = JSON.parse(text);
+      const { type, messageId } = event;
+      const head = { type, messageId };
+      const { library } = event.context;
+      const left = act(event);
+      if (left === null) return;
+      const { context, ...rest } = left || event;
+      // The id is looked for from the front, and what is sent is added to the context, which is the last and is never empty.
+      text = JSON.stringify({ ...head, ...rest, ...head, context: { library, ...context } });
+    }
+    return text;
+  };
+
   /** The address of the last page view. */
   let seen = "";
-  let client: ReturnType<typeof begin> | undefined;
+  let loaded: Client | undefined;
+  /** The same, once calls can be made. */
+  let client: Client | undefined;
   let early: (() => void)[] = [];
   /** The time of the call that is being repeated. */
   let called: number | undefined;
@@ -70,7 +81,7 @@ export const create = (base: string, autocapture: Load) => {
     called = undefined;
   };
   /** Does it now, or when `load` is called, at the time of now. What goes wrong is the promise's, never the page's. */
-  const when = <T>(act: (loaded: ReturnType<typeof begin>) => Promise<T>): Promise<T> => {
+  const when = <T>(act: (client: Client) => Promise<T>): Promise<T> => {
     if (!client) {
       const time = called ?? unix();
       return quiet(new Promise<T>((done) => early.push(() => at(time, () => done(when(act))))));
@@ -82,192 +93,92 @@ export const create = (base: string, autocapture: Load) => {
       return quiet(Promise.reject(error));
     }
   };
+  /** An event. What it is made of is looked at when it can be: ids may be missing, and whoever the person is may have changed. */
+  const say = (said: (client: Client) => Said) => when((client) => client.call(said(client), called ?? unix()));
 
   const named =
     (type: string) =>
     (a?: string | Fields | null, b?: string | Fields | EventOptions, c?: Fields | EventOptions, d?: EventOptions) =>
-      when(({ call }) => {
+      say(() => {
         if (isFields(a)) [a, b, c] = [null, a, b as EventOptions];
         const two = typeof b == "string";
-        const given = two ? c : b;
-        if (type == "page") seen = document.URL;
-        return call(
+        if (type == "page") seen = page?.URL ?? "";
+        return {
           type,
-          two ? member("category", a) + member("name", b) : member("name", a),
-          member("properties", type == "page" ? { ...pageNow(), ...(given as Fields) } : given),
-          0,
-          two ? d : (c as EventOptions),
-        );
+          head: two ? member("category", a) + member("name", b) : member("name", a),
+          name: "properties",
+          given: (two ? c : b) as Fields,
+          priority: 0,
+          own: two ? d : (c as EventOptions),
+        };
       });
-
-  const begin = (options: LoadOptions) => {
-    const { writeKey, endpoint = base, wasm = base + "/headwater.wasm?v=" + WASM } = options;
-    const name = "headwater:" + writeKey;
-    const storage = createStorage(name, () => {
-      // The keys that the driver knows are those of a database that is no more: a new term begins with what there is.
-      if (!driver) return;
-      intake.strand(driver.end(true));
-      driver = undefined;
-      lead();
-    });
-    const send = createTransport(endpoint.replace(/\/+$/, ""));
-    let driver: Driver | undefined;
-    /** Counts the terms of leadership: what was begun in one must not go on in another. */
-    let term = 0;
-    let attempts = 0;
-    let campaign = campaignNow();
-
-    const identity = createIdentity(name, (kept: Kept) => {
-      if (storage.isOpen()) storage.write({ ...noChanges(), state: { identity: kept } });
-    });
-    const intake = createIntake(
-      storage,
-      () => driver,
-      () => {
-        if (driver) return void driver.input(CHANGED);
-        nudge(CHANGED);
-        // A leader that is hidden has slow timers: it is woken when it will want to send.
-        clearTimeout(later);
-        later = setTimeout(nudge, 300, WOKE);
-      },
-      () => report("dropped", { reason: "queue_full" }),
-    );
-
-    const others = self.BroadcastChannel && new BroadcastChannel(name);
-    let later: ReturnType<typeof setTimeout> | undefined;
-    const nudge = (kind: number, a?: number) => others?.postMessage([kind, a]);
-    if (others) others.onmessage = ({ data: [kind, a] }) => void driver?.input(kind, a);
-
-    const lead = async () => {
-      const mine = ++term;
-      try {
-        const saved = await storage.saved("core");
-        const left = (await storage.saved("left")) || [];
-        const core = await startCore(wasm, saved, monotonic, unix);
-        if (mine != term) return;
-        driver = drive({ core, storage, send, left, writeKey, report, loaded: intake.flush, failed });
-        const { consent } = identity.now();
-        if (consent) driver.input(CONSENT, CONSENTS.indexOf(consent));
-        else driver.input(WOKE);
-        attempts = 0;
-      } catch (error) {
-        if (mine == term) failed(error);
-      }
-    };
-    const resign = () => {
-      term++;
-      if (driver) intake.strand(driver.end());
-      driver = undefined;
-    };
-    const failed = (error: unknown) => {
-      resign();
-      report("core_failed", { error });
-      const mine = term;
-      setTimeout(
-        () => mine == term && lead(),
-        Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** attempts++),
-      );
-    };
-    const election = createElection(name, storage, lead, resign);
-
-    const leaving = (gone: boolean) => {
-      // No core here, and perhaps none anywhere: what this page said goes as it is, known by its ids alone.
-      const left = intake.leave(
-        election.role() != "waiting" && (identity.now().consent ?? "granted") == "granted",
-      );
-      if (left.length)
-        send(BATCH, batchOf(left.flatMap((rec) => textsOf(rec.words, rec.text!)), unix(), writeKey));
-      if (gone) {
-        resign();
-        election.leave();
-      }
-    };
-    watchPage(leaving, election.join, () => driver?.input(ONLINE));
-    storage.open().then(() => storage.saved("identity")).then(identity.restore);
-    election.join();
-
-    const ask = (kind: number, a?: number) => (driver ? void driver.input(kind, a) : nudge(kind, a));
-    return {
-      identity,
-      call(type: string, head: string, body: string, priority: number, own?: EventOptions) {
-        const now = called ?? unix();
-        const messageId = uuid(now);
-        if (identity.now().consent == "denied") return Promise.resolve({ messageId, durable: false });
-        const time = timeOf(own?.timestamp, now);
-        const taken = intake.take({
-          text: textOf(
-            type,
-            head,
-            messageId,
-            identity.who(),
-            time,
-            body + member("integrations", own?.integrations),
-            contextNow(own?.context, options.context),
-          ),
-          priority,
-          at: time,
-          campaign,
-        });
-        campaign = 0;
-        return taken.then((durable) => ({ messageId, durable }));
-      },
-      async reset() {
-        identity.renew();
-        // A campaign like no other: it begins a session with the next event, whatever tab numbers it.
-        campaign = crypto.getRandomValues(new Uint32Array(1))[0] || 1;
-      },
-      async flush() {
-        await intake.settled();
-        ask(FLUSH);
-      },
-      async consent(answer: Consent) {
-        identity.set({ consent: answer });
-        if (answer == "denied") identity.renew();
-        ask(CONSENT, CONSENTS.indexOf(answer));
-      },
-    };
-  };
 
   const headwater: Headwater = {
     load(options) {
-      if (client) return;
-      client = begin(options);
-      early.forEach((act) => act());
-      early = [];
+      if (loaded) return;
+      const begun = (loaded = begin(options, { place, report, look }));
+      const start = () => {
+        client = begun;
+        early.forEach((act) => act());
+        early = [];
+      };
+      // A worker has no localStorage to ask who this is: its calls wait for the database.
+      page ? start() : begun.known.then(start);
       if (options.autocapture != null) headwater.autocapture(options.autocapture);
     },
-    track: (event, properties, options) =>
-      when(({ call }) =>
-        call("track", member("event", word(event, "track")), member("properties", properties), 1, options),
-      ),
-    identify: (userId?: string | Fields | null, traits?: Fields | EventOptions, options?: EventOptions) =>
-      when(({ call, identity }) => {
-        if (isFields(userId)) [userId, traits, options] = [null, userId, traits];
+    track: (event, given, own) =>
+      say(() => ({
+        type: "track",
+        head: member("event", word(event, "track")),
+        name: "properties",
+        given,
+        // What was earned is given up last.
+        priority: (given?.revenue ?? given?.total) == null ? 1 : 2,
+        own,
+      })),
+    identify: (userId?: string | Fields | null, traits?: Fields | EventOptions, own?: EventOptions) =>
+      say(({ identity }) => {
+        if (isFields(userId)) [userId, traits, own] = [null, userId, traits as EventOptions];
         if (userId != null) identity.set({ userId: word(userId, "identify") });
-        return call("identify", "", member("traits", traits), 2, options);
+        return { type: "identify", name: "traits", given: traits as Fields, priority: 2, own };
       }),
     page: named("page"),
     screen: named("screen"),
-    group: (groupId, traits, options) =>
-      when(({ call }) =>
-        call("group", member("groupId", word(groupId, "group")), member("traits", traits), 2, options),
-      ),
-    alias: (userId, previousId, options) =>
-      when(({ call, identity }) => {
+    group: (groupId, given, own) =>
+      say(() => ({
+        type: "group",
+        head: member("groupId", word(groupId, "group")),
+        name: "traits",
+        given,
+        priority: 2,
+        own,
+      })),
+    alias: (userId, previousId, own) =>
+      say(({ identity }) => {
         const { userId: known, anonymousId } = identity.now();
         identity.set({ userId: word(userId, "alias") });
-        return call("alias", member("previousId", previousId ?? known ?? anonymousId), "", 2, options);
+        return { type: "alias", head: member("previousId", previousId ?? known ?? anonymousId), priority: 2, own };
       }),
-    reset: () => void when((loaded) => loaded.reset()),
-    flush: () => when((loaded) => loaded.flush()),
-    consent: (answer) => void when((loaded) => loaded.consent(answer)),
+    reset: () => void when((client) => client.reset()),
+    flush: () => when((client) => client.flush()),
+    consent: (answer) => void when((client) => client.consent(answer)),
+    user() {
+      const { anonymousId, userId } = client?.identity.now() ?? {};
+      return anonymousId ? { anonymousId, userId } : undefined;
+    },
+    setAnonymousId: (anonymousId) =>
+      void when(async ({ identity }) => identity.set({ anonymousId: word(anonymousId, "setAnonymousId") })),
+    ready: (act) => when(({ known }) => known.then(() => act?.())),
+    before: (act) => void looks.push(act),
+    debug: () => when(async ({ inside }) => (await files.debug()).debug(inside(), drops)),
     on(name, listener) {
       const set = (listeners[name] ??= new Set());
       set.add(listener as never);
       return () => void set.delete(listener as never);
     },
+    off: (name, listener) => void listeners[name]?.delete(listener as never),
     autocapture: (what) => capture(what),
   };
-  const capture = createAutocapture(headwater, autocapture, () => seen);
+  const capture = createAutocapture(headwater, files.autocapture, () => seen);
   return { headwater, at };
 };

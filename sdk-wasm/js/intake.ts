@@ -10,7 +10,8 @@ import { idOf } from "./batch";
 import { monotonic } from "./clock";
 import { LEAVING } from "./core";
 import type { Driver } from "./driver";
-import { recordsOf, utf8, type Call, type Rec } from "./record";
+import { page } from "./event";
+import { recordsOf, utf8, WORDS, type Call, type Rec } from "./record";
 import { noChanges, type Storage } from "./storage";
 
 /** From one transaction to the next, milliseconds. With the transaction itself a call is committed within 50. */
@@ -72,7 +73,7 @@ export const createIntake = (
   };
 
   /** Gives back the texts that no core will send for a page that is left. */
-  const flush = (leaving?: boolean, alone?: boolean): Rec[] => {
+  const flush = (leaving?: boolean, held?: number): Rec[] => {
     let sent: Rec[] = [];
     if ((writing && !leaving) || !(calls.length || stranded.length || leaving)) return sent;
     began = monotonic();
@@ -87,7 +88,8 @@ export const createIntake = (
       if (leaving) {
         core()?.input(LEAVING);
         let left = MAX_LEFT;
-        if (alone) sent = unled.filter((rec) => rec.text && (left -= utf8(rec.text).length) >= 0);
+        const free = ({ words }: Rec) => words.every((word, at) => at % WORDS != 2 || !((held! >> ((word >> 2) & 7)) & 1));
+        sent = unled.filter((rec) => rec.text && free(rec) && (left -= utf8(rec.text).length) >= 0);
         unled = [];
       }
       if (!records.length && !sent.length) return sent;
@@ -113,7 +115,7 @@ export const createIntake = (
         turn = { promise, done };
         const wait = began + STEP_MS - monotonic();
         // Timers of a hidden page are slow.
-        if (wait > 0 && !document.hidden) setTimeout(() => flush(), wait);
+        if (wait > 0 && !page?.hidden) setTimeout(() => flush(), wait);
         else queueMicrotask(() => flush());
       }
       return turn.promise;
@@ -123,7 +125,7 @@ export const createIntake = (
     /** The core may have caught up. */
     flush: () => void flush(),
     strand,
-    /** The page is being left: one transaction, now. With `alone` it gives back what the page is to send by itself. */
-    leave: (alone: boolean) => flush(true, alone),
+    /** The page is being left: one transaction, now. Gives back what the page is to send by itself: nothing of the categories `held`. */
+    leave: (held: number) => flush(true, held),
   };
 };

@@ -1,15 +1,34 @@
 /*
- * The module `headwater.mjs`: one client for the page that imports it, and the way to make others. Knows where it was loaded from, and
- * nothing else.
+ * The module `headwater.mjs`: one client for the page or worker that imports it, and the way to make others. Knows where it was loaded
+ * from, and nothing else. Promises that importing it does nothing: on a server its verbs do nothing either.
  */
+import type { Place } from "./client";
 import { create } from "./index";
 
-/** The build writes the name of the file here, so that a bundler finds it and makes a chunk of it. */
-const autocapture = () => import("./autocapture/index");
-const base = new URL(".", import.meta.url).href.slice(0, -1);
+/** The build writes the names of the files here, so that a bundler finds them and makes chunks of them. */
+const files = { autocapture: () => import("./autocapture/index"), debug: () => import("./debug") };
+
+/** Bundlers know the form `new URL("…", import.meta.url)`, and take the file along. Nothing is asked for that was said. */
+const place: Place = ({ endpoint, wasm }) => {
+  const own = wasm ? [wasm] : [beside(), new URL("./headwater.core.js", import.meta.url).href];
+  return [(endpoint ?? beside().replace(/\/[^/]*$/, "")).replace(/\/+$/, ""), ...own] as ReturnType<Place>;
+};
+/** A name that a bundler has not made its own might be that of another version. */
+const beside = () =>
+  new URL("./headwater.wasm", import.meta.url).href.replace(/\/headwater.wasm$/, "$&?v=" + WASM_TAG);
+
+/** A server renders for everybody: there is nobody here to tell of, and nobody should wait for it. */
+const nothing = async () => ({ messageId: "", durable: false });
+const VERBS = "load track identify page screen group alias reset flush consent setAnonymousId ready debug autocapture".split(" ");
+
+const make = () => {
+  const { headwater } = create(place, files);
+  if (!globalThis.location) for (const verb of VERBS) headwater[verb as "track"] = nothing;
+  return headwater;
+};
 
 /** The page's client. */
-export const { headwater } = create(base, autocapture);
+export const headwater = make();
 export default headwater;
 /** Another client, for another write key. */
-export const another = () => create(base, autocapture).headwater;
+export const another = make;

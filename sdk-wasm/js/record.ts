@@ -2,7 +2,7 @@
  * A record: the calls of one microtask, as they lie in storage: their texts joined, and eight numbers for each. Promises at most
  * 100 events or 48 KB to a record; knows nothing of how a record is stored or who numbers its events.
  *
- * The numbers of an event: length of its text in UTF-16 units, its bytes in UTF-8, priority, time, campaign, then its stamp:
+ * The numbers of an event: length of its text in UTF-16 units, its bytes in UTF-8, priority and four times the category and 32 if somebody waits for the answer, time, campaign, then its stamp:
  * sequence number (0 while it has none, -1 when the event is done with), session, whether it began the session.
  * With a key in place of the length it is an entry as the core reads it (`src/words.rs`).
  */

@@ -1,25 +1,37 @@
 /*
  * The classic script `headwater.js`: the global `headwater`, the calls that were queued before it was there, and `load` from the
- * tag's attributes (`data-write-key`, `data-endpoint`, `data-autocapture`). Promises that a queued call keeps its time, where the queue noted
- * it; knows nothing of events.
+ * tag's attributes (`data-write-key`, and every option that is a word: `data-endpoint`, `data-autocapture`). Promises that a queued call
+ * keeps its time, where the queue noted it; knows nothing of events.
  *
  * A queue is an array of calls: ["track", "Clicked", {…}], or ["track", ["Clicked", {…}], Date.now()].
  */
+import type { Place } from "./client";
 import { create } from "./index";
-import type { Headwater } from "./types";
+import { page } from "./event";
+import type { Headwater, LoadOptions } from "./types";
 
 type Queued = [verb: keyof Headwater, ...given: unknown[]];
 
-const tag = document.currentScript as HTMLScriptElement;
-const page = self as unknown as { headwater?: Queued[] | Headwater };
-const queued = page.headwater;
+/** None in a worker, one without an address where the script stands in the page itself. */
+const tag = page?.currentScript as HTMLScriptElement | undefined;
+const shared = self as unknown as { headwater?: Queued[] | Headwater };
+const queued = shared.headwater;
+
+/** Where the files are: beside the script, or at the collector if nobody knows where the script is from. */
+let base = tag?.src ? new URL(".", tag.src).href.slice(0, -1) : "";
+const place: Place = ({ endpoint = base, wasm }) => {
+  endpoint = endpoint.replace(/\/+$/, "");
+  base ||= endpoint;
+  return [endpoint, wasm ?? base + "/headwater.wasm?v=" + WASM_TAG];
+};
+const make = () =>
+  create(place, {
+    autocapture: () => import(base + "/headwater-autocapture.js?v=" + AUTOCAPTURE),
+    debug: () => import(base + "/headwater-debug.js?v=" + VERSION),
+  });
 
 const start = (calls: Queued[]) => {
-  const base = new URL(".", tag.src).href.slice(0, -1);
-  const { headwater, at } = create(
-    base,
-    () => import(base + "/headwater-autocapture.js?v=" + AUTOCAPTURE),
-  );
+  const { headwater, at } = make();
   /** Makes these calls, at their time if they noted it. */
   const push = (...calls: Queued[]) => {
     for (const [verb, first, time, ...rest] of calls) {
@@ -30,9 +42,9 @@ const start = (calls: Queued[]) => {
       );
     }
   };
-  page.headwater = Object.assign(headwater, { push });
-  const { writeKey, endpoint, autocapture } = tag.dataset;
-  if (writeKey) headwater.load({ writeKey, endpoint, autocapture });
+  shared.headwater = Object.assign(headwater, { push, another: () => make().headwater });
+  const { writeKey, cookieless, credentials, ...given } = { ...tag?.dataset } as unknown as LoadOptions;
+  if (writeKey) headwater.load({ ...given, writeKey, cookieless: cookieless != null, credentials: credentials != null });
   push(...calls);
 };
 

@@ -44,8 +44,8 @@ const ALL = [RECORDS, MARKS, STATE];
 /** How long the database may take to open before events go on from memory: it is blocked while somebody deletes it. */
 const OPEN_MS = 5000;
 
-/** `lost` is called when the database goes away: deleted by the person, or wanted by a newer version. */
-export const createStorage = (name: string, lost: () => void) => {
+/** `lost` is called when the database goes away: deleted by the person, or wanted by a newer version. With `none` there is none. */
+export const createStorage = (name: string, lost: () => void, none?: boolean) => {
   let db: IDBDatabase | undefined;
   let opening: Promise<unknown> | undefined;
   /** In place of a lock where there are none: see `election.ts`. */
@@ -53,6 +53,7 @@ export const createStorage = (name: string, lost: () => void) => {
 
   const open = () =>
     (opening ??= new Promise<void>((done) => {
+      if (none) return done();
       const request = indexedDB.open(name, 1);
       request.onupgradeneeded = () => {
         for (const store of [RECORDS, MARKS])
@@ -94,6 +95,17 @@ export const createStorage = (name: string, lost: () => void) => {
     return db ? run() : open().then(run);
   };
 
+  /** What is saved under a name, looked at and changed in one transaction; nothing is saved if `change` gives back nothing. */
+  const swap = (key: string, change: (found: any) => unknown) =>
+    transact("readwrite", (tx) => {
+      const store = tx.objectStore(STATE);
+      const found = store.get(key);
+      found.onsuccess = () => {
+        const wanted = change(found.result);
+        if (wanted) store.put(wanted, key);
+      };
+    });
+
   const apply = (tx: IDBTransaction, { purge, add, mark, remove, state }: Changes) => {
     const [records, marks, states] = ALL.map((store) => tx.objectStore(store));
     if (purge) for (const store of [records, marks]) store.clear();
@@ -128,9 +140,9 @@ export const createStorage = (name: string, lost: () => void) => {
       }),
     /** What is saved under a name. */
     async saved(key: string) {
-      let found: IDBRequest | undefined;
-      await transact("readonly", (tx) => (found = tx.objectStore(STATE).get(key)));
-      return found?.readyState == "done" && !found.error ? found.result : undefined;
+      let value: any;
+      await swap(key, (found) => void (value = found));
+      return value;
     },
     /** Up to `count` records behind this key, with their numbers as they are by now. */
     async read(after: number, count: number): Promise<Stored[] | undefined> {
@@ -153,17 +165,13 @@ export const createStorage = (name: string, lost: () => void) => {
       });
       return durable ? found.map((request) => request.result?.text) : undefined;
     },
+    swap,
     /** Takes or renews the lease; from then on nothing is written without it. */
     async lease(owner: string, now: number, until: number) {
       let mine = false;
-      const durable = await transact("readwrite", (tx) => {
-        const store = tx.objectStore(STATE);
-        const lease = store.get("lease");
-        lease.onsuccess = () => {
-          const held = lease.result;
-          mine = !held || held.owner == owner || held.until < now || held.until > 2 * until - now;
-          if (mine) store.put({ owner, until }, "lease");
-        };
+      const durable = await swap("lease", (held) => {
+        mine = !held || held.owner == owner || held.until < now || held.until > 2 * until - now;
+        return mine && { owner, until };
       });
       fence = mine && durable ? owner : fence;
       return mine && durable;

@@ -17,7 +17,7 @@ export interface Answer {
 }
 
 /** As the core numbers them (`src/words.rs`); any other word is a refusal. */
-const OUTCOMES = ["accepted", "duplicate", "quarantined"];
+export const OUTCOMES = ["accepted", "duplicate", "quarantined", "refused"] as const;
 
 /** Of the 65,536 bytes that browsers allow to all requests that may outlive a page. */
 const BUDGET = 64000;
@@ -31,7 +31,7 @@ const headers = { "content-type": "text/plain;charset=UTF-8" };
 export const BATCH = "batch?receipt=1";
 export const SEEN = "seen?receipt=1";
 
-export const createTransport = (endpoint: string) => {
+export const createTransport = (endpoint: string, credentials?: boolean) => {
   /** What the requests under way take of the budget. */
   let taken = 0;
 
@@ -49,7 +49,8 @@ export const createTransport = (endpoint: string) => {
         body,
         headers,
         keepalive,
-        credentials: "omit",
+        // Cookies of an origin that is the collector's and the page's go along by themselves.
+        credentials: credentials ? "include" : "same-origin",
         signal: abort.signal,
       });
       const said = await response.text();
@@ -63,7 +64,7 @@ export const createTransport = (endpoint: string) => {
         answer.status = 200;
         for (const { index, outcome } of events || []) {
           const known = OUTCOMES.indexOf(outcome);
-          answer.listed.push([index, known < 0 ? 3 : known]);
+          answer.listed.push([index, known & 3]);
         }
       }
     } catch {

@@ -12,10 +12,28 @@ export interface LoadOptions {
   writeKey: string;
   /** Origin of the collector, with an optional path prefix. Default: where the script came from. */
   endpoint?: string;
-  /** Address of `headwater.wasm`. Default: beside the script. */
+  /**
+   * Address of `headwater.wasm`. Default: beside the script, or at the endpoint where nobody knows where the script is from (in a
+   * classic worker, or inline). `headwater.core.js` is expected beside it.
+   */
   wasm?: string;
   /** Fields that every event's `context` gets. */
   context?: Fields;
+  /** What may be kept and sent until the person answers: for all events, or by category. Default: `"granted"`. */
+  consent?: Consent | Consents;
+  /**
+   * The categories that are denied, until the person says otherwise here, in a browser that asks for privacy (Global Privacy
+   * Control); `false` for none. Default: all.
+   */
+  globalPrivacyControl?: Category[] | false;
+  /** Keep nothing on the device: the anonymous id and the queue live as long as the page. Default: no. */
+  cookieless?: boolean;
+  /** The domain whose subdomains share the identity (`"shop.example"`). Default: the page's host alone. */
+  cookieDomain?: string;
+  /** Whether requests bring the collector's own cookie (its `[cookie]`) to another origin than the page's. Default: no. */
+  credentials?: boolean;
+  /** The properties and traits that may be sent, by name; all others are left out. Default: all may. */
+  allow?: string[];
   /** Events without code: see `Headwater.autocapture`. Default: none, and nothing more is loaded. */
   autocapture?: boolean | string | AutocaptureOptions;
 }
@@ -45,6 +63,10 @@ export interface EventOptions {
   integrations?: Fields;
   /** When it happened, if not now. */
   timestamp?: Date | string | number;
+  /** What it is collected for: its consent counts. Default: `"analytics"`. */
+  category?: Category;
+  /** What the promise waits for: `"stored"` on the device (the default), or the collector's answer. */
+  until?: "stored" | "acknowledged";
 }
 
 /** What became of a call. */
@@ -53,10 +75,31 @@ export interface Committed {
   messageId: string;
   /** Whether the event is in the browser's storage. If not, it is in memory, and is sent from there. */
   durable: boolean;
+  /** What the collector made of it, where the call waited `until` it was acknowledged. */
+  outcome?: "accepted" | "duplicate" | "quarantined" | "refused" | "dropped";
 }
 
 /** Whether events may be kept and sent. */
 export type Consent = "pending" | "granted" | "denied";
+
+/** What events are collected for: each has its own answer about consent. */
+export type Category = "analytics" | "marketing" | "functional" | "necessary";
+
+/** Answers by category. */
+export type Consents = Partial<Record<Category, Consent>>;
+
+/** Who the person is, as far as this browser knows. */
+export interface User {
+  anonymousId: string;
+  userId?: string;
+}
+
+/** An event as `before` gets it: Segment's fields. */
+export interface Event extends Fields {
+  readonly type: string;
+  readonly messageId: string;
+  context: Fields;
+}
 
 /** Why an event was given up. */
 export type DropReason =
@@ -65,6 +108,7 @@ export type DropReason =
   | "too_large"
   | "refused"
   | "unnumbered"
+  | "denied"
   | "storage_lost";
 
 /** What `on` can be asked for, and what its listener is given. */
@@ -113,14 +157,29 @@ export interface Headwater {
   reset(): void;
   /** Sends what there is now. Resolves when every call so far is committed. */
   flush(): Promise<void>;
-  /** The person's answer. `"denied"` deletes what is kept; the answer is remembered. */
-  consent(answer: Consent): void;
+  /** The person's answer, for all events or by category. `"denied"` deletes what is kept; the answers are remembered. */
+  consent(answer: Consent | Consents): void;
+  /** Who the person is; nothing before `load`. */
+  user(): User | undefined;
+  /** Another anonymous id, from now on: one that your server gave, say. */
+  setAnonymousId(anonymousId: string): void;
+  /** Resolves, and calls `act`, when the client is loaded and the identity of earlier visits is there. */
+  ready(act?: () => void): Promise<void>;
+  /**
+   * Shows each event to `look` before it is kept, in the order of these calls. What it returns is kept in its place, `null` drops the event,
+   * and so does an error. `type` and `messageId` stay; `look` cannot be asynchronous.
+   */
+  before(look: (event: Event) => Event | null | void): void;
+  /** Prints what waits, what the collector said last, what was dropped, and what the person agreed to. */
+  debug(): Promise<void>;
   /**
    * Events without code. Loads `headwater-autocapture.js` when it is first asked for; `false` ends it, anything else begins anew:
    * `true` for all, a list of words (`"pages clicks"`) for these parts. Resolves when it runs, or
    * the console says why not. The table of its events is in the README.
    */
   autocapture(what: boolean | string | AutocaptureOptions): Promise<void>;
-  /** Calls `listener` at each such report; returns what stops it. */
+  /** Calls `listener` at each such report, whichever tab it comes from; returns what stops it. */
   on<Name extends keyof Reports>(name: Name, listener: (report: Reports[Name]) => void): () => void;
+  /** Stops it, too. */
+  off<Name extends keyof Reports>(name: Name, listener: (report: Reports[Name]) => void): void;
 }

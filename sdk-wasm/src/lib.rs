@@ -104,7 +104,7 @@ pub fn input(kind: u32, a: f64, b: f64, c: f64, monotonic_ms: f64, unix_ms: f64)
         6 => Input::Flush,
         7 => Input::Online,
         8 => Input::Leaving,
-        9 => Input::Consent(words::consent(a)),
+        9 => Input::Consent(words::consent(a, b)),
         _ => Input::Reset,
     };
     client.handle(input, now);

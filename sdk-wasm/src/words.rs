@@ -15,7 +15,7 @@ use headwater_core::platform::{
 /// Words of the one buffer: 512 entries of 8, more than any row that the core makes.
 pub const WORDS: usize = 4096;
 
-/// Words of one entry: key, bytes, priority, time, campaign, then its stamp (sequence number or 0, session, start). A start
+/// Words of one entry: key, bytes, priority and four times the category, time, campaign, then its stamp (sequence number or 0, session, start). A start
 /// without a number says that the page sent the event as it was left, before a core was there.
 pub const ENTRY: usize = 8;
 
@@ -36,11 +36,13 @@ pub fn entries(words: &[f64], count: f64) -> impl Iterator<Item = (Entry, Option
         let entry = Entry {
             key: Key(long(key)),
             bytes: int(bytes),
-            priority: match int(priority) {
+            priority: match int(priority) & 3 {
                 0 => Priority::Low,
                 1 => Priority::Normal,
                 _ => Priority::High,
             },
+            #[allow(clippy::cast_possible_truncation, reason = "three bits")]
+            category: (int(priority) >> 2 & 7) as u8,
             at_ms: long(at_ms),
             campaign: int(campaign),
         };
@@ -63,13 +65,10 @@ pub fn listed(words: &[f64], count: f64) -> impl Iterator<Item = Listed> + '_ {
     })
 }
 
-/// An answer about consent.
-pub fn consent(word: f64) -> Consent {
-    match int(word) {
-        0 => Consent::Pending,
-        1 => Consent::Granted,
-        _ => Consent::Denied,
-    }
+/// The answers about consent, eight bits each.
+#[allow(clippy::cast_possible_truncation, reason = "eight bits")]
+pub fn consent(pending: f64, denied: f64) -> Consent {
+    Consent { pending: int(pending) as u8, denied: int(denied) as u8 }
 }
 
 /// Saved bytes: their count, a multiple of four, then four to a word.
@@ -207,7 +206,7 @@ mod tests {
     #[test]
     fn an_entry_is_eight_words_and_a_number_of_zero_is_no_stamp() {
         let words =
-            [7.0, 512.0, 2.0, 1.7e12, 9.0, 0.0, 0.0, 0.0, 8.0, 1.0, 0.0, 2.0, 0.0, 3.0, 4.0, 1.0];
+            [7.0, 512.0, 6.0, 1.7e12, 9.0, 0.0, 0.0, 0.0, 8.0, 1.0, 0.0, 2.0, 0.0, 3.0, 4.0, 1.0];
         let read: Vec<_> = entries(&words, 2.0).collect();
         let entry = Entry {
             key: Key(7),
@@ -215,6 +214,7 @@ mod tests {
             priority: Priority::High,
             at_ms: 1_700_000_000_000,
             campaign: 9,
+            category: 1,
         };
         assert_eq!(read[0], (entry, None));
         assert_eq!(read[1].1, Some(Stamp { seq: 3, session_ms: 4, session_start: true }));
@@ -228,7 +228,7 @@ mod tests {
             assert_eq!(listed(&[word, word], 1.0).count(), 1);
             assert!(entries(&[0.0; 2 * ENTRY], word).count() <= 2);
             assert!(bytes(&[word, word, word]).len() <= 8);
-            let _ = consent(word);
+            let _ = consent(word, word);
         }
         assert_eq!(entries(&[1.0; ENTRY - 1], 1.0).count(), 0);
         assert!(bytes(&[]).is_empty());

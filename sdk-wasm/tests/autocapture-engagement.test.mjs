@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { crash, until } from "./browser.mjs";
+import { crash, show, until } from "./browser.mjs";
 import { startSite } from "./autocapture-site.mjs";
 
 let site;
@@ -45,13 +45,6 @@ const look = async (page, seconds) => {
     await page.clock.runFor(Math.min(20, left) * 1000);
   }
 };
-/** The tab is put behind another one, or before it. */
-const show = (page, visible) =>
-  page.evaluate((visible) => {
-    Object.defineProperty(document, "hidden", { value: !visible, configurable: true });
-    Object.defineProperty(document, "visibilityState", { value: visible ? "visible" : "hidden", configurable: true });
-    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
-  }, visible);
 const sum = (name, view) =>
   site
     .events(name)

@@ -71,3 +71,11 @@ export const crash = async (page) => {
   session.send("Page.crash").catch(() => {});
   await crashed;
 };
+
+/** The tab is put behind another one, or before it. */
+export const show = (page, visible) =>
+  page.evaluate((visible) => {
+    Object.defineProperty(document, "hidden", { value: !visible, configurable: true });
+    Object.defineProperty(document, "visibilityState", { value: visible ? "visible" : "hidden", configurable: true });
+    document.dispatchEvent(new Event("visibilitychange", { bubbles: true }));
+  }, visible);

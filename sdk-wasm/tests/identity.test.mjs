@@ -142,3 +142,35 @@ test("consent: pending keeps, granted sends, denied deletes", async () => {
   assert.notEqual(c.anonymousId, a.anonymousId);
   assert.notEqual(c.context.headwater.queue, a.context.headwater.queue);
 });
+
+for (const heard of [true, false])
+  test(`who signed out on the next page is signed out on the one before it, ${heard ? "told of it" : "as it was in the back/forward cache"}`, async () => {
+    const page = await browser.context.newPage();
+    // A page in that cache that is sent a message is made anew by Chromium, and left untold by others.
+    await page.addInitScript((heard) => {
+      if (!heard && location.search === "?next") delete self.BroadcastChannel;
+    }, heard);
+    await page.goto(collector.page);
+    await page.waitForFunction(() => headwater.track);
+    await page.evaluate(async () => {
+      self.frozen = true;
+      headwater.identify("u-1");
+      await headwater.track("A");
+    });
+    const [, a] = await events(2);
+    await page.goto(`${collector.page}/?next`);
+    await page.waitForFunction(() => headwater.track);
+    await page.evaluate(async () => {
+      headwater.reset();
+      await headwater.track("B");
+    });
+    const [, , b] = await events(3);
+    assert.notEqual(b.anonymousId, a.anonymousId);
+    await page.goBack({ waitUntil: "commit" });
+    await page.waitForFunction(() => headwater.track);
+    assert.equal(await page.evaluate(() => !!self.frozen), !heard);
+    await until(async () => {
+      await page.evaluate(() => headwater.track("C"));
+      return [...collector.stored.values()].some((event) => event.event === "C" && event.anonymousId === b.anonymousId);
+    }, "the person of the next page");
+  });

@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { until } from "./browser.mjs";
+import { show, until } from "./browser.mjs";
 import { down, gapless } from "./collector.mjs";
 import { browser, collector, complete, expected, names, open, replaceBrowser, stored as storedWithin, track } from "./page.mjs";
 
@@ -13,6 +13,17 @@ const stored = (count) => storedWithin(count, 40_000);
 /** Resolves to the page's first report of this name. */
 const reported = (page, name) =>
   page.evaluate((name) => new Promise((done) => headwater.on(name, done)), name);
+/** Records in the page's storage. */
+const records = (page) =>
+  page.evaluate(async () => {
+    const db = await new Promise((done) => {
+      indexedDB.open("headwater:wk_test").onsuccess = (event) => done(event.target.result);
+    });
+    const count = db.transaction("records").objectStore("records").count();
+    await new Promise((done) => (count.onsuccess = done));
+    db.close();
+    return count.result;
+  });
 const requested = (count = 1) => until(() => collector.requests.length >= count, `${count} requests`);
 
 test("the browser is killed 200 ms after the last call: nothing is lost", async () => {
@@ -155,6 +166,26 @@ test("an answer that never comes: the events go again, at the next visit at the 
   await page.reload();
   await stored(5);
   complete(5);
+});
+
+test("an answer that comes after the page was hidden counts: nothing goes twice, and the next visit asks nothing", async () => {
+  let answer;
+  collector.respond = () => ({ after: new Promise((done) => (answer = done)) });
+  const page = await open();
+  await track(page, 5);
+  await stored(5);
+  await show(page, false);
+  await page.evaluate(() => headwater.ready());
+  answer();
+  await until(async () => !(await records(page)), "the events' deletion");
+  await show(page, true);
+  collector.respond = undefined;
+  await page.reload();
+  await page.waitForFunction(() => headwater.track);
+  await track(page, 1, 5);
+  await stored(6);
+  complete(6);
+  assert.deepEqual([collector.requests.length, collector.questions.length], [2, 0]);
 });
 
 test("back and forward: a page out of the back/forward cache goes on", async () => {

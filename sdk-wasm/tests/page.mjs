@@ -14,7 +14,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await browser.close();
-  collector.close();
+  await collector.close();
 });
 
 /** Another browser in the place of one that has ended. */

@@ -80,6 +80,7 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/headwater.wasm", R::Sdk, "sdk"),
         ("/headwater.core.js", R::Sdk, "sdk"),
         ("/headwater-autocapture.js", R::Sdk, "sdk"),
+        ("/headwater-debug.js", R::Sdk, "sdk"),
         ("/v1/events", R::Events, "events"),
         ("/v1/live", R::Live, "live"),
         ("/healthz", R::Healthy, "healthz"),

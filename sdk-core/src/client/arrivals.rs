@@ -13,10 +13,19 @@ use crate::session;
 use crate::transport::State;
 
 impl<C: Borrow<Config>> Client<C> {
-    /// Numbers a new event, and keeps it if it may be kept.
+    /// Numbers a new event, and keeps it if it may be kept; without a number until its category is answered for.
     pub(super) fn admit(&mut self, entry: Entry) {
-        if self.saved.consent == Consent::Denied {
+        let Consent { pending, denied } = self.saved.consent;
+        if entry.is_in(denied) {
             return self.forget(entry.key);
+        }
+        if entry.is_in(pending) {
+            self.turn_open = true;
+            let stamp = Stamp { seq: 0, session_ms: 0, session_start: false };
+            self.effects.push(Effect::Store { key: entry.key, stamp });
+            // Its key is unlike any other's, and so is what stands for its number.
+            let _ = self.queue.insert(Held::unanswered(entry));
+            return;
         }
         let (session, session_start) = session::admit(
             self.saved.session,
@@ -48,7 +57,7 @@ impl<C: Borrow<Config>> Client<C> {
             let known = stamp
                 .filter(|stamp| self.stamps_known && (1..self.saved.next_seq).contains(&stamp.seq));
             match known {
-                Some(Stamp { seq, .. }) if self.saved.consent != Consent::Denied => {
+                Some(Stamp { seq, .. }) => {
                     let mut held = Held::committed(*entry, seq);
                     held.doubt = (self.saved.left.first..self.saved.left.end).contains(&seq);
                     // Outside of what was noted nobody knows: a page that was killed may have sent it, and its note is lost.
@@ -59,9 +68,10 @@ impl<C: Borrow<Config>> Client<C> {
                     }
                 }
                 _ => {
+                    let seq = self.saved.next_seq;
                     self.admit(*entry);
                     if stamp.is_some_and(|stamp| stamp.seq == 0)
-                        && let Some(held) = self.queue.get_mut(self.saved.next_seq - 1)
+                        && let Some(held) = self.queue.get_mut(seq)
                     {
                         held.doubt = true;
                         held.bare = true;
@@ -110,7 +120,7 @@ impl<C: Borrow<Config>> Client<C> {
         self.saved.consent = consent;
         self.unsaved = true;
         self.turn_open = true;
-        if consent == Consent::Denied {
+        if consent == Consent::DENIED {
             self.queue.clear();
             self.saved.drops.clear();
             self.requests.clear();
@@ -123,6 +133,23 @@ impl<C: Borrow<Config>> Client<C> {
                 self.transport.state = State::Ready;
             }
             self.effects.push(Effect::Purge);
+        }
+    }
+
+    /// Looks anew at what was answered for otherwise since. What a request carries is looked at when that has its answer.
+    pub(super) fn keep_consent(&mut self) {
+        let Consent { pending, denied } = self.saved.consent;
+        while let Some(seq) = self.queue.first_answered(pending, denied)
+            && let Some(held) = self.queue.remove(seq)
+        {
+            if held.is_numbered() {
+                let no = held.entry.is_in(denied);
+                let reason = if no { DropReason::Denied } else { DropReason::Unnumbered };
+                self.saved.drops.add(held.seq, reason);
+                self.unsaved = true;
+            }
+            // Which numbers it, keeps it without a number, or forgets it.
+            self.admit(held.entry);
         }
     }
 
@@ -149,11 +176,10 @@ impl<C: Borrow<Config>> Client<C> {
     pub(super) fn give_up(&mut self, seq: u64, reason: DropReason) {
         if let Some(held) = self.queue.remove(seq) {
             self.forget(held.entry.key);
-            if held.durability == Durability::Unnumbered {
-                // Its number was given up before.
-                self.report(Report::Dropped { key: held.entry.key, reason });
-            } else {
+            if held.is_numbered() {
                 self.dropped(held.entry, seq, reason);
+            } else {
+                self.report(Report::Dropped { key: held.entry.key, reason });
             }
         }
     }

@@ -8,7 +8,7 @@ use core::borrow::Borrow;
 use super::{Carrying, Client};
 use crate::batcher::{self, Waiting};
 use crate::config::Config;
-use crate::platform::{Consent, Effect, Now, Outgoing, Request, Sending};
+use crate::platform::{Effect, Now, Outgoing, Request, Sending};
 use crate::queue::Durability;
 use crate::transport::State;
 
@@ -68,10 +68,7 @@ impl<C: Borrow<Config>> Client<C> {
     }
 
     pub(super) fn may_send(&self) -> bool {
-        self.transport.state == State::Ready
-            && self.requests.is_empty()
-            && !self.loading
-            && self.saved.consent == Consent::Granted
+        self.transport.state == State::Ready && self.requests.is_empty() && !self.loading
     }
 
     fn flushing(&self) -> bool {
@@ -86,7 +83,7 @@ impl<C: Borrow<Config>> Client<C> {
             State::BackingOff { demanded, .. } => demanded,
             State::Stopped => true,
         };
-        if silent || self.saved.consent != Consent::Granted {
+        if silent {
             return;
         }
         let mut budget = self.config.borrow().leaving_bytes;

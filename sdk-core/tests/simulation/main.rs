@@ -139,6 +139,7 @@ fn no_input_panics() {
                 priority: [Priority::Low, Priority::Normal, Priority::High][dice.index(2)],
                 at_ms: wild(dice),
                 campaign: small(wild(dice)),
+                category: wild(dice).to_le_bytes()[0],
             };
             let entries: Vec<Entry> = (0..dice.up_to(4)).map(|_| entry(&mut dice)).collect();
             let loaded: Vec<(Entry, Option<Stamp>)> = (0..dice.up_to(4))
@@ -175,7 +176,12 @@ fn no_input_panics() {
                 8 => Input::Flush,
                 9 => Input::Leaving,
                 10 => Input::Consent(
-                    [Consent::Pending, Consent::Granted, Consent::Denied][dice.index(2)],
+                    [
+                        Consent::PENDING,
+                        Consent::GRANTED,
+                        Consent::DENIED,
+                        Consent { pending: 1, denied: 2 },
+                    ][dice.index(3)],
                 ),
                 _ => [Input::Reset, Input::Online][dice.index(1)],
             };

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use headwater_core::Config;
 use headwater_core::config::MAX_STATE_BYTES;
-use headwater_core::platform::{Answer, DropReason, Effect, Input, Now, Priority, Report, Request};
+use headwater_core::platform::{
+    Answer, Consent, DropReason, Effect, Input, Now, Priority, Report, Request,
+};
 use headwater_core::testing::{Device, Happened, Outbound, Sample, StorageMode};
 
 use crate::collector::Collector;
@@ -24,6 +26,8 @@ pub(crate) struct Weather {
     pub(crate) other_tabs: bool,
     pub(crate) clock_jumps: bool,
     pub(crate) poison: bool,
+    /// The person answers for categories, again and again.
+    pub(crate) answers: bool,
 }
 
 impl Weather {
@@ -43,6 +47,7 @@ impl Weather {
             other_tabs: dice.one_in(2),
             clock_jumps: dice.one_in(3),
             poison: dice.one_in(3),
+            answers: dice.one_in(3),
         }
     }
 
@@ -57,6 +62,7 @@ impl Weather {
             other_tabs: false,
             clock_jumps: false,
             poison: false,
+            answers: false,
         }
     }
 }
@@ -73,6 +79,7 @@ pub(crate) struct Covered {
     pub(crate) leaving: u64,
     pub(crate) asked: u64,
     pub(crate) demanded_waits: u64,
+    pub(crate) answers: u64,
     pub(crate) most_pending: usize,
     pub(crate) effects: Vec<Effect>,
 }
@@ -87,6 +94,7 @@ impl Covered {
         self.leaving += other.leaving;
         self.asked += other.asked;
         self.demanded_waits += other.demanded_waits;
+        self.answers += other.answers;
         for (reason, count) in &other.dropped {
             *self.dropped.entry(reason).or_default() += count;
         }
@@ -103,6 +111,7 @@ impl Covered {
             "{not_durable} {told} {demanded_waits}"
         );
         assert!(self.asked > 100, "{} questions", self.asked);
+        assert!(self.answers > 100, "{} answers about consent", self.answers);
         assert!(self.dropped.contains_key("refused"), "{:?}", self.dropped);
     }
 }
@@ -143,6 +152,12 @@ pub(crate) struct Run {
     /// Which tab an event came from, for order.
     tab: BTreeMap<u64, u64>,
     given_up: BTreeMap<u64, DropReason>,
+    /// The category of each event that has another than the first.
+    category: BTreeMap<u64, u8>,
+    /// The answers in force.
+    consent: Consent,
+    /// Events that a no may have deleted.
+    refused: BTreeSet<u64>,
     /// Events that a request made while leaving may have overtaken.
     overtaken: BTreeSet<u64>,
     /// Nothing may be sent before this time of the monotonic clock: the collector said so.
@@ -163,6 +178,9 @@ impl Run {
             accepted: BTreeSet::new(),
             tab: BTreeMap::new(),
             given_up: BTreeMap::new(),
+            category: BTreeMap::new(),
+            consent: Consent::GRANTED,
+            refused: BTreeSet::new(),
             overtaken: BTreeSet::new(),
             not_before_ms: 0,
             covered: Covered::default(),
@@ -248,6 +266,13 @@ impl Run {
                 let happened = self.device.input(Input::Reset);
                 self.note(happened);
             }
+            14 if self.weather.answers => {
+                // For two of three categories: the first is always granted.
+                let bits = |dice: &mut Dice| [0, 0b010, 0b100, 0b110][dice.index(3)];
+                let denied = if self.dice.one_in(3) { bits(&mut self.dice) } else { 0 };
+                let pending = bits(&mut self.dice);
+                self.answer(Consent { pending, denied });
+            }
             _ => {
                 let ms = [1, 5, 25, 250, 3_000, 70_000][self.dice.index(5)];
                 self.pass(ms);
@@ -256,10 +281,34 @@ impl Run {
         self.check_bounds();
     }
 
+    fn answer(&mut self, consent: Consent) {
+        self.consent = consent;
+        let refused =
+            |(id, category): (&u64, &u8)| (consent.denied & 1 << category != 0).then_some(*id);
+        self.refused.extend(self.category.iter().filter_map(refused));
+        // What is taken back goes behind what was under way just then.
+        let waits = |id: &u64| {
+            self.category.get(id).is_some_and(|category| consent.pending & 1 << category != 0)
+        };
+        self.overtaken.extend(self.device.held_ids().chain(self.device.stored_ids()).filter(waits));
+        self.device.consent = Some(consent);
+        let happened = self.device.input(Input::Consent(consent));
+        self.note(happened);
+        self.covered.answers += 1;
+    }
+
     fn sample(&mut self, tab: u64) -> Sample {
         let id = self.next_id;
         self.next_id += 1;
-        self.tab.insert(id, tab);
+        let category = if self.weather.answers { [0, 1, 2][self.dice.index(2)] } else { 0 };
+        if category > 0 {
+            self.category.insert(id, category);
+            if self.consent.denied & 1 << category != 0 {
+                self.refused.insert(id);
+            }
+        }
+        // Order is kept within a category: what waits for an answer is overtaken.
+        self.tab.insert(id, tab * 8 + u64::from(category));
         if self.weather.poison && self.dice.one_in(25) {
             self.collector.poison.insert(id);
         }
@@ -273,6 +322,7 @@ impl Run {
             bytes,
             priority: [Priority::Low, Priority::Normal, Priority::High][self.dice.index(2)],
             at_ms: self.device.now().unix_ms,
+            category,
         }
     }
 
@@ -446,6 +496,12 @@ impl Run {
         }
         self.covered.asked += u64::from(outbound.asking);
         for event in &outbound.events {
+            let Consent { pending, denied } = self.consent;
+            assert!(
+                (pending | denied) & 1 << event.sample.category == 0,
+                "event {} is sent without consent",
+                event.sample.id
+            );
             assert!(
                 event.number.is_none() || self.device.has_stored(event.sample.id),
                 "numbered before it is stored"
@@ -483,6 +539,9 @@ impl Run {
         self.weather.bad_network = false;
         self.weather.full_storage = false;
         self.device.mode = StorageMode::Works;
+        if self.weather.answers {
+            self.answer(Consent::GRANTED);
+        }
         self.pass(100_000);
         let happened = self.device.input(Input::Flush);
         self.note(happened);
@@ -505,7 +564,8 @@ impl Run {
         let log: BTreeSet<u64> = self.collector.log.iter().copied().collect();
         assert_eq!(log.len(), self.collector.log.len(), "stored twice");
         for id in &self.accepted {
-            let outcome = log.contains(id) || self.given_up.contains_key(id);
+            let outcome =
+                log.contains(id) || self.given_up.contains_key(id) || self.refused.contains(id);
             assert!(outcome, "event {id} was accepted, and nobody knows what became of it");
         }
         for (id, reason) in &self.given_up {

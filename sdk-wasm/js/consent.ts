@@ -1,0 +1,25 @@
+/*
+ * What may be kept and sent: the person's answers, one for each category of events, over what holds until there is one. Promises
+ * that a browser that asks for privacy (Global Privacy Control) is heeded unless the person has said yes here. Knows no
+ * event; the core keeps and deletes.
+ */
+import type { Category, Consent, Consents, LoadOptions } from "./types";
+
+/** In the order of the core's bits: an event that names no category is of the first. */
+export const CATEGORIES: Category[] = ["analytics", "marketing", "functional", "necessary"];
+
+/** An answer for all of them, or answers for some, as answers for each. */
+export const answersOf = (answer: Consent | Consents): Consents =>
+  typeof answer == "string" ? Object.fromEntries(CATEGORIES.map((category) => [category, answer])) : answer;
+
+/** What holds, given the answers so far. */
+export const createConsent = ({ consent = {}, globalPrivacyControl = CATEGORIES }: LoadOptions) => {
+  const refused = (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl && globalPrivacyControl;
+  const initial = answersOf(consent);
+  const of = (category: Category, answers?: Consents) =>
+    answers?.[category] || (refused && refused.includes(category) ? "denied" : initial[category]) || "granted";
+  /** A bit for each category that is in this state; all eight if all four are. */
+  const bits = (state: Consent, answers?: Consents) =>
+    CATEGORIES.reduce((bits, category, at) => (of(category, answers) == state ? bits | (17 << at) : bits), 0);
+  return { of, bits };
+};

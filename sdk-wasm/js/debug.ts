@@ -1,0 +1,72 @@
+/*
+ * What `headwater.debug()` prints: what waits, what the collector said last, what was dropped, and what the person agreed to.
+ * A file of its own, loaded when somebody asks. Reads storage and memory, and changes neither.
+ */
+import { CATEGORIES } from "./consent";
+import { SEQ, WORDS } from "./record";
+import type { Storage } from "./storage";
+import type { Category, Consent, User } from "./types";
+
+/** What the client lets it see. */
+export interface Inside {
+  writeKey: string;
+  endpoint: string;
+  user: User;
+  role: string;
+  storage: Storage;
+  consent(category: Category): Consent;
+  /** The last answers, the newest last. */
+  answers: { at: number; to: string; status: number; wait: number; bytes: number }[];
+}
+
+/** Records read at most: more than a full queue has. */
+const MAX_RECORDS = 20000;
+
+const ROLES: { [role: string]: string } = {
+  leading: "this tab numbers and sends",
+  waiting: "another tab numbers and sends",
+  unknown: "not known yet",
+};
+
+/** Prints it. */
+export const debug = async (
+  { writeKey, endpoint, user, role, storage, consent, answers }: Inside,
+  drops: { [reason: string]: number },
+) => {
+  const records = (storage.isOpen() && (await storage.read(0, MAX_RECORDS))) || [];
+  const by = () => ({ events: 0, bytes: 0, oldest: "" });
+  const waiting = CATEGORIES.map(by);
+  for (const { words } of records)
+    for (let at = 0; at < words.length; at += WORDS) {
+      if (words[at + SEQ] < 0) continue;
+      const row = waiting[(words[at + 2] >> 2) & 3];
+      row.events++;
+      row.bytes += words[at + 1];
+      row.oldest ||= new Date(words[at + 3]).toISOString();
+    }
+  console.group(`Headwater ${VERSION}: ${writeKey} to ${endpoint}`);
+  console.table({
+    role: ROLES[role],
+    storage: storage.isOpen() ? "IndexedDB" : "memory alone",
+    anonymousId: user.anonymousId,
+    userId: user.userId ?? "none",
+  });
+  console.log("waiting to be acknowledged, and what the person agreed to:");
+  console.table(
+    Object.fromEntries(CATEGORIES.map((category, at) => [category, { consent: consent(category), ...waiting[at] }])),
+  );
+  console.log(answers.length ? "the last answers to this tab:" : "no answer to this tab yet");
+  if (answers.length)
+    console.table(
+      answers.map(({ at, to, status, wait, bytes }) => ({
+        at: new Date(at).toISOString(),
+        to: to.split("?")[0],
+        status: status || "no answer",
+        "wait, ms": wait,
+        bytes,
+      })),
+    );
+  console.log(Object.keys(drops).length ? "dropped since this page began, by reason:" : "nothing was dropped since this page began");
+  if (Object.keys(drops).length) console.table(drops);
+  console.groupEnd();
+};

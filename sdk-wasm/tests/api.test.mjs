@@ -1,0 +1,161 @@
+/*
+ * What a page can ask of the client beside its verbs: who the person is, what became of a call, a look at each event before it is
+ * kept, and what there is to see when something seems wrong.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "./browser.mjs";
+import { down } from "./collector.mjs";
+import { browser, collector, names, open, stored, track } from "./page.mjs";
+
+const events = async (count) => {
+  await stored(count);
+  return [...collector.stored.values()];
+};
+
+test("a call may wait for the collector's answer, in the tab that sends and in another one", async () => {
+  collector.respond = () => ({ refuse: (event) => event.event === "Bad" && "no" });
+  const acknowledged = (page, name) =>
+    page.evaluate((name) => headwater.track(name, {}, { until: "acknowledged" }), name);
+  const leader = await open();
+  const first = await acknowledged(leader, "A");
+  assert.deepEqual(first, { messageId: first.messageId, durable: true, outcome: "accepted" });
+  assert.ok(collector.stored.has(first.messageId), "not before it was there");
+  assert.equal((await acknowledged(leader, "Bad")).outcome, "refused");
+  const other = await open();
+  const [b, c, bad] = await Promise.all([
+    acknowledged(other, "B"),
+    acknowledged(leader, "C"),
+    acknowledged(other, "Bad"),
+  ]);
+  assert.deepEqual([b.outcome, c.outcome, bad.outcome], ["accepted", "accepted", "refused"]);
+});
+
+test("a call that waits goes on waiting through an outage, and ends when the event is given up", async () => {
+  collector.respond = down;
+  const page = await open();
+  await page.evaluate(() => {
+    said = [];
+    headwater.track("A", {}, { until: "acknowledged" }).then(({ outcome }) => said.push(outcome));
+    return headwater.track("B");
+  });
+  await until(() => collector.requests.length > 1, "an attempt");
+  assert.deepEqual(await page.evaluate(() => said), []);
+  collector.respond = undefined;
+  await page.evaluate(() => headwater.flush());
+  await page.waitForFunction(() => said.length === 1);
+  const large = page.evaluate(() => headwater.track("L", { text: "x".repeat(40_000) }, { until: "acknowledged" }));
+  assert.equal((await large).outcome, "dropped");
+  assert.deepEqual(names(), ["A", "B"]);
+});
+
+test("what is dropped is told in every tab, until a listener is taken away", async () => {
+  collector.respond = () => ({ refuse: (event) => /^Bad/.test(event.event) && "no" });
+  await open();
+  const other = await open();
+  await other.evaluate(() => {
+    told = [];
+    headwater.on("dropped", (listener = (report) => told.push(report)));
+    return headwater.track("Bad 1");
+  });
+  await other.waitForFunction(() => told.length === 1);
+  const [{ reason, messageId }] = await other.evaluate(() => told);
+  assert.deepEqual([reason, messageId.length], ["refused", 36]);
+  const { outcome } = await other.evaluate(() => {
+    headwater.off("dropped", listener);
+    return headwater.track("Bad 2", {}, { until: "acknowledged" });
+  });
+  assert.deepEqual([outcome, await other.evaluate(() => told.length)], ["refused", 1]);
+});
+
+test("before: events are changed or dropped before they are kept; an error drops, and shows", async () => {
+  const page = await open();
+  const errors = [];
+  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  const results = await page.evaluate(async () => {
+    headwater.before((event) => {
+      event.properties = { ...event.properties, seen: 1 };
+      delete event.context;
+      event.messageId = "mine";
+      event.type = "alias";
+    });
+    headwater.before((event) => {
+      if (event.event === "Secret") return null;
+      if (event.event === "Broken") throw new Error("oops");
+      return { properties: event.properties, event: event.event + '","messageId":"no' };
+    });
+    const said = [];
+    for (const name of ["A", "Secret", "Broken", "B"])
+      said.push(await headwater.track(name, { n: 1 }).catch((error) => error.message));
+    return said;
+  });
+  assert.deepEqual(
+    results.map((result) => result.durable ?? result),
+    [true, false, "oops", true],
+  );
+  const [a, b] = await events(2);
+  assert.deepEqual([a.event, b.event], ['A","messageId":"no', 'B","messageId":"no']);
+  assert.deepEqual([a.type, a.messageId, a.properties], ["track", results[0].messageId, { n: 1, seen: 1 }]);
+  assert.equal(a.context.library.name, "headwater.js");
+  assert.equal(a.context.headwater.seq, 1);
+  assert.match(errors.join(), /oops/);
+});
+
+test("user and setAnonymousId say and change who the person is; ready says when it is known", async () => {
+  const page = await open("?early=" + encodeURIComponent(`headwater.push(["ready", () => { isReady = true }])`));
+  await page.waitForFunction(() => globalThis.isReady);
+  await page.evaluate(async () => {
+    headwater.setAnonymousId("from-my-server");
+    await headwater.identify("u-1");
+  });
+  assert.deepEqual(await page.evaluate(() => headwater.user()), { anonymousId: "from-my-server", userId: "u-1" });
+  const [identify] = await events(1);
+  assert.deepEqual([identify.anonymousId, identify.userId], ["from-my-server", "u-1"]);
+  await page.reload();
+  await page.waitForFunction(() => headwater.track);
+  assert.equal((await page.evaluate(() => headwater.user())).anonymousId, "from-my-server");
+  assert.match(await page.evaluate(() => headwater.ready().then(() => "resolved")), /resolved/);
+});
+
+test("the script leaves no global behind but its own", async () => {
+  const page = await browser.context.newPage();
+  await page.goto(`${collector.page}/?bare`);
+  const added = await page.evaluate(async (src) => {
+    const before = new Set(Object.getOwnPropertyNames(window));
+    await new Promise((done) => document.head.append(Object.assign(document.createElement("script"), { src, onload: done })));
+    return Object.getOwnPropertyNames(window).filter((name) => !before.has(name));
+  }, "/headwater.js");
+  assert.deepEqual(added, [], "beside `headwater`, which the page's queue made");
+});
+
+test("debug prints what waits, the last answers, drops and consent", async () => {
+  collector.respond = (batch, count) => (count < 1 ? { refuse: (event) => event.event === "Bad" && "no" } : { status: 503 });
+  const page = await open();
+  const printed = [];
+  page.on("console", (message) =>
+    printed.push(Promise.all([message.type(), ...message.args().map((arg) => arg.jsonValue().catch(() => {}))])),
+  );
+  await page.evaluate(() => headwater.track("Bad", {}, { until: "acknowledged" }));
+  await page.evaluate(() => {
+    headwater.consent({ marketing: "pending" });
+    headwater.track("Ad", {}, { category: "marketing" });
+  });
+  await track(page, 3);
+  await until(() => collector.requests.length > 1, "the refusal");
+  const tables = await until(async () => {
+    printed.length = 0;
+    await page.evaluate(() => headwater.debug());
+    const tables = (await Promise.all(printed)).filter(([kind]) => kind === "table");
+    return tables.length === 4 && /503/.test(JSON.stringify(tables)) && tables;
+  }, "the answer");
+  const [about, waiting, answers, drops] = tables.map(([, table]) => table);
+  assert.equal(about.storage, "IndexedDB");
+  assert.deepEqual([waiting.analytics.events, waiting.marketing.events], [3, 1]);
+  assert.deepEqual([waiting.analytics.consent, waiting.marketing.consent], ["granted", "pending"]);
+  assert.ok(waiting.analytics.bytes > 1000 && waiting.analytics.oldest.endsWith("Z"));
+  assert.deepEqual(
+    answers.slice(0, 2).map(({ to, status }) => [to, status]),
+    [["batch", 200], ["batch", 503]],
+  );
+  assert.deepEqual(drops, { refused: 1 });
+});

@@ -1,0 +1,256 @@
+/*
+ * What is kept and sent of whom: consent by category, Global Privacy Control, cookieless pages, allowed properties, and the identity that
+ * subdomains share. Looks at the wire and at what the browser keeps.
+ */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { until } from "./browser.mjs";
+import { browser, collector, names, open, replaceBrowser, stored } from "./page.mjs";
+import { gapless } from "./collector.mjs";
+
+/** Opens a page that loads the SDK by a call, with these options. */
+const load = async (options, page) => {
+  page ??= await browser.context.newPage();
+  await page.goto(`${collector.page}/?bare`);
+  await page.evaluate(
+    async ([options, endpoint]) => {
+      const { headwater } = await import("/headwater.mjs");
+      window.headwater = headwater;
+      headwater.load({ writeKey: "wk_test", endpoint, ...options });
+      await headwater.ready();
+    },
+    [options, collector.endpoint],
+  );
+  return page;
+};
+
+/** Everything that the browser keeps for the page's origin, as text. */
+const kept = (page) =>
+  page.evaluate(async () => {
+    const found = [document.cookie && decodeURIComponent(document.cookie), JSON.stringify(localStorage)];
+    for (const { name } of await indexedDB.databases()) {
+      const db = await new Promise((done) => (indexedDB.open(name).onsuccess = (event) => done(event.target.result)));
+      for (const store of db.objectStoreNames) {
+        const all = db.transaction(store).objectStore(store).getAll();
+        await new Promise((done) => (all.onsuccess = done));
+        found.push(...all.result.map((value) => JSON.stringify(value)));
+      }
+      db.close();
+    }
+    return found.join("\n");
+  });
+
+/** Calls `track` with a category for each name. */
+const track = (page, calls) =>
+  page.evaluate(
+    (calls) => Promise.all(calls.map(([name, category]) => headwater.track(name, {}, { category }))),
+    calls,
+  );
+
+test("categories: what is granted goes at once, what is pending goes after a yes, also of another visit", async () => {
+  const page = await load({ consent: { marketing: "pending" } });
+  await track(page, [["A"], ["Ad seen", "marketing"], ["B"]]);
+  await stored(2);
+  await page.reload();
+  await load({ consent: { marketing: "pending" } }, page);
+  await track(page, [["C"]]);
+  await stored(3);
+  assert.deepEqual(names(), ["A", "B", "C"]);
+  await page.evaluate(() => headwater.consent({ marketing: "granted" }));
+  await stored(4);
+  assert.deepEqual(names(), ["A", "B", "C", "Ad seen"]);
+  assert.deepEqual(gapless(collector), { queues: 1, numbers: 4 });
+});
+
+test("categories: a no deletes what was kept of that category alone, and nothing more of it is taken", async () => {
+  const page = await load({ consent: "pending" });
+  await track(page, [["A"], ["Ad seen", "marketing"]]);
+  assert.match(await kept(page), /Ad seen/);
+  await page.evaluate(() => headwater.consent({ analytics: "granted", marketing: "denied" }));
+  const [refused] = await track(page, [["Ad clicked", "marketing"], ["B"]]);
+  assert.equal(refused.durable, false);
+  await stored(2);
+  await until(async () => !/Ad /.test(await kept(page)), "the deletion");
+  assert.deepEqual(names(), ["A", "B"]);
+});
+
+test("categories: another tab's answer counts in this one, and what is waiting there is sent or deleted", async () => {
+  const leader = await load({ consent: "pending" });
+  const other = await load({ consent: "pending" });
+  await track(leader, [["A"], ["Ad seen", "marketing"]]);
+  await track(other, [["B"], ["Ad clicked", "marketing"]]);
+  await other.evaluate(() => headwater.consent({ analytics: "granted", marketing: "denied" }));
+  await stored(2);
+  await until(async () => (await track(leader, [["Ad", "marketing"]]))[0].durable === false, "the answer in the other tab");
+  assert.deepEqual(names().toSorted(), ["A", "B"]);
+  await assert.rejects(track(leader, [["X", "advertising"]]), /no category of events: advertising/);
+});
+
+test("nothing leaves before there is consent: not by flush, not by leaving, not by a second visit", async () => {
+  const page = await load({ consent: "pending" });
+  await track(page, [["A"], ["B", "necessary"]]);
+  await page.evaluate(() => headwater.flush());
+  await page.goto("about:blank");
+  await load({ consent: "pending" }, page);
+  await page.evaluate(() => headwater.flush());
+  await track(page, [["C"]]);
+  // The first thing that may go is the proof that nothing went before it.
+  await page.evaluate(() => headwater.consent({ necessary: "granted" }));
+  await stored(1);
+  assert.deepEqual(names(), ["B"]);
+  assert.equal(collector.requests.length, 1);
+});
+
+test("a page that is left before a core is there sends what may go, and nothing else", async () => {
+  // Without its core a page knows the answers all the same.
+  const page = await load({ consent: { marketing: "pending" }, wasm: "/?no-core" });
+  await track(page, [["Ad", "marketing"]]);
+  await track(page, [["A"]]);
+  await page.goto("about:blank");
+  await stored(1);
+  await load({ consent: { marketing: "pending" } }, page);
+  await track(page, [["B"]]);
+  await stored(2);
+  await page.evaluate(() => headwater.consent("granted"));
+  await stored(3);
+  assert.deepEqual(names(), ["A", "B", "Ad"]);
+});
+
+test("a browser that asks for privacy is heeded: nothing is sent or kept until the person says yes here", async () => {
+  const page = await browser.context.newPage();
+  await page.addInitScript(() => Object.defineProperty(Navigator.prototype, "globalPrivacyControl", { value: true }));
+  await load({}, page);
+  const [before] = await track(page, [["Never"]]);
+  assert.equal(before.durable, false);
+  const { anonymousId } = await page.evaluate(() => headwater.user());
+  assert.ok(!(await kept(page)).includes(anonymousId), "no id is kept either");
+  await page.evaluate(() => headwater.consent("granted"));
+  await track(page, [["A"]]);
+  await stored(1);
+  assert.deepEqual(names(), ["A"]);
+  // Of marketing alone, or not at all, where the page says so.
+  await page.evaluate(() => localStorage.clear());
+  await browser.context.clearCookies();
+  const other = { writeKey: "wk_other", globalPrivacyControl: ["marketing"] };
+  await load(other, page);
+  const [ad, analytics] = await track(page, [["Ad", "marketing"], ["B"]]);
+  assert.deepEqual([ad.durable, analytics.durable], [false, true]);
+});
+
+test("cookieless: nothing is kept on the device, events arrive, another page is somebody else", async () => {
+  const page = await load({ cookieless: true });
+  const warnings = [];
+  page.on("console", (message) => warnings.push(message.text()));
+  await track(page, [["A"]]);
+  await stored(1);
+  assert.deepEqual([await kept(page), await browser.context.cookies()], ["\n{}", []]);
+  const link = page.evaluate(() => {
+    headwater.track("B");
+    location.href = "about:blank";
+  });
+  await link.catch(() => {});
+  await stored(2);
+  await load({ cookieless: true }, page);
+  await track(page, [["C"]]);
+  await stored(3);
+  const [a, b, c] = [...collector.stored.values()];
+  assert.equal(a.anonymousId, b.anonymousId);
+  assert.notEqual(a.anonymousId, c.anonymousId);
+  assert.deepEqual(warnings, []);
+});
+
+test("only allowed properties and traits are sent", async () => {
+  const page = await load({ allow: ["sku", "plan"] });
+  await page.evaluate(async () => {
+    headwater.track("Viewed", { sku: "k", email: "a@b" });
+    headwater.identify("u", { plan: "pro", phone: "123" });
+    await headwater.page({ sku: "p", secret: 1 });
+  });
+  await stored(3);
+  const [viewed, identified, seen] = [...collector.stored.values()];
+  assert.deepEqual([viewed.properties, identified.traits], [{ sku: "k" }, { plan: "pro" }]);
+  assert.equal(seen.properties.sku, "p");
+  assert.ok(seen.properties.url && !("secret" in seen.properties), "what the page itself says stays");
+});
+
+test("after a no, the answer alone is kept", async () => {
+  const page = await open();
+  await page.evaluate(() => headwater.identify("somebody"));
+  const { anonymousId } = await page.evaluate(() => headwater.user());
+  await page.evaluate(() => headwater.consent("denied"));
+  await until(async () => !new RegExp(`somebody|${anonymousId}`).test(await kept(page)), "the deletion");
+  const renewed = await page.evaluate(() => headwater.user());
+  assert.ok(renewed.anonymousId !== anonymousId && !(await kept(page)).includes(renewed.anonymousId));
+  await page.reload();
+  await page.waitForFunction(() => headwater.track);
+  const [refused] = await track(page, [["Never"]]);
+  assert.equal(refused.durable, false, "it is remembered");
+});
+
+test("subdomains share the identity and the answers, when asked", async () => {
+  await browser.close();
+  await replaceBrowser(undefined, ["--host-resolver-rules=MAP *.shop.test 127.0.0.1"]);
+  const { port } = new URL(collector.page);
+  const visit = async (host, cookieDomain) => {
+    const page = await browser.context.newPage();
+    await page.goto(`http://${host}:${port}/?bare`);
+    await page.evaluate(
+      async ([endpoint, cookieDomain]) => {
+        const { headwater } = await import("/headwater.mjs");
+        window.headwater = headwater;
+        headwater.load({ writeKey: "wk_test", endpoint, cookieDomain });
+        await headwater.ready();
+      },
+      [collector.endpoint, cookieDomain],
+    );
+    return page;
+  };
+  const www = await visit("www.shop.test", "shop.test");
+  await www.evaluate(async () => {
+    await headwater.identify("u-1");
+    headwater.consent({ marketing: "denied" });
+  });
+  const app = await visit("app.shop.test", "shop.test");
+  const who = (page) => page.evaluate(() => headwater.user());
+  assert.deepEqual(await who(app), await who(www));
+  assert.equal((await track(app, [["Ad", "marketing"]]))[0].durable, false);
+  // Somebody signs out there, and comes back here.
+  await app.evaluate(() => headwater.reset());
+  await www.evaluate(() => dispatchEvent(new Event("focus")));
+  assert.deepEqual(await who(www), await who(app));
+  assert.equal((await who(www)).userId, undefined);
+  const alone = await visit("alone.shop.test");
+  assert.notEqual((await who(alone)).anonymousId, (await who(www)).anonymousId);
+});
+
+test("an id that no cookie can hold is kept all the same, and no older one comes back", async () => {
+  const page = await load({});
+  await page.evaluate(() => headwater.identify("short"));
+  await page.evaluate(() => headwater.identify("é".repeat(2000)));
+  await load({}, page);
+  assert.equal((await page.evaluate(() => headwater.user())).userId.length, 2000);
+});
+
+test("the identity comes back from any one of the three places where it is kept", async () => {
+  const page = await load({});
+  await page.evaluate(() => headwater.identify("u-2"));
+  const who = await page.evaluate(() => headwater.user());
+  const without = {
+    "cookie and localStorage": async () => {
+      await browser.context.clearCookies();
+      await page.evaluate(() => localStorage.clear());
+    },
+    cookie: () => browser.context.clearCookies(),
+    localStorage: () => page.evaluate(() => localStorage.clear()),
+  };
+  for (const [what, clear] of Object.entries(without)) {
+    await clear();
+    await load({}, page);
+    assert.deepEqual(await page.evaluate(() => headwater.user()), who, `without ${what}`);
+  }
+  for (const damage of ["%", "{", "%7B%22anonymousId%22%3A7%7D"]) {
+    await page.evaluate((damage) => (document.cookie = `headwater%3Awk_test=${damage};path=/`), damage);
+    await load({}, page);
+    assert.deepEqual(await page.evaluate(() => headwater.user()), who, `a cookie of ${damage}`);
+  }
+});
