@@ -40,8 +40,8 @@ const pack = (step, input, output) =>
 const binaryen = (tool, ...args) =>
   run(process.execPath, [join(here, "node_modules/binaryen/bin", tool), ...args], "Run `npm ci` in sdk-wasm/.");
 
-/** The core compiled; `flags` are rustc's. */
-const compile = (to, flags = "") => {
+/** The core compiled; `flags` are rustc's, `lto` is as in a profile. */
+const compile = (to, lto, flags = "") => {
   run(
     "cargo",
     // One crate type alone: cargo does without the optimisation of the whole at linking, `lto`, where an rlib is made beside it.
@@ -51,6 +51,7 @@ const compile = (to, flags = "") => {
     // them is never reached, which `--low-memory-unused` builds on.
     {
       CARGO_PROFILE_WASM_STRIP: "none",
+      CARGO_PROFILE_WASM_LTO: lto,
       RUSTFLAGS: `-C link-arg=-zstack-size=29696 --remap-path-prefix=${root}= ${flags}`,
     },
   );
@@ -64,7 +65,7 @@ mkdirSync(dist);
 const features = ["--mvp-features", "--enable-bulk-memory", "--enable-sign-ext", "--enable-mutable-globals"];
 features.push("--enable-nontrapping-float-to-int", "--strip-producers", "--strip-target-features", "--strip-debug");
 const wasm = join(dist, "headwater.wasm");
-const out = compile(target);
+const out = compile(target, "fat");
 const file = (name) => join(out, name);
 pack("bind", file("headwater_wasm.wasm"), file("bound.wasm"));
 binaryen("wasm-opt", "-Oz", ...features, file("bound.wasm"), "-o", file("small.wasm"));
@@ -75,8 +76,9 @@ const again = ["-Oz", "--flatten", "--rereloop", "-Oz", "-Oz", "--low-memory-unu
 binaryen("wasm-opt", ...again, ...features, file("trimmed.wasm"), "-o", wasm);
 
 // The same core as JavaScript, for pages whose CSP refuses WebAssembly: compiled for the least of machines, since wasm2js has no
-// bulk memory, then lowered until nothing newer is left.
-const plain = compile(join(target, "wasm2js"), "-C target-cpu=mvp");
+// bulk memory, then lowered until nothing newer is left. Crate by crate: optimised as a whole, it would take over the newer
+// instructions of the standard library, and what converts a number to the nearest integer makes 0 of 2^32 - 1 when it is lowered.
+const plain = compile(join(target, "wasm2js"), "off", "-C target-cpu=mvp");
 const step = (name) => join(plain, name);
 const lower = ["--llvm-memory-copy-fill-lowering", "--llvm-nontrapping-fptoint-lowering", "--signext-lowering"];
 binaryen("wasm-opt", "-g", step("headwater_wasm.wasm"), ...lower, "--strip-target-features", "-o", step("lowered.wasm"));

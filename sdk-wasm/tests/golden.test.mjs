@@ -99,3 +99,46 @@ test("the wasm imports nothing and exports what the driver speaks", async () => 
     ["effects", "input", "memory", "start", "words"],
   );
 });
+
+test("the core as JavaScript says what the wasm says, and each goes on where a life ended", async () => {
+  const bytes = readFileSync(join(here, "../dist/headwater.wasm"));
+  const module = await WebAssembly.compile(bytes);
+  const { default: make } = await import("../dist/headwater.core.js");
+  const now = [400.5, 1_700_000_000_000];
+  const lives = (instance) => {
+    const said = [];
+    let saved;
+    const live = (...inputs) => {
+      const core = instance();
+      const words = () => new Float64Array(core.memory.buffer, core.words(), 4096);
+      const read = () => {
+        for (let count; (count = core.effects()); ) {
+          const row = [...words().subarray(0, count)];
+          said.push(row);
+          const save = row.findIndex((word, at) => word == 3 && row[at + 1] >= 120);
+          if (save >= 0) saved = row.slice(save + 1, save + 2 + row[save + 1] / 4);
+        }
+      };
+      // The largest word there is, and one that has its highest bit.
+      words().set([2 ** 32 - 1, 1, 2 ** 31, 7]);
+      if (saved) words().set(saved, 4);
+      core.start(saved ? 1 : 0, ...now);
+      read();
+      for (const [entry, ...input] of inputs) {
+        words().set(entry);
+        core.input(...input, ...now);
+        read();
+      }
+    };
+    const event = [1, 300, 1, now[1], 0, 0, 0, 0];
+    // Its event is tracked, stored and sent as it is left; the next life finds it.
+    live([[], 1, 0, 0, 0], [event, 0, 1, 0, 0], [[], 3, 1, 1, 0], [[], 8, 0, 0, 0]);
+    assert.ok(saved.includes(2 ** 32 - 1), "the largest word is among what is saved");
+    live([[1, 300, 1, now[1], 0, 1, now[1], 1], 1, 1, 0, 0], [[], 5, 0, 0, 0]);
+    assert.deepEqual(said.filter(([kind]) => kind == 9), [], "the state was read");
+    assert.ok(said.flat().join().includes(",7,1,2,"), "what became of the event is asked for");
+    return said;
+  };
+  const wasm = lives(() => new WebAssembly.Instance(module).exports);
+  assert.deepEqual(lives(make), wasm);
+});
