@@ -18,6 +18,7 @@ const pageOf = (page) => {
 
 export const chromium = {
   name: "Chromium",
+  /** Whether an IndexedDB transaction that begins as a page is left is committed. */
   keepsOnLeaving: true,
   async start({ profile, inPrivate } = {}) {
     const browser = await startBrowser(profile);

@@ -74,6 +74,7 @@ const pageOf = (send, context) => ({
 
 export const firefox = {
   name: "Firefox",
+  /** Whether an IndexedDB transaction that begins as a page is left is committed. */
   keepsOnLeaving: true,
   async start({ profile = mkdtempSync(join(tmpdir(), "headwater-test-")), inPrivate } = {}) {
     const command = program(

@@ -20,19 +20,32 @@ const pageOf = (driven) => ({
   leave: (act, ...given) => driven.run(code(act, given)).catch(() => {}),
 });
 
-export const openShop = async (engine, how) => {
-  const collector = await startCollector();
+/** In a browser of the engine; `past` has the addresses that shops of this browser had. */
+export const openShop = async (engine, browser, past = new Set()) => {
+  let collector = await startCollector();
+  // Storage is kept by address: where a shop has been, there may be something left of it.
+  while (past.has(collector.page)) {
+    collector.close();
+    collector = await startCollector();
+  }
+  past.add(collector.page);
+  const tabs = new Set();
   const shop = {
     collector,
     engine,
-    browser: await engine.start(how),
+    browser,
 
     /** The address of a page; `early` runs in it before the SDK does. */
     address(early, also = "") {
       return `${collector.page}/?${also}${early ? `&early=${encodeURIComponent(`(${early})()`)}` : ""}`;
     },
     /** A page as it comes. */
-    visit: async (url) => pageOf(await shop.browser.open(url)),
+    async visit(url) {
+      const driven = await shop.browser.open(url);
+      tabs.add(driven);
+      const close = () => (tabs.delete(driven), driven.close());
+      return pageOf({ ...driven, close });
+    },
     /** A page whose SDK is there. */
     async open(early) {
       const page = await shop.visit(shop.address(early));
@@ -78,9 +91,9 @@ export const openShop = async (engine, how) => {
       assert.deepEqual(ordered ? names : names.toSorted(), ordered ? expected(count) : expected(count).toSorted());
       assert.deepEqual(gapless(collector), { queues: 1, numbers: count });
     },
-    async close() {
-      collector.close();
-      await shop.browser.close();
+    /** Leaves the browser as it was found. */
+    async closeTabs() {
+      for (const tab of tabs) await tab.close();
     },
   };
   return shop;

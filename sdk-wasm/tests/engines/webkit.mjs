@@ -149,6 +149,7 @@ const startDriven = async (home, args) => {
 
 export const webkit = {
   name: "WebKitGTK",
+  /** Whether an IndexedDB transaction that begins as a page is left is committed. */
   keepsOnLeaving: false,
   async start({ profile = mkdtempSync(join(tmpdir(), "headwater-test-")), kept } = {}) {
     if (kept) return startPlain(miniBrowser(), await environment(profile), profile);
