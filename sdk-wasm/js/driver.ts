@@ -108,7 +108,7 @@ export const drive = ({ core, storage, send, left, writeKey, tell: say, loaded, 
         forget(key);
         return 2;
       case Core.SAVE: {
-        const size = 2 + Math.ceil(key / 4);
+        const size = 2 + key / 4; // whole words of eight bytes
         changes.state.core = row.slice(1, size);
         return size;
       }
