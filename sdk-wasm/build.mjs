@@ -131,7 +131,8 @@ const front = async (entry, format, outfile, defined = {}, opening = "") => {
     module: format == "esm",
     // The script keeps its function around it, or a page would have sixty new globals.
     toplevel: format == "esm",
-    compress: { passes: 2 },
+    // Functions stay where they are: moved to their only call they are made anew by each, 10 microseconds a track() when cold.
+    compress: { passes: 2, reduce_funcs: false, inline: false },
     // What bundlers are told in comments.
     format: { comments: /webpackIgnore|vite-ignore/ },
     sourceMap: {
@@ -205,8 +206,8 @@ for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(join(root, na
  */
 const gzip = (name) => gzipSync(readFileSync(join(dist, name)), { level: 9 }).length;
 const BUDGETS = [
-  [16_300, "headwater.js", "headwater.wasm"],
-  [16_350, "headwater.mjs", "headwater.wasm"],
+  [16_310, "headwater.js", "headwater.wasm"],
+  [16_360, "headwater.mjs", "headwater.wasm"],
   [40_000, "headwater.js", "headwater.core.js"],
 ];
 for (const [budget, ...files] of BUDGETS) {
