@@ -146,10 +146,10 @@ test("what is saved is corrupt: it is said, a new queue begins, and no event is 
 });
 
 test("a private window: the same promises for as long as it is open", async () => {
-  await browser.close();
-  await replaceBrowser(undefined, ["--incognito"]);
+  // `--incognito` would not do: the profile's own window is opened first, and driven.
+  const context = await browser.context.browser().newContext();
   collector.respond = down;
-  const page = await open();
+  const page = await open("", context);
   await track(page, 20);
   await requested();
   collector.respond = undefined;

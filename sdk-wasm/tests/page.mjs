@@ -23,8 +23,8 @@ export const replaceBrowser = async (profile, also) => {
 };
 
 /** A page whose SDK is there. */
-export const open = async (query = "") => {
-  const page = await browser.context.newPage();
+export const open = async (query = "", context = browser.context) => {
+  const page = await context.newPage();
   await page.goto(`${collector.page}/${query}`);
   await page.waitForFunction(() => headwater.track);
   return page;
