@@ -121,11 +121,23 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
   let later: ReturnType<typeof setTimeout> | undefined;
   const nudge = (kind: number, a?: unknown, b?: unknown) => others?.postMessage([kind, a, b]);
   if (others)
-    others.onmessage = ({ data: [kind, a, b] }) =>
-      void (kind == WHO ? identity.hear(a) : kind == TOLD ? hear(a, b) : driver?.input(kind, a, b));
+    others.onmessage = ({ data: [kind, a, b] }) => {
+      if (kind == WHO) {
+        identity.hear(a);
+        forsake();
+      } else if (kind == TOLD) hear(a, b);
+      else driver?.input(kind, a, b);
+    };
 
-  /** Calls that wait for the collector's answer, by their event's id. */
-  const waiting = new Map<string, (outcome: Committed["outcome"]) => void>();
+  /** Calls that wait for the collector's answer, by their event's id: each with the bit of its category. */
+  const waiting = new Map<string, [number, (outcome: Committed["outcome"]) => void]>();
+  /** Ends the waiting for what is deleted by the person's no. */
+  const forsake = () =>
+    waiting.forEach(([bit], messageId) => (bits("denied") >> bit) & 1 && settle(messageId, "dropped"));
+  const settle = (messageId: string, outcome: Committed["outcome"]) => {
+    waiting.get(messageId)?.[1](outcome);
+    waiting.delete(messageId);
+  };
   /** What a driver says is for every tab: each has calls that it is about. */
   const tell = <Name extends keyof Told>(name: Name, what: Told[Name]) => {
     nudge(TOLD, name, what);
@@ -133,8 +145,7 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
   };
   const hear = <Name extends keyof Told>(name: Name, what: Told[Name]) => {
     const { messageId, outcome = "dropped" } = what as Told["acknowledged"];
-    waiting.get(messageId)?.(outcome);
-    waiting.delete(messageId);
+    settle(messageId, outcome);
     // Whoever keeps nothing on the device knows that.
     if (name != "acknowledged" && !(cookieless && name == "not_durable")) report(name, what as never);
   };
@@ -217,7 +228,7 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
       );
       if (!text) return none(messageId);
       const wanted = own.until == "acknowledged";
-      const answered = wanted && new Promise<Committed["outcome"]>((done) => waiting.set(messageId, done));
+      const answered = wanted && new Promise<Committed["outcome"]>((done) => waiting.set(messageId, [bit, done]));
       const taken = intake.take({ text, priority: priority + 4 * bit + (wanted ? 32 : 0), at, campaign });
       campaign = 0;
       return answered
@@ -237,6 +248,7 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
       identity.set({ consent: { ...identity.now().consent, ...answersOf(answer) } });
       if (bits("denied") == 255) identity.renew();
       ask(CONSENT, bits("pending"), bits("denied"));
+      forsake();
     },
     /** What `debug` may see. */
     inside: { writeKey, endpoint, identity, election, storage, consent, answers },

@@ -49,6 +49,19 @@ test("a call that waits goes on waiting through an outage, and ends when the eve
   assert.deepEqual(names(), ["A", "B"]);
 });
 
+test("a call that waits ends when the person says no, in whichever tab", async () => {
+  collector.respond = down;
+  const [page, other] = [await open(), await open()];
+  const waits = (tab, category) =>
+    tab.evaluate((category) => {
+      ended = headwater.track("Ad", {}, { until: "acknowledged", category });
+      return headwater.flush();
+    }, category);
+  await Promise.all([waits(page, "marketing"), waits(other, "marketing")]);
+  await page.evaluate(() => headwater.consent({ marketing: "denied" }));
+  for (const tab of [page, other]) assert.equal((await tab.evaluate(() => ended)).outcome, "dropped");
+});
+
 test("what is dropped is told in every tab, until a listener is taken away", async () => {
   collector.respond = () => ({ refuse: (event) => /^Bad/.test(event.event) && "no" });
   await open();
