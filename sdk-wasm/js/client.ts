@@ -6,7 +6,7 @@
 import type { Load } from "./autocapture-loader";
 import { batchOf } from "./batch";
 import { monotonic, unix } from "./clock";
-import { answersOf, CATEGORIES, createConsent } from "./consent";
+import { CATEGORIES, createConsent } from "./consent";
 import { CHANGED, CONSENT, FLUSH, ONLINE, startCore, WOKE } from "./core";
 import { drive, type Driver, type Told } from "./driver";
 import { createElection } from "./election";
@@ -17,7 +17,7 @@ import { watchPage } from "./lifecycle";
 import { textsOf } from "./record";
 import { createStorage, noChanges } from "./storage";
 import { BATCH, createTransport, type Answer } from "./transport";
-import type { Committed, Consent, Consents, EventOptions, Fields, LoadOptions, Reports } from "./types";
+import type { Committed, Consent, Consents, EventOptions, LoadOptions, Reports } from "./types";
 
 /** Where this client's server and files are: endpoint, wasm, and the core as JavaScript if it is not beside the wasm. */
 export type Place = (options: LoadOptions) => [endpoint: string, wasm: string, js?: string];
@@ -47,7 +47,7 @@ export interface Said {
   head?: string;
   /** The member that holds `given`. */
   name?: string;
-  given?: Fields;
+  given?: object;
   priority: number;
   own?: EventOptions;
 }
@@ -68,6 +68,7 @@ const none = async (messageId: string): Promise<Committed> => ({ messageId, dura
 
 export const begin = (options: LoadOptions, { place, files, report, look }: Surroundings) => {
   const { writeKey, allow, cookieless } = options;
+  if (!writeKey) throw new TypeError("load() needs a writeKey");
   const [endpoint, wasm, js] = place(options);
   const name = "headwater:" + writeKey;
   const lost = () => {
@@ -78,7 +79,11 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
     lead();
   };
   const storage = createStorage(name, lost, cookieless);
-  const transport = createTransport(endpoint, options.credentials);
+  const transport = createTransport(
+    endpoint,
+    // The collector's own cookie comes along by itself where its origin is the page's.
+    cookieless ? "omit" : options.credentials ? "include" : "same-origin",
+  );
   const answers: (Answer & { at: number; to: string })[] = [];
   const send: typeof transport = async (to, body) => {
     const answer = await transport(to, body);
@@ -244,8 +249,8 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
       await intake.settled();
       ask(FLUSH);
     },
-    async consent(answer: Consent | Consents) {
-      identity.set({ consent: { ...identity.now().consent, ...answersOf(answer) } });
+    async consent(answers: Consents) {
+      identity.set({ consent: { ...identity.now().consent, ...answers } });
       if (bits("denied") == 255) identity.renew();
       ask(CONSENT, bits("pending"), bits("denied"));
       forsake();

@@ -8,9 +8,17 @@ import type { Category, Consent, Consents, LoadOptions } from "./types";
 /** In the order of the core's bits: an event that names no category is of the first. */
 export const CATEGORIES: Category[] = ["analytics", "marketing", "functional", "necessary"];
 
-/** An answer for all of them, or answers for some, as answers for each. */
-export const answersOf = (answer: Consent | Consents): Consents =>
-  typeof answer == "string" ? Object.fromEntries(CATEGORIES.map((category) => [category, answer])) : answer;
+const ANSWERS: Consent[] = ["pending", "granted", "denied"];
+
+/** An answer for all of them, or answers for some, as answers for each. A word that is mistyped is no yes: it is refused. */
+export const answersOf = (answer: Consent | Consents): Consents => {
+  const answers: Consents =
+    typeof answer == "string" ? Object.fromEntries(CATEGORIES.map((category) => [category, answer])) : answer;
+  for (const [category, answer] of Object.entries(answers))
+    if (!CATEGORIES.includes(category as Category) || !ANSWERS.includes(answer))
+      throw new TypeError(`no consent: ${category} ${answer}`);
+  return answers;
+};
 
 /** What holds, given the answers so far. */
 export const createConsent = ({ consent = {}, globalPrivacyControl = CATEGORIES }: LoadOptions) => {

@@ -5,10 +5,11 @@
 import { createAutocapture } from "./autocapture-loader";
 import { begin, type Client, type Files, type Place, type Said } from "./client";
 import { unix } from "./clock";
+import { answersOf } from "./consent";
 import { member, page, quote } from "./event";
 import type { Event, EventOptions, Fields, Headwater, Reports } from "./types";
 
-const isFields = (value: unknown): value is Fields => !!value && typeof value == "object";
+const isFields = (value: unknown): value is object => !!value && typeof value == "object";
 
 /** A name or an id as text. What is neither would be stored as "undefined" or "[object Object]", for good. */
 const word = (value: unknown, verb: keyof Headwater) => {
@@ -54,6 +55,7 @@ export const create = (place: Place, files: Files) => {
       const { library } = event.context;
       const left = act(event);
       if (left === null) return;
+      if (left instanceof Promise) throw new TypeError("before() cannot wait");
       const { context, ...rest } = left || event;
       // The id is looked for from the front, and what is sent is added to the context, which is the last and is never empty.
       text = quote({ ...head, ...rest, ...head, context: { library, ...context } });
@@ -92,7 +94,7 @@ export const create = (place: Place, files: Files) => {
 
   const named =
     (type: string) =>
-    (a?: string | Fields | null, b?: string | Fields | EventOptions, c?: Fields | EventOptions, d?: EventOptions) =>
+    (a?: string | object | null, b?: string | object | EventOptions, c?: object, d?: EventOptions) =>
       say(() => {
         if (isFields(a)) [a, b, c] = [null, a, b as EventOptions];
         const two = typeof b == "string";
@@ -101,7 +103,7 @@ export const create = (place: Place, files: Files) => {
           type,
           head: two ? member("category", a) + member("name", b) : member("name", a),
           name: "properties",
-          given: (two ? c : b) as Fields,
+          given: (two ? c : b) as object,
           priority: 0,
           own: two ? d : (c as EventOptions),
         };
@@ -110,7 +112,12 @@ export const create = (place: Place, files: Files) => {
   const headwater: Headwater = {
     load(options) {
       if (loaded) return;
-      const begun = (loaded = begin(options, { place, files, report, look }));
+      try {
+        loaded = begin(options, { place, files, report, look });
+      } catch (error) {
+        return console.error("headwater:", error);
+      }
+      const begun = loaded;
       const start = () => {
         client = begun;
         early.forEach((act) => act());
@@ -127,14 +134,14 @@ export const create = (place: Place, files: Files) => {
         name: "properties",
         given,
         // What was earned is given up last.
-        priority: (given?.revenue ?? given?.total) == null ? 1 : 2,
+        priority: ((given as Fields)?.revenue ?? (given as Fields)?.total) == null ? 1 : 2,
         own,
       })),
-    identify: (userId?: string | Fields | null, traits?: Fields | EventOptions, own?: EventOptions) =>
+    identify: (userId?: string | object | null, traits?: object, own?: EventOptions) =>
       say(({ identity }) => {
         if (isFields(userId)) [userId, traits, own] = [null, userId, traits as EventOptions];
         if (userId != null) identity.set({ userId: word(userId, "identify") });
-        return { type: "identify", name: "traits", given: traits as Fields, priority: 2, own };
+        return { type: "identify", name: "traits", given: traits, priority: 2, own };
       }),
     page: named("page"),
     screen: named("screen"),
@@ -155,7 +162,7 @@ export const create = (place: Place, files: Files) => {
       }),
     reset: () => void when((client) => client.reset()),
     flush: () => when((client) => client.flush()),
-    consent: (answer) => void when((client) => client.consent(answer)),
+    consent: (answer) => void when((client) => client.consent(answersOf(answer))),
     user() {
       const { anonymousId, userId } = client?.identity.now() ?? {};
       return anonymousId ? { anonymousId, userId } : undefined;

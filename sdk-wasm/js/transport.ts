@@ -29,7 +29,7 @@ const TIMEOUT_MS = 30000;
 export const BATCH = "batch?receipt=1";
 export const SEEN = "seen?receipt=1";
 
-export const createTransport = (endpoint: string, credentials?: boolean) => {
+export const createTransport = (endpoint: string, credentials: RequestCredentials) => {
   /** What the requests under way take of the budget. */
   let taken = 0;
 
@@ -47,8 +47,7 @@ export const createTransport = (endpoint: string, credentials?: boolean) => {
         // A text is sent as `text/plain`, which needs no preflight.
         body: text,
         keepalive,
-        // Cookies of an origin that is the collector's and the page's go along by themselves.
-        credentials: credentials ? "include" : "same-origin",
+        credentials,
         signal: abort.signal,
       });
       const said = await response.text();

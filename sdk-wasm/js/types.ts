@@ -73,7 +73,10 @@ export interface EventOptions {
 export interface Committed {
   /** The event's id: a UUID of version 7. */
   messageId: string;
-  /** Whether the event is in the browser's storage. If not, it is in memory, and is sent from there. */
+  /**
+   * Whether the event is in the browser's storage. If not, it is in memory, and is sent from there; or it may not be kept at all:
+   * its category is denied, `before` dropped it, or this is a server.
+   */
   durable: boolean;
   /** What the collector made of it, where the call waited `until` it was acknowledged. */
   outcome?: "accepted" | "duplicate" | "quarantined" | "refused" | "dropped";
@@ -98,7 +101,7 @@ export interface User {
 export interface Event extends Fields {
   readonly type: string;
   readonly messageId: string;
-  context: Fields;
+  context: Record<string, any>;
 }
 
 /** Why an event was given up. */
@@ -131,26 +134,26 @@ export interface Reports {
  */
 export interface Headwater {
   load(options: LoadOptions): void;
-  track(event: string, properties?: Fields, options?: EventOptions): Promise<Committed>;
-  identify(userId?: string | null, traits?: Fields, options?: EventOptions): Promise<Committed>;
-  identify(traits: Fields, options?: EventOptions): Promise<Committed>;
-  page(name?: string, properties?: Fields, options?: EventOptions): Promise<Committed>;
-  page(properties: Fields, options?: EventOptions): Promise<Committed>;
+  track(event: string, properties?: object, options?: EventOptions): Promise<Committed>;
+  identify(userId?: string | null, traits?: object, options?: EventOptions): Promise<Committed>;
+  identify(traits: object, options?: EventOptions): Promise<Committed>;
+  page(name?: string, properties?: object, options?: EventOptions): Promise<Committed>;
+  page(properties: object, options?: EventOptions): Promise<Committed>;
   page(
     category: string,
     name: string,
-    properties?: Fields,
+    properties?: object,
     options?: EventOptions,
   ): Promise<Committed>;
-  screen(name?: string, properties?: Fields, options?: EventOptions): Promise<Committed>;
-  screen(properties: Fields, options?: EventOptions): Promise<Committed>;
+  screen(name?: string, properties?: object, options?: EventOptions): Promise<Committed>;
+  screen(properties: object, options?: EventOptions): Promise<Committed>;
   screen(
     category: string,
     name: string,
-    properties?: Fields,
+    properties?: object,
     options?: EventOptions,
   ): Promise<Committed>;
-  group(groupId: string, traits?: Fields, options?: EventOptions): Promise<Committed>;
+  group(groupId: string, traits?: object, options?: EventOptions): Promise<Committed>;
   /** From now on the person is `userId`, who was `previousId` (default: the user id so far, else the anonymous id). */
   alias(userId: string, previousId?: string, options?: EventOptions): Promise<Committed>;
   /** The person signed out: a new anonymous id, no user id, a new session with the next event. */

@@ -159,6 +159,33 @@ test("cookieless: nothing is kept on the device, events arrive, another page is 
   assert.deepEqual(warnings, []);
 });
 
+test("a word that is mistyped is no yes: nothing is loaded, nothing changes, and the console says it", async () => {
+  const page = await browser.context.newPage();
+  const errors = [];
+  page.on("console", (message) => message.type() === "error" && errors.push(message.text()));
+  await page.goto(`${collector.page}/?bare`);
+  await page.evaluate(async (endpoint) => {
+    const { another } = await import("/headwater.mjs");
+    for (const consent of ["maybe", { markting: "pending" }, { marketing: "no" }]) {
+      const client = another();
+      client.load({ writeKey: "wk_test", endpoint, consent });
+      client.track("Never");
+    }
+    another().load({ endpoint });
+    const client = another();
+    client.load({ writeKey: "wk_test", endpoint, consent: "pending" });
+    client.consent("yes");
+    client.consent({ markting: "granted" });
+    await client.track("Nor this");
+    client.consent({ necessary: "granted" });
+    await client.track("A", {}, { category: "necessary" });
+  }, collector.endpoint);
+  await stored(1);
+  assert.deepEqual(names(), ["A"]);
+  assert.equal(errors.filter((text) => /no consent/.test(text)).length, 5);
+  assert.equal(errors.filter((text) => /writeKey/.test(text)).length, 1);
+});
+
 test("only allowed properties and traits are sent", async () => {
   const page = await load({ allow: ["sku", "plan"] });
   await page.evaluate(async () => {
