@@ -35,7 +35,7 @@ export const batchOf = (texts: string[], at: number, writeKey: string) =>
 export const questionOf = (ids: string[], writeKey: string) => quote({ ids, writeKey });
 
 /** The id of an event, or of the first of a record, from its text. */
-export const idOf = (text: string) => text.split('"messageId":"')[1].slice(0, 36);
+export const idOf = (text: string) => (text.split('"messageId":"')[1] ?? "").slice(0, 36);
 
 /** A queue's identity as it is written: four words of four bytes as 22 characters. */
 export const queueOf = (words: Float64Array) =>

@@ -64,7 +64,7 @@ const MAX_RETRY_MS = 60000;
 const MAX_ANSWERS = 10;
 
 /** What becomes of an event that may not be kept. */
-const none = async (messageId: string): Promise<Committed> => ({ messageId, durable: false });
+const none = async (messageId: string): Promise<Committed> => ({ messageId, durable: false, outcome: "dropped" });
 
 export const begin = (options: LoadOptions, { place, files, report, look }: Surroundings) => {
   const { writeKey, allow, cookieless } = options;
@@ -102,10 +102,18 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
   const identity = createIdentity(
     name,
     options,
-    (answers) => consent.bits("denied", answers) < 255,
+    consent.allowed,
     (kept: Kept) => {
       storage.write({ ...noChanges(), state: { identity: kept } });
       nudge(WHO, kept);
+    },
+    () => {
+      const purge = bits("denied") == 255;
+      // Whether there is a core or not, here or in another tab.
+      if (purge) storage.write({ ...noChanges(), purge });
+      if (purge) intake.purge();
+      ask(CONSENT, bits("pending"), bits("denied"));
+      waiting.forEach(([bit], messageId) => (bits("denied") >> bit) & 1 && settle(messageId, "dropped"));
     },
   );
   const bits = (state: Consent) => consent.bits(state, identity.now().consent);
@@ -122,23 +130,18 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
     () => report("dropped", { reason: "queue_full" }),
   );
 
-  const others = self.BroadcastChannel && new BroadcastChannel(name);
+  const others = !cookieless && self.BroadcastChannel ? new BroadcastChannel(name) : undefined;
   let later: ReturnType<typeof setTimeout> | undefined;
   const nudge = (kind: number, a?: unknown, b?: unknown) => others?.postMessage([kind, a, b]);
   if (others)
     others.onmessage = ({ data: [kind, a, b] }) => {
-      if (kind == WHO) {
-        identity.hear(a);
-        forsake();
-      } else if (kind == TOLD) hear(a, b);
+      if (kind == WHO) identity.hear(a);
+      else if (kind == TOLD) hear(a, b);
       else driver?.input(kind, a, b);
     };
 
   /** Calls that wait for the collector's answer, by their event's id: each with the bit of its category. */
   const waiting = new Map<string, [number, (outcome: Committed["outcome"]) => void]>();
-  /** Ends the waiting for what is deleted by the person's no. */
-  const forsake = () =>
-    waiting.forEach(([bit], messageId) => (bits("denied") >> bit) & 1 && settle(messageId, "dropped"));
   const settle = (messageId: string, outcome: Committed["outcome"]) => {
     waiting.get(messageId)?.[1](outcome);
     waiting.delete(messageId);
@@ -212,12 +215,15 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
     /** When the database has said who this is. */
     known,
     /** Keeps an event that was called at this time, if it may be. */
-    call({ type, head = "", name = "", given, priority, own = {} }: Said, now: number): Promise<Committed> {
+    call({ type, head = "", name = "", given, priority, own }: Said, now: number): Promise<Committed> {
+      own ||= {};
       const { category = CATEGORIES[0] } = own;
-      const bit = CATEGORIES.indexOf(category);
+      let bit = CATEGORIES.indexOf(category);
       if (bit < 0) throw new TypeError(`no category: ${category} (but ${CATEGORIES})`);
       const messageId = uuid(now);
-      if (consent.of(category, identity.now().consent) == "denied") return none(messageId);
+      const state = consent.of(category, identity.now().consent);
+      if (state == "denied") return none(messageId);
+      if (state == "pending") bit += 4;
       if (allow && given) given = Object.fromEntries(Object.entries(given).filter(([name]) => allow.includes(name)));
       const at = timeOf(own.timestamp, now);
       const text = look(
@@ -251,9 +257,6 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
     },
     async consent(answers: Consents) {
       identity.set({ consent: { ...identity.now().consent, ...answers } });
-      if (bits("denied") == 255) identity.renew();
-      ask(CONSENT, bits("pending"), bits("denied"));
-      forsake();
     },
     /** What `debug` may see. */
     inside: { writeKey, endpoint, identity, election, storage, consent, answers },

@@ -24,10 +24,23 @@ export const answersOf = (answer: Consent | Consents): Consents => {
 export const createConsent = ({ consent = {}, globalPrivacyControl = CATEGORIES }: LoadOptions) => {
   const refused = (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl && globalPrivacyControl;
   const initial = answersOf(consent);
-  const of = (category: Category, answers?: Consents) =>
-    answers?.[category] || (refused && refused.includes(category) ? "denied" : initial[category]) || "granted";
-  /** A bit for each category that is in this state; all eight if all four are. */
+  const answer = (category: Category, answers?: Consents) =>
+    answers?.[category] || (refused && refused.includes(category) ? "denied" : undefined);
+  /** For a call on this page. */
+  const of = (category: Category, answers?: Consents) => answer(category, answers) || initial[category] || "granted";
+  /**
+   * A bit for each category in this state, twice: for events that could go when they were called, and, four bits higher, for those
+   * called where there was no answer yet. The page that sends may have been loaded otherwise: only the person releases them.
+   */
   const bits = (state: Consent, answers?: Consents) =>
-    CATEGORIES.reduce((bits, category, at) => (of(category, answers) == state ? bits | (17 << at) : bits), 0);
-  return { of, bits };
+    CATEGORIES.reduce((bits, category, at) => {
+      const now = answer(category, answers);
+      return bits | (+((now || "granted") == state) << at) | (+((now || "pending") == state) << (at + 4));
+    }, 0);
+  return {
+    of,
+    bits,
+    /** Whether ids may be kept. */
+    allowed: (answers?: Consents) => CATEGORIES.some((category) => of(category, answers) != "denied"),
+  };
 };

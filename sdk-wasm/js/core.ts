@@ -78,7 +78,7 @@ export const startCore = async (
   // A view dies when memory grows.
   const words = () => new Float64Array(core.memory.buffer, core.words(), WORDS);
   words().set(crypto.getRandomValues(new Uint32Array(4)));
-  if (saved) words().set(saved, 4);
+  if (saved) words().set(saved.slice(0, WORDS - 4), 4);
   core.start(saved ? 1 : 0, monotonic(), unix());
   return { ...core, words };
 };

@@ -218,6 +218,7 @@ export const drive = ({ core, storage, send, left, writeKey, tell: say, loaded, 
     if (over) return;
     let more = found.length == asked;
     let count = 0;
+    const read: Rec[] = [];
     for (const stored of found) {
       const size = stored.words.length / WORDS;
       if (count + size > limit) {
@@ -231,12 +232,19 @@ export const drive = ({ core, storage, send, left, writeKey, tell: say, loaded, 
         for (let at = SEQ; at < rec.words.length; at += WORDS)
           if (!rec.words[at]) rec.words[at + 2] = 1;
       hold(rec);
-      keepText(rec);
+      read.push(rec);
+      cached += rec.text!.length;
       count = enter(rec, count);
     }
     if (count) perRecord = count / found.length;
     caughtUp = !more;
     input(Core.LOADED, count, more ? 1 : 0);
+    // Only now: what the core drops at once is told with its id, which is in the text.
+    for (const rec of read)
+      if (rec.live) {
+        cached -= rec.text!.length;
+        keepText(rec);
+      }
     loaded();
   };
 
@@ -259,6 +267,8 @@ export const drive = ({ core, storage, send, left, writeKey, tell: say, loaded, 
     if (away.size && !leaving) {
       const found = await storage.texts([...away].map((rec) => rec.id!));
       if (!found) return input(Core.ANSWERED, request);
+      // Purged meanwhile, by the person's no.
+      if (!held.has(words[10])) return;
       [...away].forEach((rec, index) => texts.set(rec, textsOf(rec.words, found[index] ?? "")));
     }
     /** Positions in the request of the events that are in the body. */

@@ -21,6 +21,7 @@ export const createElection = (
   lost: () => void,
 ) => {
   let role: Role = "unknown";
+  let joined = 0;
   let resign: () => unknown = () => {};
 
   const byLock = () => {
@@ -71,13 +72,17 @@ export const createElection = (
     role: () => role,
     async join() {
       role = "unknown";
+      const mine = ++joined;
       await storage.open();
+      // Left meanwhile.
+      if (mine != joined) return;
       if (!storage.isOpen()) byItself();
       else if (navigator.locks) byLock();
       else byLease();
     },
     leave() {
       role = "unknown";
+      joined++;
       resign();
     },
   };

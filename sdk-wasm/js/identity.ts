@@ -31,6 +31,8 @@ export const createIdentity = (
   /** Whether ids may be kept, with these answers. */
   allowed: (answers?: Consents) => boolean,
   keep: (kept: Kept) => void,
+  /** Other answers hold than before. */
+  answered: () => void,
 ) => {
   let now: Kept & { anonymousId: string };
   let who: string;
@@ -38,9 +40,17 @@ export const createIdentity = (
   const crumb = encodeURIComponent(name + cookieDomain) + "=";
 
   const keepable = (): Kept => (allowed(now.consent) ? now : { consent: now.consent, at: now.at });
-  const show = (kept: Kept) => {
-    now = { anonymousId: uuid(unix()), ...kept };
+  const show = ({ anonymousId, userId, consent, at }: Kept) => {
+    const before = now;
+    // Nothing is known of somebody who said no, nor what is no id.
+    const known = allowed(consent);
+    const text = (id: unknown) => (known && typeof id == "string" ? id : undefined);
+    now = { anonymousId: text(anonymousId) || uuid(unix()), userId: text(userId), consent, at };
     who = member("anonymousId", now.anonymousId) + member("userId", now.userId);
+    store();
+    if (before && quote(before.consent) != quote(consent)) answered();
+  };
+  const store = () => {
     if (cookieless) return;
     const text = quote(keepable());
     const value = encodeURIComponent(text);
@@ -89,6 +99,11 @@ export const createIdentity = (
     /** Somebody else from now on. */
     renew: () => set({ anonymousId: uuid(unix()), userId: undefined }),
     /** What another tab or worker says, or the copy in IndexedDB. If it is older than what is known here, gives that back. */
-    hear: (other: Kept | undefined) => (other && other.at >= now.at && !cookieless ? show(other) : keepable()),
+    hear(other: Kept | undefined): Kept | undefined {
+      if (!other || !(other.at >= now.at) || cookieless) return keepable();
+      show(other);
+      // What lies there of somebody who said no is written over.
+      return allowed(now.consent) ? undefined : keepable();
+    },
   };
 };

@@ -36,7 +36,7 @@ export const create = (place: Place, files: Files) => {
     if (reason) drops[reason] = (drops[reason] ?? 0) + 1;
     // Nobody asked to be told: a developer looks into the console first.
     if (!listeners[name]?.size) console.warn("headwater:", name, what);
-    listeners[name]?.forEach((listener) => {
+    [...(listeners[name] ?? [])].forEach((listener) => {
       try {
         listener(what as never);
       } catch (error) {
@@ -47,16 +47,25 @@ export const create = (place: Place, files: Files) => {
   };
 
   const looks: ((event: Event) => Event | null | void)[] = [];
+  let looking = false;
   const look = (text: string) => {
-    for (const act of looks) {
+    // What is called while one looks is not looked at again.
+    for (const act of looking ? [] : looks) {
       const event: Event = JSON.parse(text);
       const { type, messageId } = event;
       const head = { type, messageId };
       const { library } = event.context;
-      const left = act(event);
+      looking = true;
+      let left;
+      try {
+        left = act(event);
+      } finally {
+        looking = false;
+      }
       if (left === null) return;
       if (left instanceof Promise) throw new TypeError("before() cannot wait");
-      const { context, ...rest } = left || event;
+      // What a short arrow function happens to give back is no event.
+      const { context, ...rest } = isFields(left) && !Array.isArray(left) ? (left as Event) : event;
       // The id is looked for from the front, and what is sent is added to the context, which is the last and is never empty.
       text = quote({ ...head, ...rest, ...head, context: { library, ...context } });
     }

@@ -10,7 +10,7 @@ import { idOf } from "./batch";
 import { monotonic } from "./clock";
 import { LEAVING } from "./core";
 import type { Driver } from "./driver";
-import { page } from "./event";
+import { page, quote } from "./event";
 import { recordsOf, utf8, WORDS, type Call, type Rec } from "./record";
 import { noChanges, type Storage } from "./storage";
 
@@ -19,6 +19,9 @@ const STEP_MS = 24;
 
 /** Bytes of texts that a page sends by itself as it is left: within the 64 KiB that browsers allow. */
 const MAX_LEFT = 60000;
+
+/** Records whose texts are kept for leaving. */
+const MAX_UNLED = 300;
 
 /** Calls kept in memory while there is no storage and no core. The core's own bound, for the same reason. */
 const MAX_STRANDED = 10000;
@@ -85,7 +88,8 @@ export const createIntake = (
     stranded = [];
     turn = undefined;
     if (!driver) {
-      unled.push(...records);
+      // More than can be sent while leaving; all of it lies in storage.
+      unled = unled.concat(records).slice(-MAX_UNLED);
       if (leaving) {
         core()?.input(LEAVING);
         let left = MAX_LEFT;
@@ -123,7 +127,7 @@ export const createIntake = (
     },
     /** The database has said who this is. What was said by somebody made up for the meantime was said by them. */
     begin(madeUp: string, known: string) {
-      for (const call of calls) call.text = call.text.replace(madeUp, known);
+      for (const call of calls) call.text = call.text.replace(quote(madeUp), () => quote(known));
       writing--;
       flush();
     },
@@ -132,6 +136,8 @@ export const createIntake = (
     /** The core may have caught up. */
     flush: () => void flush(),
     strand,
+    /** Nothing that was called may be kept any more. What is called just now goes to the core, which forgets it. */
+    purge: () => void (stranded = unled = []),
     /** The page is being left: one transaction, now. Gives back what the page is to send by itself: nothing of the categories `held`. */
     leave: (held: number) => flush(true, held),
   };

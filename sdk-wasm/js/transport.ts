@@ -58,11 +58,11 @@ export const createTransport = (endpoint: string, credentials: RequestCredential
       const { success, events, error } = JSON.parse(said);
       answer.wait = error?.retry_after_ms || answer.wait;
       if (response.ok && success) {
-        answer.status = 200;
         for (const { index, outcome } of events || []) {
           const known = OUTCOMES.indexOf(outcome);
           answer.listed.push([index, known & 3]);
         }
+        answer.status = 200;
       }
     } catch {
       // Unreachable, aborted, or not a collector's words.

@@ -114,6 +114,33 @@ test("before: events are changed or dropped before they are kept; an error drops
   assert.match(errors.join(), /oops/);
 });
 
+test("before: what a short function happens to return is no event, and what it calls is not looked at", async () => {
+  const page = await open();
+  await page.evaluate(async () => {
+    headwater.before((event) => delete event.context.page);
+    headwater.before((event) => {
+      if (event.event === "A") headwater.track("Called inside");
+      return [];
+    });
+    await headwater.track("A", { n: 1 }, null);
+    await headwater.track("B").catch(() => {});
+    headwater.before(async (event) => event);
+    await headwater.track("Never").catch(() => {});
+  });
+  const all = await events(3);
+  const { event, anonymousId, properties, context } = all.find((one) => one.event === "A");
+  assert.deepEqual([event, anonymousId.length, properties, context.page], ["A", 36, { n: 1 }, undefined]);
+  assert.deepEqual(names().toSorted(), ["A", "B", "Called inside"]);
+});
+
+test("half an emoji is replaced, a whole one and an escaped one stay", async () => {
+  const page = await open();
+  const texts = ["cut \ud83d", "\udc4d cut", "whole \ud83d\udc4d", "\\ud83d"];
+  await page.evaluate((texts) => headwater.track("A", { texts }), texts);
+  const [{ properties }] = await events(1);
+  assert.deepEqual(properties.texts, ["cut \ufffd", "\ufffd cut", texts[2], texts[3]]);
+});
+
 test("user and setAnonymousId say and change who the person is; ready says when it is known", async () => {
   const page = await open("?early=" + encodeURIComponent(`headwater.push(["ready", () => { isReady = true }])`));
   await page.waitForFunction(() => globalThis.isReady);

@@ -86,6 +86,41 @@ test("categories: another tab's answer counts in this one, and what is waiting t
   await assert.rejects(track(leader, [["X", "advertising"]]), /no category: advertising/);
 });
 
+test("what waits for an answer is released by the person, not by another page's options", async () => {
+  const leader = await load({});
+  await track(leader, [["A"]]);
+  await stored(1);
+  const careful = await load({ consent: "pending" });
+  await track(careful, [["Waits"]]);
+  await track(leader, [["B"]]);
+  await stored(2);
+  // Neither does the next one to lead let it go, nor does one that refuses by default delete what was granted.
+  await careful.close();
+  await leader.goto("about:blank");
+  await load({ consent: "denied" }, leader);
+  await load({}, leader);
+  await track(leader, [["C"]]);
+  await stored(3);
+  assert.deepEqual(names(), ["A", "B", "C"]);
+  await leader.evaluate(() => headwater.consent("granted"));
+  await stored(4);
+  assert.deepEqual(names(), ["A", "B", "C", "Waits"]);
+  assert.deepEqual(gapless(collector), { queues: 1, numbers: 4 });
+});
+
+test("a no deletes what waits also while no core can be had, and a later yes brings nothing back", async () => {
+  const page = await load({ consent: "pending", wasm: "/?no-core" });
+  await track(page, [["Held"]]);
+  await page.evaluate(() => headwater.consent("denied"));
+  await until(async () => !/Held/.test(await kept(page)), "the deletion");
+  await page.evaluate(() => headwater.consent("granted"));
+  await page.goto("about:blank");
+  await load({}, page);
+  await track(page, [["A"]]);
+  await stored(1);
+  assert.deepEqual(names(), ["A"]);
+});
+
 test("nothing leaves before there is consent: not by flush, not by leaving, not by a second visit", async () => {
   const page = await load({ consent: "pending" });
   await track(page, [["A"], ["B", "necessary"]]);
@@ -128,6 +163,20 @@ test("a browser that asks for privacy is heeded: nothing is sent or kept until t
   await track(page, [["A"]]);
   await stored(1);
   assert.deepEqual(names(), ["A"]);
+  // Nor are ids of an earlier visit kept, which did not ask for it.
+  await page.evaluate(() => headwater.identify("somebody@example.com"));
+  await until(async () => /somebody@example.com/.test(await kept(page)), "the id");
+  await page.evaluate(() => new Promise((done) => {
+    const kept = JSON.parse(localStorage["headwater:wk_test"]);
+    delete kept.consent;
+    localStorage.clear();
+    document.cookie = "headwater%3Awk_test=;path=/;max-age=0";
+    indexedDB.open("headwater:wk_test").onsuccess = ({ target: { result: db } }) => {
+      db.transaction("state", "readwrite").objectStore("state").put(kept, "identity").onsuccess = () => done(db.close());
+    };
+  }));
+  await load({}, page);
+  await until(async () => !/somebody@example.com/.test(await kept(page)), "its deletion");
   // Of marketing alone, or not at all, where the page says so.
   await page.evaluate(() => localStorage.clear());
   await browser.context.clearCookies();
@@ -241,6 +290,14 @@ test("subdomains share the identity and the answers, when asked", async () => {
   const who = (page) => page.evaluate(() => headwater.user());
   assert.deepEqual(await who(app), await who(www));
   assert.equal((await track(app, [["Ad", "marketing"]]))[0].durable, false);
+  // What waits here is deleted by a no that was said there.
+  collector.respond = () => ({ down: true });
+  await track(www, [["Waits"]]);
+  await app.evaluate(() => headwater.consent("denied"));
+  await www.evaluate(() => dispatchEvent(new Event("focus")));
+  await until(async () => !/Waits/.test(await kept(www)), "the deletion");
+  await app.evaluate(() => headwater.consent("granted"));
+  collector.respond = undefined;
   // Somebody signs out there, and comes back here.
   await app.evaluate(() => headwater.reset());
   await www.evaluate(() => dispatchEvent(new Event("focus")));
