@@ -193,11 +193,8 @@ test("cookieless: nothing is kept on the device, events arrive, another page is 
   await track(page, [["A"]]);
   await stored(1);
   assert.deepEqual([await kept(page), await browser.context.cookies()], ["\n{}", []]);
-  const link = page.evaluate(() => {
-    headwater.track("B");
-    location.href = "about:blank";
-  });
-  await link.catch(() => {});
+  await track(page, [["B"]]);
+  await page.goto("about:blank");
   await stored(2);
   await load({ cookieless: true }, page);
   await track(page, [["C"]]);
