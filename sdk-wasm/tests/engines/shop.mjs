@@ -89,7 +89,10 @@ export const openShop = async (engine, browser, past = new Set()) => {
     complete(count, ordered = true) {
       const names = shop.names();
       assert.deepEqual(ordered ? names : names.toSorted(), ordered ? expected(count) : expected(count).toSorted());
-      assert.deepEqual(gapless(collector), { queues: 1, numbers: count });
+      const { queues, numbers } = gapless(collector);
+      assert.equal(queues, 1);
+      // A tab that is closed before its core is up sends what it has by itself, without numbers.
+      assert.ok(ordered ? numbers === count : numbers <= count, `${numbers} numbers`);
     },
     /** Leaves the browser as it was found. */
     async closeTabs() {
