@@ -6,6 +6,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,9 @@ use rdkafka::{
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
     message::{Headers as _, Message as _},
+    types::RDKafkaErrorCode,
 };
 
 /// Starting Java on a busy machine takes this long at worst.
@@ -154,7 +157,7 @@ impl Broker {
         let reader = self.reader();
         let mut all = Vec::new();
         for partition in 0..PARTITIONS {
-            let (_, end) = reader.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+            let end = end_of(&reader, topic, partition);
             let mut from = TopicPartitionList::new();
             from.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
             reader.assign(&from).unwrap();
@@ -176,6 +179,20 @@ impl Broker {
             }
         }
         all
+    }
+}
+
+/// The offset behind the last message. A broker that has just come back leads its partitions a moment after it answers.
+fn end_of(reader: &BaseConsumer, topic: &str, partition: i32) -> i64 {
+    let start = Instant::now();
+    loop {
+        match reader.fetch_watermarks(topic, partition, PATIENCE) {
+            Ok((_, end)) => return end,
+            Err(KafkaError::MetadataFetch(
+                RDKafkaErrorCode::NotLeaderForPartition | RDKafkaErrorCode::LeaderNotAvailable,
+            )) if start.elapsed() < PATIENCE => thread::sleep(Duration::from_millis(50)),
+            Err(error) => panic!("{topic} {partition}: {error}"),
+        }
     }
 }
 
