@@ -1,0 +1,95 @@
+//! A request being put together: the core's list of events becomes a body. Promises that an event whose text is gone keeps no other from
+//! going, and that a text that cannot be read now is not taken for one that is gone. Knows no storage: whoever has one lends a way to read.
+
+use headwater_core::{
+    platform::{Request, Sending, Stamp},
+    wire::{self, Batch, Sent},
+};
+
+use crate::{
+    storage::Failure,
+    transport::{self, Path},
+};
+
+/// A request, with the texts that are at hand and the rows of those that are not.
+pub(super) struct Draft {
+    sending: Sending,
+    queue: String,
+    events: Vec<(Option<Stamp>, Text)>,
+}
+
+pub(super) enum Text {
+    Known(String),
+    /// In storage, in this row.
+    At(i64),
+    /// Nowhere any more.
+    Gone,
+}
+
+/// What of a request is in its body.
+pub(super) struct Dispatched {
+    /// The positions in the core's request of the events in the body.
+    pub(super) places: Vec<u32>,
+    /// Events that should be in it, and are nowhere.
+    pub(super) missing: usize,
+}
+
+impl Draft {
+    pub(super) fn new(
+        sending: Sending,
+        queue: [u8; 16],
+        events: Vec<(Option<Stamp>, Text)>,
+    ) -> Self {
+        Self { sending, queue: wire::queue_id(queue), events }
+    }
+
+    pub(super) fn request(&self) -> Request {
+        self.sending.request
+    }
+
+    /// Whether texts are still to be read.
+    pub(super) fn is_open(&self) -> bool {
+        self.events.iter().any(|(_, text)| matches!(text, Text::At(_)))
+    }
+
+    /// Reads them.
+    pub(super) fn read(
+        &mut self,
+        mut text_of: impl FnMut(i64) -> Result<Option<String>, Failure>,
+    ) -> Result<(), Failure> {
+        for (_, text) in &mut self.events {
+            if let Text::At(row) = text {
+                *text = text_of(*row)?.map_or(Text::Gone, Text::Known);
+            }
+        }
+        Ok(())
+    }
+
+    /// The body as JSON, and what is in it.
+    pub(super) fn body(self, write_key: &str, now_ms: u64) -> (Path, String, Dispatched) {
+        let Sending { events, dropped, dropped_at, asking, .. } = self.sending;
+        let mut dispatched = Dispatched { places: Vec::with_capacity(events.len()), missing: 0 };
+        let mut ids = Vec::new();
+        let mut batch = Batch::new();
+        for ((place, outgoing), (stamp, text)) in (0..).zip(&events).zip(self.events) {
+            let Text::Known(text) = text else {
+                dispatched.missing += usize::from(!asking);
+                continue;
+            };
+            dispatched.places.push(place);
+            if asking {
+                ids.push(transport::message_id(&text).unwrap_or_default().to_owned());
+                continue;
+            }
+            let stamp = stamp.unwrap_or(Stamp { seq: 0, session_ms: 0, session_start: false });
+            let dropped = if place == dropped_at { &dropped[..] } else { &[] };
+            let queue = outgoing.numbered.then_some(self.queue.as_str());
+            batch.push(&text, Sent { stamp, queue, dropped });
+        }
+        if asking {
+            (Path::Seen, transport::question(&ids, write_key), dispatched)
+        } else {
+            (Path::Batch, batch.finish(now_ms, write_key), dispatched)
+        }
+    }
+}

@@ -1,0 +1,447 @@
+//! The core at work: an input goes in, its effects are carried out on the storage, and its requests are drafted. Promises that a commit is
+//! answered before anything that follows from it, that what storage refuses is kept in memory and tried again, and that no more of a
+//! backlog is in memory than the window. Knows neither threads nor HTTP.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use headwater_core::{
+    Client, Config,
+    platform::{Effect, Entry, Input, Key, Now, Report as Told, Request, Sending, Stamp},
+};
+
+use super::{
+    Parts, Settings,
+    draft::{Dispatched, Draft, Text},
+};
+use crate::{
+    Report,
+    lease::Lease,
+    storage::{Change, Failure, Record},
+    transport::{self, Answered},
+};
+
+/// One life of the core.
+pub(super) struct Leader {
+    lease: Option<Lease>,
+    client: Client<Config>,
+    /// What the core knows, by its key.
+    held: BTreeMap<Key, Holding>,
+    held_bytes: u64,
+    next_key: u64,
+    /// Rows up to this one were handed to the core.
+    cursor: i64,
+    /// Rows behind the cursor that the core has all the same: it put them there.
+    own: BTreeSet<i64>,
+    /// Whether storage has nothing behind the cursor but `own`.
+    caught_up: bool,
+    turn: Changes,
+    /// Events in memory that storage refused: tried again with each transaction.
+    refused: BTreeSet<Key>,
+    outgoing: VecDeque<(Sending, u64)>,
+    announced: bool,
+    away: HashMap<u64, (Request, Dispatched)>,
+    wake_at_ms: Option<u64>,
+    /// The event that the core has just let go of: it says why afterwards.
+    forgotten: Option<Place>,
+    /// The identity that goes with the next transaction.
+    identity: Option<String>,
+}
+
+#[derive(Debug)]
+struct Holding {
+    place: Place,
+    entry: Entry,
+    /// Its number and session; none while the person has not answered.
+    stamp: Option<Stamp>,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// In storage.
+    Row(i64),
+    /// Here: its text is on its way to storage, or was refused there.
+    Memory(String),
+}
+
+/// What the next transaction does.
+#[derive(Default)]
+struct Changes {
+    purge: bool,
+    add: Vec<Key>,
+    mark: Vec<(i64, Stamp)>,
+    remove: Vec<i64>,
+    save: Option<Vec<u8>>,
+}
+
+impl Leader {
+    /// Leads from now on, with what storage says.
+    pub(super) fn begin(lease: Lease, settings: &Settings, parts: &mut Parts, now: Now) -> Self {
+        let mut leader = Self::life(Some(lease), settings, parts, now);
+        leader.start(parts, now);
+        leader
+    }
+
+    fn life(lease: Option<Lease>, settings: &Settings, parts: &mut Parts, now: Now) -> Self {
+        let saved = parts.storage.saved().ok().flatten();
+        parts.storage.anew = false;
+        Self {
+            lease,
+            client: Client::new(core(settings), seed(), saved.as_deref(), now),
+            held: BTreeMap::new(),
+            held_bytes: 0,
+            next_key: 1,
+            cursor: 0,
+            own: BTreeSet::new(),
+            caught_up: false,
+            turn: Changes::default(),
+            refused: BTreeSet::new(),
+            outgoing: VecDeque::new(),
+            announced: false,
+            away: HashMap::new(),
+            wake_at_ms: None,
+            forgotten: None,
+            identity: None,
+        }
+    }
+
+    fn start(&mut self, parts: &mut Parts, now: Now) {
+        // What was answered may not have reached what the core saved.
+        let consent = parts.identity.consent();
+        self.input(Input::Consent(consent), parts, now);
+    }
+
+    /// Another life, since storage is not what this one knows. What is in memory alone comes along.
+    fn begin_anew(&mut self, settings: &Settings, parts: &mut Parts, now: Now) {
+        let lease = self.lease.take();
+        let before = std::mem::replace(self, Self::life(lease, settings, parts, now));
+        self.start(parts, now);
+        for (_, Holding { place, entry, .. }) in before.held {
+            if let Place::Memory(text) = place {
+                self.track(Record { text, entry, stamp: None }, None, parts, now);
+            }
+        }
+    }
+
+    /// Whether a new event can go to the core: nothing waits on the disk that it would overtake, and there is room.
+    pub(super) fn takes_at_once(&self, settings: &Settings) -> bool {
+        self.caught_up && self.room(settings) > 0
+    }
+
+    fn room(&self, settings: &Settings) -> usize {
+        if self.held_bytes >= WINDOW_BYTES {
+            return 0;
+        }
+        window(settings).saturating_sub(self.held.len())
+    }
+
+    /// Something lies behind the window: this process appended it, or another one may have.
+    pub(super) fn look_again(&mut self) {
+        self.caught_up = false;
+    }
+
+    pub(super) fn cursor(&self) -> i64 {
+        self.cursor
+    }
+
+    pub(super) fn wake_at_ms(&self) -> Option<u64> {
+        self.wake_at_ms
+    }
+
+    pub(super) fn has_outgoing(&self) -> bool {
+        !self.outgoing.is_empty()
+    }
+
+    /// Whether the host is to be told of what waits to be sent: once for each time that it looks.
+    pub(super) fn announce(&mut self) -> bool {
+        self.has_outgoing() && !std::mem::replace(&mut self.announced, true)
+    }
+
+    /// Events that are in memory alone.
+    pub(super) fn unstored(&self) -> u64 {
+        self.refused.len() as u64
+    }
+
+    /// Hands a new event to the core; says whether it is committed now.
+    pub(super) fn track(
+        &mut self,
+        record: Record,
+        identity: Option<&str>,
+        parts: &mut Parts,
+        now: Now,
+    ) -> bool {
+        self.identity = identity.map(str::to_owned);
+        let entry = self.hold(Place::Memory(record.text), record.entry, None);
+        self.input(Input::Tracked(&[entry]), parts, now);
+        if let Some(text) = self.identity.take() {
+            // The core kept nothing, so that there was no transaction.
+            drop(parts.write(&[Change::Identify(&text)]));
+        }
+        matches!(self.held.get(&entry.key), Some(Holding { place: Place::Row(_), .. }))
+    }
+
+    pub(super) fn input(&mut self, input: Input<'_>, parts: &mut Parts, now: Now) {
+        self.client.handle(input, now);
+        self.carry_out(parts, now);
+    }
+
+    /// What follows each change: another life if storage is not what it was, what is due by now, the next part of a backlog.
+    pub(super) fn go_on(&mut self, settings: &Settings, parts: &mut Parts, now: Now) {
+        if parts.storage.anew {
+            self.begin_anew(settings, parts, now);
+        }
+        if self.wake_at_ms.is_some_and(|at_ms| at_ms <= now.monotonic_ms) {
+            self.wake_at_ms = None;
+            self.input(Input::Woke, parts, now);
+        }
+        // Half a window at a time: each part costs a transaction that numbers it.
+        while !self.caught_up && self.room(settings) > window(settings) / 2 {
+            self.input(Input::Changed, parts, now);
+        }
+    }
+
+    fn hold(&mut self, place: Place, entry: Entry, stamp: Option<Stamp>) -> Entry {
+        let entry = Entry { key: Key(self.next_key), ..entry };
+        self.next_key += 1;
+        self.held_bytes += u64::from(entry.bytes);
+        self.held.insert(entry.key, Holding { place, entry, stamp });
+        entry
+    }
+
+    fn carry_out(&mut self, parts: &mut Parts, now: Now) {
+        while let Some(effect) = self.client.poll_effect() {
+            match effect {
+                Effect::Store { key, stamp } => self.store(key, stamp),
+                Effect::Forget { key } => self.forget(key),
+                Effect::Save { state } => self.turn.save = Some(state),
+                Effect::Purge => {
+                    self.turn = Changes { purge: true, ..Changes::default() };
+                    self.held.clear();
+                    self.held_bytes = 0;
+                    self.refused.clear();
+                    self.outgoing.clear();
+                }
+                Effect::Commit { turn } => {
+                    let durable = self.commit(parts);
+                    self.client.handle(Input::Committed { turn, durable }, now);
+                }
+                Effect::Load { limit } => self.load(limit as usize, parts, now),
+                Effect::Send(sending) => self.outgoing.push_back((sending, now.monotonic_ms)),
+                Effect::WakeAt { monotonic_ms } => self.wake_at_ms = Some(monotonic_ms),
+                Effect::Report(told) => self.tell(told, parts),
+            }
+        }
+    }
+
+    fn store(&mut self, key: Key, stamp: Stamp) {
+        let Some(holding) = self.held.get_mut(&key) else { return };
+        holding.stamp = (stamp.seq > 0).then_some(stamp);
+        match (&holding.place, holding.stamp) {
+            (Place::Memory(_), _) => self.turn.add.push(key),
+            (Place::Row(row), Some(stamp)) => self.turn.mark.push((*row, stamp)),
+            // It lies there without a number, as it should.
+            (Place::Row(_), None) => {}
+        }
+    }
+
+    fn forget(&mut self, key: Key) {
+        let Some(holding) = self.held.remove(&key) else { return };
+        self.held_bytes -= u64::from(holding.entry.bytes);
+        self.refused.remove(&key);
+        match holding.place {
+            Place::Row(row) => self.turn.remove.push(row),
+            Place::Memory(_) => self.turn.add.retain(|added| *added != key),
+        }
+        self.forgotten = Some(holding.place);
+    }
+
+    /// Everything since the last commit in one transaction. What storage refused before is tried again with it, without numbers: those
+    /// were given up.
+    fn commit(&mut self, parts: &mut Parts) -> bool {
+        let turn = std::mem::take(&mut self.turn);
+        let identity = self.identity.take();
+        let mut changes =
+            Vec::with_capacity(turn.add.len() + turn.mark.len() + turn.remove.len() + 3);
+        if turn.purge {
+            changes.push(Change::Purge);
+        }
+        changes.extend(identity.as_deref().map(Change::Identify));
+        let adding: Vec<Key> = self.refused.iter().chain(&turn.add).copied().collect();
+        for key in &adding {
+            if let Some(Holding { place: Place::Memory(text), entry, stamp }) = self.held.get(key) {
+                let stamp = stamp.filter(|_| !self.refused.contains(key));
+                changes.push(Change::Add { text, entry, stamp });
+            }
+        }
+        changes.extend(turn.mark.iter().map(|(row, stamp)| Change::Mark(*row, *stamp)));
+        changes.extend(turn.remove.iter().map(|row| Change::Remove(*row)));
+        changes.extend(turn.save.as_deref().map(Change::Save));
+        match parts.write(&changes) {
+            Ok(rows) => {
+                if turn.purge {
+                    parts.stored = 0;
+                }
+                parts.stored += rows.len() as u64;
+                parts.stored = parts.stored.saturating_sub(turn.remove.len() as u64);
+                self.refused.clear();
+                for (key, row) in adding.into_iter().zip(rows) {
+                    if let Some(holding) = self.held.get_mut(&key) {
+                        holding.place = Place::Row(row);
+                    }
+                    if self.caught_up && self.own.is_empty() && row == self.cursor + 1 {
+                        self.cursor = row;
+                    } else {
+                        self.own.insert(row);
+                    }
+                }
+                true
+            }
+            Err(failure) => {
+                self.refused.extend(turn.add);
+                self.turn.remove = turn.remove;
+                self.turn.purge = turn.purge;
+                if let Failure::Damaged(why) = failure {
+                    parts.replace(&why);
+                }
+                false
+            }
+        }
+    }
+
+    /// Hands over what lies behind the cursor, as far as there is room for it.
+    fn load(&mut self, limit: usize, parts: &mut Parts, now: Now) {
+        let limit = limit.min(parts.window.saturating_sub(self.held.len()));
+        let rows = parts.storage.read(self.cursor, limit).unwrap_or_default();
+        self.caught_up = rows.len() < limit;
+        let mut entries = Vec::with_capacity(rows.len());
+        for row in rows {
+            if self.held_bytes >= WINDOW_BYTES {
+                self.caught_up = false;
+                break;
+            }
+            self.cursor = row.id;
+            if !self.own.remove(&row.id) {
+                entries.push((self.hold(Place::Row(row.id), row.entry, row.stamp), row.stamp));
+            }
+        }
+        let more =
+            !self.caught_up && self.held.len() < parts.window && self.held_bytes < WINDOW_BYTES;
+        self.client.handle(Input::Loaded { entries: &entries, more }, now);
+    }
+
+    fn tell(&mut self, told: Told, parts: &mut Parts) {
+        let report = match told {
+            Told::Dropped { reason, .. } => {
+                let text = match self.forgotten.take() {
+                    Some(Place::Memory(text)) => Some(text),
+                    Some(Place::Row(row)) => parts.storage.text(row).ok().flatten(),
+                    None => None,
+                };
+                let message_id = text.and_then(|text| transport::message_id(&text).map(str::to_owned));
+                Report::Dropped { message_id, reason: reason.word().to_owned() }
+            }
+            Told::Stopped { status } => Report::Stopped { status },
+            // Told with the reason by who writes.
+            Told::NotDurable => return,
+            Told::StateLost => Report::StateLost {
+                detail: "what was kept of the queue cannot be read: a new one has begun, with the events that are stored".into(),
+            },
+        };
+        parts.tell(report);
+    }
+
+    /// The next request, with the texts that are here; nothing if none is to be made.
+    pub(super) fn draft(&mut self, now: Now, settings: &Settings) -> Option<Draft> {
+        self.announced = false;
+        while let Some((sending, since_ms)) = self.outgoing.pop_front() {
+            // Nobody fetched it in time: the core has given it up.
+            if now.monotonic_ms.saturating_sub(since_ms) > settings.core.request_timeout_ms {
+                continue;
+            }
+            let texts = sending.events.iter().map(|outgoing| match self.held.get(&outgoing.key) {
+                Some(Holding { place: Place::Memory(text), stamp, .. }) => {
+                    (*stamp, Text::Known(text.clone()))
+                }
+                Some(Holding { place: Place::Row(row), stamp, .. }) => (*stamp, Text::At(*row)),
+                None => (None, Text::Gone),
+            });
+            let texts = texts.collect();
+            return Some(Draft::new(sending, self.client.queue_id(), texts));
+        }
+        None
+    }
+
+    /// A request is on its way.
+    pub(super) fn sent(
+        &mut self,
+        id: u64,
+        request: Request,
+        dispatched: Dispatched,
+        parts: &mut Parts,
+    ) {
+        for _ in 0..dispatched.missing {
+            parts.tell(Report::Dropped { message_id: None, reason: STORAGE_LOST.into() });
+        }
+        self.away.insert(id, (request, dispatched));
+    }
+
+    /// Events in the body of this request; nothing if nobody waits for its answer.
+    pub(super) fn events_of(&self, id: u64) -> Option<usize> {
+        self.away.get(&id).map(|(_, dispatched)| dispatched.places.len())
+    }
+
+    /// What came of a request; says whether somebody waited for it.
+    pub(super) fn completed(
+        &mut self,
+        id: u64,
+        answered: &Answered,
+        parts: &mut Parts,
+        now: Now,
+    ) -> bool {
+        let Some((request, dispatched)) = self.away.remove(&id) else { return false };
+        let mut room = Vec::new();
+        let answer = answered.for_core(&dispatched.places, &mut room);
+        self.input(Input::Answered { request, answer }, parts, now);
+        true
+    }
+
+    /// How many events up to this row (and key, once all of those rows are here) wait for the person's answer, once nothing else is left.
+    pub(super) fn left_before(&self, key: &mut Option<Key>, row: i64) -> Option<u64> {
+        if key.is_none() && !self.caught_up && self.cursor < row {
+            return None;
+        }
+        let key = *key.get_or_insert(Key(self.next_key));
+        let mut waiting = 0;
+        for (_, holding) in self.held.range(..key) {
+            if holding.stamp.is_some() {
+                return None;
+            }
+            waiting += 1;
+        }
+        Some(waiting)
+    }
+}
+
+/// Without a bound of its own: what waits on the disk is bounded by who appends, and what storage refuses by the window.
+fn core(settings: &Settings) -> Config {
+    let events = u32::try_from(2 * window(settings)).unwrap_or(u32::MAX);
+    Config { max_queue_events: events, max_queue_bytes: 2 * WINDOW_BYTES, ..settings.core.clone() }
+        .checked()
+}
+
+/// Events of which the core knows at once: more than the largest batch, few enough that looking at all of them takes microseconds.
+pub(super) fn window(settings: &Settings) -> usize {
+    usize::try_from(settings.max_events / 2).unwrap_or(WINDOW).clamp(1, WINDOW)
+}
+
+/// 128 bits of the operating system's randomness. An id of version 4 has six bits that are always the same: a second one fills them in.
+fn seed() -> [u64; 2] {
+    let (one, other) = (uuid::Uuid::new_v4().as_u64_pair(), uuid::Uuid::new_v4().as_u64_pair());
+    [one.0 ^ other.0.rotate_left(32), one.1 ^ other.1.rotate_left(32)]
+}
+
+const WINDOW: usize = 2_000;
+/// Bytes of the texts of the window's events, most of which are on the disk.
+const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// Why an event is gone that storage had and has no longer: its number, if it had one, is told as refused by nobody.
+pub(super) const STORAGE_LOST: &str = "storage_lost";

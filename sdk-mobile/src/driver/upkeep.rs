@@ -1,0 +1,108 @@
+//! The thread that does what no call should wait for: it wakes the core, tells the host, moves the log beside the file into it, looks for
+//! what other processes wrote, and takes over when the one that led is gone. Promises to sleep while there is nothing to do.
+
+use std::{
+    sync::{Arc, PoisonError, atomic::Ordering::SeqCst},
+    time::Duration,
+};
+
+use headwater_core::platform::Input;
+
+use super::{Beside, CHECKPOINT_COMMITS, Driver, Inner, Listener, Role};
+use crate::storage;
+
+impl Driver {
+    /// Runs until the client is closed.
+    pub(crate) fn keep_up(self: Arc<Self>, listener: &dyn Listener) {
+        let mut beside = Beside::default();
+        while let Some(notices) = self.one_round(&mut beside) {
+            for notice in notices {
+                listener.hear(notice);
+            }
+        }
+    }
+
+    /// Sleeps until there is something to do and does it; what is to be told is given back, so that nobody is told under the lock.
+    fn one_round(&self, beside: &mut Beside) -> Option<Vec<super::Notice>> {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = loop {
+            if self.closed.load(SeqCst) {
+                return None;
+            }
+            let now = self.clock.now();
+            let until_ms = inner.next_ms().min(now.monotonic_ms + LOOK_MS);
+            if until_ms <= now.monotonic_ms
+                || !inner.parts.notices.is_empty()
+                || inner.parts.commits >= CHECKPOINT_COMMITS
+            {
+                break now;
+            }
+            inner.asleep_until_ms = until_ms;
+            let nap = Duration::from_millis(until_ms - now.monotonic_ms);
+            let (woken, slept) =
+                self.alarm.wait_timeout(inner, nap).unwrap_or_else(PoisonError::into_inner);
+            inner = woken;
+            if slept.timed_out() {
+                break self.clock.now();
+            }
+        };
+        // Awake: nobody need ring.
+        inner.asleep_until_ms = 0;
+        inner.look_around(&self.settings, now);
+        inner.settle(&self.settings, now);
+        let notices = std::mem::take(&mut inner.parts.notices);
+        let due = inner.parts.commits >= CHECKPOINT_COMMITS;
+        if due {
+            inner.parts.commits = 0;
+        }
+        let opening = inner.parts.opening;
+        if due && beside.opening != opening {
+            *beside = Beside { opening, connection: inner.parts.storage.beside() };
+        }
+        let outgoing = matches!(&inner.role, Role::Leading(leader) if leader.has_outgoing());
+        drop(inner);
+        if outgoing {
+            self.alarm.notify_all();
+        }
+        if let (true, Some(connection)) = (due, &beside.connection) {
+            // Where it cannot be done now, it is after as many commits again.
+            drop(storage::checkpoint(connection));
+        }
+        Some(notices)
+    }
+}
+
+impl Inner {
+    /// When something is due, monotonic milliseconds.
+    fn next_ms(&self) -> u64 {
+        let wake = match &self.role {
+            Role::Leading(leader) => leader.wake_at_ms(),
+            Role::Following => None,
+        };
+        let flush = self.flushes.iter().map(|flush| flush.deadline_ms).min();
+        wake.into_iter().chain(flush).min().unwrap_or(u64::MAX)
+    }
+
+    /// What other processes did meanwhile.
+    fn look_around(&mut self, settings: &super::Settings, now: headwater_core::platform::Now) {
+        self.parts.follow_the_file(now, false);
+        if let Role::Following = self.role {
+            // Leads if the one that did is gone.
+            self.input(Input::Woke, settings, now);
+        }
+        let version = self.parts.storage.version().unwrap_or(self.parts.version);
+        if version == self.parts.version {
+            return;
+        }
+        self.parts.version = version;
+        self.parts.stored =
+            self.parts.storage.extent().map_or(self.parts.stored, |(count, _)| count);
+        self.heed_identity(settings, now);
+        if let Role::Leading(leader) = &mut self.role {
+            leader.look_again();
+        }
+    }
+}
+
+/// How often is looked at what others did, milliseconds. A look takes microseconds.
+const LOOK_MS: u64 = 2_000;

@@ -1,0 +1,136 @@
+//! Who the person is, as far as this device knows: anonymous id, user id, the answers about consent. Promises that an unknown answer is
+//! a no, and that nothing but the answers is kept of somebody who said no to everything. Knows no event and keeps no traits.
+
+use headwater_core::platform::Consent;
+use serde::{Deserialize, Serialize};
+
+use crate::Answer;
+
+/// What is kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(crate) struct Identity {
+    pub(crate) anonymous_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user_id: Option<String>,
+    /// In the order of the categories; nothing where the person was not asked.
+    pub(crate) answers: [Option<Answer>; CATEGORIES],
+    /// The app's version when it was last opened, to tell an update from a start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) app: Option<String>,
+}
+
+/// analytics, marketing, functional, necessary.
+pub(crate) const CATEGORIES: usize = 4;
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { anonymous_id: new_id(), user_id: None, answers: [None; CATEGORIES], app: None }
+    }
+}
+
+impl Identity {
+    /// What was kept, if anything was.
+    pub(crate) fn read(text: Option<&str>) -> Self {
+        let mut read: Self = match text.map(serde_json::from_str) {
+            Some(Ok(read)) => read,
+            // What was answered is not known any more: it is asked again, and nothing leaves the device until then.
+            Some(Err(_)) => {
+                Self { answers: [Some(Answer::Pending); CATEGORIES], ..Self::default() }
+            }
+            None => Self::default(),
+        };
+        if read.anonymous_id.is_empty() {
+            read.anonymous_id = new_id();
+        }
+        read
+    }
+
+    /// Whether what was kept names nobody, so that reading it made somebody up.
+    pub(crate) fn anonymous_id_is_new(&self, kept: &str) -> bool {
+        !kept.contains(&self.anonymous_id)
+    }
+
+    /// What to keep, given what holds where there is no answer.
+    pub(crate) fn text(&self, initial: &[Answer; CATEGORIES]) -> String {
+        let nobody = (0..CATEGORIES).all(|at| self.of(at, initial) == Answer::Denied);
+        let kept = if nobody {
+            Self { anonymous_id: String::new(), user_id: None, ..self.clone() }
+        } else {
+            self.clone()
+        };
+        serde_json::to_string(&kept).expect("texts and words are JSON")
+    }
+
+    /// What holds for a category now.
+    pub(crate) fn of(&self, category: usize, initial: &[Answer; CATEGORIES]) -> Answer {
+        self.answers[category].unwrap_or(initial[category])
+    }
+
+    /// For the core, a bit for each category, twice: for events that could go when they were called, and, four bits higher, for those
+    /// called where there was no answer yet: only the person releases them, not an update of the app with other options.
+    pub(crate) fn consent(&self) -> Consent {
+        let mut consent = Consent::GRANTED;
+        for (at, answer) in self.answers.iter().enumerate() {
+            let (low, high) = (1 << at, 1 << (at + CATEGORIES));
+            match answer {
+                None => consent.pending |= high,
+                Some(Answer::Pending) => consent.pending |= low | high,
+                Some(Answer::Denied) => consent.denied |= low | high,
+                Some(Answer::Granted) => {}
+            }
+        }
+        consent
+    }
+}
+
+/// An id that nobody else has: random (version 4), so that it tells nothing.
+pub(crate) fn new_id() -> String {
+    uuid::Uuid::new_v4().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YES: [Answer; CATEGORIES] = [Answer::Granted; CATEGORIES];
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let identity = Identity {
+            user_id: Some("u-1".into()),
+            answers: [Some(Answer::Granted), Some(Answer::Denied), None, Some(Answer::Pending)],
+            app: Some("1.2 (7)".into()),
+            ..Identity::default()
+        };
+        assert_eq!(Identity::read(Some(&identity.text(&YES))), identity);
+    }
+
+    #[test]
+    fn of_somebody_who_said_no_only_the_answers_are_kept() {
+        let identity = Identity {
+            user_id: Some("u-1".into()),
+            answers: [Some(Answer::Denied); CATEGORIES],
+            ..Identity::default()
+        };
+        let kept = identity.text(&YES);
+        assert!(!kept.contains("u-1") && !kept.contains(&identity.anonymous_id), "{kept}");
+        assert_eq!(Identity::read(Some(&kept)).answers, identity.answers);
+    }
+
+    #[test]
+    fn what_no_answer_was_given_for_stays_for_the_person() {
+        let answers = [None, Some(Answer::Granted), Some(Answer::Denied), Some(Answer::Pending)];
+        let consent = Identity { answers, ..Identity::default() }.consent();
+        assert_eq!(consent, Consent { pending: 0b1001_1000, denied: 0b0100_0100 });
+    }
+
+    #[test]
+    fn a_word_nobody_knows_is_a_no() {
+        let kept = r#"{"anonymousId":"a","answers":["maybe","granted",null,null]}"#;
+        assert_eq!(
+            Identity::read(Some(kept)).answers[..2],
+            [Some(Answer::Denied), Some(Answer::Granted)]
+        );
+    }
+}

@@ -1,0 +1,605 @@
+//! The events of one device in a SQLite file: appended, numbered, read back, deleted. Promises that what [`Storage::write`] said yes to
+//! outlives the process (and with [`Durability::Power`] the device's power), that a file nobody can read is set aside with what can
+//! still be read saved from it, and that a file that was deleted is written again. Knows no request, no rule about events, and no clock.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use headwater_core::platform::{Entry, Key, Priority, Stamp};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
+
+/// What a commit survives.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// The death of the process (SQLite's `synchronous=NORMAL`): the operating system has it.
+    #[default]
+    Process,
+    /// The loss of power as well (`synchronous=FULL`): the disk has it. A commit then takes as long as the disk's sync.
+    Power,
+}
+
+/// Why the storage did not do what it was asked. Events go on from memory meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The bytes in the file are not a database, or not whole.
+    Damaged(String),
+    /// Anything that may pass: another process holds the file, the disk is full, the folder is read-only.
+    Refused(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged(why) => write!(out, "the file of events is damaged: {why}"),
+            Self::Refused(why) => write!(out, "the file of events cannot be used now: {why}"),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged(error.to_string())
+            }
+            // A table or a column that is not there is damage, too: nobody else writes this file.
+            Some(ErrorCode::Unknown) => Self::Damaged(error.to_string()),
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+/// One event to be stored, or as it lies there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Its JSON, without its stamp.
+    pub(crate) text: String,
+    /// Its measures; the key is the caller's.
+    pub(crate) entry: Entry,
+    /// Its number and session, once it has them.
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// One change within a transaction.
+#[derive(Clone, Debug)]
+pub(crate) enum Change<'a> {
+    /// A new event. Its row is part of what [`Storage::write`] gives back.
+    Add {
+        /// Its JSON, without its stamp.
+        text: &'a str,
+        /// Its measures.
+        entry: &'a Entry,
+        /// Its number and session, if it has them.
+        stamp: Option<Stamp>,
+    },
+    /// The stamp of an event that lies there already.
+    Mark(i64, Stamp),
+    /// An event that is done with.
+    Remove(i64),
+    /// What the core wants back at its next start.
+    Save(&'a [u8]),
+    /// Who the person is.
+    Identify(&'a str),
+    /// Every event.
+    Purge,
+}
+
+/// An event in storage by its measures: its text stays there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    /// Its row: a number that is never used again.
+    pub(crate) id: i64,
+    /// Its measures, without a key.
+    pub(crate) entry: Entry,
+    /// Its stamp, if it has one.
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// The open file, or a database in memory that stands for it until it can be opened.
+#[derive(Debug)]
+pub(crate) struct Storage {
+    connection: Connection,
+    path: PathBuf,
+    durability: Durability,
+    max_bytes: u64,
+    /// Which file is open: another one in its place means that ours was deleted. Nothing for a database in memory.
+    file: Option<FileId>,
+    /// Whether what is in force now was not written by this process's core: it has to begin anew. Taken back by whoever does.
+    pub(crate) anew: bool,
+}
+
+/// What was found as the file was opened.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Why it was set aside, and under which name, if it was.
+    pub(crate) set_aside: Option<String>,
+    /// Events that were read from a file that was set aside, and stored in the new one, without their numbers.
+    pub(crate) saved_from_it: u64,
+    /// Why there is no file at all, and everything is in memory.
+    pub(crate) memory: Option<String>,
+}
+
+impl Storage {
+    /// Opens the file, or makes it. Never fails: without a file, events are kept in memory, and [`Storage::is_durable`] says no.
+    pub(crate) fn open(path: &Path, durability: Durability, max_bytes: u64) -> (Self, Found) {
+        let mut found = Found::default();
+        let opened = match open_file(path, durability, max_bytes) {
+            Err(Failure::Damaged(why)) => {
+                replace_damaged(path, durability, max_bytes, &why, &mut found)
+            }
+            opened => opened,
+        };
+        let (connection, file) = match opened {
+            Ok(connection) => (connection, FileId::of(path)),
+            Err(failure) => {
+                found.memory = Some(failure.to_string());
+                (memory(), None)
+            }
+        };
+        (
+            Self { connection, path: path.to_owned(), durability, max_bytes, file, anew: false },
+            found,
+        )
+    }
+
+    /// Whether a file, the one that others will open, takes what is written.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.file.is_some() && self.file == FileId::of(&self.path)
+    }
+
+    /// Whether there is no file at all.
+    pub(crate) fn in_memory(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// Bytes of the file that are in use.
+    pub(crate) fn bytes(&self) -> Result<u64, Failure> {
+        let ask = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let pages = ask("page_count")? - ask("freelist_count")?;
+        Ok((pages * ask("page_size")?).cast_unsigned())
+    }
+
+    /// Opens the file anew, where it was deleted, or could not be opened before, and takes along what the old one, or memory, holds:
+    /// the events, and (in a new file) everything else as well. Says whether the file has a past of its own, which is then in force.
+    pub(crate) fn reopen(&mut self) -> Result<bool, Failure> {
+        let fresh = open_file(&self.path, self.durability, self.max_bytes)?;
+        let others =
+            fresh.query_row("SELECT count(*) FROM state", [], |row| row.get::<_, i64>(0))?;
+        copy(&self.connection, &fresh, others == 0)?;
+        self.connection = fresh;
+        self.file = FileId::of(&self.path);
+        Ok(others > 0)
+    }
+
+    /// Sets the file aside, which was found to be damaged, and goes on with a new one that holds what can still be read of it.
+    pub(crate) fn replace(&mut self, why: &str) -> Found {
+        let mut found = Found::default();
+        // Closed first: a checkpoint of what is damaged must not land in the new file.
+        self.connection = memory();
+        self.file = None;
+        match replace_damaged(&self.path, self.durability, self.max_bytes, why, &mut found) {
+            Ok(connection) => {
+                self.connection = connection;
+                self.file = FileId::of(&self.path);
+            }
+            Err(failure) => found.memory = Some(failure.to_string()),
+        }
+        found
+    }
+
+    /// One transaction: all changes, or none. Gives back the rows of what was added, in order.
+    pub(crate) fn write(&mut self, changes: &[Change<'_>]) -> Result<Vec<i64>, Failure> {
+        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        let mut rows = Vec::new();
+        let done = self.apply(changes, &mut rows).and_then(|()| {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(())
+        });
+        if let Err(failure) = done {
+            // Nothing to be done if that fails as well: SQLite rolls back by itself then.
+            drop(self.connection.execute_batch("ROLLBACK"));
+            return Err(failure);
+        }
+        Ok(rows)
+    }
+
+    fn apply(&self, changes: &[Change<'_>], rows: &mut Vec<i64>) -> Result<(), Failure> {
+        let connection = &self.connection;
+        for change in changes {
+            match change {
+                Change::Add { text, entry, stamp } => {
+                    rows.push(add(connection, None, text, entry, *stamp)?);
+                }
+                Change::Mark(row, stamp) => {
+                    connection.prepare_cached(MARK)?.execute(params![
+                        row,
+                        signed(stamp.seq),
+                        signed(stamp.session_ms),
+                        stamp.session_start
+                    ])?;
+                }
+                Change::Remove(row) => {
+                    connection.prepare_cached("DELETE FROM event WHERE id = ?")?.execute([row])?;
+                }
+                Change::Save(state) => {
+                    connection.prepare_cached(KEEP)?.execute(params![CORE, state])?;
+                }
+                Change::Identify(text) => {
+                    connection.prepare_cached(KEEP)?.execute(params![IDENTITY, text.as_bytes()])?;
+                }
+                Change::Purge => {
+                    connection.prepare_cached("DELETE FROM event")?.execute([])?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Events behind this row, oldest first.
+    pub(crate) fn read(&self, after: i64, limit: usize) -> Result<Vec<Row>, Failure> {
+        let mut select = self.connection.prepare_cached(READ)?;
+        let rows = select.query_map(params![after, signed(limit as u64)], |row| {
+            let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
+            let seq: Option<i64> = row.get(1)?;
+            Ok(Row {
+                id: row.get(0)?,
+                stamp: match seq {
+                    Some(seq) => Some(Stamp {
+                        seq: seq.cast_unsigned(),
+                        session_ms: number(2)?,
+                        session_start: row.get(3)?,
+                    }),
+                    None => None,
+                },
+                entry: Entry {
+                    key: Key(0),
+                    bytes: row.get(4)?,
+                    priority: priority(row.get(5)?),
+                    at_ms: number(6)?,
+                    campaign: row.get(7)?,
+                    category: row.get(8)?,
+                },
+            })
+        })?;
+        rows.collect::<Result<_, _>>().map_err(Failure::from)
+    }
+
+    /// The text of an event; nothing if it is not there any more.
+    pub(crate) fn text(&self, row: i64) -> Result<Option<String>, Failure> {
+        text(&self.connection, row)
+    }
+
+    /// How many events there are, and the latest row.
+    pub(crate) fn extent(&self) -> Result<(u64, i64), Failure> {
+        let last =
+            self.connection
+                .query_row("SELECT ifnull(max(id), 0) FROM event", [], |row| row.get(0))?;
+        let count = self
+            .connection
+            .query_row("SELECT count(*) FROM event", [], |row| row.get::<_, i64>(0))?;
+        Ok((count.cast_unsigned(), last))
+    }
+
+    /// The oldest of the least important events behind this row.
+    pub(crate) fn least_important(&self, after: i64, limit: u64) -> Result<Vec<i64>, Failure> {
+        let mut select = self.connection.prepare_cached(
+            "SELECT id FROM event WHERE id > ? AND seq IS NULL ORDER BY priority, id LIMIT ?",
+        )?;
+        let rows = select.query_map(params![after, signed(limit)], |row| row.get(0))?;
+        rows.collect::<Result<_, _>>().map_err(Failure::from)
+    }
+
+    /// What the core saved last.
+    pub(crate) fn saved(&self) -> Result<Option<Vec<u8>>, Failure> {
+        self.state(CORE)
+    }
+
+    /// Who the person is, as last kept.
+    pub(crate) fn identity(&self) -> Result<Option<String>, Failure> {
+        // Ours is always text; anything else was written by nobody we know, and is ignored.
+        Ok(self.state(IDENTITY)?.and_then(|bytes| String::from_utf8(bytes).ok()))
+    }
+
+    /// A number that differs once another process, or another connection, has written.
+    pub(crate) fn version(&self) -> Result<i64, Failure> {
+        let mut pragma = self.connection.prepare_cached("PRAGMA data_version")?;
+        Ok(pragma.query_row([], |row| row.get(0))?)
+    }
+
+    /// A second connection to the same file, for a thread of its own; nothing if there is no file.
+    pub(crate) fn beside(&self) -> Option<Connection> {
+        self.file?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags).ok()?;
+        connection.busy_timeout(PATIENCE).ok()?;
+        Some(connection)
+    }
+
+    fn state(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let mut select =
+            self.connection.prepare_cached("SELECT value FROM state WHERE name = ?")?;
+        Ok(select.query_row([name], |row| row.get(0)).optional()?)
+    }
+}
+
+/// The text of an event, by any connection.
+pub(crate) fn text(connection: &Connection, row: i64) -> Result<Option<String>, Failure> {
+    let mut select = connection.prepare_cached("SELECT text FROM event WHERE id = ?")?;
+    Ok(select.query_row([row], |row| row.get(0)).optional()?)
+}
+
+/// Moves what was committed from the log beside the file into the file. On a connection of its own, so that who writes never waits for
+/// the disk: see [`Storage::beside`].
+pub(crate) fn checkpoint(connection: &Connection) -> Result<(), Failure> {
+    let run = |how: &str| connection.query_row(how, [], |row| row.get::<_, i64>(1));
+    let left = run("PRAGMA wal_checkpoint(PASSIVE)")?;
+    if left > MAX_WAL_PAGES {
+        // Whoever writes all the time leaves no moment to begin the log anew: it is made, and costs him what little is left to copy.
+        run("PRAGMA wal_checkpoint(RESTART)")?;
+    }
+    Ok(())
+}
+
+fn open_file(path: &Path, durability: Durability, max_bytes: u64) -> Result<Connection, Failure> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|error| Failure::Refused(error.to_string()))?;
+    }
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    prepare(&connection, durability, max_bytes)?;
+    Ok(connection)
+}
+
+fn memory() -> Connection {
+    let connection = Connection::open_in_memory().expect("SQLite opens a database in memory");
+    prepare(&connection, Durability::Process, u64::MAX).expect("a new database takes its tables");
+    connection
+}
+
+fn prepare(connection: &Connection, durability: Durability, max_bytes: u64) -> Result<(), Failure> {
+    connection.busy_timeout(PATIENCE)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if version > VERSION {
+        return Err(Failure::Refused(format!(
+            "a later version of Headwater wrote it (format {version}, this one reads up to {VERSION}): update the app, or delete the file to begin anew"
+        )));
+    }
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let synchronous = match durability {
+        Durability::Process => "NORMAL",
+        Durability::Power => "FULL",
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    // Checkpoints run elsewhere: see `checkpoint`.
+    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
+    let page: u64 =
+        connection.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?.into();
+    let pages = (max_bytes / page).saturating_mul(2).clamp(256, u32::MAX.into());
+    connection.pragma_update(None, "max_page_count", signed(pages))?;
+    for (at, step) in MIGRATIONS.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
+        connection.execute_batch(&format!(
+            "BEGIN IMMEDIATE; {step}; PRAGMA user_version = {}; COMMIT",
+            at + 1
+        ))?;
+    }
+    // Damage at the front of the file is seen here, and not by the first caller.
+    connection.query_row(
+        "SELECT count(*) FROM (SELECT id, text FROM event ORDER BY id DESC LIMIT 1)",
+        [],
+        |_| Ok(()),
+    )?;
+    connection.query_row("SELECT count(*), max(length(value)) FROM state", [], |_| Ok(()))?;
+    Ok(())
+}
+
+/// Renames a damaged file, and makes a new one that holds what can still be read.
+fn replace_damaged(
+    path: &Path,
+    durability: Durability,
+    max_bytes: u64,
+    why: &str,
+    found: &mut Found,
+) -> Result<Connection, Failure> {
+    let refused = |error: std::io::Error| Failure::Refused(error.to_string());
+    let aside = (1..)
+        .map(|n| with_suffix(path, &format!(".damaged-{n}")))
+        .find(|name| !name.exists())
+        .expect("some number is free");
+    fs::rename(path, &aside).map_err(refused)?;
+    for part in ["-wal", "-shm"] {
+        let (from, to) = (with_suffix(path, part), with_suffix(&aside, part));
+        if from.exists() {
+            fs::rename(from, to).map_err(refused)?;
+        }
+    }
+    found.set_aside = Some(format!("{why}; it is now {}", aside.display()));
+    let fresh = open_file(path, durability, max_bytes)?;
+    if let Ok(damaged) = Connection::open_with_flags(&aside, OpenFlags::SQLITE_OPEN_READ_WRITE) {
+        found.saved_from_it = save_what_can_be_read(&damaged, &fresh);
+    }
+    Ok(fresh)
+}
+
+/// From the front until nothing can be read any more, then from the back.
+fn save_what_can_be_read(damaged: &Connection, fresh: &Connection) -> u64 {
+    let mut saved = std::collections::BTreeMap::new();
+    for order in ["ASC", "DESC"] {
+        let every = format!("SELECT {COLUMNS}, id FROM event ORDER BY id {order}");
+        let Ok(mut select) = damaged.prepare(&every) else { continue };
+        let Ok(mut rows) = select.query([]) else { continue };
+        while let Ok(Some(row)) = rows.next() {
+            let (Ok(id), Ok(record)) = (row.get::<_, i64>(5), record(row)) else { continue };
+            if saved.insert(id, record).is_some() && order == "DESC" {
+                break;
+            }
+        }
+    }
+    let Ok(whole) = fresh.unchecked_transaction() else { return 0 };
+    let mut count = 0;
+    for record in saved.values() {
+        // What damage made of an event's text must not poison a batch.
+        let sound = headwater_core::event::Json::object(record.text.as_str()).is_ok();
+        if sound && add(&whole, None, &record.text, &record.entry, None).is_ok() {
+            count += 1;
+        }
+    }
+    // Who the person is, and what was answered about consent: without it a no would be forgotten.
+    if let Ok(Some(identity)) = damaged
+        .query_row("SELECT value FROM state WHERE name = ?", [IDENTITY], |row| {
+            row.get::<_, Vec<u8>>(0)
+        })
+        .optional()
+    {
+        drop(whole.execute(KEEP, params![IDENTITY, identity]));
+    }
+    if whole.commit().is_ok() { count } else { 0 }
+}
+
+/// Every event of one database into another, without its number unless everything else comes along.
+fn copy(from: &Connection, into: &Connection, with_state: bool) -> Result<(), Failure> {
+    let whole = into.unchecked_transaction()?;
+    {
+        let mut select = from.prepare(&format!(
+            "SELECT {COLUMNS}, seq, session_ms, session_start, id FROM event ORDER BY id"
+        ))?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()? {
+            let mut record = record(row)?;
+            if with_state && let Some(seq) = row.get::<_, Option<i64>>(5)? {
+                record.stamp = Some(Stamp {
+                    seq: seq.cast_unsigned(),
+                    session_ms: row.get::<_, i64>(6)?.cast_unsigned(),
+                    session_start: row.get(7)?,
+                });
+            }
+            let id = if with_state { Some(row.get(8)?) } else { None };
+            add(&whole, id, &record.text, &record.entry, record.stamp)?;
+        }
+        let mut select = from.prepare("SELECT name, value FROM state")?;
+        let mut rows = select.query([])?;
+        while let Some(row) = rows.next()?
+            && with_state
+        {
+            whole.execute(KEEP, params![row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?])?;
+        }
+    }
+    Ok(whole.commit()?)
+}
+
+fn record(row: &rusqlite::Row<'_>) -> Result<Record, rusqlite::Error> {
+    let text: String = row.get(0)?;
+    let entry = Entry {
+        key: Key(0),
+        bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
+        priority: priority(row.get(1)?),
+        at_ms: row.get::<_, i64>(2)?.cast_unsigned(),
+        campaign: row.get(3)?,
+        category: row.get(4)?,
+    };
+    Ok(Record { text, entry, stamp: None })
+}
+
+fn add(
+    connection: &Connection,
+    row: Option<i64>,
+    text: &str,
+    entry: &Entry,
+    stamp: Option<Stamp>,
+) -> Result<i64, Failure> {
+    connection.prepare_cached(ADD)?.execute(params![
+        row,
+        text,
+        stamp.map(|stamp| signed(stamp.seq)),
+        stamp.map(|stamp| signed(stamp.session_ms)),
+        stamp.map(|stamp| stamp.session_start),
+        entry.priority as u8,
+        signed(entry.at_ms),
+        entry.campaign,
+        entry.category,
+    ])?;
+    Ok(connection.last_insert_rowid())
+}
+
+fn priority(number: u8) -> Priority {
+    match number {
+        0 => Priority::Low,
+        1 => Priority::Normal,
+        _ => Priority::High,
+    }
+}
+
+/// SQLite's numbers have a sign; what is beyond it comes from a clock that is broken anyway.
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// What tells one file from another of the same name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    #[cfg(unix)]
+    fn of(path: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt as _;
+        fs::metadata(path).ok().map(|file| Self(file.dev(), file.ino()))
+    }
+
+    /// Elsewhere an open file cannot be deleted.
+    #[cfg(not(unix))]
+    fn of(path: &Path) -> Option<Self> {
+        fs::metadata(path).ok().map(|_| Self(0, 0))
+    }
+}
+
+/// How long a call waits for another process that writes: a transaction of ours takes microseconds, so that more is a tool that holds
+/// the file, and a main thread must not wait for it.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// 16 MiB of pages of 4 KiB.
+const MAX_WAL_PAGES: i64 = 4_096;
+
+const CORE: &str = "core";
+const IDENTITY: &str = "identity";
+const COLUMNS: &str = "text, priority, at_ms, campaign, category";
+const ADD: &str = "INSERT INTO event (id, text, seq, session_ms, session_start, priority, at_ms, campaign, category)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+const MARK: &str = "UPDATE event SET seq = ?2, session_ms = ?3, session_start = ?4 WHERE id = ?1";
+const KEEP: &str = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)";
+const READ: &str = "SELECT id, seq, session_ms, session_start, octet_length(text), priority, at_ms, campaign, category
+    FROM event WHERE id > ? ORDER BY id LIMIT ?";
+
+/// The format of the file: how many of [`MIGRATIONS`] it has seen.
+const VERSION: i64 = MIGRATIONS.len() as i64;
+
+/// From each format to the next. A released one is never edited, only added to.
+const MIGRATIONS: [&str; 1] = [
+    // AUTOINCREMENT: a row's number is never used again, so that "behind this row" means "not seen yet".
+    "CREATE TABLE event (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        text TEXT NOT NULL,
+        seq INTEGER,
+        session_ms INTEGER,
+        session_start INTEGER,
+        priority INTEGER NOT NULL,
+        at_ms INTEGER NOT NULL,
+        campaign INTEGER NOT NULL,
+        category INTEGER NOT NULL
+    ) STRICT;
+    -- What waits behind the core's window, by what is given up first. Numbered events are not in it, and cost nothing.
+    CREATE INDEX waiting ON event (priority, id) WHERE seq IS NULL;
+    CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
+];
