@@ -88,10 +88,6 @@ impl Collector {
             }
             let answer = client.get(url).bearer_auth(&self.token).send().unwrap();
             assert_eq!(answer.status(), 200);
-            let next = answer
-                .headers()
-                .get("headwater-next")
-                .map(|next| next.to_str().unwrap().to_owned());
             let text = answer.text().unwrap();
             let lines: Vec<Value> =
                 text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -107,8 +103,7 @@ impl Collector {
     pub(crate) fn events(&self, count: usize) -> Vec<Value> {
         let start = Instant::now();
         loop {
-            let events: Vec<Value> =
-                self.log().into_iter().map(|mut line| line["event"].take()).collect();
+            let events = self.log();
             if events.len() >= count {
                 return events;
             }
