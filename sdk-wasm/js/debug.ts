@@ -33,9 +33,10 @@ export const debug = async (
       row.oldest ||= new Date(words[at + 3]).toISOString();
     }
   console.group(`Headwater ${VERSION}: ${writeKey} to ${endpoint}`);
+  // Quoted are those that the build would shorten.
   console.table({
-    role: ROLES[election.role()],
-    storage: storage.isOpen() ? "IndexedDB" : "memory alone",
+    "role": ROLES[election.role()],
+    "storage": storage.isOpen() ? "IndexedDB" : "memory alone",
     anonymousId: user.anonymousId,
     userId: user.userId ?? "none",
   });
