@@ -9,6 +9,7 @@
  */
 import { member, page, quote, uuid } from "./event";
 import { unix } from "./clock";
+import { keptAnswers } from "./consent";
 import type { Consents, LoadOptions } from "./types";
 
 /** What is kept. */
@@ -40,8 +41,9 @@ export const createIdentity = (
   const crumb = encodeURIComponent(name + cookieDomain) + "=";
 
   const keepable = (): Kept => (allowed(now.consent) ? now : { consent: now.consent, at: now.at });
-  const show = ({ anonymousId, userId, consent, at }: Kept) => {
+  const show = ({ anonymousId, userId, consent: said, at }: Kept) => {
     const before = now;
+    const consent = keptAnswers(said);
     // Nothing is known of somebody who said no, nor what is no id.
     const known = allowed(consent);
     const text = (id: unknown) => (known && typeof id == "string" ? id : undefined);

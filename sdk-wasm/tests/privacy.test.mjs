@@ -335,3 +335,43 @@ test("the identity comes back from any one of the three places where it is kept"
     assert.deepEqual(await page.evaluate(() => headwater.user()), who, `a cookie of ${damage}`);
   }
 });
+
+/** What a damaged or careless place says in the words of an identity, put into one of the three places; the others are empty. */
+const leave = async (page, place, text) => {
+  await browser.context.clearCookies();
+  await page.evaluate(
+    ([place, text]) =>
+      new Promise((done) => {
+        localStorage.clear();
+        if (place === "cookie") document.cookie = `headwater%3Awk_test=${encodeURIComponent(text)};path=/`;
+        if (place === "localStorage") localStorage["headwater:wk_test"] = text;
+        indexedDB.open("headwater:wk_test").onsuccess = ({ target: { result: db } }) => {
+          const store = db.transaction("state", "readwrite").objectStore("state");
+          const request = place === "IndexedDB" ? store.put(JSON.parse(text), "identity") : store.delete("identity");
+          request.onsuccess = () => done(db.close());
+        };
+      }),
+    [place, text],
+  );
+};
+
+for (const place of ["cookie", "localStorage", "IndexedDB"])
+  test(`an answer that lies damaged in ${place} is no yes`, async () => {
+    const page = await load({});
+    const at = Date.now();
+    const may = async (consent) => {
+      await leave(page, place, JSON.stringify({ anonymousId: "a", consent, at }));
+      await load({}, page);
+      const made = await track(page, [["A"], ["B", "marketing"]]);
+      return made.map(({ durable }) => durable);
+    };
+    for (const damaged of ["maybe", "granted", 7, true, null, ["granted"], { analytics: 1, marketing: "Granted" }])
+      assert.deepEqual(await may(damaged), [false, false], JSON.stringify(damaged));
+    assert.deepEqual(await may({ analytics: "maybe" }), [false, true]);
+    assert.deepEqual(await may({ marketing: null }), [true, false]);
+    assert.deepEqual(await may({ analytics: "granted", advertising: "maybe" }), [true, true], "what is no category");
+    // An answer for one category does not make the others yes.
+    assert.deepEqual(await may("maybe"), [false, false]);
+    await page.evaluate(() => headwater.consent({ marketing: "granted" }));
+    assert.deepEqual((await track(page, [["A"], ["B", "marketing"]])).map(({ durable }) => durable), [false, true]);
+  });
