@@ -21,6 +21,15 @@ export interface Kept {
   at: number;
 }
 
+/** How far two clocks of one person may differ: subdomains share a device, whose clock jumps. */
+const DAY_MS = 86400000;
+
+/**
+ * When it was changed, for who compares. What lies in a time to come was said by a clock that was wrong: it holds against nothing but
+ * silence (0), so that whatever is said from now on counts. What is no time never counts.
+ */
+const changed = ({ at }: Kept) => (Number.isFinite(at) ? (at > unix() + DAY_MS ? 1 : at) : NaN);
+
 /** Chromium keeps no cookie for longer: 400 days. */
 const MAX_AGE_S = 34560000;
 /** Of the 4,096 that browsers take with name and attributes. */
@@ -47,7 +56,7 @@ export const createIdentity = (
     // Nothing is known of somebody who said no, nor what is no id.
     const known = allowed(consent);
     const text = (id: unknown) => (known && typeof id == "string" ? id : undefined);
-    now = { anonymousId: text(anonymousId) || uuid(unix()), userId: text(userId), consent, at };
+    now = { anonymousId: text(anonymousId) || uuid(unix()), userId: text(userId), consent, at: changed({ at }) };
     who = member("anonymousId", now.anonymousId) + member("userId", now.userId);
     store();
     if (before && quote(before.consent) != quote(consent)) answered();
@@ -67,7 +76,7 @@ export const createIdentity = (
     }
   };
   const set = (change: Partial<Kept>) => {
-    show({ ...now, ...change, at: Math.max(unix(), now.at + 1) });
+    show({ ...now, ...change, at: Math.max(unix(), changed(now) + 1) });
     if (!cookieless) keep(keepable());
   };
   /** What cookie and localStorage say, if it is newer than this. */
@@ -78,7 +87,7 @@ export const createIdentity = (
     ])
       try {
         const found: Kept = JSON.parse(text());
-        if (found.at > kept.at && !cookieless) kept = found;
+        if (changed(found) > changed(kept) && !cookieless) kept = found;
       } catch {
         // Absent, refused or not ours.
       }
@@ -102,7 +111,7 @@ export const createIdentity = (
     renew: () => set({ anonymousId: uuid(unix()), userId: undefined }),
     /** What another tab or worker says, or the copy in IndexedDB. If it is older than what is known here, gives that back. */
     hear(other: Kept | undefined): Kept | undefined {
-      if (!other || !(other.at >= now.at) || cookieless) return keepable();
+      if (!other || !(changed(other) >= changed(now)) || cookieless) return keepable();
       show(other);
       // What lies there of somebody who said no is written over.
       return allowed(now.consent) ? undefined : keepable();

@@ -375,3 +375,74 @@ for (const place of ["cookie", "localStorage", "IndexedDB"])
     await page.evaluate(() => headwater.consent({ marketing: "granted" }));
     assert.deepEqual((await track(page, [["A"], ["B", "marketing"]])).map(({ durable }) => durable), [false, true]);
   });
+
+for (const at of [Date.now() + 365 * 86_400_000, 1e300])
+  test(`an identity of a clock that was wrong (${at}) holds until the next change, and no longer`, async () => {
+    const page = await load({});
+    const user = (of = page) => of.evaluate(() => headwater.user());
+    const wrong = { anonymousId: "wrong", userId: "later", consent: { marketing: "denied" }, at };
+    await leave(page, "cookie", JSON.stringify(wrong));
+    await load({}, page);
+    assert.deepEqual(await user(), { anonymousId: "wrong", userId: "later" }, "nothing else is known");
+    assert.equal((await track(page, [["Ad", "marketing"]]))[0].durable, false);
+    await page.evaluate(() => headwater.identify("now"));
+    // Another subdomain, or another tab, has one that nobody here has seen.
+    wrong.at += 1e6;
+    for (const place of ["localStorage", "cookie"]) {
+      await page.evaluate(
+        ([place, text]) =>
+          place === "cookie"
+            ? (document.cookie = `headwater%3Awk_test=${encodeURIComponent(text)};path=/`)
+            : (localStorage["headwater:wk_test"] = text),
+        [place, JSON.stringify(wrong)],
+      );
+      await page.evaluate(() => dispatchEvent(new Event("focus")));
+      assert.equal((await user()).userId, "now", `${place}, as somebody comes back`);
+      await load({}, page);
+      assert.equal((await user()).userId, "now", `${place}, at the next visit`);
+    }
+    await page.evaluate((wrong) => new BroadcastChannel("headwater:wk_test").postMessage([-1, wrong]), wrong);
+    const other = await load({});
+    await other.evaluate(() => headwater.identify("newest"));
+    await until(async () => (await user()).userId === "newest", "the other tab's");
+  });
+
+test("a clock that is put right while the page is open does not bar what is said then", async () => {
+  const page = await browser.context.newPage();
+  await page.addInitScript(() => {
+    const now = Date.now;
+    Date.now = () => now() + (self.ahead ?? 0);
+  });
+  await load({}, page);
+  const who = () => page.evaluate(() => headwater.user().userId);
+  await page.evaluate(() => {
+    self.ahead = 365 * 86_400_000;
+    headwater.identify("ahead");
+    self.ahead = 0;
+  });
+  // By somebody who has not heard of that.
+  await page.evaluate(() => new BroadcastChannel("headwater:wk_test").postMessage([-1, { userId: "right", at: Date.now() }]));
+  await until(async () => (await who()) === "right", "what was said since", 5000);
+  await page.evaluate(() => headwater.identify("last"));
+  await load({}, page);
+  assert.equal(await who(), "last");
+});
+
+test("an identity without a time is none", async () => {
+  const page = await load({});
+  await page.evaluate(() => headwater.identify("u"));
+  for (const at of ["9999999999999", null, true, {}]) {
+    for (const place of ["localStorage", "cookie"]) {
+      const text = JSON.stringify({ anonymousId: "other", userId: "other", at });
+      await page.evaluate(
+        ([place, text]) =>
+          place === "cookie"
+            ? (document.cookie = `headwater%3Awk_test=${encodeURIComponent(text)};path=/`)
+            : (localStorage["headwater:wk_test"] = text),
+        [place, text],
+      );
+      await load({}, page);
+      assert.equal((await page.evaluate(() => headwater.user())).userId, "u", `${place}: ${JSON.stringify(at)}`);
+    }
+  }
+});
