@@ -218,18 +218,23 @@ test("a tab is frozen in the middle of an outage, and thawed", async () => {
 for (const [name, jump] of [["back a day", -86_400_000], ["forward a year", 31_536_000_000]])
   test(`the clock is set ${name} while events wait`, async () => {
     collector.respond = down;
+    // Before the SDK is there, which keeps the function that it found.
+    await browser.context.addInitScript(() => {
+      const now = Date.now;
+      Date.now = () => now() + (self.jump ?? 0);
+    });
     const page = await open();
     await track(page, 5);
     await requested();
-    await page.evaluate((jump) => {
-      const now = Date.now;
-      Date.now = () => now() + jump;
-    }, jump);
+    await page.evaluate((jump) => (self.jump = jump), jump);
     await track(page, 5, 5);
     collector.respond = undefined;
     await page.evaluate(() => headwater.flush());
     await stored(10);
     complete(10);
+    const [before, after] = [4, 5].map((index) => [...collector.stored.values()].find(({ event }) => event === `Event ${index}`));
+    const apart = Date.parse(after.timestamp) - Date.parse(before.timestamp) - jump;
+    assert.ok(apart >= 0 && apart < 60_000, `the SDK's clock has jumped: ${apart} ms`);
   });
 
 test("an event that is too large among good ones is dropped alone, and reported with its number", async () => {
