@@ -52,9 +52,11 @@ export interface Said {
   own?: EventOptions;
 }
 
-/** What one tab or worker says to the others, beside the kinds of input: who the person is by now, what a driver tells. */
+/** What one tab or worker says to the others: who the person is by now, what a driver tells, and inputs that need no numbers. */
 const WHO = -1;
 const TOLD = -2;
+const TELLINGS = ["acknowledged", "dropped", "stopped", "not_durable", "state_lost"];
+const NUDGES = [CHANGED, WOKE, FLUSH];
 
 /** The wait before the core is tried again, milliseconds: doubled each time. */
 const RETRY_MS = 1000;
@@ -112,7 +114,7 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
       // Whether there is a core or not, here or in another tab.
       if (purge) storage.write({ ...noChanges(), purge });
       if (purge) intake.purge();
-      ask(CONSENT, bits("pending"), bits("denied"));
+      driver?.input(CONSENT, bits("pending"), bits("denied"));
       waiting.forEach(([bit], messageId) => (bits("denied") >> bit) & 1 && settle(messageId, "dropped"));
     },
   );
@@ -134,10 +136,16 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
   let later: ReturnType<typeof setTimeout> | undefined;
   const nudge = (kind: number, a?: unknown, b?: unknown) => others?.postMessage([kind, a, b]);
   if (others)
-    others.onmessage = ({ data: [kind, a, b] }) => {
-      if (kind == WHO) identity.hear(a);
-      else if (kind == TOLD) hear(a, b);
-      else driver?.input(kind, a, b);
+    others.onmessage = ({ data }) => {
+      // Whatever script of this origin can post here: what is none of ours changes nothing.
+      try {
+        const [kind, a, b] = data;
+        if (kind == WHO) identity.hear(a);
+        else if (kind == TOLD && TELLINGS.includes(a)) hear(a, b);
+        else if (NUDGES.includes(kind)) driver?.input(kind);
+      } catch {
+        // Not even a list.
+      }
     };
 
   /** Calls that wait for the collector's answer, by their event's id: each with the bit of its category. */
@@ -208,8 +216,6 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
   const { anonymousId } = identity.now();
   const known = join().then(() => intake.begin(anonymousId, identity.now().anonymousId));
 
-  const ask = (kind: number, a?: number, b?: number) =>
-    driver ? void driver.input(kind, a, b) : nudge(kind, a, b);
   return {
     identity,
     /** When the database has said who this is. */
@@ -253,7 +259,8 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
     },
     async flush() {
       await intake.settled();
-      ask(FLUSH);
+      if (driver) driver.input(FLUSH);
+      else nudge(FLUSH);
     },
     async consent(answers: Consents) {
       identity.set({ consent: { ...identity.now().consent, ...answers } });

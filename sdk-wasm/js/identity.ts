@@ -96,10 +96,12 @@ export const createIdentity = (
 
   const first = read({ at: -1 });
   show(first.at < 0 ? { at: 0 } : first);
-  // Another tab says what changed, another subdomain does not: whoever comes back from there looks.
+  // Another tab says what changed, another subdomain does not: whoever comes back from there looks, and tells the others.
   addEventListener("focus", () => {
     const found = read(now);
-    if (found != now) show(found);
+    if (found == now) return;
+    show(found);
+    keep(keepable());
   });
 
   return {

@@ -293,3 +293,38 @@ test("the wasm is truncated, then whole: nothing is lost", async () => {
   await stored(10);
   complete(10);
 });
+
+test("whatever another script of the origin posts to the tabs, delivery goes on", async () => {
+  const page = await open();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  page.on("console", (message) => errors.push(message.text()));
+  await track(page, 1);
+  await stored(1);
+  await page.evaluate(() => {
+    heard = new Promise((done) => (new BroadcastChannel("headwater:wk_test").onmessage = ({ data }) => data?.[0] === 99 && done()));
+  });
+  const other = await browser.context.newPage();
+  await other.goto(`${collector.page}/?bare`);
+  await other.evaluate(() => {
+    const channel = new BroadcastChannel("headwater:wk_test");
+    const kinds = Array.from({ length: 14 }, (_, at) => at - 3);
+    const given = [undefined, null, 512, 1e300, 1n, "x", {}, [512], new Map()];
+    for (const posted of [null, undefined, 0, "0", {}, [], [[]], [0, 512], [1, 512, 1], [3, 1, 1], [4, 1, 200, 512], [9, 255, 255], [9, 0, 255]])
+      channel.postMessage(posted);
+    for (const kind of [...kinds, "constructor", null, 1n]) for (const a of given) for (const b of given) channel.postMessage([kind, a, b]);
+    for (const name of ["__proto__", "constructor", "toString", "dropped", "acknowledged"])
+      for (const what of [null, undefined]) channel.postMessage([-2, name, what]);
+    for (const at of [NaN, Infinity, "9".repeat(15), 1n]) channel.postMessage([-1, { at, anonymousId: 7, userId: {}, consent: 1n }]);
+    channel.postMessage([99, "last"]);
+  });
+  await page.evaluate(() => heard);
+  await track(page, 5, 1);
+  await stored(6);
+  complete(6);
+  const late = await open();
+  await track(late, 1, 6);
+  await stored(7);
+  complete(7);
+  assert.deepEqual(errors, []);
+});
