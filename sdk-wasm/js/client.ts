@@ -43,6 +43,8 @@ export type Client = ReturnType<typeof begin>;
 /** One call, as its verb has understood it. */
 export interface Said {
   type: string;
+  /** Who the person is from now on, if it says that. */
+  userId?: string | null;
   /** Members in front of the ids. */
   head?: string;
   /** The member that holds `given`. */
@@ -221,7 +223,12 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
     /** When the database has said who this is. */
     known,
     /** Keeps an event that was called at this time, if it may be. */
-    call({ type, head = "", name = "", given, priority, own }: Said, now: number): Promise<Committed> {
+    call({ type, userId, head = "", name = "", given, priority, own }: Said, now: number): Promise<Committed> {
+      if (userId) {
+        const before = identity.now();
+        if (type == "alias") head ||= member("previousId", before.userId || before.anonymousId);
+        identity.set({ userId });
+      }
       own ||= {};
       const { category = CATEGORIES[0] } = own;
       let bit = CATEGORIES.indexOf(category);

@@ -128,6 +128,6 @@ export const campaignNow = () => {
 
 /** The time that an event names for itself, or now. */
 export const timeOf = (given: Date | string | number | undefined, called = unix()) => {
-  const at = given === undefined ? called : +new Date(given);
+  const at = given == null ? called : +new Date(given);
   return at >= 0 && at < 253402300800000 ? Math.floor(at) : called;
 };

@@ -199,3 +199,40 @@ test("debug prints what waits, the last answers, drops and consent", async () =>
   );
   assert.deepEqual(drops, { refused: 1 });
 });
+
+test("a call before load says what it said then, whatever becomes of its objects", async () => {
+  const page = await browser.context.newPage();
+  const shown = [];
+  page.on("console", (message) => message.type() === "error" && shown.push(message.text()));
+  await page.goto(`${collector.page}/?bare`);
+  const refused = await page.evaluate(async (endpoint) => {
+    const { headwater } = await import("/headwater.mjs");
+    const given = { cart: { items: ["a"] } };
+    const own = { context: { step: 1 }, timestamp: new Date(1.7e12) };
+    const answers = { marketing: "denied" };
+    headwater.track("A", given, own);
+    headwater.identify("u", given);
+    headwater.alias("v");
+    headwater.page(given);
+    headwater.consent(answers);
+    // Refused at once: nothing of it can be kept until then.
+    const circular = {};
+    circular.itself = circular;
+    const outcomes = await Promise.allSettled([headwater.track("B", circular), headwater.track()]);
+    given.cart.items.push("b");
+    given.cart = own.context = undefined;
+    own.timestamp.setTime(0);
+    answers.marketing = "granted";
+    headwater.load({ writeKey: "wk_test", endpoint });
+    await headwater.track("Ad", {}, { category: "marketing" });
+    await headwater.track("C", undefined, {});
+    return outcomes.map(({ status }) => status);
+  }, collector.endpoint);
+  await stored(5);
+  assert.deepEqual([refused, shown.length], [["rejected", "rejected"], 2]);
+  const [a, identified, alias, seen, c] = [...collector.stored.values()];
+  const cart = { items: ["a"] };
+  assert.deepEqual([a.properties, identified.traits, seen.properties.cart], [{ cart }, { cart }, cart]);
+  assert.deepEqual([a.context.step, a.timestamp], [1, "2023-11-14T22:13:20.000Z"]);
+  assert.deepEqual([identified.userId, alias.userId, alias.previousId, c.event, c.userId], ["u", "v", "u", "C", "v"]);
+});
