@@ -6,7 +6,7 @@ import { createAutocapture } from "./autocapture-loader";
 import { begin, type Client, type Files, type Place, type Said } from "./client";
 import { unix } from "./clock";
 import { answersOf } from "./consent";
-import { member, page, quote } from "./event";
+import { ADDED, member, page, quote } from "./event";
 import type { Event, EventOptions, Fields, Headwater, Reports } from "./types";
 
 const isFields = (value: unknown): value is object => !!value && typeof value == "object";
@@ -67,7 +67,7 @@ export const create = (place: Place, files: Files) => {
       // What a short arrow function happens to give back is no event.
       const { context, ...rest } = isFields(left) && !Array.isArray(left) ? (left as Event) : event;
       // The id is looked for from the front, and what is sent is added to the context, which is the last and is never empty.
-      text = quote({ ...head, ...rest, ...head, context: { library, ...context } });
+      text = quote({ ...head, ...rest, ...head, context: { library, ...context, ...ADDED } });
     }
     return text;
   };

@@ -236,3 +236,27 @@ test("a call before load says what it said then, whatever becomes of its objects
   assert.deepEqual([a.context.step, a.timestamp], [1, "2023-11-14T22:13:20.000Z"]);
   assert.deepEqual([identified.userId, alias.userId, alias.previousId, c.event, c.userId], ["u", "v", "u", "C", "v"]);
 });
+
+test("a context that names what is added as an event is sent does not name it twice", async () => {
+  const page = await browser.context.newPage();
+  await page.goto(`${collector.page}/?bare`);
+  await page.evaluate(async (endpoint) => {
+    const { headwater } = await import("/headwater.mjs");
+    const context = { sessionId: 7, sessionStart: false, headwater: { queue: "x", seq: 1 }, shop: 1 };
+    headwater.load({ writeKey: "wk_test", endpoint, context });
+    headwater.track("A");
+    headwater.track("B", {}, { context });
+    headwater.track("C", {}, { context: { toJSON: () => "none", own: 1 } });
+    headwater.before((event) => ({ ...event, context }));
+    await headwater.track("D");
+  }, collector.endpoint);
+  const stored = await events(4);
+  for (const { context } of stored) {
+    assert.ok(context.sessionId > 1e12 && context.headwater.seq > 0, JSON.stringify(context));
+    assert.equal(context.shop, 1);
+  }
+  assert.equal(stored[2].context.own, 1);
+  for (const member of ["sessionId", "headwater", "queue"])
+    assert.equal(collector.requests[0].body.split(`"${member}":`).length - 1, 4, `${member} once in each event`);
+  assert.equal(collector.requests[0].body.split('"sessionStart":').length - 1, 1);
+});
