@@ -131,7 +131,7 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
       clearTimeout(later);
       later = setTimeout(nudge, 300, WOKE);
     },
-    () => report("dropped", { reason: "queue_full" }),
+    (messageId) => tell("dropped", { messageId, reason: "queue_full" }),
   );
 
   const others = !cookieless && self.BroadcastChannel ? new BroadcastChannel(name) : undefined;

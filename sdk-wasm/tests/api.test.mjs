@@ -260,3 +260,61 @@ test("a context that names what is added as an event is sent does not name it tw
     assert.equal(collector.requests[0].body.split(`"${member}":`).length - 1, 4, `${member} once in each event`);
   assert.equal(collector.requests[0].body.split('"sessionStart":').length - 1, 1);
 });
+
+/** More text than the SDK keeps at hand, and behind most of it a call that waits, in a queue that nobody takes anything from. */
+const waitBehind = (page) =>
+  page.evaluate(async () => {
+    const large = { text: "x".repeat(1000) };
+    said = [];
+    const calls = Array.from({ length: 300 }, (_, at) => {
+      if (at == 250) headwater.track("Waits", large, { until: "acknowledged" }).then(({ outcome }) => said.push(outcome));
+      return headwater.track("Large", large);
+    });
+    await Promise.all(calls);
+  });
+
+test("a call that waits ends when its event is dropped from a full queue", async () => {
+  collector.respond = down;
+  const page = await open();
+  await waitBehind(page);
+  await page.evaluate(async () => {
+    for (let at = 0; at < 105; at++) await Promise.all(Array.from({ length: 100 }, () => headwater.track("More")));
+  });
+  await page.waitForFunction(() => said.length);
+  assert.deepEqual(await page.evaluate(() => said), ["dropped"]);
+});
+
+test("an event that a call waits for outlives the database", async () => {
+  collector.respond = down;
+  const page = await open();
+  await waitBehind(page);
+  await until(() => collector.requests.length, "the first try");
+  await page.evaluate(() => new Promise((done) => (indexedDB.deleteDatabase("headwater:wk_test").onsuccess = done)));
+  collector.respond = undefined;
+  await page.waitForFunction(() => said.length);
+  assert.deepEqual(await page.evaluate(() => said), ["accepted"]);
+});
+
+test("a call that waits ends when there is neither storage nor a core, and too much in memory; each event is reported", async () => {
+  const page = await browser.context.newPage();
+  await page.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("refused");
+    };
+  });
+  await page.goto(`${collector.page}/?bare`);
+  const { outcome, dropped } = await page.evaluate(async (endpoint) => {
+    const { headwater } = await import("/headwater.mjs");
+    const dropped = [];
+    headwater.on("dropped", ({ messageId, reason }) => dropped.push([messageId, reason]));
+    headwater.on("core_failed", () => {});
+    headwater.load({ writeKey: "wk_test", endpoint, wasm: "/?no-core" });
+    const calls = Array.from({ length: 10_000 }, () => headwater.track("Kept"));
+    calls.push(headwater.track("One too many"));
+    const waits = headwater.track("Waits", {}, { until: "acknowledged" });
+    const ids = new Set((await Promise.all([...calls, waits])).map(({ messageId }) => messageId));
+    return { outcome: (await waits).outcome, dropped: dropped.filter(([id, reason]) => ids.has(id) && reason === "queue_full").length };
+  }, collector.endpoint);
+  // What is given up is a record, of at most a hundred.
+  assert.ok(outcome === "dropped" && dropped >= 2 && dropped <= 100, `${outcome}, ${dropped}`);
+});
