@@ -273,6 +273,6 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
       identity.set({ consent: { ...identity.now().consent, ...answers } });
     },
     /** What `debug` may see. */
-    inside: { writeKey, endpoint, identity, election, storage, consent, answers },
+    inside: { options, endpoint, identity, election, storage, consent, answers },
   };
 };

@@ -318,3 +318,26 @@ test("a call that waits ends when there is neither storage nor a core, and too m
   // What is given up is a record, of at most a hundred.
   assert.ok(outcome === "dropped" && dropped >= 2 && dropped <= 100, `${outcome}, ${dropped}`);
 });
+
+test("debug says which options are mistyped, and says nothing of good ones", async () => {
+  const said = async (options) => {
+    const page = await browser.context.newPage();
+    const warned = [];
+    page.on("console", (message) => message.type() === "warning" && warned.push(message.text()));
+    await page.goto(`${collector.page}/?bare`);
+    await page.evaluate(
+      async ([endpoint, options]) => {
+        const { headwater } = await import("/headwater.mjs");
+        headwater.load({ writeKey: "wk_test", endpoint, ...options });
+        await headwater.debug();
+      },
+      [collector.endpoint, options],
+    );
+    await page.close();
+    return warned.map((text) => text.split(": ")[1]);
+  };
+  const mistyped = { cookiless: true, constructor: 1, allow: "sku", autocapture: { idleMs: "10", only: ["pages"] } };
+  assert.deepEqual(await said(mistyped), ["cookiless constructor allow idleMs"]);
+  const good = { context: {}, consent: "granted", globalPrivacyControl: false, cookieless: false, allow: ["a"], autocapture: { idleMs: 10 } };
+  assert.deepEqual(await said(good), []);
+});
