@@ -66,7 +66,8 @@ mkdirSync(dist);
 const features = ["--mvp-features", "--enable-bulk-memory", "--enable-sign-ext", "--enable-mutable-globals"];
 features.push("--enable-nontrapping-float-to-int", "--strip-producers", "--strip-target-features", "--strip-debug");
 const wasm = join(dist, "headwater.wasm");
-const out = compile(target, "fat");
+// Measured: 30 bytes of gzip less than with what the compiler takes for worth its place when it is to make things small.
+const out = compile(target, "fat", "-C llvm-args=--inline-threshold=20");
 const file = (name) => join(out, name);
 pack("bind", file("headwater_wasm.wasm"), file("bound.wasm"));
 binaryen("wasm-opt", "-Oz", ...features, file("bound.wasm"), "-o", file("small.wasm"));
@@ -108,6 +109,17 @@ await build({
 const integrity = (file, how) => `${how}-${createHash(how).update(readFileSync(file)).digest("base64")}`;
 // SHA-256: with SHA-384 the script is 20 bytes larger, and neither is known to be weaker.
 const hashes = { WASM: JSON.stringify(integrity(wasm, "sha256")) };
+/**
+ * Names of what only these files say to each other: one letter each, and the same one in all of them. None that a page, the browser, the
+ * wire or the database knows. Measured: 170 bytes of gzip.
+ */
+const INTERNAL =
+  "mark live first adding head hear lease caughtUp strand settled given own isOpen send guard saved texts allowed swap listed purge " +
+  "priority who begin known inside place files tell look failed loaded promise effects input role election renew take write storage wait bits read " +
+  "leave state report answers end";
+const letters = [..."abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ$_"];
+const mangleCache = Object.fromEntries(INTERNAL.split(" ").map((name, at) => [name, letters[at]]));
+const mangleProps = RegExp(`^(${INTERNAL.replaceAll(" ", "|")})$`);
 const front = async (entry, format, outfile, defined = {}, opening = "") => {
   await build({
     entryPoints: [join(here, "js", entry)],
@@ -122,6 +134,8 @@ const front = async (entry, format, outfile, defined = {}, opening = "") => {
     sourcemap: format == "esm" ? "linked" : "external",
     plugins: [apart],
     banner: { js: opening },
+    // It shares nothing with the others but what is public.
+    ...(!entry.startsWith("autocapture") && { mangleProps, mangleCache }),
     define: { VERSION: JSON.stringify(version), MODULE: String(format == "esm"), ...hashes, ...defined },
   });
   // Measured: 600 bytes of gzip less than esbuild's own minifier.
@@ -206,8 +220,8 @@ for (const name of ["LICENSE-APACHE", "LICENSE-MIT"]) copyFileSync(join(root, na
  */
 const gzip = (name) => gzipSync(readFileSync(join(dist, name)), { level: 9 }).length;
 const BUDGETS = [
-  [16_800, "headwater.js", "headwater.wasm"],
-  [16_840, "headwater.mjs", "headwater.wasm"],
+  [16_770, "headwater.js", "headwater.wasm"],
+  [16_820, "headwater.mjs", "headwater.wasm"],
   [40_000, "headwater.js", "headwater.core.js"],
 ];
 for (const [budget, ...files] of BUDGETS) {

@@ -43,6 +43,8 @@ export type Client = ReturnType<typeof begin>;
 /** One call, as its verb has understood it. */
 export interface Said {
   type: string;
+  /** Who the person is from now on, if it says that. */
+  userId?: string | null;
   /** Members in front of the ids. */
   head?: string;
   /** The member that holds `given`. */
@@ -52,9 +54,11 @@ export interface Said {
   own?: EventOptions;
 }
 
-/** What one tab or worker says to the others, beside the kinds of input: who the person is by now, what a driver tells. */
+/** What one tab or worker says to the others: who the person is by now, what a driver tells, and inputs that need no numbers. */
 const WHO = -1;
 const TOLD = -2;
+const TELLINGS = ["acknowledged", "dropped", "stopped", "not_durable", "state_lost"];
+const NUDGES = [CHANGED, WOKE, FLUSH];
 
 /** The wait before the core is tried again, milliseconds: doubled each time. */
 const RETRY_MS = 1000;
@@ -112,7 +116,7 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
       // Whether there is a core or not, here or in another tab.
       if (purge) storage.write({ ...noChanges(), purge });
       if (purge) intake.purge();
-      ask(CONSENT, bits("pending"), bits("denied"));
+      driver?.input(CONSENT, bits("pending"), bits("denied"));
       waiting.forEach(([bit], messageId) => (bits("denied") >> bit) & 1 && settle(messageId, "dropped"));
     },
   );
@@ -127,17 +131,23 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
       clearTimeout(later);
       later = setTimeout(nudge, 300, WOKE);
     },
-    () => report("dropped", { reason: "queue_full" }),
+    (messageId) => tell("dropped", { messageId, reason: "queue_full" }),
   );
 
   const others = !cookieless && self.BroadcastChannel ? new BroadcastChannel(name) : undefined;
   let later: ReturnType<typeof setTimeout> | undefined;
   const nudge = (kind: number, a?: unknown, b?: unknown) => others?.postMessage([kind, a, b]);
   if (others)
-    others.onmessage = ({ data: [kind, a, b] }) => {
-      if (kind == WHO) identity.hear(a);
-      else if (kind == TOLD) hear(a, b);
-      else driver?.input(kind, a, b);
+    others.onmessage = ({ data }) => {
+      // Whatever script of this origin can post here: what is none of ours changes nothing.
+      try {
+        const [kind, a, b] = data;
+        if (kind == WHO) identity.hear(a);
+        else if (kind == TOLD && TELLINGS.includes(a)) hear(a, b);
+        else if (NUDGES.includes(kind)) driver?.input(kind);
+      } catch {
+        // Not even a list.
+      }
     };
 
   /** Calls that wait for the collector's answer, by their event's id: each with the bit of its category. */
@@ -208,14 +218,17 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
   const { anonymousId } = identity.now();
   const known = join().then(() => intake.begin(anonymousId, identity.now().anonymousId));
 
-  const ask = (kind: number, a?: number, b?: number) =>
-    driver ? void driver.input(kind, a, b) : nudge(kind, a, b);
   return {
     identity,
     /** When the database has said who this is. */
     known,
     /** Keeps an event that was called at this time, if it may be. */
-    call({ type, head = "", name = "", given, priority, own }: Said, now: number): Promise<Committed> {
+    call({ type, userId, head = "", name = "", given, priority, own }: Said, now: number): Promise<Committed> {
+      if (userId) {
+        const before = identity.now();
+        if (type == "alias") head ||= member("previousId", before.userId || before.anonymousId);
+        identity.set({ userId });
+      }
       own ||= {};
       const { category = CATEGORIES[0] } = own;
       let bit = CATEGORIES.indexOf(category);
@@ -253,12 +266,13 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
     },
     async flush() {
       await intake.settled();
-      ask(FLUSH);
+      if (driver) driver.input(FLUSH);
+      else nudge(FLUSH);
     },
     async consent(answers: Consents) {
       identity.set({ consent: { ...identity.now().consent, ...answers } });
     },
     /** What `debug` may see. */
-    inside: { writeKey, endpoint, identity, election, storage, consent, answers },
+    inside: { options, endpoint, identity, election, storage, consent, answers },
   };
 };

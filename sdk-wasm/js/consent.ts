@@ -20,6 +20,20 @@ export const answersOf = (answer: Consent | Consents): Consents => {
   return answers;
 };
 
+/**
+ * The answers as they were kept, or as another tab says them. Where they are damaged somebody has answered, and nobody knows that it was a
+ * yes: it counts as a no. What is no category is left out.
+ */
+export const keptAnswers = (kept: any): Consents | undefined =>
+  kept === undefined
+    ? kept
+    : Object.fromEntries(
+        CATEGORIES.map((category) => {
+          const answer = kept?.constructor == Object ? kept[category] : "denied";
+          return [category, answer === undefined || ANSWERS.includes(answer) ? answer : "denied"];
+        }),
+      );
+
 /** What holds, given the answers so far. */
 export const createConsent = ({ consent = {}, globalPrivacyControl = CATEGORIES }: LoadOptions) => {
   const refused = (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl && globalPrivacyControl;

@@ -31,16 +31,19 @@ export const REPORT = 9; // kind, two numbers
 export const MAX_ENTRIES = 512;
 const WORDS = 4096;
 
+/** What the wasm exports, by the first letters of memory, words, start, input and effects: `headwater-pack` leaves no more. */
 interface Exports {
-  memory: WebAssembly.Memory;
-  words(): number;
-  start(saved: number, monotonic: number, unix: number): void;
-  input(kind: number, a: number, b: number, c: number, monotonic: number, unix: number): void;
-  effects(): number;
+  m: WebAssembly.Memory;
+  w(): number;
+  s(saved: number, monotonic: number, unix: number): void;
+  i(kind: number, a: number, b: number, c: number, monotonic: number, unix: number): void;
+  e(): number;
 }
 
 /** A client, and its end of the conversation. */
-export interface Core extends Pick<Exports, "input" | "effects"> {
+export interface Core {
+  input: Exports["i"];
+  effects: Exports["e"];
   /** The words shared with it: read them, or write them, before the next call. */
   words(): Float64Array;
 }
@@ -76,9 +79,9 @@ export const startCore = async (
 ): Promise<Core> => {
   const core = await (make ??= await fetched(url, js))!();
   // A view dies when memory grows.
-  const words = () => new Float64Array(core.memory.buffer, core.words(), WORDS);
+  const words = () => new Float64Array(core.m.buffer, core.w(), WORDS);
   words().set(crypto.getRandomValues(new Uint32Array(4)));
   if (saved) words().set(saved.slice(0, WORDS - 4), 4);
-  core.start(saved ? 1 : 0, monotonic(), unix());
-  return { ...core, words };
+  core.s(saved ? 1 : 0, monotonic(), unix());
+  return { input: core.i, effects: core.e, words };
 };

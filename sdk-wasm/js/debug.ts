@@ -5,6 +5,7 @@
 import type { Client } from "./client";
 import { CATEGORIES } from "./consent";
 import { SEQ, WORDS } from "./record";
+import type { AutocaptureOptions, LoadOptions } from "./types";
 
 /** Records read at most: more than a full queue has. */
 const MAX_RECORDS = 20000;
@@ -15,11 +16,34 @@ const ROLES: { [role: string]: string } = {
   unknown: "not known yet",
 };
 
+/** What `load` takes, and what `autocapture` does, by name: the kinds that a value may be of. */
+const OPTIONS: Record<keyof LoadOptions, string> = {
+  writeKey: "string",
+  endpoint: "string",
+  wasm: "string",
+  context: "object",
+  consent: "string object",
+  globalPrivacyControl: "object boolean",
+  cookieless: "boolean",
+  cookieDomain: "string",
+  credentials: "boolean",
+  allow: "object",
+  autocapture: "boolean string object",
+};
+const CAPTURE: Record<keyof AutocaptureOptions, string> = { only: "object", hash: "boolean", text: "boolean", ignore: "string", idleMs: "number" };
+
+/** The options that are not known, or are not what they should be: nothing else says that they do nothing. */
+const mistyped = (given: object, known: { [name: string]: string }) =>
+  Object.entries(given)
+    .filter(([name, value]) => value !== undefined && !(Object.keys(known).includes(name) && known[name].includes(typeof value)))
+    .map(([name]) => name);
+
 /** Prints it. */
 export const debug = async (
-  { writeKey, endpoint, identity, election, storage, consent, answers }: Client["inside"],
+  { options, endpoint, identity, election, storage, consent, answers }: Client["inside"],
   drops: { [reason: string]: number },
 ) => {
+  const { writeKey } = options;
   const user = identity.now();
   const records = (storage.isOpen() && (await storage.read(0, MAX_RECORDS))) || [];
   const by = () => ({ events: 0, bytes: 0, oldest: "" });
@@ -33,9 +57,13 @@ export const debug = async (
       row.oldest ||= new Date(words[at + 3]).toISOString();
     }
   console.group(`Headwater ${VERSION}: ${writeKey} to ${endpoint}`);
+  const odd = mistyped(options, OPTIONS);
+  if (typeof options.autocapture == "object") odd.push(...mistyped(options.autocapture, CAPTURE));
+  if (odd.length) console.warn("options that are mistyped, or not what they should be:", ...odd);
+  // Quoted are those that the build would shorten.
   console.table({
-    role: ROLES[election.role()],
-    storage: storage.isOpen() ? "IndexedDB" : "memory alone",
+    "role": ROLES[election.role()],
+    "storage": storage.isOpen() ? "IndexedDB" : "memory alone",
     anonymousId: user.anonymousId,
     userId: user.userId ?? "none",
   });

@@ -190,7 +190,8 @@ export const drive = ({ core, storage, send, left, writeKey, tell: say, loaded, 
 
   const keepText = (rec: Rec) => {
     const { length } = rec.text!;
-    if (cached + length > MAX_CACHED) rec.text = undefined;
+    // The id is in the text: where somebody waits for an event, what becomes of it can be told.
+    if (cached + length > MAX_CACHED && rec.words.every((word, at) => at % WORDS != 2 || word < 32)) rec.text = undefined;
     else cached += length;
   };
 
@@ -351,7 +352,7 @@ export const drive = ({ core, storage, send, left, writeKey, tell: say, loaded, 
       for (const rec of left)
         if (lost && !rec.text) {
           left.delete(rec);
-          say("dropped", { reason: "storage_lost" });
+          while (rec.live--) say("dropped", { reason: "storage_lost" });
         } else rec.id = undefined;
       left.forEach(unnumber);
       return [...left];

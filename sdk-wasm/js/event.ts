@@ -55,6 +55,9 @@ export const textOf = (
 /** The page, which a worker does not have, and a server even less. */
 export const page = globalThis.document as Document | undefined;
 
+/** Of an event's context: what is added as it is sent (`batch.ts`), and would be there twice; and what would make no object of it. */
+export const ADDED = { sessionId: undefined, sessionStart: undefined, headwater: undefined, toJSON: undefined };
+
 /** Whether the title was looked at in this microtask: asking for it costs as much as the rest of a call. */
 let looked = false;
 
@@ -84,12 +87,11 @@ export const createContext = (always?: object) => {
         screen: page && { width: screen.width, height: screen.height, density: devicePixelRatio },
         campaign: campaign(),
         ...always,
+        ...ADDED,
       };
       kept = quote(base);
     }
-    // What makes something else of itself (`toJSON`) is no context.
-    const text = own && quote({ ...base, ...own });
-    return text?.[0] == "{" ? text : kept;
+    return own ? quote({ ...base, ...own, ...ADDED }) : kept;
   };
 };
 
@@ -128,6 +130,6 @@ export const campaignNow = () => {
 
 /** The time that an event names for itself, or now. */
 export const timeOf = (given: Date | string | number | undefined, called = unix()) => {
-  const at = given === undefined ? called : +new Date(given);
+  const at = given == null ? called : +new Date(given);
   return at >= 0 && at < 253402300800000 ? Math.floor(at) : called;
 };

@@ -9,6 +9,7 @@
  */
 import { member, page, quote, uuid } from "./event";
 import { unix } from "./clock";
+import { keptAnswers } from "./consent";
 import type { Consents, LoadOptions } from "./types";
 
 /** What is kept. */
@@ -19,6 +20,15 @@ export interface Kept {
   /** When that was last changed, unix milliseconds; 0 if nobody has said anything yet. */
   at: number;
 }
+
+/** How far two clocks of one person may differ: subdomains share a device, whose clock jumps. */
+const DAY_MS = 86400000;
+
+/**
+ * When it was changed, for who compares. What lies in a time to come was said by a clock that was wrong: it holds against nothing but
+ * silence (0), so that whatever is said from now on counts. What is no time never counts.
+ */
+const changed = ({ at }: Kept) => (Number.isFinite(at) ? (at > unix() + DAY_MS ? 1 : at) : NaN);
 
 /** Chromium keeps no cookie for longer: 400 days. */
 const MAX_AGE_S = 34560000;
@@ -40,12 +50,13 @@ export const createIdentity = (
   const crumb = encodeURIComponent(name + cookieDomain) + "=";
 
   const keepable = (): Kept => (allowed(now.consent) ? now : { consent: now.consent, at: now.at });
-  const show = ({ anonymousId, userId, consent, at }: Kept) => {
+  const show = ({ anonymousId, userId, consent: said, at }: Kept) => {
     const before = now;
+    const consent = keptAnswers(said);
     // Nothing is known of somebody who said no, nor what is no id.
     const known = allowed(consent);
     const text = (id: unknown) => (known && typeof id == "string" ? id : undefined);
-    now = { anonymousId: text(anonymousId) || uuid(unix()), userId: text(userId), consent, at };
+    now = { anonymousId: text(anonymousId) || uuid(unix()), userId: text(userId), consent, at: changed({ at }) };
     who = member("anonymousId", now.anonymousId) + member("userId", now.userId);
     store();
     if (before && quote(before.consent) != quote(consent)) answered();
@@ -65,7 +76,7 @@ export const createIdentity = (
     }
   };
   const set = (change: Partial<Kept>) => {
-    show({ ...now, ...change, at: Math.max(unix(), now.at + 1) });
+    show({ ...now, ...change, at: Math.max(unix(), changed(now) + 1) });
     if (!cookieless) keep(keepable());
   };
   /** What cookie and localStorage say, if it is newer than this. */
@@ -76,7 +87,7 @@ export const createIdentity = (
     ])
       try {
         const found: Kept = JSON.parse(text());
-        if (found.at > kept.at && !cookieless) kept = found;
+        if (changed(found) > changed(kept) && !cookieless) kept = found;
       } catch {
         // Absent, refused or not ours.
       }
@@ -85,10 +96,12 @@ export const createIdentity = (
 
   const first = read({ at: -1 });
   show(first.at < 0 ? { at: 0 } : first);
-  // Another tab says what changed, another subdomain does not: whoever comes back from there looks.
+  // Another tab says what changed, another subdomain does not: whoever comes back from there looks, and tells the others.
   addEventListener("focus", () => {
     const found = read(now);
-    if (found != now) show(found);
+    if (found == now) return;
+    show(found);
+    keep(keepable());
   });
 
   return {
@@ -100,7 +113,7 @@ export const createIdentity = (
     renew: () => set({ anonymousId: uuid(unix()), userId: undefined }),
     /** What another tab or worker says, or the copy in IndexedDB. If it is older than what is known here, gives that back. */
     hear(other: Kept | undefined): Kept | undefined {
-      if (!other || !(other.at >= now.at) || cookieless) return keepable();
+      if (!other || !(changed(other) >= changed(now)) || cookieless) return keepable();
       show(other);
       // What lies there of somebody who said no is written over.
       return allowed(now.consent) ? undefined : keepable();

@@ -6,7 +6,7 @@ import { createAutocapture } from "./autocapture-loader";
 import { begin, type Client, type Files, type Place, type Said } from "./client";
 import { unix } from "./clock";
 import { answersOf } from "./consent";
-import { member, page, quote } from "./event";
+import { ADDED, member, page, quote } from "./event";
 import type { Event, EventOptions, Fields, Headwater, Reports } from "./types";
 
 const isFields = (value: unknown): value is object => !!value && typeof value == "object";
@@ -67,7 +67,7 @@ export const create = (place: Place, files: Files) => {
       // What a short arrow function happens to give back is no event.
       const { context, ...rest } = isFields(left) && !Array.isArray(left) ? (left as Event) : event;
       // The id is looked for from the front, and what is sent is added to the context, which is the last and is never empty.
-      text = quote({ ...head, ...rest, ...head, context: { library, ...context } });
+      text = quote({ ...head, ...rest, ...head, context: { library, ...context, ...ADDED } });
     }
     return text;
   };
@@ -85,21 +85,24 @@ export const create = (place: Place, files: Files) => {
     act();
     called = undefined;
   };
-  /** Does it now, or when `load` is called, at the time of now. What goes wrong is the promise's, never the page's. */
-  const when = <T>(act: (client: Client) => Promise<T>): Promise<T> => {
-    if (!client) {
-      const time = called ?? unix();
-      return quiet(new Promise<T>((done) => early.push(() => at(time, () => done(when(act))))));
-    }
+  /**
+   * Does it now, or when `load` is called, at the time of now. What goes wrong is the promise's, never the page's. What `act` is given is
+   * made here and now: nobody waits for the caller to change what it was made of.
+   */
+  const when = <T, Made>(act: (client: Client, made: Made) => Promise<T>, make?: () => Made): Promise<T> => {
     try {
-      return act(client);
+      const made = make?.() as Made;
+      if (client) return act(client, made);
+      const time = called ?? unix();
+      const copy = made && JSON.parse(quote(made));
+      return quiet(new Promise<T>((done) => early.push(() => at(time, () => done(when((client) => act(client, copy)))))));
     } catch (error) {
       console.error("headwater:", error);
       return quiet(Promise.reject(error));
     }
   };
-  /** An event. What it is made of is looked at when it can be: ids may be missing, and whoever the person is may have changed. */
-  const say = (said: (client: Client) => Said) => when((client) => client.call(said(client), called ?? unix()));
+  /** An event. Whoever the person is by then is looked at when it can be. */
+  const say = (make: () => Said) => when((client, said) => client.call(said, called ?? unix()), make);
 
   const named =
     (type: string) =>
@@ -147,10 +150,10 @@ export const create = (place: Place, files: Files) => {
         own,
       })),
     identify: (userId?: string | object | null, traits?: object, own?: EventOptions) =>
-      say(({ identity }) => {
+      say(() => {
         if (isFields(userId)) [userId, traits, own] = [null, userId, traits as EventOptions];
-        if (userId != null) identity.set({ userId: word(userId, "identify") });
-        return { type: "identify", name: "traits", given: traits, priority: 2, own };
+        if (userId != null) userId = word(userId, "identify");
+        return { type: "identify", userId, name: "traits", given: traits, priority: 2, own };
       }),
     page: named("page"),
     screen: named("screen"),
@@ -164,14 +167,10 @@ export const create = (place: Place, files: Files) => {
         own,
       })),
     alias: (userId, previousId, own) =>
-      say(({ identity }) => {
-        const { userId: known, anonymousId } = identity.now();
-        identity.set({ userId: word(userId, "alias") });
-        return { type: "alias", head: member("previousId", previousId ?? known ?? anonymousId), priority: 2, own };
-      }),
+      say(() => ({ type: "alias", userId: word(userId, "alias"), head: member("previousId", previousId), priority: 2, own })),
     reset: () => void when((client) => client.reset()),
     flush: () => when((client) => client.flush()),
-    consent: (answer) => void when((client) => client.consent(answersOf(answer))),
+    consent: (answer) => void when((client, answers) => client.consent(answers), () => answersOf(answer)),
     user() {
       const { anonymousId, userId } = client?.identity.now() ?? {};
       return anonymousId ? { anonymousId, userId } : undefined;

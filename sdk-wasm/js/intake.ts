@@ -11,7 +11,7 @@ import { monotonic } from "./clock";
 import { LEAVING } from "./core";
 import type { Driver } from "./driver";
 import { page, quote } from "./event";
-import { recordsOf, utf8, WORDS, type Call, type Rec } from "./record";
+import { recordsOf, SEQ, textsOf, utf8, WORDS, type Call, type Rec } from "./record";
 import { noChanges, type Storage } from "./storage";
 
 /** From one transaction to the next, milliseconds. With the transaction itself a call is committed within 50. */
@@ -32,7 +32,7 @@ export const createIntake = (
   core: () => Driver | undefined,
   /** Records lie in storage without numbers. */
   wrote: () => void,
-  dropped: () => void,
+  dropped: (messageId: string) => void,
 ) => {
   let calls: Call[] = [];
   let stranded: Rec[] = [];
@@ -72,7 +72,11 @@ export const createIntake = (
   const strand = (records: Rec[]) => {
     stranded = records.concat(stranded);
     let count = 0;
-    stranded = stranded.filter((rec) => (count += rec.live) <= MAX_STRANDED || dropped() || false);
+    stranded = stranded.filter((rec) => {
+      const kept = (count += rec.live) <= MAX_STRANDED;
+      if (!kept) textsOf(rec.words, rec.text!).forEach((text, at) => rec.words[at * WORDS + SEQ] < 0 || dropped(idOf(text)));
+      return kept;
+    });
     unled = unled.filter((rec) => !stranded.includes(rec));
   };
 

@@ -173,7 +173,7 @@ export interface Headwater {
    * and so does an error. `type` and `messageId` stay; `look` cannot be asynchronous.
    */
   before(look: (event: Event) => Event | null | void): void;
-  /** Prints what waits, what the collector said last, what was dropped, and what the person agreed to. */
+  /** Prints what waits, what the collector said last, what was dropped, what the person agreed to, and which options are mistyped. */
   debug(): Promise<void>;
   /**
    * Events without code. Loads `headwater-autocapture.js` when it is first asked for; `false` ends it, anything else begins anew:

@@ -199,3 +199,145 @@ test("debug prints what waits, the last answers, drops and consent", async () =>
   );
   assert.deepEqual(drops, { refused: 1 });
 });
+
+test("a call before load says what it said then, whatever becomes of its objects", async () => {
+  const page = await browser.context.newPage();
+  const shown = [];
+  page.on("console", (message) => message.type() === "error" && shown.push(message.text()));
+  await page.goto(`${collector.page}/?bare`);
+  const refused = await page.evaluate(async (endpoint) => {
+    const { headwater } = await import("/headwater.mjs");
+    const given = { cart: { items: ["a"] } };
+    const own = { context: { step: 1 }, timestamp: new Date(1.7e12) };
+    const answers = { marketing: "denied" };
+    headwater.track("A", given, own);
+    headwater.identify("u", given);
+    headwater.alias("v");
+    headwater.page(given);
+    headwater.consent(answers);
+    // Refused at once: nothing of it can be kept until then.
+    const circular = {};
+    circular.itself = circular;
+    const outcomes = await Promise.allSettled([headwater.track("B", circular), headwater.track()]);
+    given.cart.items.push("b");
+    given.cart = own.context = undefined;
+    own.timestamp.setTime(0);
+    answers.marketing = "granted";
+    headwater.load({ writeKey: "wk_test", endpoint });
+    await headwater.track("Ad", {}, { category: "marketing" });
+    await headwater.track("C", undefined, {});
+    return outcomes.map(({ status }) => status);
+  }, collector.endpoint);
+  await stored(5);
+  assert.deepEqual([refused, shown.length], [["rejected", "rejected"], 2]);
+  const [a, identified, alias, seen, c] = [...collector.stored.values()];
+  const cart = { items: ["a"] };
+  assert.deepEqual([a.properties, identified.traits, seen.properties.cart], [{ cart }, { cart }, cart]);
+  assert.deepEqual([a.context.step, a.timestamp], [1, "2023-11-14T22:13:20.000Z"]);
+  assert.deepEqual([identified.userId, alias.userId, alias.previousId, c.event, c.userId], ["u", "v", "u", "C", "v"]);
+});
+
+test("a context that names what is added as an event is sent does not name it twice", async () => {
+  const page = await browser.context.newPage();
+  await page.goto(`${collector.page}/?bare`);
+  await page.evaluate(async (endpoint) => {
+    const { headwater } = await import("/headwater.mjs");
+    const context = { sessionId: 7, sessionStart: false, headwater: { queue: "x", seq: 1 }, shop: 1 };
+    headwater.load({ writeKey: "wk_test", endpoint, context });
+    headwater.track("A");
+    headwater.track("B", {}, { context });
+    headwater.track("C", {}, { context: { toJSON: () => "none", own: 1 } });
+    headwater.before((event) => ({ ...event, context }));
+    await headwater.track("D");
+  }, collector.endpoint);
+  const stored = await events(4);
+  for (const { context } of stored) {
+    assert.ok(context.sessionId > 1e12 && context.headwater.seq > 0, JSON.stringify(context));
+    assert.equal(context.shop, 1);
+  }
+  assert.equal(stored[2].context.own, 1);
+  for (const member of ["sessionId", "headwater", "queue"])
+    assert.equal(collector.requests[0].body.split(`"${member}":`).length - 1, 4, `${member} once in each event`);
+  assert.equal(collector.requests[0].body.split('"sessionStart":').length - 1, 1);
+});
+
+/** More text than the SDK keeps at hand, and behind most of it a call that waits, in a queue that nobody takes anything from. */
+const waitBehind = (page) =>
+  page.evaluate(async () => {
+    const large = { text: "x".repeat(1000) };
+    said = [];
+    const calls = Array.from({ length: 300 }, (_, at) => {
+      if (at == 250) headwater.track("Waits", large, { until: "acknowledged" }).then(({ outcome }) => said.push(outcome));
+      return headwater.track("Large", large);
+    });
+    await Promise.all(calls);
+  });
+
+test("a call that waits ends when its event is dropped from a full queue", async () => {
+  collector.respond = down;
+  const page = await open();
+  await waitBehind(page);
+  await page.evaluate(async () => {
+    for (let at = 0; at < 105; at++) await Promise.all(Array.from({ length: 100 }, () => headwater.track("More")));
+  });
+  await page.waitForFunction(() => said.length);
+  assert.deepEqual(await page.evaluate(() => said), ["dropped"]);
+});
+
+test("an event that a call waits for outlives the database", async () => {
+  collector.respond = down;
+  const page = await open();
+  await waitBehind(page);
+  await until(() => collector.requests.length, "the first try");
+  await page.evaluate(() => new Promise((done) => (indexedDB.deleteDatabase("headwater:wk_test").onsuccess = done)));
+  collector.respond = undefined;
+  await page.waitForFunction(() => said.length);
+  assert.deepEqual(await page.evaluate(() => said), ["accepted"]);
+});
+
+test("a call that waits ends when there is neither storage nor a core, and too much in memory; each event is reported", async () => {
+  const page = await browser.context.newPage();
+  await page.addInitScript(() => {
+    IDBFactory.prototype.open = () => {
+      throw new DOMException("refused");
+    };
+  });
+  await page.goto(`${collector.page}/?bare`);
+  const { outcome, dropped } = await page.evaluate(async (endpoint) => {
+    const { headwater } = await import("/headwater.mjs");
+    const dropped = [];
+    headwater.on("dropped", ({ messageId, reason }) => dropped.push([messageId, reason]));
+    headwater.on("core_failed", () => {});
+    headwater.load({ writeKey: "wk_test", endpoint, wasm: "/?no-core" });
+    const calls = Array.from({ length: 10_000 }, () => headwater.track("Kept"));
+    calls.push(headwater.track("One too many"));
+    const waits = headwater.track("Waits", {}, { until: "acknowledged" });
+    const ids = new Set((await Promise.all([...calls, waits])).map(({ messageId }) => messageId));
+    return { outcome: (await waits).outcome, dropped: dropped.filter(([id, reason]) => ids.has(id) && reason === "queue_full").length };
+  }, collector.endpoint);
+  // What is given up is a record, of at most a hundred.
+  assert.ok(outcome === "dropped" && dropped >= 2 && dropped <= 100, `${outcome}, ${dropped}`);
+});
+
+test("debug says which options are mistyped, and says nothing of good ones", async () => {
+  const said = async (options) => {
+    const page = await browser.context.newPage();
+    const warned = [];
+    page.on("console", (message) => message.type() === "warning" && warned.push(message.text()));
+    await page.goto(`${collector.page}/?bare`);
+    await page.evaluate(
+      async ([endpoint, options]) => {
+        const { headwater } = await import("/headwater.mjs");
+        headwater.load({ writeKey: "wk_test", endpoint, ...options });
+        await headwater.debug();
+      },
+      [collector.endpoint, options],
+    );
+    await page.close();
+    return warned.map((text) => text.split(": ")[1]);
+  };
+  const mistyped = { cookiless: true, constructor: 1, allow: "sku", autocapture: { idleMs: "10", only: ["pages"] } };
+  assert.deepEqual(await said(mistyped), ["cookiless constructor allow idleMs"]);
+  const good = { context: {}, consent: "granted", globalPrivacyControl: false, cookieless: false, allow: ["a"], autocapture: { idleMs: 10 } };
+  assert.deepEqual(await said(good), []);
+});

@@ -96,7 +96,7 @@ test("the wasm imports nothing and exports what the driver speaks", async () => 
   assert.deepEqual(WebAssembly.Module.imports(module), []);
   assert.deepEqual(
     WebAssembly.Module.exports(module).map(({ name }) => name).toSorted(),
-    ["effects", "input", "memory", "start", "words"],
+    ["e", "i", "m", "s", "w"],
   );
 });
 
@@ -110,9 +110,9 @@ test("the core as JavaScript says what the wasm says, and each goes on where a l
     let saved;
     const live = (...inputs) => {
       const core = instance();
-      const words = () => new Float64Array(core.memory.buffer, core.words(), 4096);
+      const words = () => new Float64Array(core.m.buffer, core.w(), 4096);
       const read = () => {
-        for (let count; (count = core.effects()); ) {
+        for (let count; (count = core.e()); ) {
           const row = [...words().subarray(0, count)];
           said.push(row);
           const save = row.findIndex((word, at) => word == 3 && row[at + 1] >= 120);
@@ -122,11 +122,11 @@ test("the core as JavaScript says what the wasm says, and each goes on where a l
       // The largest word there is, and one that has its highest bit.
       words().set([2 ** 32 - 1, 1, 2 ** 31, 7]);
       if (saved) words().set(saved, 4);
-      core.start(saved ? 1 : 0, ...now);
+      core.s(saved ? 1 : 0, ...now);
       read();
       for (const [entry, ...input] of inputs) {
         words().set(entry);
-        core.input(...input, ...now);
+        core.i(...input, ...now);
         read();
       }
     };

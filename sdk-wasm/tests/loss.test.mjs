@@ -218,18 +218,23 @@ test("a tab is frozen in the middle of an outage, and thawed", async () => {
 for (const [name, jump] of [["back a day", -86_400_000], ["forward a year", 31_536_000_000]])
   test(`the clock is set ${name} while events wait`, async () => {
     collector.respond = down;
+    // Before the SDK is there, which keeps the function that it found.
+    await browser.context.addInitScript(() => {
+      const now = Date.now;
+      Date.now = () => now() + (self.jump ?? 0);
+    });
     const page = await open();
     await track(page, 5);
     await requested();
-    await page.evaluate((jump) => {
-      const now = Date.now;
-      Date.now = () => now() + jump;
-    }, jump);
+    await page.evaluate((jump) => (self.jump = jump), jump);
     await track(page, 5, 5);
     collector.respond = undefined;
     await page.evaluate(() => headwater.flush());
     await stored(10);
     complete(10);
+    const [before, after] = [4, 5].map((index) => [...collector.stored.values()].find(({ event }) => event === `Event ${index}`));
+    const apart = Date.parse(after.timestamp) - Date.parse(before.timestamp) - jump;
+    assert.ok(apart >= 0 && apart < 60_000, `the SDK's clock has jumped: ${apart} ms`);
   });
 
 test("an event that is too large among good ones is dropped alone, and reported with its number", async () => {
@@ -287,4 +292,39 @@ test("the wasm is truncated, then whole: nothing is lost", async () => {
   collector.truncate = false;
   await stored(10);
   complete(10);
+});
+
+test("whatever another script of the origin posts to the tabs, delivery goes on", async () => {
+  const page = await open();
+  const errors = [];
+  page.on("pageerror", (error) => errors.push(error.message));
+  page.on("console", (message) => errors.push(message.text()));
+  await track(page, 1);
+  await stored(1);
+  await page.evaluate(() => {
+    heard = new Promise((done) => (new BroadcastChannel("headwater:wk_test").onmessage = ({ data }) => data?.[0] === 99 && done()));
+  });
+  const other = await browser.context.newPage();
+  await other.goto(`${collector.page}/?bare`);
+  await other.evaluate(() => {
+    const channel = new BroadcastChannel("headwater:wk_test");
+    const kinds = Array.from({ length: 14 }, (_, at) => at - 3);
+    const given = [undefined, null, 512, 1e300, 1n, "x", {}, [512], new Map()];
+    for (const posted of [null, undefined, 0, "0", {}, [], [[]], [0, 512], [1, 512, 1], [3, 1, 1], [4, 1, 200, 512], [9, 255, 255], [9, 0, 255]])
+      channel.postMessage(posted);
+    for (const kind of [...kinds, "constructor", null, 1n]) for (const a of given) for (const b of given) channel.postMessage([kind, a, b]);
+    for (const name of ["__proto__", "constructor", "toString", "dropped", "acknowledged"])
+      for (const what of [null, undefined]) channel.postMessage([-2, name, what]);
+    for (const at of [NaN, Infinity, "9".repeat(15), 1n]) channel.postMessage([-1, { at, anonymousId: 7, userId: {}, consent: 1n }]);
+    channel.postMessage([99, "last"]);
+  });
+  await page.evaluate(() => heard);
+  await track(page, 5, 1);
+  await stored(6);
+  complete(6);
+  const late = await open();
+  await track(late, 1, 6);
+  await stored(7);
+  complete(7);
+  assert.deepEqual(errors, []);
 });

@@ -335,3 +335,114 @@ test("the identity comes back from any one of the three places where it is kept"
     assert.deepEqual(await page.evaluate(() => headwater.user()), who, `a cookie of ${damage}`);
   }
 });
+
+/** What a damaged or careless place says in the words of an identity, put into one of the three places; the others are empty. */
+const leave = async (page, place, text) => {
+  await browser.context.clearCookies();
+  await page.evaluate(
+    ([place, text]) =>
+      new Promise((done) => {
+        localStorage.clear();
+        if (place === "cookie") document.cookie = `headwater%3Awk_test=${encodeURIComponent(text)};path=/`;
+        if (place === "localStorage") localStorage["headwater:wk_test"] = text;
+        indexedDB.open("headwater:wk_test").onsuccess = ({ target: { result: db } }) => {
+          const store = db.transaction("state", "readwrite").objectStore("state");
+          const request = place === "IndexedDB" ? store.put(JSON.parse(text), "identity") : store.delete("identity");
+          request.onsuccess = () => done(db.close());
+        };
+      }),
+    [place, text],
+  );
+};
+
+for (const place of ["cookie", "localStorage", "IndexedDB"])
+  test(`an answer that lies damaged in ${place} is no yes`, async () => {
+    const page = await load({});
+    const at = Date.now();
+    const may = async (consent) => {
+      await leave(page, place, JSON.stringify({ anonymousId: "a", consent, at }));
+      await load({}, page);
+      const made = await track(page, [["A"], ["B", "marketing"]]);
+      return made.map(({ durable }) => durable);
+    };
+    for (const damaged of ["maybe", "granted", 7, true, null, ["granted"], { analytics: 1, marketing: "Granted" }])
+      assert.deepEqual(await may(damaged), [false, false], JSON.stringify(damaged));
+    assert.deepEqual(await may({ analytics: "maybe" }), [false, true]);
+    assert.deepEqual(await may({ marketing: null }), [true, false]);
+    assert.deepEqual(await may({ analytics: "granted", advertising: "maybe" }), [true, true], "what is no category");
+    // An answer for one category does not make the others yes.
+    assert.deepEqual(await may("maybe"), [false, false]);
+    await page.evaluate(() => headwater.consent({ marketing: "granted" }));
+    assert.deepEqual((await track(page, [["A"], ["B", "marketing"]])).map(({ durable }) => durable), [false, true]);
+  });
+
+for (const at of [Date.now() + 365 * 86_400_000, 1e300])
+  test(`an identity of a clock that was wrong (${at}) holds until the next change, and no longer`, async () => {
+    const page = await load({});
+    const user = (of = page) => of.evaluate(() => headwater.user());
+    const wrong = { anonymousId: "wrong", userId: "later", consent: { marketing: "denied" }, at };
+    await leave(page, "cookie", JSON.stringify(wrong));
+    await load({}, page);
+    assert.deepEqual(await user(), { anonymousId: "wrong", userId: "later" }, "nothing else is known");
+    assert.equal((await track(page, [["Ad", "marketing"]]))[0].durable, false);
+    await page.evaluate(() => headwater.identify("now"));
+    // Another subdomain, or another tab, has one that nobody here has seen.
+    wrong.at += 1e6;
+    for (const place of ["localStorage", "cookie"]) {
+      await page.evaluate(
+        ([place, text]) =>
+          place === "cookie"
+            ? (document.cookie = `headwater%3Awk_test=${encodeURIComponent(text)};path=/`)
+            : (localStorage["headwater:wk_test"] = text),
+        [place, JSON.stringify(wrong)],
+      );
+      await page.evaluate(() => dispatchEvent(new Event("focus")));
+      assert.equal((await user()).userId, "now", `${place}, as somebody comes back`);
+      await load({}, page);
+      assert.equal((await user()).userId, "now", `${place}, at the next visit`);
+    }
+    await page.evaluate((wrong) => new BroadcastChannel("headwater:wk_test").postMessage([-1, wrong]), wrong);
+    const other = await load({});
+    await other.evaluate(() => headwater.identify("newest"));
+    await until(async () => (await user()).userId === "newest", "the other tab's");
+  });
+
+test("a clock that is put right while the page is open does not bar what is said then", async () => {
+  const page = await browser.context.newPage();
+  await page.addInitScript(() => {
+    const now = Date.now;
+    Date.now = () => now() + (self.ahead ?? 0);
+  });
+  await load({}, page);
+  const who = () => page.evaluate(() => headwater.user().userId);
+  await page.evaluate(() => {
+    self.ahead = 365 * 86_400_000;
+    headwater.identify("ahead");
+    self.ahead = 0;
+  });
+  // By somebody who has not heard of that.
+  await page.evaluate(() => new BroadcastChannel("headwater:wk_test").postMessage([-1, { userId: "right", at: Date.now() }]));
+  await until(async () => (await who()) === "right", "what was said since", 5000);
+  await page.evaluate(() => headwater.identify("last"));
+  await load({}, page);
+  assert.equal(await who(), "last");
+});
+
+test("an identity without a time is none", async () => {
+  const page = await load({});
+  await page.evaluate(() => headwater.identify("u"));
+  for (const at of ["9999999999999", null, true, {}]) {
+    for (const place of ["localStorage", "cookie"]) {
+      const text = JSON.stringify({ anonymousId: "other", userId: "other", at });
+      await page.evaluate(
+        ([place, text]) =>
+          place === "cookie"
+            ? (document.cookie = `headwater%3Awk_test=${encodeURIComponent(text)};path=/`)
+            : (localStorage["headwater:wk_test"] = text),
+        [place, text],
+      );
+      await load({}, page);
+      assert.equal((await page.evaluate(() => headwater.user())).userId, "u", `${place}: ${JSON.stringify(at)}`);
+    }
+  }
+});

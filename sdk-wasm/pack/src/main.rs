@@ -27,6 +27,8 @@ fn bind(input: &str, output: &str) -> Result<(), Box<dyn Error>> {
     let unused = module.exports.iter().filter(|export| export.name.starts_with("__"));
     let unused: Vec<_> = unused.map(|export| export.id()).collect();
     unused.into_iter().for_each(|id| module.exports.delete(id));
+    // A letter each: no page reads them.
+    module.exports.iter_mut().for_each(|export| export.name.truncate(1));
     module.start = None;
     silence(module);
     walrus::passes::gc::run(module);
