@@ -45,6 +45,7 @@ check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast 
 	@$(SAY) "unit and simulation tests"
 	cargo test --locked -q -p headwater-core --all-features
 	cargo test --locked -q -p headwater-wasm
+	cargo test --locked -q -p headwater-mobile --lib
 	cargo test --locked -q -p headwater-collector --lib
 
 test: check .build/engines .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool .build/kafka ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
@@ -54,6 +55,8 @@ test: check .build/engines .build/npm-clients .build/python-clients .build/kotli
 	cargo build --locked -q -p headwater-collector --bin headwater
 	cargo test --locked -q -p headwater-collector --test '*'
 	cargo test --locked -q -p headwater-collector --doc
+	@$(SAY) "mobile library: faults and kills, in Rust, Kotlin and Swift (HEADWATER_KILL_ROUNDS=200 HEADWATER_BACKLOG=100000: in full)"
+	$(MAKE) --no-print-directory mobile
 	@$(SAY) "other people's clients, unmodified"
 	cd collector/tests/clients && HEADWATER=$(CURDIR)/target/debug/headwater \
 		HEADWATER_PYTHON=$(CURDIR)/.build/clients-python/bin/python \

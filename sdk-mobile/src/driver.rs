@@ -453,10 +453,10 @@ impl Inner {
     ) -> bool {
         let Self { parts, role, .. } = self;
         parts.follow_the_file(now, false);
-        if let Role::Leading(leader) = role {
-            if leader.takes_at_once(settings) {
-                return leader.track(record, identity, parts, now);
-            }
+        if let Role::Leading(leader) = role
+            && leader.takes_at_once(settings)
+        {
+            return leader.track(record, identity, parts, now);
         }
         if record.entry.bytes > settings.core.max_event_bytes {
             self.keep_identity(identity.map(str::to_owned));
@@ -550,7 +550,7 @@ impl Inner {
         };
         let parts = &mut self.parts;
         let mut excess = parts.stored.saturating_sub(settings.max_events);
-        if parts.stored % 64 == 0
+        if parts.stored.is_multiple_of(64)
             && parts.storage.bytes().is_ok_and(|bytes| bytes > settings.max_bytes)
         {
             excess = excess.max(64);

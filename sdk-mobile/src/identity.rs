@@ -2,21 +2,18 @@
 //! a no, and that nothing but the answers is kept of somebody who said no to everything. Knows no event and keeps no traits.
 
 use headwater_core::platform::Consent;
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use crate::Answer;
 
 /// What is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) anonymous_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) user_id: Option<String>,
     /// In the order of the categories; nothing where the person was not asked.
     pub(crate) answers: [Option<Answer>; CATEGORIES],
     /// The app's version when it was last opened, to tell an update from a start.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) app: Option<String>,
 }
 
@@ -32,18 +29,30 @@ impl Default for Identity {
 impl Identity {
     /// What was kept, if anything was.
     pub(crate) fn read(text: Option<&str>) -> Self {
-        let mut read: Self = match text.map(serde_json::from_str) {
-            Some(Ok(read)) => read,
-            // What was answered is not known any more: it is asked again, and nothing leaves the device until then.
-            Some(Err(_)) => {
-                Self { answers: [Some(Answer::Pending); CATEGORIES], ..Self::default() }
-            }
-            None => Self::default(),
+        let Some(text) = text else { return Self::default() };
+        // What was answered is not known any more where it cannot be read: it is asked again, and nothing leaves the device until then.
+        let Ok(kept) = serde_json::from_str::<Value>(text) else {
+            return Self { answers: [Some(Answer::Pending); CATEGORIES], ..Self::default() };
         };
-        if read.anonymous_id.is_empty() {
-            read.anonymous_id = new_id();
+        let id = |name: &str| kept[name].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
+        let mut answers = [None; CATEGORIES];
+        for (at, answer) in answers.iter_mut().enumerate() {
+            *answer = match &kept["answers"][at] {
+                Value::Null => None,
+                said => Some(match said.as_str() {
+                    Some("granted") => Answer::Granted,
+                    Some("pending") => Answer::Pending,
+                    // A word that nobody knows is a no.
+                    _ => Answer::Denied,
+                }),
+            };
         }
-        read
+        Self {
+            anonymous_id: id("anonymousId").unwrap_or_else(new_id),
+            user_id: id("userId"),
+            answers,
+            app: id("app"),
+        }
     }
 
     /// Whether what was kept names nobody, so that reading it made somebody up.
@@ -54,12 +63,19 @@ impl Identity {
     /// What to keep, given what holds where there is no answer.
     pub(crate) fn text(&self, initial: &[Answer; CATEGORIES]) -> String {
         let nobody = (0..CATEGORIES).all(|at| self.of(at, initial) == Answer::Denied);
-        let kept = if nobody {
-            Self { anonymous_id: String::new(), user_id: None, ..self.clone() }
-        } else {
-            self.clone()
-        };
-        serde_json::to_string(&kept).expect("texts and words are JSON")
+        let known = |id: &str| if nobody { Value::Null } else { id.into() };
+        let words = self.answers.map(|answer| match answer {
+            None => Value::Null,
+            Some(Answer::Pending) => "pending".into(),
+            Some(Answer::Granted) => "granted".into(),
+            Some(Answer::Denied) => "denied".into(),
+        });
+        let user_id = self.user_id.as_deref().map_or(Value::Null, known);
+        let anonymous_id = known(&self.anonymous_id);
+        let kept = json!({
+            "anonymousId": anonymous_id, "userId": user_id, "answers": words, "app": self.app,
+        });
+        kept.to_string()
     }
 
     /// What holds for a category now.

@@ -32,7 +32,6 @@ use headwater_core::{
     event::{Json, Kind},
     platform::{Input, Priority},
 };
-use serde::{Deserialize, Deserializer, Serialize};
 
 use driver::{Driver, Listener, Notice, Said, Settings};
 use identity::CATEGORIES;
@@ -111,8 +110,7 @@ pub enum Category {
 }
 
 /// The person's answer about a category.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, uniffi::Enum)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, uniffi::Enum)]
 pub enum Answer {
     /// Not given yet: events are kept, and not sent.
     Pending,
@@ -120,18 +118,6 @@ pub enum Answer {
     Granted,
     /// No: what was kept is deleted, and nothing more is.
     Denied,
-}
-
-/// A word that nobody knows is a no.
-impl<'de> Deserialize<'de> for Answer {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let value = serde_json::Value::deserialize(from)?;
-        Ok(match value.as_str() {
-            Some("granted") => Self::Granted,
-            Some("pending") => Self::Pending,
-            _ => Self::Denied,
-        })
-    }
 }
 
 /// What a call may say beside its event.
@@ -265,6 +251,7 @@ pub struct Core {
 }
 
 #[uniffi::export]
+#[allow(clippy::needless_pass_by_value, reason = "what crosses the boundary is owned")]
 impl Core {
     /// Opens the folder and begins to send what lies there.
     ///
@@ -612,9 +599,10 @@ fn said(kind: Kind, fields: Option<String>, options: EventOptions) -> Result<Sai
     };
     let fields = fields.map(Json::object).transpose();
     let fields = fields.map_err(|error| Error::InvalidJson { detail: error.to_string() })?;
-    let context = options.context.as_deref().map(driver::context).transpose()?;
-    let category = options.category.unwrap_or_default() as usize;
-    Ok(Said { kind, fields, context, at_ms: options.timestamp_ms, category, priority })
+    let EventOptions { category, timestamp_ms, context } = options;
+    let context = context.as_deref().map(driver::context).transpose()?;
+    let category = category.unwrap_or_default() as usize;
+    Ok(Said { kind, fields, context, at_ms: timestamp_ms, category, priority })
 }
 
 fn settings(options: Options) -> Result<Settings, Error> {

@@ -80,12 +80,12 @@ fn kill(language: &str, rounds: u32, seed: u64) {
     assert!(lost.is_empty(), "{about}: {} of {} are lost: {lost:?}", lost.len(), returned.len());
     assert!(times.values().all(|times| *times == 1), "{about}: some are stored twice");
     assert!(
-        returned.len() as u32 > rounds,
+        returned.len() > rounds as usize,
         "{about}: {} calls returned in {rounds} rounds",
         returned.len()
     );
     no_gaps(&log, &about);
-    println!(
+    eprintln!(
         "{about}: {rounds} kills, {} calls returned, {} events in the log",
         returned.len(),
         log.len()

@@ -1,6 +1,7 @@
 //! Every fault, for every language: a scenario of `faults/` is played by a caller of that language against the real collector with a
 //! hostile server before it. `HEADWATER_CALLERS=rust,kotlin,swift` says which languages; see `faults/README.md` for the steps.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
+#![allow(clippy::print_stderr, reason = "what was skipped, and how many kills there were, is said")]
 
 mod caller;
 #[path = "../collector/mod.rs"]

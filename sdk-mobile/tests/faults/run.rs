@@ -60,7 +60,7 @@ impl<'a> Run<'a> {
 
     pub(crate) fn play(mut self) {
         if self.scenario["needs"] == "mount" && !self.mount() {
-            println!(
+            eprintln!(
                 "{}: SKIPPED, a file system of a bounded size can only be mounted by root",
                 self.name
             );
@@ -191,9 +191,11 @@ impl<'a> Run<'a> {
             match what.as_str() {
                 // Every event that was called for, in the order of the calls, once; and nothing else.
                 "log" => self.expect_log(value),
-                "pending" => assert_eq!(self.ask(name, "pending")["pending"], *value, "{about}"),
+                "pending" => {
+                    assert_eq!(self.ask(name, "pending")["pending"], *value, "{about}");
+                }
                 "flushed" => {
-                    assert_eq!(self.flushed.map(Value::from).as_ref(), Some(value), "{about}")
+                    assert_eq!(self.flushed.map(Value::from).as_ref(), Some(value), "{about}");
                 }
                 "requestsAtMost" => {
                     let bodies = self.server.bodies().len() as u64;
@@ -280,7 +282,7 @@ impl<'a> Run<'a> {
         match value.as_str() {
             Some("all") => assert_eq!(ids, called, "{about}"),
             Some("once") => {
-                assert_eq!(ids.iter().collect::<BTreeSet<_>>(), called.iter().collect(), "{about}")
+                assert_eq!(ids.iter().collect::<BTreeSet<_>>(), called.iter().collect(), "{about}");
             }
             Some("durable") => {
                 for (id, durable) in &self.called {
