@@ -24,7 +24,7 @@ SAY := printf '\033[1m— %s\033[0m\n'
 SDK_SOURCES := $(shell find sdk-core/src sdk-wasm/src sdk-wasm/js sdk-wasm/pack/src -type f) \
 	Cargo.toml Cargo.lock sdk-core/Cargo.toml sdk-wasm/Cargo.toml sdk-wasm/pack/Cargo.toml sdk-wasm/build.mjs sdk-wasm/package.json
 
-.PHONY: help run build check test bench tools format fuzz data-folder clean e2e
+.PHONY: help run build check test mobile bench tools format fuzz data-folder clean e2e
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,7 +48,7 @@ check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast 
 	cargo test --locked -q -p headwater-mobile --lib
 	cargo test --locked -q -p headwater-collector --lib
 
-test: check .build/engines .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool .build/kafka ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
+test: check .build/engines .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool .build/kafka .build/swift ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
 	@$(SAY) "the core on wasm32"
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
@@ -68,11 +68,37 @@ test: check .build/engines .build/npm-clients .build/python-clients .build/kotli
 	@$(SAY) "examples, and every part together in Chromium"
 	cd examples && HEADWATER=$(CURDIR)/target/debug/headwater npm test --silent
 
+mobile: .build/kotlin-client .build/swift ## the mobile library: sizes, its Kotlin and Swift sides, faults in all three languages
+	cargo build --locked -q -p headwater-collector --bin headwater
+	cargo build --locked -q -p headwater-bindgen
+	cargo build --locked -q -p headwater-mobile --features testing --lib --example caller
+	cargo test --locked -q -p headwater-mobile --features testing --test line
+	@$(SAY) "mobile: Kotlin, on the JVM and under Robolectric"
+	mvn -q -B -f sdk-mobile/kotlin/pom.xml verify
+	@$(SAY) "mobile: Swift"
+	@set +e; sdk-mobile/swift/run true; code=$$?; set -e; callers=rust,kotlin; \
+	if [ $$code = 77 ]; then \
+		$(SAY) "SKIPPED: Swift's part, since there is no Swift 6 here (see above)"; \
+	else \
+		sdk-mobile/swift/build && sdk-mobile/swift/test && callers+=,swift; \
+	fi; \
+	$(SAY) "mobile: faults and kills, by $$callers"; \
+	HEADWATER_CALLERS=$$callers HEADWATER_NATIVE=$(CURDIR)/target/debug \
+		cargo test --locked -q -p headwater-mobile --features testing --test faults -- --test-threads 6
+	@$(SAY) "mobile: type-checked for Android and iOS"
+	@rustup target add aarch64-linux-android aarch64-apple-ios
+	cargo check --locked -q -p headwater-mobile --no-default-features --target aarch64-linux-android --target aarch64-apple-ios
+	@$(SAY) "mobile: the size of what is shipped"
+	sdk-mobile/size
+
 bench: build .build/chromium ## speed, memory and bytes, as ratios to a floor measured in the same run
 	@$(SAY) "collector against its floor"
 	cargo bench --locked -p headwater-collector --bench ingest
 	@$(SAY) "collector: latency to those who wait, replay (HEADWATER_BENCH_STORED=50000000: a full log, too)"
 	cargo bench --locked -p headwater-collector --bench carry
+	@$(SAY) "mobile library: time to commit against SQLite alone, a backlog drained, sizes"
+	cargo bench --locked -p headwater-mobile --bench track
+	sdk-mobile/size
 	@$(SAY) "browser SDK: bytes, microseconds per call, time to commit"
 	cd sdk-wasm && npm run --silent bench
 
@@ -183,6 +209,11 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 	rm -rf $@
 	mvn -q -B -f collector/tests/clients/kotlin/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@
 	@touch $@
+
+# Swift 6 in a Debian of its own, 3.4 GB, unless there is one; where neither can be had it says so, and Swift's tests are skipped.
+.PHONY: .build/swift
+.build/swift:
+	@sdk-mobile/swift/toolchain || [ $$? = 77 ]
 
 # Only unpacked: to install Debian's package would start a server.
 .PHONY: .build/promtool
