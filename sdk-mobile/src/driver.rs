@@ -162,7 +162,7 @@ impl Driver {
         let (storage, found) = Storage::open(&file, settings.durability, settings.max_bytes);
         let identity = Identity::read(storage.identity().ok().flatten().as_deref());
         let mut parts = Parts {
-            stored: storage.extent().map_or(0, |(count, _)| count),
+            stored: storage.count().unwrap_or(0),
             version: storage.version().unwrap_or(0),
             storage,
             window: leader::window(&settings),
@@ -275,7 +275,7 @@ impl Driver {
     pub(crate) fn flush(&self, token: u64, timeout_ms: u64) -> Result<(), Error> {
         let mut inner = self.lock()?;
         let now = self.clock.now();
-        let row = inner.parts.storage.extent().map_or(0, |(_, last)| last);
+        let row = inner.parts.storage.last_row().unwrap_or(0);
         let deadline_ms = now.monotonic_ms.saturating_add(timeout_ms);
         inner.flushes.push(Flush { token, deadline_ms, row, key: None });
         inner.input(Input::Flush, &self.settings, now);
@@ -287,12 +287,11 @@ impl Driver {
     pub(crate) fn pending(&self) -> Result<u64, Error> {
         let mut inner = self.lock()?;
         let Inner { parts, role, .. } = &mut *inner;
-        let (stored, _) = parts.storage.extent().unwrap_or((parts.stored, 0));
         let in_memory = match role {
             Role::Leading(leader) => leader.unstored(),
             Role::Following => 0,
         };
-        Ok(stored + in_memory)
+        Ok(parts.stored + in_memory)
     }
 
     /// A request that is to be made now, if there is one.
@@ -677,7 +676,7 @@ impl Parts {
                 self.opening += 1;
                 self.refusing = false;
                 self.storage.anew |= others;
-                self.stored = self.storage.extent().map_or(0, |(count, _)| count);
+                self.stored = self.storage.count().unwrap_or(0);
             }
             Err(Failure::Damaged(why)) => self.replace(&why),
             Err(_) => {}
@@ -689,7 +688,7 @@ impl Parts {
         let found = self.storage.replace(why);
         self.opening += 1;
         self.storage.anew = true;
-        self.stored = self.storage.extent().map_or(0, |(count, _)| count);
+        self.stored = self.storage.count().unwrap_or(0);
         self.tell_found(found);
     }
 

@@ -275,15 +275,16 @@ impl Storage {
         text(&self.connection, row)
     }
 
-    /// How many events there are, and the latest row.
-    pub(crate) fn extent(&self) -> Result<(u64, i64), Failure> {
-        let last =
-            self.connection
-                .query_row("SELECT ifnull(max(id), 0) FROM event", [], |row| row.get(0))?;
-        let count = self
-            .connection
-            .query_row("SELECT count(*) FROM event", [], |row| row.get::<_, i64>(0))?;
-        Ok((count.cast_unsigned(), last))
+    /// How many events there are. Looks at each: for the start, and for when others have written.
+    pub(crate) fn count(&self) -> Result<u64, Failure> {
+        let mut select = self.connection.prepare_cached("SELECT count(*) FROM event")?;
+        Ok(select.query_row([], |row| row.get(0)).map(i64::cast_unsigned)?)
+    }
+
+    /// The latest row; 0 if there is none.
+    pub(crate) fn last_row(&self) -> Result<i64, Failure> {
+        let mut select = self.connection.prepare_cached("SELECT ifnull(max(id), 0) FROM event")?;
+        Ok(select.query_row([], |row| row.get(0))?)
     }
 
     /// The oldest of the least important events behind this row.

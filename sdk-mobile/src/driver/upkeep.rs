@@ -101,8 +101,7 @@ impl Inner {
             return;
         }
         self.parts.version = version;
-        self.parts.stored =
-            self.parts.storage.extent().map_or(self.parts.stored, |(count, _)| count);
+        self.parts.stored = self.parts.storage.count().unwrap_or(self.parts.stored);
         self.heed_identity(settings, now);
         if let Role::Leading(leader) = &mut self.role {
             leader.look_from_the_start();

@@ -152,12 +152,18 @@ impl<'a> Run<'a> {
     }
 
     fn until(&mut self, name: &str, what: &Value) {
-        let start = Instant::now();
+        let mut start = Instant::now();
+        let mut least = u64::MAX;
         loop {
             let there = if let Some(count) = what["requests"].as_u64() {
                 self.server.bodies().len() as u64 >= count
             } else if let Some(left) = what["pending"].as_u64() {
-                self.ask(name, "pending")["pending"] == left
+                let pending = self.ask(name, "pending")["pending"].as_u64().unwrap();
+                // A long backlog has time for as long as it gets shorter.
+                if pending < least {
+                    (least, start) = (pending, Instant::now());
+                }
+                pending == left
             } else if let Some(count) = what["log"].as_u64() {
                 self.collector.log().len() as u64 >= count
             } else if what.get("report").is_some() {
@@ -276,9 +282,6 @@ impl<'a> Run<'a> {
             "{about}: an event is in the log more than once"
         );
         let called: Vec<&str> = self.called.iter().map(|(id, _)| id.as_str()).collect();
-        for id in &ids {
-            assert!(called.contains(id) || called.len() > 5_000, "{about}: nobody called for {id}");
-        }
         match value.as_str() {
             Some("all") => assert_eq!(ids, called, "{about}"),
             Some("once") => {
