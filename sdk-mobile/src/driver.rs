@@ -706,7 +706,10 @@ impl Parts {
     }
 
     fn tell(&mut self, report: Report) {
-        self.notices.push(Notice::Report(report));
+        // A host that does not come back from a callback hears no more than this.
+        if self.notices.len() < MAX_NOTICES {
+            self.notices.push(Notice::Report(report));
+        }
     }
 }
 
@@ -733,5 +736,7 @@ const FILE: &str = "headwater.db";
 const LOCK: &str = "headwater.lock";
 /// After so many commits the log beside the file is moved into it: about two megabytes.
 const CHECKPOINT_COMMITS: u32 = 256;
+/// Reports that wait for the host to hear them.
+const MAX_NOTICES: usize = 10_000;
 /// How often memory is tried to be brought to a file, milliseconds.
 const RETRY_MS: u64 = 5_000;
