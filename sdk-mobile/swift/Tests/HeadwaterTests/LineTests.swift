@@ -1,0 +1,3 @@
+import Testing
+@testable import Headwater
+@Test func nothing() {}
