@@ -2,7 +2,7 @@
 // back, and that any thread and task may call anything. Knows no rule about events: the core behind `HeadwaterCore` has those.
 //
 //   verbs (Verbs.swift) ─▶ Headwater ─▶ HeadwaterCore ─▶ Rust
-//   Listener ◀─ reports, flushes, uploads ─┘   Context, Folder, Lifecycle: what the platform knows
+//   Listener ◀─ reports, flushes, uploads ─┘   Context, DataFolder, Lifecycle: what the platform knows
 
 import Foundation
 internal import HeadwaterCore

@@ -56,6 +56,9 @@ final class Listener: HeadwaterCore.Host {
         }
     }
 
+    /// For tests.
+    var someoneWaits: Bool { state.with { !$0.waiting.isEmpty } }
+
     func end(_ token: UInt64, _ pending: UInt64) {
         state.with { $0.waiting.removeValue(forKey: token) }?.resume(returning: pending)
     }

@@ -136,11 +136,11 @@ extension Headwater {
 extension Headwater.Options {
     /// The same for the core.
     func forCore(writeKey: String, endpoint: String) throws -> HeadwaterCore.Options {
-        let folder = try self.folder ?? Folder.standard(for: writeKey)
+        let folder = try self.folder ?? DataFolder.standard(for: writeKey)
         guard folder.isFileURL else {
             throw Headwater.Failure.invalidOptions("folder is no file URL: name a folder in the app's private storage")
         }
-        Folder.prepare(folder)
+        DataFolder.prepare(folder)
         return HeadwaterCore.Options(
             writeKey: writeKey,
             endpoint: endpoint,

@@ -3,7 +3,7 @@
 
 import Foundation
 
-enum Folder {
+enum DataFolder {
     /// The folder that a client has unless it is given another.
     static func standard(for writeKey: String) throws -> URL {
         // A key is text of somebody else's: what is no letter or digit does not go into a path.
