@@ -110,6 +110,8 @@ struct Inner {
     flushes: Vec<Flush>,
     /// Until when the thread of upkeep sleeps, monotonic milliseconds.
     asleep_until_ms: u64,
+    /// When it looks at what others did, monotonic milliseconds.
+    look_at_ms: u64,
 }
 
 /// What a leader works with, and what stays when it goes.
@@ -180,7 +182,7 @@ impl Driver {
             }
             None => Role::Following,
         };
-        let inner = Inner { parts, role, flushes: Vec::new(), asleep_until_ms: 0 };
+        let inner = Inner { parts, role, flushes: Vec::new(), asleep_until_ms: 0, look_at_ms: 0 };
         Arc::new(Self {
             settings,
             clock,
@@ -299,16 +301,11 @@ impl Driver {
             let now = self.clock.now();
             let mut inner = self.lock()?;
             let opening = inner.parts.opening;
-            let Inner { parts, role: Role::Leading(leader), .. } = &mut *inner else {
-                return Ok(None);
-            };
+            let Role::Leading(leader) = &mut inner.role else { return Ok(None) };
             let Some(mut draft) = leader.draft(now, &self.settings) else { return Ok(None) };
-            let mut read = Ok(());
-            if parts.storage.in_memory() {
-                read = draft.read(|row| parts.storage.text(row));
-            }
             drop(inner);
-            if read.is_ok() && draft.is_open() {
+            let mut read = Ok(());
+            if draft.is_open() {
                 let mut beside = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
                 self.renew(&mut beside, opening)?;
                 read = match &beside.connection {
@@ -471,10 +468,10 @@ impl Inner {
         changes.extend(identity.map(Change::Identify));
         changes.push(Change::Add { text: &record.text, entry: &record.entry, stamp: None });
         match parts.write(&changes) {
-            Ok(_) => {
+            Ok(rows) => {
                 parts.stored += 1;
-                if let Role::Leading(leader) = role {
-                    leader.look_again();
+                if let (Role::Leading(leader), Some(row)) = (role, rows.first()) {
+                    leader.appended(*row);
                 }
                 self.keep_bounds(settings);
                 true

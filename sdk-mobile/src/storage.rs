@@ -90,7 +90,7 @@ pub(crate) enum Change<'a> {
 /// An event in storage by its measures: its text stays there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// Its row: a number that is never used again.
+    /// Its row.
     pub(crate) id: i64,
     /// Its measures, without a key.
     pub(crate) entry: Entry,
@@ -98,7 +98,7 @@ pub(crate) struct Row {
     pub(crate) stamp: Option<Stamp>,
 }
 
-/// The open file, or a database in memory that stands for it until it can be opened.
+/// The open file; where it cannot be opened, an empty database in memory that takes nothing.
 #[derive(Debug)]
 pub(crate) struct Storage {
     connection: Connection,
@@ -123,7 +123,7 @@ pub(crate) struct Found {
 }
 
 impl Storage {
-    /// Opens the file, or makes it. Never fails: without a file, events are kept in memory, and [`Storage::is_durable`] says no.
+    /// Opens the file, or makes it. Never fails: without a file, nothing is taken until [`Storage::reopen`] has found one.
     pub(crate) fn open(path: &Path, durability: Durability, max_bytes: u64) -> (Self, Found) {
         let mut found = Found::default();
         let opened = match open_file(path, durability, max_bytes) {
@@ -162,8 +162,8 @@ impl Storage {
         Ok((pages * ask("page_size")?).cast_unsigned())
     }
 
-    /// Opens the file anew, where it was deleted, or could not be opened before, and takes along what the old one, or memory, holds:
-    /// the events, and (in a new file) everything else as well. Says whether the file has a past of its own, which is then in force.
+    /// Opens the file anew, where it was deleted, or could not be opened before, and takes along what the old one holds: the events, and
+    /// (in a new file) everything else as well. Says whether the file has a past of its own, which is then in force.
     pub(crate) fn reopen(&mut self) -> Result<bool, Failure> {
         let fresh = open_file(&self.path, self.durability, self.max_bytes)?;
         let others =
@@ -190,8 +190,11 @@ impl Storage {
         found
     }
 
-    /// One transaction: all changes, or none. Gives back the rows of what was added, in order.
+    /// One transaction: all changes, or none; refused where there is no file. Gives back the rows of what was added, in order.
     pub(crate) fn write(&mut self, changes: &[Change<'_>]) -> Result<Vec<i64>, Failure> {
+        if self.in_memory() {
+            return Err(Failure::Refused("it could not be opened".into()));
+        }
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut rows = Vec::new();
         let done = self.apply(changes, &mut rows).and_then(|()| {
@@ -318,6 +321,11 @@ impl Storage {
         Some(connection)
     }
 
+    /// Begins the log beside the file anew, while nobody writes.
+    pub(crate) fn restart_log(&self) -> Result<(), Failure> {
+        Ok(self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?)
+    }
+
     fn state(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
         let mut select =
             self.connection.prepare_cached("SELECT value FROM state WHERE name = ?")?;
@@ -331,16 +339,13 @@ pub(crate) fn text(connection: &Connection, row: i64) -> Result<Option<String>, 
     Ok(select.query_row([row], |row| row.get(0)).optional()?)
 }
 
-/// Moves what was committed from the log beside the file into the file. On a connection of its own, so that who writes never waits for
-/// the disk: see [`Storage::beside`].
-pub(crate) fn checkpoint(connection: &Connection) -> Result<(), Failure> {
-    let run = |how: &str| connection.query_row(how, [], |row| row.get::<_, i64>(1));
-    let left = run("PRAGMA wal_checkpoint(PASSIVE)")?;
-    if left > MAX_WAL_PAGES {
-        // Whoever writes all the time leaves no moment to begin the log anew: it is made, and costs him what little is left to copy.
-        run("PRAGMA wal_checkpoint(RESTART)")?;
-    }
-    Ok(())
+/// Moves what was committed from the log beside the file into the file. On a connection of its own, so that who writes does not wait for
+/// the disk: see [`Storage::beside`]. Says whether the log has grown all the same, since whoever writes all the time leaves no moment to
+/// begin it anew: then [`Storage::restart_log`] is due.
+pub(crate) fn checkpoint(connection: &Connection) -> Result<bool, Failure> {
+    let pages =
+        connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1))?;
+    Ok(pages > MAX_LOG_PAGES)
 }
 
 fn open_file(path: &Path, durability: Durability, max_bytes: u64) -> Result<Connection, Failure> {
@@ -353,6 +358,10 @@ fn open_file(path: &Path, durability: Durability, max_bytes: u64) -> Result<Conn
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    // SQLite opens what it may not write as well, and never looks again whether it may.
+    if connection.is_readonly("main")? {
+        return Err(Failure::Refused(format!("{} is read-only", path.display())));
+    }
     prepare(&connection, durability, max_bytes)?;
     Ok(connection)
 }
@@ -372,6 +381,8 @@ fn prepare(connection: &Connection, durability: Durability, max_bytes: u64) -> R
             "a later version of Headwater wrote it (format {version}, this one reads up to {VERSION}): update the app, or delete the file to begin anew"
         )));
     }
+    // Of no effect on a file that has one already.
+    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
     let synchronous = match durability {
         Durability::Process => "NORMAL",
@@ -569,8 +580,12 @@ impl FileId {
 /// the file, and a main thread must not wait for it.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// 16 MiB of pages of 4 KiB.
-const MAX_WAL_PAGES: i64 = 4_096;
+/// 32 MiB of pages of 1 KiB.
+const MAX_LOG_PAGES: i64 = 32_768;
+
+/// Two pages go to the log with each event, the event's and the core's: of 4 KiB, SQLite's default, they cost a call several
+/// microseconds more.
+const PAGE_BYTES: i64 = 1_024;
 
 const CORE: &str = "core";
 const IDENTITY: &str = "identity";
@@ -587,9 +602,9 @@ const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// From each format to the next. A released one is never edited, only added to.
 const MIGRATIONS: [&str; 1] = [
-    // AUTOINCREMENT: a row's number is never used again, so that "behind this row" means "not seen yet".
+    // No AUTOINCREMENT, which costs each event a page more: the last row's number is used again once it is deleted.
     "CREATE TABLE event (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        id INTEGER PRIMARY KEY,
         text TEXT NOT NULL,
         seq INTEGER,
         session_ms INTEGER,

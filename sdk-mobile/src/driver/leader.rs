@@ -73,6 +73,15 @@ struct Changes {
     save: Option<Vec<u8>>,
 }
 
+impl Holding {
+    fn row(&self) -> Option<i64> {
+        match self.place {
+            Place::Row(row) => Some(row),
+            Place::Memory(_) => None,
+        }
+    }
+}
+
 impl Leader {
     /// Leads from now on, with what storage says.
     pub(super) fn begin(lease: Lease, settings: &Settings, parts: &mut Parts, now: Now) -> Self {
@@ -134,9 +143,19 @@ impl Leader {
         window(settings).saturating_sub(self.held.len())
     }
 
-    /// Something lies behind the window: this process appended it, or another one may have.
-    pub(super) fn look_again(&mut self) {
+    /// This process has appended a row behind the window.
+    pub(super) fn appended(&mut self, row: i64) {
         self.caught_up = false;
+        // The number of a deleted row is used again.
+        self.cursor = self.cursor.min(row - 1);
+    }
+
+    /// Another process has written: what it added may lie anywhere, since it knows no cursor.
+    pub(super) fn look_from_the_start(&mut self) {
+        self.caught_up = false;
+        self.cursor = 0;
+        self.own = self.held.values().filter_map(Holding::row).collect();
+        self.own.extend(&self.turn.remove);
     }
 
     pub(super) fn cursor(&self) -> i64 {
@@ -282,14 +301,17 @@ impl Leader {
                 }
                 parts.stored += rows.len() as u64;
                 parts.stored = parts.stored.saturating_sub(turn.remove.len() as u64);
+                for row in &turn.remove {
+                    self.own.remove(row);
+                }
                 self.refused.clear();
                 for (key, row) in adding.into_iter().zip(rows) {
                     if let Some(holding) = self.held.get_mut(&key) {
                         holding.place = Place::Row(row);
                     }
-                    if self.caught_up && self.own.is_empty() && row == self.cursor + 1 {
+                    if self.caught_up && row == self.cursor + 1 {
                         self.cursor = row;
-                    } else {
+                    } else if row > self.cursor {
                         self.own.insert(row);
                     }
                 }

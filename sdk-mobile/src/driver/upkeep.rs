@@ -30,7 +30,7 @@ impl Driver {
                 return None;
             }
             let now = self.clock.now();
-            let until_ms = inner.next_ms().min(now.monotonic_ms + LOOK_MS);
+            let until_ms = inner.next_ms();
             if until_ms <= now.monotonic_ms
                 || !inner.parts.notices.is_empty()
                 || inner.parts.commits >= CHECKPOINT_COMMITS
@@ -48,7 +48,10 @@ impl Driver {
         };
         // Awake: nobody need ring.
         inner.asleep_until_ms = 0;
-        inner.look_around(&self.settings, now);
+        if inner.look_at_ms <= now.monotonic_ms {
+            inner.look_at_ms = now.monotonic_ms + LOOK_MS;
+            inner.look_around(&self.settings, now);
+        }
         inner.settle(&self.settings, now);
         let notices = std::mem::take(&mut inner.parts.notices);
         let due = inner.parts.commits >= CHECKPOINT_COMMITS;
@@ -66,7 +69,10 @@ impl Driver {
         }
         if let (true, Some(connection)) = (due, &beside.connection) {
             // Where it cannot be done now, it is after as many commits again.
-            drop(storage::checkpoint(connection));
+            if storage::checkpoint(connection) == Ok(true) {
+                let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                drop(inner.parts.storage.restart_log());
+            }
         }
         Some(notices)
     }
@@ -80,7 +86,7 @@ impl Inner {
             Role::Following => None,
         };
         let flush = self.flushes.iter().map(|flush| flush.deadline_ms).min();
-        wake.into_iter().chain(flush).min().unwrap_or(u64::MAX)
+        wake.into_iter().chain(flush).fold(self.look_at_ms, u64::min)
     }
 
     /// What other processes did meanwhile.
@@ -99,7 +105,7 @@ impl Inner {
             self.parts.storage.extent().map_or(self.parts.stored, |(count, _)| count);
         self.heed_identity(settings, now);
         if let Role::Leading(leader) = &mut self.role {
-            leader.look_again();
+            leader.look_from_the_start();
         }
     }
 }
