@@ -52,7 +52,7 @@ struct Caller {
             client.pass(ms: UInt32(clamping: command.ms ?? 0))
             answer(Self.ok)
         case "setClockBy":
-            client.setClockBy(ms: command.ms ?? 0)
+            client.setClockBy(ms: command.byMs ?? command.ms ?? 0)
             answer(Self.ok)
         case "reports":
             answer(["reports": .array(await reports.take().map(said))])
@@ -71,6 +71,7 @@ struct Caller {
         if let maxEvents = command.maxEvents { options.maxEvents = maxEvents }
         if let maxBytes = command.maxBytes { options.maxBytes = maxBytes }
         if let gatherMs = command.gatherMs { options.gather = Double(gatherMs) / 1000 }
+        options.maxAge = command.maxAgeMs.map { Double($0) / 1000 }
         if let maxBatchEvents = command.maxBatchEvents { options.maxBatchEvents = maxBatchEvents }
         options.consent = command.consent ?? [:]
         client = nil
@@ -119,8 +120,8 @@ struct Caller {
 private struct Command: Decodable {
     let `do`: String
     var writeKey, endpoint, folder, survives, uploads: String?
-    var maxEvents, maxBytes, gatherMs, maxBatchEvents, count, timeoutMs: Int?
-    var ms: Int64?
+    var maxEvents, maxBytes, gatherMs, maxBatchEvents, maxAgeMs, count, timeoutMs: Int?
+    var ms, byMs: Int64?
     var consentByName, answersByName: [String: Headwater.Answer]?
     var event, userId, groupId, name: String?
     var properties, traits: [String: Headwater.JSONValue]?
@@ -139,7 +140,7 @@ private struct Command: Decodable {
 
     private enum CodingKeys: String, CodingKey {
         case `do`, writeKey, endpoint, folder, survives, uploads, maxEvents, maxBytes, gatherMs, maxBatchEvents, count
-        case timeoutMs, ms, event, userId, groupId, name, properties, traits, category
+        case maxAgeMs, timeoutMs, ms, byMs, event, userId, groupId, name, properties, traits, category
         case consentByName = "consent", answersByName = "answers"
     }
 }

@@ -111,7 +111,7 @@ import Testing
 }
 
 /// Accepts connections, for the kernel does, and says nothing.
-private final class Silent {
+final class Silent {
     let port: UInt16
     private let socket: Int32
 

@@ -13,14 +13,13 @@ extension Headwater {
     public func registerRefresh(identifier: String) -> Bool {
         refresh.with { $0 = identifier }
         return BGTaskScheduler.shared.register(forTaskWithIdentifier: identifier, using: nil) { [weak self] task in
-            // The system's: it is only told that it is over.
-            nonisolated(unsafe) let task = task
+            let task = Locked(task)
             let sending = Task { [weak self] in
                 let left = await self?.flush(timeout: Self.mostSeconds) ?? 0
                 if left > 0 { self?.scheduleRefresh() }
-                task.setTaskCompleted(success: left == 0)
+                task.with { $0.setTaskCompleted(success: left == 0) }
             }
-            task.expirationHandler = { sending.cancel() }
+            task.with { $0.expirationHandler = { sending.cancel() } }
         }
     }
 
