@@ -8,7 +8,7 @@ import os
 enum Log {
     static func write(_ text: String) {
         #if canImport(os)
-        os_log("%{public}@", log: OSLog(subsystem: "io.headwater", category: "client"), type: .default, text)
+        os_log("%{public}@", log: OSLog(subsystem: "io.headwater", category: "client"), type: .default, text as NSString)
         #else
         FileHandle.standardError.write(Data("headwater: \(text)\n".utf8))
         #endif
