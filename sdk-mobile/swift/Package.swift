@@ -26,7 +26,7 @@ let resources: [Resource] = []
 let leftOut = ["PrivacyInfo.xcprivacy"]
 #endif
 
-let played: [String] = standIns ? ["AppKit", "BackgroundTasks", "Network", "SwiftUI", "UIKit"] : []
+let played: [String] = standIns ? ["AppKit", "BackgroundTasks", "DarwinPlayed", "Network", "SwiftUI", "UIKit", "os"] : []
 let playedHere: [Target.Dependency] = played.map { Target.Dependency.byName(name: $0) }
 var defines: [SwiftSetting] = []
 if testing { defines.append(.define("HEADWATER_TESTING")) }

@@ -2,6 +2,9 @@
 // id. Knows what any thread may ask; screen, device id and network are learnt where UIKit and Network are (`Apple/`).
 
 import Foundation
+#if HEADWATER_STAND_INS
+import DarwinPlayed
+#endif
 
 enum Context {
     /// Of this release: the workspace's, as a test checks.
@@ -16,7 +19,7 @@ enum Context {
             "os": ["name": .string(osName), "version": .string(osVersion)],
             "app": app,
         ]
-        #if canImport(Darwin)
+        #if canImport(Darwin) || HEADWATER_STAND_INS
         context["device"] = [
             "manufacturer": "Apple", "model": .string(model), "type": .string(osName.lowercased()),
         ]
@@ -61,7 +64,7 @@ enum Context {
         return "\(version.majorVersion).\(version.minorVersion).\(version.patchVersion)"
     }
 
-    #if canImport(Darwin)
+    #if canImport(Darwin) || HEADWATER_STAND_INS
     /// Such as `iPhone16,2`.
     private static var model: String {
         #if os(macOS) || targetEnvironment(macCatalyst)

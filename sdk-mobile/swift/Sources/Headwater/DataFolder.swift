@@ -2,6 +2,9 @@
 // locked (once it was unlocked since it started), and in no backup: a restored copy would send what was sent, under the same numbers.
 
 import Foundation
+#if HEADWATER_STAND_INS
+import DarwinPlayed
+#endif
 
 enum DataFolder {
     /// The folder that a client has unless it is given another.
@@ -14,7 +17,7 @@ enum DataFolder {
     }
 
     private static func base() throws -> URL {
-        #if canImport(Darwin)
+        #if canImport(Darwin) || HEADWATER_STAND_INS
         do {
             return try FileManager.default.url(
                 for: .applicationSupportDirectory, in: .userDomainMask, appropriateFor: nil, create: true)
@@ -32,7 +35,7 @@ enum DataFolder {
 
     /// Makes it as it should be. Where it cannot be made, the core goes on in memory and says so.
     static func prepare(_ folder: URL) {
-        #if canImport(Darwin)
+        #if canImport(Darwin) || HEADWATER_STAND_INS
         var attributes: [FileAttributeKey: Any] = [:]
         #if !os(macOS)
         // A background session, a push or a refresh may wake the app while the phone is locked.

@@ -164,7 +164,7 @@ extension Headwater.Uploads {
         case .builtIn: return false
         case .urlSession, .backgroundURLSession: return true
         case .platform:
-            #if canImport(Darwin)
+            #if canImport(Darwin) || HEADWATER_STAND_INS
             return true
             #else
             return false

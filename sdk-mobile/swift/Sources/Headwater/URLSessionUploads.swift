@@ -5,6 +5,9 @@
 #if canImport(Darwin) || HEADWATER_TESTING
 
 import Foundation
+#if HEADWATER_STAND_INS
+import DarwinPlayed
+#endif
 internal import HeadwaterCore
 #if canImport(FoundationNetworking)
 internal import FoundationNetworking
@@ -24,7 +27,7 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
         self.core = core
         let configuration: URLSessionConfiguration
         if case .backgroundURLSession(let identifier) = options.uploads {
-            #if canImport(Darwin)
+            #if canImport(Darwin) || HEADWATER_STAND_INS
             configuration = .background(withIdentifier: identifier)
             configuration.sessionSendsLaunchEvents = true
             configuration.isDiscretionary = false
@@ -125,7 +128,7 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
         completionHandler(nil)
     }
 
-    #if canImport(Darwin)
+    #if canImport(Darwin) || HEADWATER_STAND_INS
     func urlSessionDidFinishEvents(forBackgroundURLSession session: URLSession) {
         let handled = eventsHandled.with { handled in
             defer { handled = nil }

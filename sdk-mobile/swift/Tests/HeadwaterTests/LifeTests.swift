@@ -110,12 +110,12 @@ import Testing
     }
 }
 
-/// Accepts connections, for the kernel does, and says nothing.
+/// Accepts connections, for the kernel does, and says nothing, or this to each of them.
 final class Silent {
     let port: UInt16
     private let socket: Int32
 
-    init() throws {
+    init(but answer: String? = nil) throws {
         #if canImport(Glibc)
         let stream = Int32(SOCK_STREAM.rawValue)
         #else
@@ -137,7 +137,20 @@ final class Silent {
             }
         }
         (self.port, self.socket) = (try #require(port), socket)
+        guard let answer else { return }
+        Thread.detachNewThread {
+            while case let peer = accept(socket, nil, nil), peer >= 0 {
+                var room = [UInt8](repeating: 0, count: 65_536)
+                _ = read(peer, &room, room.count)
+                _ = answer.withCString { write(peer, $0, strlen($0)) }
+                close(peer)
+            }
+        }
     }
 
-    deinit { close(socket) }
+    deinit {
+        // Ends the thread, too.
+        shutdown(socket, Int32(SHUT_RDWR))
+        close(socket)
+    }
 }

@@ -124,6 +124,19 @@ import Testing
         #expect(client.pending == 1)
     }
 
+    @Test func aRedirectIsNoAnswerByURLSession() async throws {
+        let folder = try Folder()
+        let collector = try Collector(in: folder)
+        let portal = try Silent(
+            but: "HTTP/1.1 307 Elsewhere\r\nLocation: \(collector.endpoint)/v1/batch?receipt=1\r\nContent-Length: 0\r\n\r\n")
+        let client = try Headwater(
+            writeKey: "wk_test", endpoint: "http://127.0.0.1:\(portal.port)",
+            options: folder.options { $0.uploads = .urlSession })
+        client.track("E")
+        #expect(await client.flush(timeout: patience) == 1)
+        #expect(try await collector.events(0).isEmpty)
+    }
+
     @Test func theVersionIsTheWorkspaces() throws {
         let manifest = URL(fileURLWithPath: #filePath).appendingPathComponent("../../../../../Cargo.toml")
         let text = try String(contentsOf: manifest.standardizedFileURL, encoding: .utf8)

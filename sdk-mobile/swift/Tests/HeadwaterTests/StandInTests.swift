@@ -53,7 +53,10 @@ import UIKit
         #expect(events[1]["properties"]["from_background"] == false)
         #expect(events[3]["properties"]["from_background"] == true)
         #expect(events[0]["context"]["screen"] == ["width": 393, "height": 852, "density": 3])
-        #expect(events[0]["context"]["device"]["id"] == "11111111-2222-4333-8444-555555555555")
+        #expect(events[0]["context"]["device"] == [
+            "id": "11111111-2222-4333-8444-555555555555", "name": "iPhone", "manufacturer": "Apple",
+            "model": "iPhone16,2", "type": "linux",
+        ])
     }
 
     @Test func theSystemGetsItsTimeBackAndIsAskedForAnother() async throws {
@@ -105,6 +108,25 @@ import UIKit
         ])
         client.close()
         #expect(NWPathMonitor.count == before)
+    }
+
+    @Test func aBackgroundSessionSendsFromFilesAndForgetsThem() async throws {
+        let folder = try Folder()
+        let collector = try Collector(in: folder)
+        let files = folder.url.appendingPathComponent("app/uploads")
+        try FileManager.default.createDirectory(at: files, withIntermediateDirectories: true)
+        try Data([1]).write(to: files.appendingPathComponent("an-earlier-process.1"))
+        let client = try folder.client(of: collector) { options in
+            (options.uploads, options.lifecycle) = (.backgroundURLSession("shop.events"), false)
+        }
+        for n in 0..<150 { client.track("Hit", ["n": .init(n)]) }
+        #expect(await client.flush(timeout: patience) == 0)
+        #expect(try await collector.events(150).count == 150)
+        try await until("no file is left") {
+            (try? FileManager.default.contentsOfDirectory(atPath: files.path))?.isEmpty == true
+        }
+        #expect(client.handleEvents(forBackgroundSession: "shop.events") {})
+        #expect(!client.handleEvents(forBackgroundSession: "another") {})
     }
 
     @Test func linksOfAScene() async throws {
