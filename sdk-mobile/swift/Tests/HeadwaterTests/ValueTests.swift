@@ -22,14 +22,14 @@ import Testing
         #expect(try JSONDecoder().decode(JSON.self, from: JSONEncoder().encode(value))["list"] == value["list"])
     }
 
-    @Test func whatIsNoNumberIsNull() {
+    @Test func whatIsNoNumberIsNull() throws {
         let value: JSON = ["nan": .number(.nan), "up": .number(.infinity), "down": .number(-.infinity)]
-        #expect(try! JSON(Array(value.text.utf8)) == ["nan": nil, "up": nil, "down": nil])
+        #expect(try JSON(Array(value.text.utf8)) == ["nan": nil, "up": nil, "down": nil])
         let (text, lost) = Fields.encodable(["nan": Double.nan, "one": 1]).text
         #expect(lost == nil)
-        #expect(try! JSON(Array(text!.utf8)) == ["nan": nil, "one": 1])
+        #expect(try JSON(Array(text!.utf8)) == ["nan": nil, "one": 1])
         let (mixed, _) = Fields.mixed(["nan": Float.nan, "text": "no number", "date": Date(timeIntervalSince1970: 0)]).text
-        #expect(try! JSON(Array(mixed!.utf8)) == ["nan": nil, "text": "no number", "date": "1970-01-01T00:00:00.000Z"])
+        #expect(try JSON(Array(mixed!.utf8)) == ["nan": nil, "text": "no number", "date": "1970-01-01T00:00:00.000Z"])
     }
 
     @Test func whatIsNestedTooDeepIsNullFromThere() throws {
