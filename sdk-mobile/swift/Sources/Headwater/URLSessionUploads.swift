@@ -21,7 +21,8 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
     private let files: URL?
     /// Ids of requests begin anew in each process, and a background session tells of those of earlier ones.
     private let process = UUID().uuidString
-    private let eventsHandled: Locked<(@Sendable () -> Void)?> = Locked(nil)
+    /// UIKit's handler, which comes from the main thread and is called there.
+    private let eventsHandled: Locked<(() -> Void)?> = Locked(nil)
 
     init(core: Core, options: Headwater.Options, folder: URL) throws {
         self.core = core
@@ -62,7 +63,8 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
     }
 
     /// The system has woken the app for a background session; called when all of it was told.
-    func whenEventsHandled(_ completion: @escaping @Sendable () -> Void) {
+    @MainActor
+    func whenEventsHandled(_ completion: @escaping () -> Void) {
         eventsHandled.with { $0 = completion }
     }
 
@@ -121,6 +123,10 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
             body: String(decoding: body, as: UTF8.self))
     }
 
+    // By its selector: SDKs differ in whether the handler is Sendable, and a method that only nearly fits would not be called.
+    #if canImport(ObjectiveC)
+    @objc(URLSession:task:willPerformHTTPRedirection:newRequest:completionHandler:)
+    #endif
     func urlSession(
         _ session: URLSession, task: URLSessionTask, willPerformHTTPRedirection response: HTTPURLResponse,
         newRequest request: URLRequest, completionHandler: @escaping (URLRequest?) -> Void
@@ -130,12 +136,13 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
 
     #if canImport(Darwin) || HEADWATER_STAND_INS
     func urlSessionDidFinishEvents(forBackgroundURLSession session: URLSession) {
-        let handled = eventsHandled.with { handled in
-            defer { handled = nil }
-            return handled
+        DispatchQueue.main.async { [eventsHandled] in
+            let handled = eventsHandled.with { handled in
+                defer { handled = nil }
+                return handled
+            }
+            handled?()
         }
-        // UIKit's, which wants the main thread.
-        if let handled { DispatchQueue.main.async(execute: handled) }
     }
     #endif
 
@@ -168,7 +175,7 @@ final class URLSessionUploads: Sendable {
 
     func fetch() {}
     func close() {}
-    func whenEventsHandled(_ completion: @escaping @Sendable () -> Void) {}
+    func whenEventsHandled(_ completion: @escaping () -> Void) {}
 }
 
 #endif
@@ -176,10 +183,8 @@ final class URLSessionUploads: Sendable {
 extension Headwater {
     /// For `application(_:handleEventsForBackgroundURLSession:completionHandler:)`: says whether the session is this client's. If so, the handler
     /// is called when all that the system has to tell was told.
-    @discardableResult
-    public func handleEvents(
-        forBackgroundSession identifier: String, completion: @escaping @Sendable () -> Void
-    ) -> Bool {
+    @MainActor @discardableResult
+    public func handleEvents(forBackgroundSession identifier: String, completion: @escaping () -> Void) -> Bool {
         guard case .backgroundURLSession(identifier) = options.uploads, let urlSessionUploads else { return false }
         urlSessionUploads.whenEventsHandled(completion)
         return true

@@ -5,6 +5,7 @@
 
 import BackgroundTasks
 import Foundation
+import FoundationNetworking
 import Network
 import SwiftUI
 import Testing
@@ -125,8 +126,14 @@ import UIKit
         try await until("no file is left") {
             (try? FileManager.default.contentsOfDirectory(atPath: files.path))?.isEmpty == true
         }
-        #expect(client.handleEvents(forBackgroundSession: "shop.events") {})
-        #expect(!client.handleEvents(forBackgroundSession: "another") {})
+        var handled = 0
+        #expect(client.handleEvents(forBackgroundSession: "shop.events") { handled += 1 })
+        #expect(!client.handleEvents(forBackgroundSession: "another") { handled += 10 })
+        // As the system says it, from the session's own queue, and again.
+        await Task.detached { client.urlSessionUploads?.urlSessionDidFinishEvents(forBackgroundURLSession: .shared) }.value
+        client.urlSessionUploads?.urlSessionDidFinishEvents(forBackgroundURLSession: .shared)
+        await settled()
+        #expect(handled == 1)
     }
 
     @Test func linksOfAScene() async throws {
