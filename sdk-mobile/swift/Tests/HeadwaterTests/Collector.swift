@@ -33,9 +33,14 @@ final class Collector: Sendable {
             """
         _ = FileManager.default.createFile(
             atPath: config.path, contents: Data(text.utf8), attributes: [.posixPermissions: 0o600])
-        let (process, output) = (Process(), Pipe())
-        process.executableURL = URL(fileURLWithPath: binary)
-        process.arguments = ["serve", "--config", config.path]
+        let (process, input, output) = (Process(), Pipe(), Pipe())
+        // A shell between, which ends it when it is told to, and when whoever holds the other end of its input is gone.
+        process.executableURL = URL(fileURLWithPath: "/bin/sh")
+        process.arguments = [
+            "-c", "\"$@\" & end() { kill -9 $!; exit; }; trap end TERM; read _; end", "sh", binary, "serve", "--config",
+            config.path,
+        ]
+        process.standardInput = input
         process.environment = ["HEADWATER_LOG": "warn"]
         process.standardOutput = output
         try process.run()
@@ -54,7 +59,7 @@ final class Collector: Sendable {
 
     deinit {
         // Not waited for: `waitUntilExit` turns the run loop, which a test on the main actor has not.
-        process.with { process in _ = kill(process.processIdentifier, SIGKILL) }
+        process.with { process in _ = kill(process.processIdentifier, SIGTERM) }
     }
 
     /// The events in the log, once there are so many.
