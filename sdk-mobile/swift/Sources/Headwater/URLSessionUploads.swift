@@ -1,0 +1,192 @@
+// The requests by URLSession: the default on Apple's platforms. Promises that each request is answered to the core exactly once, that no redirect
+// is followed (an answer counts from the collector alone), no cookie sent or kept, and that a large answer costs no more than its bound. Knows no
+// event. On Linux it is compiled for our tests only, so that nobody else links libcurl.
+
+#if canImport(Darwin) || HEADWATER_TESTING
+
+import Foundation
+#if HEADWATER_STAND_INS
+import DarwinPlayed
+#endif
+internal import HeadwaterCore
+#if canImport(FoundationNetworking)
+internal import FoundationNetworking
+#endif
+
+final class URLSessionUploads: NSObject, URLSessionDataDelegate {
+    private let core: Core
+    private let session: Locked<URLSession?> = Locked(nil)
+    private let bodies: Locked<[Int: Data]> = Locked([:])
+    /// Where the bodies lie that a background session sends.
+    private let files: URL?
+    /// Ids of requests begin anew in each process, and a background session tells of those of earlier ones.
+    private let process = UUID().uuidString
+    /// UIKit's handler, which comes from the main thread and is called there.
+    private let eventsHandled: Locked<(() -> Void)?> = Locked(nil)
+
+    init(core: Core, options: Headwater.Options, folder: URL) throws {
+        self.core = core
+        let configuration: URLSessionConfiguration
+        if case .backgroundURLSession(let identifier) = options.uploads {
+            #if canImport(Darwin) || HEADWATER_STAND_INS
+            configuration = .background(withIdentifier: identifier)
+            configuration.sessionSendsLaunchEvents = true
+            configuration.isDiscretionary = false
+            files = folder.appendingPathComponent("uploads", isDirectory: true)
+            #else
+            throw Headwater.Failure.invalidOptions("no background session \(identifier) on this platform: use urlSession")
+            #endif
+        } else {
+            configuration = .ephemeral
+            files = nil
+        }
+        configuration.httpCookieStorage = nil
+        configuration.httpShouldSetCookies = false
+        configuration.urlCache = nil
+        super.init()
+        let session = URLSession(configuration: configuration, delegate: self, delegateQueue: nil)
+        self.session.with { $0 = session }
+        clearFiles(of: session)
+    }
+
+    /// Makes every request that is to be made now.
+    func fetch() {
+        while let upload = try? core.nextUpload() { send(upload) }
+    }
+
+    /// Lets what is on its way end; nobody waits for it.
+    func close() {
+        session.with { session in
+            session?.finishTasksAndInvalidate()
+            session = nil
+        }
+    }
+
+    /// The system has woken the app for a background session; called when all of it was told.
+    @MainActor
+    func whenEventsHandled(_ completion: @escaping () -> Void) {
+        eventsHandled.with { $0 = completion }
+    }
+
+    private func send(_ upload: Upload) {
+        guard let url = URL(string: upload.url), let session = session.with({ $0 }) else {
+            return complete(upload.id, status: 0)
+        }
+        var request = URLRequest(url: url, timeoutInterval: Double(upload.timeoutMs) / 1000)
+        request.httpMethod = "POST"
+        for (name, value) in upload.headers { request.setValue(value, forHTTPHeaderField: name) }
+        let task: URLSessionUploadTask
+        if let files {
+            let file = files.appendingPathComponent("\(process).\(upload.id)")
+            do {
+                try FileManager.default.createDirectory(at: files, withIntermediateDirectories: true)
+                try upload.body.write(to: file)
+            } catch {
+                // No room: as if there were no network.
+                return complete(upload.id, status: 0)
+            }
+            task = session.uploadTask(with: request, fromFile: file)
+        } else {
+            task = session.uploadTask(with: request, from: upload.body)
+        }
+        task.taskDescription = "\(process).\(upload.id)"
+        task.resume()
+    }
+
+    private func complete(_ id: UInt64, status: Int, retryAfter: String? = nil, body: String = "") {
+        // Closed meanwhile: nobody waits for it.
+        try? core.completeUpload(id: id, status: UInt16(clamping: status), retryAfter: retryAfter, body: body)
+    }
+
+    // Called by the session, on a queue of its own, one after the other.
+
+    func urlSession(_ session: URLSession, dataTask: URLSessionDataTask, didReceive data: Data) {
+        let size = bodies.with { bodies in
+            bodies[dataTask.taskIdentifier, default: Data()].append(data)
+            return bodies[dataTask.taskIdentifier]?.count ?? 0
+        }
+        if size > Self.maxAnswerBytes { dataTask.cancel() }
+    }
+
+    func urlSession(_ session: URLSession, task: URLSessionTask, didCompleteWithError error: (any Swift.Error)?) {
+        let body = bodies.with { $0.removeValue(forKey: task.taskIdentifier) } ?? Data()
+        guard let name = task.taskDescription else { return }
+        if let files { try? FileManager.default.removeItem(at: files.appendingPathComponent(name)) }
+        // One of an earlier process is sent again by this one, and recognised by the collector.
+        guard name.hasPrefix(process), let id = UInt64(name.dropFirst(process.count + 1)) else { return }
+        let response = task.response as? HTTPURLResponse
+        var status = response?.statusCode ?? 0
+        // What breaks off is no receipt; a refusal is one without its words, too.
+        if error != nil, status < 400 { status = 0 }
+        complete(
+            id, status: status, retryAfter: response?.value(forHTTPHeaderField: "Retry-After"),
+            body: String(decoding: body, as: UTF8.self))
+    }
+
+    // By its selector: SDKs differ in whether the handler is Sendable, and a method that only nearly fits would not be called.
+    #if canImport(ObjectiveC)
+    @objc(URLSession:task:willPerformHTTPRedirection:newRequest:completionHandler:)
+    #endif
+    func urlSession(
+        _ session: URLSession, task: URLSessionTask, willPerformHTTPRedirection response: HTTPURLResponse,
+        newRequest request: URLRequest, completionHandler: @escaping (URLRequest?) -> Void
+    ) {
+        completionHandler(nil)
+    }
+
+    #if canImport(Darwin) || HEADWATER_STAND_INS
+    func urlSessionDidFinishEvents(forBackgroundURLSession session: URLSession) {
+        DispatchQueue.main.async { [eventsHandled] in
+            let handled = eventsHandled.with { handled in
+                defer { handled = nil }
+                return handled
+            }
+            handled?()
+        }
+    }
+    #endif
+
+    /// Bodies whose request is over, though nobody was there to hear of it.
+    private func clearFiles(of session: URLSession) {
+        guard let files else { return }
+        let process = process
+        session.getAllTasks { tasks in
+            let awaited = Set(tasks.compactMap(\.taskDescription))
+            let names = (try? FileManager.default.contentsOfDirectory(atPath: files.path)) ?? []
+            for name in names where !awaited.contains(name) && !name.hasPrefix(process) {
+                try? FileManager.default.removeItem(at: files.appendingPathComponent(name))
+            }
+        }
+    }
+
+    /// As in the library's own HTTP: a receipt of 800 events that were all refused is smaller.
+    private static let maxAnswerBytes = 1 << 20
+}
+
+#else
+
+internal import HeadwaterCore
+import Foundation
+
+final class URLSessionUploads: Sendable {
+    init(core: Core, options: Headwater.Options, folder: URL) throws {
+        throw Headwater.Failure.invalidOptions("there is no URLSession in this build: use uploads = .builtIn")
+    }
+
+    func fetch() {}
+    func close() {}
+    func whenEventsHandled(_ completion: @escaping () -> Void) {}
+}
+
+#endif
+
+extension Headwater {
+    /// For `application(_:handleEventsForBackgroundURLSession:completionHandler:)`: says whether the session is this client's. If so, the handler
+    /// is called when all that the system has to tell was told.
+    @MainActor @discardableResult
+    public func handleEvents(forBackgroundSession identifier: String, completion: @escaping () -> Void) -> Bool {
+        guard case .backgroundURLSession(identifier) = options.uploads, let urlSessionUploads else { return false }
+        urlSessionUploads.whenEventsHandled(completion)
+        return true
+    }
+}
