@@ -1,0 +1,2 @@
+package io.headwater
+fun y(c: android.content.Context) = c.noBackupFilesDir
