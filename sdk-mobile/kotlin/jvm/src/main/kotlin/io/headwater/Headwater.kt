@@ -261,6 +261,9 @@ public class Headwater(options: Options) : AutoCloseable {
     }
 
     private fun isClosed() = IllegalStateException("this client was closed")
+
+    /** For what a platform adds: `Headwater.android(…)`. */
+    public companion object
 }
 
 /** What the native library tells, on a thread of its own that must not be kept waiting. Knows no client, so that one that is forgotten can go. */

@@ -33,11 +33,11 @@ public class Options @JvmOverloads constructor(
     /** Who makes the requests. `null`: the native library, on a thread of its own. */
     public val uploader: Uploader? = null,
 ) {
-    /** The same, but for these. */
-    internal fun copy(folder: File = this.folder, context: Map<String, Any?> = this.context, uploader: Uploader? = this.uploader): Options =
-        Options(
-            writeKey, endpoint, folder, survives, maxEvents, maxBytes, maxAgeMs, gatherMs, maxBatchEvents, consent, context, uploader,
-        )
+    /** The same, with another uploader. */
+    @HeadwaterPlatform
+    public fun with(uploader: Uploader): Options = Options(
+        writeKey, endpoint, folder, survives, maxEvents, maxBytes, maxAgeMs, gatherMs, maxBatchEvents, consent, context, uploader,
+    )
 }
 
 /** What a commit survives. */

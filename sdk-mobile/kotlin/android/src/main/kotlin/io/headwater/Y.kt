@@ -1,2 +1,0 @@
-package io.headwater
-fun y(c: android.content.Context) = c.noBackupFilesDir
