@@ -11,7 +11,6 @@ import java.util.concurrent.CopyOnWriteArrayList
 import java.util.zip.GZIPInputStream
 import kotlinx.serialization.json.Json
 import kotlinx.serialization.json.JsonObject
-import kotlinx.serialization.json.JsonPrimitive
 import kotlinx.serialization.json.jsonArray
 import kotlinx.serialization.json.jsonObject
 
@@ -45,17 +44,3 @@ internal class Server(port: Int = 0, private val status: Int = 200) : AutoClosea
 
 /** A port at which nobody listens until the test does. */
 internal fun freePort(): Int = ServerSocket(0, 1, InetAddress.getLoopbackAddress()).use { it.localPort }
-
-/** What a condition gives once it gives something: asked again and again, for a minute at most. */
-internal fun <T : Any> eventually(what: String, found: () -> T?): T {
-    val end = System.nanoTime() + 60_000_000_000
-    while (true) {
-        found()?.let { return it }
-        check(System.nanoTime() < end) { "waited in vain for $what" }
-        Thread.sleep(10)
-    }
-}
-
-/** A member of an event, by the path to it. */
-internal fun JsonObject.at(path: String): String? = path.split('.').fold(this as Any?) { from, name -> (from as? JsonObject)?.get(name) }
-    ?.let { if (it is JsonPrimitive) it.content else it.toString() }

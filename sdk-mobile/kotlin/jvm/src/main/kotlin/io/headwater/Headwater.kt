@@ -196,7 +196,6 @@ public class Headwater(options: Options) : AutoCloseable {
         uploads?.end()
         core.end()
         core.close()
-        reports.end()
         flushes.values.forEach { it.completeExceptionally(isClosed()) }
     }
 

@@ -7,7 +7,6 @@ package io.headwater
 import java.util.ArrayDeque
 import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.LinkedBlockingQueue
-import java.util.concurrent.RejectedExecutionException
 import java.util.concurrent.ThreadPoolExecutor
 import java.util.concurrent.TimeUnit
 import java.util.logging.Level
@@ -23,25 +22,23 @@ internal class Reports {
     }.apply { allowCoreThreadTimeOut(true) }
 
     fun listen(listener: (Report) -> Unit): AutoCloseable {
-        onThread {
+        thread.execute {
             listeners.add(listener)
             while (true) tell(unheard.pollFirst() ?: break)
         }
         return AutoCloseable { listeners.remove(listener) }
     }
 
-    fun say(report: Report) = onThread {
+    fun say(report: Report) = thread.execute {
         if (listeners.isEmpty()) {
-            LOG.log(Level.WARNING, "{0}", report)
+            // The same again and again is one line.
+            if (report != unheard.peekLast()) LOG.log(Level.WARNING, "{0}", report)
             if (unheard.size == MAX_UNHEARD) unheard.removeFirst()
             unheard.addLast(report)
         } else {
             tell(report)
         }
     }
-
-    /** What was said until now is still told. */
-    fun end() = thread.shutdown()
 
     private fun tell(report: Report) {
         for (listener in listeners) {
@@ -50,14 +47,6 @@ internal class Reports {
             } catch (failure: Throwable) {
                 LOG.log(Level.WARNING, "a listener failed", failure)
             }
-        }
-    }
-
-    private fun onThread(work: () -> Unit) {
-        try {
-            thread.execute(work)
-        } catch (_: RejectedExecutionException) {
-            // Closed: nobody listens any more.
         }
     }
 }

@@ -17,8 +17,8 @@ import kotlinx.serialization.json.jsonObject
 import kotlinx.serialization.json.jsonPrimitive
 
 /** A running collector with one source, whose key is `wk_test`. */
-internal class Collector(folder: File, port: Int = 0) : AutoCloseable {
-    val endpoint: String
+public class Collector(folder: File, port: Int = 0) : AutoCloseable {
+    public val endpoint: String
     private val token: String
     private val process: Process
 
@@ -43,10 +43,10 @@ internal class Collector(folder: File, port: Int = 0) : AutoCloseable {
         token = kept.readText()
     }
 
-    val port: Int get() = URI(endpoint).port
+    public val port: Int get() = URI(endpoint).port
 
     /** The whole log. */
-    fun log(): List<JsonObject> {
+    public fun log(): List<JsonObject> {
         val all = ArrayList<JsonObject>()
         while (true) {
             val after = all.lastOrNull()?.get("offset")?.jsonPrimitive?.content?.let { "&after=$it" } ?: ""
@@ -60,7 +60,7 @@ internal class Collector(folder: File, port: Int = 0) : AutoCloseable {
     }
 
     /** The events in the log, once there are so many. */
-    fun events(count: Int): List<JsonObject> = eventually("$count events") { log().takeIf { it.size >= count } }
+    public fun events(count: Int): List<JsonObject> = eventually("$count events") { log().takeIf { it.size >= count } }
 
     /** Ends as SIGKILL does. */
     override fun close() {
@@ -69,7 +69,7 @@ internal class Collector(folder: File, port: Int = 0) : AutoCloseable {
 }
 
 /** What a condition gives once it gives something: asked again and again, for a minute at most. */
-internal fun <T : Any> eventually(what: String, found: () -> T?): T {
+public fun <T : Any> eventually(what: String, found: () -> T?): T {
     val end = System.nanoTime() + 60_000_000_000
     while (true) {
         found()?.let { return it }
@@ -79,7 +79,7 @@ internal fun <T : Any> eventually(what: String, found: () -> T?): T {
 }
 
 /** A member of an event, by the path to it. */
-internal fun JsonObject.at(path: String): String? = path.split('.').fold(this as Any?) { from, name -> (from as? JsonObject)?.get(name) }
+public fun JsonObject.at(path: String): String? = path.split('.').fold(this as Any?) { from, name -> (from as? JsonObject)?.get(name) }
     ?.let { if (it is JsonPrimitive) it.content else it.toString() }
 
 internal fun options(folder: File, endpoint: String, consent: Map<Category, Answer> = emptyMap(), uploader: Uploader? = null) =
