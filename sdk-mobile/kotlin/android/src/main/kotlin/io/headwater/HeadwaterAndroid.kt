@@ -98,6 +98,7 @@ public fun Headwater.openedLink(url: String, referrer: String? = null): Recorded
 public fun Headwater.pushToken(token: String): Recorded = identify(null, mapOf("pushToken" to token))
 
 /** The clients of this process, by their folders: a job uses the one that is there. */
+@get:JvmSynthetic
 internal val OPEN = ConcurrentHashMap<String, Headwater>()
 
 /** HttpURLConnection, with a mark by which traffic is told apart; what fails is left to a job, too. */
@@ -120,6 +121,7 @@ internal class SystemUploader(private val job: UploadJobs?) : Uploader {
 }
 
 /** The app's version and build, as its package says. */
+@JvmSynthetic
 internal fun Application.version(): Pair<String, String> = try {
     val about = packageManager.getPackageInfo(packageName, 0)
     @Suppress("DEPRECATION") // Its successor is not there before Android 9; builds beyond 31 bits are rare.
