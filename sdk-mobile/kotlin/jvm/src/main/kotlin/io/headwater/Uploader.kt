@@ -71,6 +71,8 @@ internal class Uploads(private val uploader: Uploader) {
                 return
             } catch (_: IllegalStateException) {
                 return // Closed, and gone.
+            } catch (_: Exception) {
+                // A defect on the other side: it may be well again when it calls next.
             }
         }
     }

@@ -69,10 +69,12 @@ internal class HttpUploaderTest {
             assertThrows(IOException::class.java) { HttpUploader().upload(request(url, timeoutMs = 200)) }
         }
         val ended = CompletableFuture<Unit>()
+        // It ends after all, after ten seconds: who waits for it fails, rather than for ever.
         val trickling = serve { exchange ->
+            val end = System.nanoTime() + 10_000_000_000
             exchange.sendResponseHeaders(200, 0)
             runCatching {
-                while (!ended.isDone) {
+                while (!ended.isDone && System.nanoTime() < end) {
                     exchange.responseBody.write('x'.code)
                     exchange.responseBody.flush()
                     runCatching { ended.get(20, TimeUnit.MILLISECONDS) }
