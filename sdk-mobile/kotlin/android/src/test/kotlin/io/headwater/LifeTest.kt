@@ -15,6 +15,7 @@ import android.net.NetworkCapabilities
 import android.net.Uri
 import android.os.Bundle
 import android.os.PersistableBundle
+import java.util.concurrent.CopyOnWriteArrayList
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -197,8 +198,14 @@ class LifeTest {
     fun `a client that was closed leaves nothing behind in the app`() {
         val server = server()
         val headwater = client(server.endpoint)
+        val heard = CopyOnWriteArrayList<Report>()
+        headwater.onReport(heard::add)
         headwater.close()
         Robolectric.buildActivity(ShopActivity::class.java).setup().pause().stop()
+        // Reports come in order: had an activity's been told, it would stand before this one.
+        headwater.track("Too Late")
+        eventually("a report") { heard.firstOrNull() }
+        assertEquals(listOf<Report>(Report.Dropped(null, "closed")), heard)
         assertTrue(OPEN.isEmpty())
         assertEquals(0, server.requests)
         assertNull(jobs.allPendingJobs.firstOrNull())
