@@ -315,12 +315,19 @@ impl Driver {
             let id = self.next_upload.fetch_add(1, SeqCst);
             let request = draft.request();
             let (path, text, dispatched) = draft.body(&self.settings.write_key, now.unix_ms);
-            let settled = match read {
+            let settled = match &read {
                 // A text that cannot be read now is not one that is gone.
                 Err(_) => Some(Answered::Unreachable),
                 Ok(()) => dispatched.places.is_empty().then(|| Answered::Delivered(Vec::new())),
             };
             let mut inner = self.lock()?;
+            if let Err(Failure::Damaged(why)) = &read
+                && inner.parts.opening == opening
+            {
+                inner.parts.replace(why);
+                self.finish(inner, now);
+                continue;
+            }
             let Inner { parts, role: Role::Leading(leader), .. } = &mut *inner else { continue };
             if parts.opening != opening {
                 continue;
@@ -489,6 +496,14 @@ impl Inner {
         }
     }
 
+    /// Rows behind this one are not in the core's window.
+    fn cursor(&self) -> i64 {
+        match &self.role {
+            Role::Leading(leader) => leader.cursor(),
+            Role::Following => 0,
+        }
+    }
+
     fn keep_identity(&mut self, text: Option<String>) {
         if let Some(text) = text {
             // Where that fails it is told, and the identity is that of this process.
@@ -503,6 +518,11 @@ impl Inner {
         if nobody {
             drop(self.parts.write(&[Change::Purge]));
             self.parts.stored = 0;
+        } else if consent.denied != 0 {
+            // Of what the core knows it deletes itself; the rest of a backlog waits behind its window.
+            let after = self.cursor();
+            drop(self.parts.write(&[Change::Deny { after, denied: consent.denied }]));
+            self.parts.stored = self.parts.storage.count().unwrap_or(self.parts.stored);
         }
         self.input(Input::Consent(consent), settings, now);
     }
@@ -543,10 +563,7 @@ impl Inner {
 
     /// Gives up the oldest of the least important events that wait on the disk, where the bounds demand it.
     fn keep_bounds(&mut self, settings: &Settings) {
-        let after = match &self.role {
-            Role::Leading(leader) => leader.cursor(),
-            Role::Following => 0,
-        };
+        let after = self.cursor();
         let parts = &mut self.parts;
         let mut excess = parts.stored.saturating_sub(settings.max_events);
         if parts.stored.is_multiple_of(64)

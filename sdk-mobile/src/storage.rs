@@ -83,6 +83,13 @@ pub(crate) enum Change<'a> {
     Save(&'a [u8]),
     /// Who the person is.
     Identify(&'a str),
+    /// Every event behind this row that has no number yet and is of one of these categories, a bit for each.
+    Deny {
+        /// The row.
+        after: i64,
+        /// The categories.
+        denied: u8,
+    },
     /// Every event.
     Purge,
 }
@@ -232,6 +239,9 @@ impl Storage {
                 }
                 Change::Identify(text) => {
                     connection.prepare_cached(KEEP)?.execute(params![IDENTITY, text.as_bytes()])?;
+                }
+                Change::Deny { after, denied } => {
+                    connection.prepare_cached(DENY)?.execute(params![after, denied])?;
                 }
                 Change::Purge => {
                     connection.prepare_cached("DELETE FROM event")?.execute([])?;
@@ -594,6 +604,7 @@ const COLUMNS: &str = "text, priority, at_ms, campaign, category";
 const ADD: &str = "INSERT INTO event (id, text, seq, session_ms, session_start, priority, at_ms, campaign, category)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const MARK: &str = "UPDATE event SET seq = ?2, session_ms = ?3, session_start = ?4 WHERE id = ?1";
+const DENY: &str = "DELETE FROM event WHERE id > ? AND seq IS NULL AND ? >> category & 1";
 const KEEP: &str = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)";
 const READ: &str = "SELECT id, seq, session_ms, session_start, octet_length(text), priority, at_ms, campaign, category
     FROM event WHERE id > ? ORDER BY id LIMIT ?";

@@ -34,6 +34,8 @@ pub(super) struct Leader {
     own: BTreeSet<i64>,
     /// Whether storage has nothing behind the cursor but `own`.
     caught_up: bool,
+    /// Whether storage could not be read the last time.
+    stalled: bool,
     turn: Changes,
     /// Events in memory that storage refused: tried again with each transaction.
     refused: BTreeSet<Key>,
@@ -102,6 +104,7 @@ impl Leader {
             cursor: 0,
             own: BTreeSet::new(),
             caught_up: false,
+            stalled: false,
             turn: Changes::default(),
             refused: BTreeSet::new(),
             outgoing: VecDeque::new(),
@@ -156,6 +159,11 @@ impl Leader {
         self.cursor = 0;
         self.own = self.held.values().filter_map(Holding::row).collect();
         self.own.extend(&self.turn.remove);
+    }
+
+    /// Storage may be read again.
+    pub(super) fn try_again(&mut self) {
+        self.stalled = false;
     }
 
     pub(super) fn cursor(&self) -> i64 {
@@ -213,7 +221,7 @@ impl Leader {
             self.input(Input::Woke, parts, now);
         }
         // Half a window at a time: each part costs a transaction that numbers it.
-        while !self.caught_up && self.room(settings) > window(settings) / 2 {
+        while !self.caught_up && !self.stalled && self.room(settings) > window(settings) / 2 {
             self.input(Input::Changed, parts, now);
         }
     }
@@ -332,7 +340,18 @@ impl Leader {
     /// Hands over what lies behind the cursor, as far as there is room for it.
     fn load(&mut self, limit: usize, parts: &mut Parts, now: Now) {
         let limit = limit.min(parts.window.saturating_sub(self.held.len()));
-        let rows = parts.storage.read(self.cursor, limit).unwrap_or_default();
+        let rows = match parts.storage.read(self.cursor, limit) {
+            Ok(rows) => rows,
+            Err(failure) => {
+                // What cannot be read now is not taken for nothing: it is looked for again in a while, or in what was saved of it.
+                if let Failure::Damaged(why) = failure {
+                    parts.replace(&why);
+                }
+                self.stalled = true;
+                self.client.handle(Input::Loaded { entries: &[], more: false }, now);
+                return;
+            }
+        };
         self.caught_up = rows.len() < limit;
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {

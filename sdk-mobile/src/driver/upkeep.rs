@@ -92,9 +92,10 @@ impl Inner {
     /// What other processes did meanwhile.
     fn look_around(&mut self, settings: &super::Settings, now: headwater_core::platform::Now) {
         self.parts.follow_the_file(now, false);
-        if let Role::Following = self.role {
+        match &mut self.role {
+            Role::Leading(leader) => leader.try_again(),
             // Leads if the one that did is gone.
-            self.input(Input::Woke, settings, now);
+            Role::Following => self.input(Input::Woke, settings, now),
         }
         let version = self.parts.storage.version().unwrap_or(self.parts.version);
         if version == self.parts.version {

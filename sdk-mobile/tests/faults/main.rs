@@ -55,6 +55,7 @@ scenarios! {
     captive_portal
     clock_back
     clock_forward
+    consent_backlog
     consent_in_flight
     consent_pending
     corrupted_front
