@@ -123,6 +123,7 @@ data-folder: ## write a data folder as this release does, for collector/tests/fo
 
 clean: ## delete everything that was built
 	cargo clean
+	rm -rf sdk-mobile/kotlin/*/target examples/jvm/target sdk-mobile/swift/.build sdk-mobile/swift/Generated examples/swift/*/.build
 	rm -rf .build sdk-wasm/dist sdk-wasm/node_modules examples/node_modules collector/tests/clients/node_modules
 
 # ---- what the targets above need
