@@ -4,6 +4,7 @@
 
 mod draft;
 mod leader;
+mod parts;
 mod upkeep;
 
 use std::{
@@ -17,20 +18,19 @@ use std::{
 
 use headwater_core::{
     Config,
-    event::{Event, Json, Kind},
-    platform::{Entry, Input, Key, Now, Priority},
-    wire,
+    event::{Json, Kind},
+    platform::{Consent, Input, Key, Now, Priority},
 };
 use rusqlite::Connection;
 use serde_json::value::RawValue;
 
-use self::leader::Leader;
+use self::{leader::Leader, parts::Parts};
 use crate::{
     Answer, Error, Report,
     clock::Clock,
     identity::{CATEGORIES, Identity, new_id},
     lease::Lease,
-    storage::{self, Change, Durability, Failure, Found, Record, Storage},
+    storage::{self, Change, Durability, Failure, Record},
     transport::{self, Answered},
 };
 
@@ -114,30 +114,6 @@ struct Inner {
     look_at_ms: u64,
 }
 
-/// What a leader works with, and what stays when it goes.
-struct Parts {
-    storage: Storage,
-    /// Counts how often the storage was opened: rows and connections of one opening mean nothing in the next.
-    opening: u64,
-    identity: Identity,
-    context: Context,
-    /// The same as text, made once.
-    context_text: Json,
-    notices: Vec<Notice>,
-    /// Commits since the last checkpoint.
-    commits: u32,
-    /// Events in storage, as far as this process knows.
-    stored: u64,
-    /// Since when storage has refused, to be told once.
-    refusing: bool,
-    /// When memory was last tried to be brought to a file, monotonic milliseconds.
-    tried_ms: u64,
-    /// What others have written is known up to this version.
-    version: i64,
-    /// See [`leader::window`].
-    window: usize,
-}
-
 enum Role {
     /// Numbers and sends.
     Leading(Box<Leader>),
@@ -158,24 +134,7 @@ impl Driver {
     pub(crate) fn open(settings: Settings) -> Arc<Self> {
         let clock = Clock::new();
         let now = clock.now();
-        let file = settings.folder.join(FILE);
-        let (storage, found) = Storage::open(&file, settings.durability, settings.max_bytes);
-        let identity = Identity::read(storage.identity().ok().flatten().as_deref());
-        let mut parts = Parts {
-            stored: storage.count().unwrap_or(0),
-            version: storage.version().unwrap_or(0),
-            storage,
-            window: leader::window(&settings),
-            opening: 1,
-            identity,
-            context: Context::new(),
-            context_text: context_text(&Context::new()),
-            notices: Vec::new(),
-            commits: 0,
-            refusing: false,
-            tried_ms: now.monotonic_ms,
-        };
-        parts.tell_found(found);
+        let mut parts = Parts::open(&settings, now);
         let role = match Lease::take(&settings.folder.join(LOCK)) {
             Some(lease) => {
                 Role::Leading(Box::new(Leader::begin(lease, &settings, &mut parts, now)))
@@ -189,14 +148,18 @@ impl Driver {
             inner: Mutex::new(inner),
             alarm: Condvar::new(),
             reader: Mutex::default(),
-            next_upload: AtomicU64::new(1),
+            // Not from 1: what an earlier process sent is none of this one's.
+            next_upload: AtomicU64::new(uuid::Uuid::new_v4().as_u64_pair().1 >> 2),
             closed: AtomicBool::new(false),
         })
     }
 
     /// Makes an event and commits it; gives back its id, and whether it outlives the process.
     pub(crate) fn record(&self, said: Said) -> Result<(String, bool), Error> {
-        self.record_with(said, |_| ())
+        let mut inner = self.lock()?;
+        let now = self.clock.now();
+        inner.follow(&self.settings, now, false);
+        Ok(self.record_now(inner, said, now))
     }
 
     /// The same, with a change of who the person is, in one transaction and before the event.
@@ -207,35 +170,35 @@ impl Driver {
     ) -> Result<(String, bool), Error> {
         let mut inner = self.lock()?;
         let now = self.clock.now();
-        let before = inner.parts.identity.clone();
-        change(&mut inner.parts.identity);
+        inner.follow(&self.settings, now, false);
+        inner.look_at_others(&self.settings, now);
+        inner.parts.change(change);
+        Ok(self.record_now(inner, said, now))
+    }
+
+    fn record_now(&self, mut inner: MutexGuard<'_, Inner>, said: Said, now: Now) -> (String, bool) {
         let answer = inner.parts.identity.of(said.category, &self.settings.consent);
-        let changed = (before != inner.parts.identity)
-            .then(|| inner.parts.identity.text(&self.settings.consent));
         let message_id = uuid::Uuid::now_v7().to_string();
-        if answer == Answer::Denied {
-            inner.keep_identity(changed);
-            return Ok((message_id, false));
-        }
-        let record = inner.parts.record(said, &message_id, answer, now);
-        let durable = inner.store(record, changed.as_deref(), &self.settings, now);
+        let durable = answer != Answer::Denied && {
+            let record = inner.parts.record(said, &message_id, answer, now);
+            inner.store(record, &self.settings, now)
+        };
+        inner.parts.catch_up();
         self.finish(inner, now);
-        Ok((message_id, durable))
+        (message_id, durable)
     }
 
     /// Changes who the person is, or what was answered.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Identity)) -> Result<(), Error> {
         let mut inner = self.lock()?;
         let now = self.clock.now();
-        let before = inner.parts.identity.clone();
-        change(&mut inner.parts.identity);
-        if before != inner.parts.identity {
-            let text = inner.parts.identity.text(&self.settings.consent);
-            inner.keep_identity(Some(text));
-            if before.answers != inner.parts.identity.answers {
-                inner.consented(&self.settings, now);
-            }
-        }
+        inner.follow(&self.settings, now, false);
+        inner.look_at_others(&self.settings, now);
+        let before = inner.parts.consent();
+        inner.parts.change(change);
+        inner.parts.catch_up();
+        inner.consented(before, &self.settings, now);
+        inner.parts.catch_up();
         self.finish(inner, now);
         Ok(())
     }
@@ -300,8 +263,13 @@ impl Driver {
             let now = self.clock.now();
             let mut inner = self.lock()?;
             let opening = inner.parts.opening;
-            let Role::Leading(leader) = &mut inner.role else { return Ok(None) };
-            let Some(mut draft) = leader.draft(now, &self.settings) else { return Ok(None) };
+            let Inner { parts, role: Role::Leading(leader), .. } = &mut *inner else {
+                return Ok(None);
+            };
+            let Some((mut draft, withdrawn)) = leader.draft(parts, now, &self.settings) else {
+                return Ok(None);
+            };
+            let consent = parts.consent();
             drop(inner);
             let mut read = Ok(());
             if draft.is_open() {
@@ -315,12 +283,16 @@ impl Driver {
             let id = self.next_upload.fetch_add(1, SeqCst);
             let request = draft.request();
             let (path, text, dispatched) = draft.body(&self.settings.write_key, now.unix_ms);
+            let mut inner = self.lock()?;
             let settled = match &read {
                 // A text that cannot be read now is not one that is gone.
                 Err(_) => Some(Answered::Unreachable),
+                // The core looks at each event again.
+                Ok(()) if withdrawn || inner.parts.consent() != consent => {
+                    Some(Answered::Unreachable)
+                }
                 Ok(()) => dispatched.places.is_empty().then(|| Answered::Delivered(Vec::new())),
             };
-            let mut inner = self.lock()?;
             if let Err(Failure::Damaged(why)) = &read
                 && inner.parts.opening == opening
             {
@@ -332,7 +304,7 @@ impl Driver {
             if parts.opening != opening {
                 continue;
             }
-            leader.sent(id, request, dispatched, parts);
+            leader.sent(id, request, dispatched, parts, now);
             drop(inner);
             if let Some(answered) = settled {
                 self.complete_upload(id, &answered)?;
@@ -424,10 +396,9 @@ impl Driver {
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Inner>, Error> {
-        if self.closed.load(SeqCst) {
-            return Err(Error::Closed);
-        }
-        Ok(self.inner.lock().unwrap_or_else(PoisonError::into_inner))
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        // Behind the lock: whoever waited for it while the client was closed must not lead again.
+        if self.closed.load(SeqCst) { Err(Error::Closed) } else { Ok(inner) }
     }
 
     /// What every change ends with: new life where it is needed, flushes that are done, threads that have something to do.
@@ -441,7 +412,7 @@ impl Driver {
     }
 
     fn renew(&self, beside: &mut Beside, opening: u64) -> Result<(), Error> {
-        if beside.opening != opening {
+        if beside.opening != opening || beside.connection.is_none() {
             *beside = Beside { opening, connection: self.lock()?.parts.storage.beside() };
         }
         Ok(())
@@ -449,51 +420,98 @@ impl Driver {
 }
 
 impl Inner {
-    /// Stores a new event, through the core where nothing waits behind it, otherwise at the end of what waits on the disk.
-    fn store(
-        &mut self,
-        record: Record,
-        identity: Option<&str>,
-        settings: &Settings,
-        now: Now,
-    ) -> bool {
+    /// Stores a new event, through the core where nothing waits behind it, otherwise at the end of what waits on the disk: for its turn, or
+    /// for the person.
+    fn store(&mut self, record: Record, settings: &Settings, now: Now) -> bool {
         let Self { parts, role, .. } = self;
-        parts.follow_the_file(now, false);
+        let waits = record.entry.is_in(parts.consent().pending);
         if let Role::Leading(leader) = role
+            && !waits
             && leader.takes_at_once(settings)
         {
-            return leader.track(record, identity, parts, now);
+            return leader.track(record, parts, now);
         }
+        let lost = |reason: &str| Report::Dropped {
+            message_id: transport::message_id(&record.text).map(str::to_owned),
+            reason: reason.into(),
+        };
         if record.entry.bytes > settings.core.max_event_bytes {
-            self.keep_identity(identity.map(str::to_owned));
-            let id = transport::message_id(&record.text).map(str::to_owned);
-            self.parts.tell(Report::Dropped { message_id: id, reason: "too_large".into() });
+            parts.tell(lost("too_large"));
             return false;
         }
-        let mut changes = Vec::with_capacity(2);
-        changes.extend(identity.map(Change::Identify));
-        changes.push(Change::Add { text: &record.text, entry: &record.entry, stamp: None });
-        match parts.write(&changes) {
-            Ok(rows) => {
+        match parts.write(&[Change::Add { text: &record.text, entry: &record.entry, stamp: None }])
+        {
+            Ok(_) => {
                 parts.stored += 1;
-                if let (Role::Leading(leader), Some(row)) = (role, rows.first()) {
-                    leader.appended(*row);
+                if let (Role::Leading(leader), false) = (role, waits) {
+                    leader.look_again();
                 }
                 self.keep_bounds(settings);
                 true
             }
-            Err(_) => match role {
-                Role::Leading(leader) => leader.track(record, identity, parts, now),
-                Role::Following => {
-                    let id = transport::message_id(&record.text).map(str::to_owned);
-                    parts.tell(Report::Dropped {
-                        message_id: id,
-                        reason: leader::STORAGE_LOST.into(),
-                    });
-                    false
+            Err(failure) => {
+                if let Failure::Damaged(why) = failure {
+                    parts.replace(&why);
                 }
-            },
+                match role {
+                    Role::Leading(leader) => leader.track(record, parts, now),
+                    Role::Following => {
+                        parts.tell(lost(leader::STORAGE_LOST));
+                        false
+                    }
+                }
+            }
         }
+    }
+
+    /// Goes where the file goes, before anything is done with it.
+    fn follow(&mut self, settings: &Settings, now: Now, eager: bool) {
+        let Self { parts, role, .. } = self;
+        if !parts.follow_the_file(now, eager) {
+            return;
+        }
+        let Role::Leading(leader) = role else { return };
+        if leader.takes_the_lease_again(&settings.folder.join(LOCK)) {
+            if parts.storage.anew {
+                leader.begin_anew(settings, parts, now);
+            }
+        } else if let Role::Leading(leader) = std::mem::replace(role, Role::Following) {
+            // Another process was faster: it sends what this one has.
+            for record in leader.into_memory() {
+                let add = Change::Add { text: &record.text, entry: &record.entry, stamp: None };
+                if parts.write(&[add]).is_err() {
+                    let message_id = transport::message_id(&record.text).map(str::to_owned);
+                    let reason = leader::STORAGE_LOST.into();
+                    parts.tell(Report::Dropped { message_id, reason });
+                }
+            }
+        }
+    }
+
+    /// Heeds what other processes have written since the last time.
+    fn look_at_others(&mut self, settings: &Settings, now: Now) {
+        if !self.parts.others_wrote() {
+            return;
+        }
+        self.parts.stored = self.parts.storage.count().unwrap_or(self.parts.stored);
+        let before = self.parts.consent();
+        self.parts.heed();
+        self.consented(before, settings, now);
+        if let Role::Leading(leader) = &mut self.role {
+            leader.look_again();
+        }
+    }
+
+    /// Tells the core what the person has answered, if that is new.
+    fn consented(&mut self, before: Consent, settings: &Settings, now: Now) {
+        let consent = self.parts.consent();
+        if consent == before {
+            return;
+        }
+        if let Role::Leading(leader) = &mut self.role {
+            leader.look_from_the_start();
+        }
+        self.input(Input::Consent(consent), settings, now);
     }
 
     /// Rows behind this one are not in the core's window.
@@ -504,46 +522,8 @@ impl Inner {
         }
     }
 
-    fn keep_identity(&mut self, text: Option<String>) {
-        if let Some(text) = text {
-            // Where that fails it is told, and the identity is that of this process.
-            drop(self.parts.write(&[Change::Identify(&text)]));
-        }
-    }
-
-    fn consented(&mut self, settings: &Settings, now: Now) {
-        let consent = self.parts.identity.consent();
-        let nobody = (0..CATEGORIES)
-            .all(|at| self.parts.identity.of(at, &settings.consent) == Answer::Denied);
-        if nobody {
-            drop(self.parts.write(&[Change::Purge]));
-            self.parts.stored = 0;
-        } else if consent.denied != 0 {
-            // Of what the core knows it deletes itself; the rest of a backlog waits behind its window.
-            let after = self.cursor();
-            drop(self.parts.write(&[Change::Deny { after, denied: consent.denied }]));
-            self.parts.stored = self.parts.storage.count().unwrap_or(self.parts.stored);
-        }
-        self.input(Input::Consent(consent), settings, now);
-    }
-
-    /// What another process has changed of who the person is.
-    fn heed_identity(&mut self, settings: &Settings, now: Now) {
-        let Ok(Some(kept)) = self.parts.storage.identity() else { return };
-        let other = Identity::read(Some(&kept));
-        let answered = other.answers != self.parts.identity.answers;
-        if !other.anonymous_id_is_new(&kept) {
-            self.parts.identity = other;
-        } else {
-            self.parts.identity.answers = other.answers;
-        }
-        if answered {
-            self.consented(settings, now);
-        }
-    }
-
     fn input(&mut self, input: Input<'_>, settings: &Settings, now: Now) {
-        self.parts.follow_the_file(now, matches!(input, Input::Online | Input::Flush));
+        self.follow(settings, now, matches!(input, Input::Online | Input::Flush));
         if let Role::Leading(leader) = &mut self.role {
             leader.input(input, &mut self.parts, now);
         } else if let Some(lease) = Lease::take(&settings.folder.join(LOCK)) {
@@ -553,10 +533,7 @@ impl Inner {
 
     /// Leads from now on.
     fn begin(&mut self, lease: Lease, settings: &Settings, now: Now) {
-        let kept = self.parts.storage.identity().ok().flatten();
-        if let Some(kept) = kept {
-            self.parts.identity = Identity::read(Some(&kept));
-        }
+        self.parts.heed();
         let leader = Leader::begin(lease, settings, &mut self.parts, now);
         self.role = Role::Leading(Box::new(leader));
     }
@@ -596,17 +573,17 @@ impl Inner {
             }
         }
         flushes.retain_mut(|flush| {
-            let left = match role {
-                Role::Leading(leader) => leader.left_before(&mut flush.key, flush.row),
+            let (done, in_memory) = match role {
+                Role::Leading(leader) => {
+                    (leader.is_done(&mut flush.key, flush.row), leader.unstored())
+                }
                 // Another process sends: nothing to wait for.
-                Role::Following => Some(parts.stored),
+                Role::Following => (true, 0),
             };
-            let over = flush.deadline_ms <= now.monotonic_ms;
-            match left {
-                Some(left) => parts.notices.push(Notice::Flushed(flush.token, left)),
-                None if over => parts.notices.push(Notice::Flushed(flush.token, parts.stored)),
-                None => return true,
+            if !done && now.monotonic_ms < flush.deadline_ms {
+                return true;
             }
+            parts.notices.push(Notice::Flushed(flush.token, parts.stored + in_memory));
             false
         });
     }
@@ -622,111 +599,6 @@ impl Inner {
             || !self.parts.notices.is_empty()
             || self.parts.commits >= CHECKPOINT_COMMITS
             || next.is_some_and(|at_ms| at_ms < self.asleep_until_ms)
-    }
-}
-
-impl Parts {
-    fn record(&mut self, said: Said, message_id: &str, answer: Answer, now: Now) -> Record {
-        let Said { kind, fields, context, at_ms, category, priority } = said;
-        let at_ms = at_ms.unwrap_or(now.unix_ms);
-        let text = {
-            let context = match context {
-                Some(own) => {
-                    let mut all = self.context.clone();
-                    all.extend(own);
-                    context_text(&all)
-                }
-                None => self.context_text.clone(),
-            };
-            wire::text(&Event {
-                kind,
-                message_id: message_id.to_owned(),
-                anonymous_id: Some(self.identity.anonymous_id.clone()),
-                user_id: self.identity.user_id.clone(),
-                at_ms,
-                fields,
-                context,
-            })
-        };
-        let waits = if answer == Answer::Pending { CATEGORIES } else { 0 };
-        let entry = Entry {
-            key: Key(0),
-            bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
-            priority,
-            at_ms,
-            campaign: 0,
-            category: u8::try_from(category + waits).unwrap_or(0),
-        };
-        Record { text, entry, stamp: None }
-    }
-
-    /// One transaction. What fails is told once, until it works again.
-    fn write(&mut self, changes: &[Change<'_>]) -> Result<Vec<i64>, Failure> {
-        let written = self.storage.write(changes);
-        match &written {
-            Ok(_) => {
-                self.commits += 1;
-                self.refusing = false;
-            }
-            Err(failure) if !self.refusing => {
-                self.refusing = true;
-                let detail = failure.to_string();
-                self.tell(Report::NotDurable { detail });
-            }
-            Err(_) => {}
-        }
-        written
-    }
-
-    /// Notices that the file was deleted, or can be opened by now, and takes everything to the one that is there now.
-    fn follow_the_file(&mut self, now: Now, eager: bool) {
-        if self.storage.is_durable() {
-            return;
-        }
-        let pause = now.monotonic_ms.saturating_sub(self.tried_ms) < RETRY_MS;
-        if self.storage.in_memory() && pause && !eager {
-            return;
-        }
-        self.tried_ms = now.monotonic_ms;
-        match self.storage.reopen() {
-            Ok(others) => {
-                self.opening += 1;
-                self.refusing = false;
-                self.storage.anew |= others;
-                self.stored = self.storage.count().unwrap_or(0);
-            }
-            Err(Failure::Damaged(why)) => self.replace(&why),
-            Err(_) => {}
-        }
-    }
-
-    /// Goes on with a new file.
-    fn replace(&mut self, why: &str) {
-        let found = self.storage.replace(why);
-        self.opening += 1;
-        self.storage.anew = true;
-        self.stored = self.storage.count().unwrap_or(0);
-        self.tell_found(found);
-    }
-
-    fn tell_found(&mut self, found: Found) {
-        if let Some(why) = found.set_aside {
-            let saved = found.saved_from_it;
-            self.tell(Report::StateLost {
-                detail: format!("{why}; {saved} events were saved from it"),
-            });
-        }
-        if let Some(detail) = found.memory {
-            self.refusing = true;
-            self.tell(Report::NotDurable { detail });
-        }
-    }
-
-    fn tell(&mut self, report: Report) {
-        // A host that does not come back from a callback hears no more than this.
-        if self.notices.len() < MAX_NOTICES {
-            self.notices.push(Notice::Report(report));
-        }
     }
 }
 
@@ -753,7 +625,3 @@ const FILE: &str = "headwater.db";
 const LOCK: &str = "headwater.lock";
 /// After so many commits the log beside the file is moved into it: about two megabytes.
 const CHECKPOINT_COMMITS: u32 = 256;
-/// Reports that wait for the host to hear them.
-const MAX_NOTICES: usize = 10_000;
-/// How often memory is tried to be brought to a file, milliseconds.
-const RETRY_MS: u64 = 5_000;

@@ -45,8 +45,8 @@ impl From<rusqlite::Error> for Failure {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged(error.to_string())
             }
-            // A table or a column that is not there is damage, too: nobody else writes this file.
-            Some(ErrorCode::Unknown) => Self::Damaged(error.to_string()),
+            // A table that is not there, a text that is none, a number that is too large: nobody else writes this file.
+            Some(ErrorCode::Unknown) | None => Self::Damaged(error.to_string()),
             _ => Self::Refused(error.to_string()),
         }
     }
@@ -64,7 +64,7 @@ pub(crate) struct Record {
 }
 
 /// One change within a transaction.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Change<'a> {
     /// A new event. Its row is part of what [`Storage::write`] gives back.
     Add {
@@ -83,21 +83,16 @@ pub(crate) enum Change<'a> {
     Save(&'a [u8]),
     /// Who the person is.
     Identify(&'a str),
-    /// Every event behind this row that has no number yet and is of one of these categories, a bit for each.
-    Deny {
-        /// The row.
-        after: i64,
-        /// The categories.
-        denied: u8,
-    },
-    /// Every event.
-    Purge,
+    /// Every event up to this row that has no number yet and is of one of these categories, a bit for each.
+    Deny(i64, u8),
+    /// Every event up to this row.
+    Purge(i64),
 }
 
 /// An event in storage by its measures: its text stays there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
-    /// Its row.
+    /// Its row: a number that is never used again.
     pub(crate) id: i64,
     /// Its measures, without a key.
     pub(crate) entry: Entry,
@@ -157,6 +152,18 @@ impl Storage {
         self.file.is_some() && self.file == FileId::of(&self.path)
     }
 
+    /// Who the person is, says a file that cannot be opened to write; nothing if there is none, or if it cannot be read.
+    pub(crate) fn identity_in(path: &Path) -> Option<String> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).ok()?;
+        connection.busy_timeout(PATIENCE).ok()?;
+        let kept =
+            connection.query_row("SELECT value FROM state WHERE name = ?", [IDENTITY], |row| {
+                row.get::<_, Vec<u8>>(0)
+            });
+        String::from_utf8(kept.ok()?).ok()
+    }
+
     /// Whether there is no file at all.
     pub(crate) fn in_memory(&self) -> bool {
         self.file.is_none()
@@ -199,8 +206,8 @@ impl Storage {
 
     /// One transaction: all changes, or none; refused where there is no file. Gives back the rows of what was added, in order.
     pub(crate) fn write(&mut self, changes: &[Change<'_>]) -> Result<Vec<i64>, Failure> {
-        if self.in_memory() {
-            return Err(Failure::Refused("it could not be opened".into()));
+        if !self.is_durable() {
+            return Err(Failure::Refused("it could not be opened, or is gone".into()));
         }
         self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         let mut rows = Vec::new();
@@ -240,21 +247,23 @@ impl Storage {
                 Change::Identify(text) => {
                     connection.prepare_cached(KEEP)?.execute(params![IDENTITY, text.as_bytes()])?;
                 }
-                Change::Deny { after, denied } => {
-                    connection.prepare_cached(DENY)?.execute(params![after, denied])?;
+                Change::Deny(upto, denied) => {
+                    connection.prepare_cached(DENY)?.execute(params![upto, denied])?;
                 }
-                Change::Purge => {
-                    connection.prepare_cached("DELETE FROM event")?.execute([])?;
+                Change::Purge(upto) => {
+                    connection
+                        .prepare_cached("DELETE FROM event WHERE id <= ?")?
+                        .execute([upto])?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Events behind this row, oldest first.
-    pub(crate) fn read(&self, after: i64, limit: usize) -> Result<Vec<Row>, Failure> {
+    /// Events behind this row, oldest first, but for those without a number that are of these categories, a bit for each.
+    pub(crate) fn read(&self, after: i64, limit: usize, but: u8) -> Result<Vec<Row>, Failure> {
         let mut select = self.connection.prepare_cached(READ)?;
-        let rows = select.query_map(params![after, signed(limit as u64)], |row| {
+        let rows = select.query_map(params![after, but, signed(limit as u64)], |row| {
             let number = |at| row.get::<_, i64>(at).map(i64::cast_unsigned);
             let seq: Option<i64> = row.get(1)?;
             Ok(Row {
@@ -313,8 +322,8 @@ impl Storage {
 
     /// Who the person is, as last kept.
     pub(crate) fn identity(&self) -> Result<Option<String>, Failure> {
-        // Ours is always text; anything else was written by nobody we know, and is ignored.
-        Ok(self.state(IDENTITY)?.and_then(|bytes| String::from_utf8(bytes).ok()))
+        // Ours is always text: anything else is damage, and read as such.
+        Ok(self.state(IDENTITY)?.map(|bytes| String::from_utf8(bytes).unwrap_or_default()))
     }
 
     /// A number that differs once another process, or another connection, has written.
@@ -485,35 +494,41 @@ fn save_what_can_be_read(damaged: &Connection, fresh: &Connection) -> u64 {
     if whole.commit().is_ok() { count } else { 0 }
 }
 
-/// Every event of one database into another, without its number unless everything else comes along.
+/// Every event of one database into another, without its number unless everything else comes along. What cannot be read stays behind.
 fn copy(from: &Connection, into: &Connection, with_state: bool) -> Result<(), Failure> {
     let whole = into.unchecked_transaction()?;
+    let every =
+        format!("SELECT {COLUMNS}, seq, session_ms, session_start, id FROM event ORDER BY id");
+    if let Ok(mut select) = from.prepare(&every)
+        && let Ok(mut rows) = select.query([])
     {
-        let mut select = from.prepare(&format!(
-            "SELECT {COLUMNS}, seq, session_ms, session_start, id FROM event ORDER BY id"
-        ))?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()? {
-            let mut record = record(row)?;
-            if with_state && let Some(seq) = row.get::<_, Option<i64>>(5)? {
-                record.stamp = Some(Stamp {
-                    seq: seq.cast_unsigned(),
-                    session_ms: row.get::<_, i64>(6)?.cast_unsigned(),
-                    session_start: row.get(7)?,
-                });
-            }
-            let id = if with_state { Some(row.get(8)?) } else { None };
-            add(&whole, id, &record.text, &record.entry, record.stamp)?;
+        while let Ok(Some(row)) = rows.next() {
+            let (Ok(record), Ok(id)) = (record(row), row.get(8)) else { continue };
+            let stamp = if with_state { stamp(row).ok().flatten() } else { None };
+            add(&whole, with_state.then_some(id), &record.text, &record.entry, stamp)?;
         }
-        let mut select = from.prepare("SELECT name, value FROM state")?;
-        let mut rows = select.query([])?;
-        while let Some(row) = rows.next()?
-            && with_state
-        {
-            whole.execute(KEEP, params![row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?])?;
+    }
+    if with_state
+        && let Ok(mut select) = from.prepare("SELECT name, value FROM state")
+        && let Ok(mut rows) = select.query([])
+    {
+        while let Ok(Some(row)) = rows.next() {
+            let (Ok(name), Ok(value)) = (row.get::<_, String>(0), row.get::<_, Vec<u8>>(1)) else {
+                continue;
+            };
+            whole.execute(KEEP, params![name, value])?;
         }
     }
     Ok(whole.commit()?)
+}
+
+fn stamp(row: &rusqlite::Row<'_>) -> Result<Option<Stamp>, rusqlite::Error> {
+    let Some(seq) = row.get::<_, Option<i64>>(5)? else { return Ok(None) };
+    Ok(Some(Stamp {
+        seq: seq.cast_unsigned(),
+        session_ms: row.get::<_, i64>(6)?.cast_unsigned(),
+        session_start: row.get(7)?,
+    }))
 }
 
 fn record(row: &rusqlite::Row<'_>) -> Result<Record, rusqlite::Error> {
@@ -594,7 +609,7 @@ const PATIENCE: Duration = Duration::from_millis(50);
 /// 32 MiB of pages of 1 KiB.
 const MAX_LOG_PAGES: i64 = 32_768;
 
-/// Two pages go to the log with each event, the event's and the core's: of 4 KiB, SQLite's default, they cost a call several
+/// Three pages go to the log with each event, the event's, the core's and that of the last row: of 4 KiB, SQLite's default, they cost a call several
 /// microseconds more.
 const PAGE_BYTES: i64 = 1_024;
 
@@ -604,19 +619,20 @@ const COLUMNS: &str = "text, priority, at_ms, campaign, category";
 const ADD: &str = "INSERT INTO event (id, text, seq, session_ms, session_start, priority, at_ms, campaign, category)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const MARK: &str = "UPDATE event SET seq = ?2, session_ms = ?3, session_start = ?4 WHERE id = ?1";
-const DENY: &str = "DELETE FROM event WHERE id > ? AND seq IS NULL AND ? >> category & 1";
+const DENY: &str = "DELETE FROM event WHERE id <= ? AND seq IS NULL AND ? >> category & 1";
 const KEEP: &str = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)";
 const READ: &str = "SELECT id, seq, session_ms, session_start, octet_length(text), priority, at_ms, campaign, category
-    FROM event WHERE id > ? ORDER BY id LIMIT ?";
+    FROM event WHERE id > ? AND (seq IS NOT NULL OR NOT ? >> category & 1) ORDER BY id LIMIT ?";
 
 /// The format of the file: how many of [`MIGRATIONS`] it has seen.
 const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// From each format to the next. A released one is never edited, only added to.
 const MIGRATIONS: [&str; 1] = [
-    // No AUTOINCREMENT, which costs each event a page more: the last row's number is used again once it is deleted.
+    // AUTOINCREMENT: a row's number is never used again, so that who deletes by it deletes what he means, and "behind this row" is what was
+    // not seen yet. It costs each event one page more of the log.
     "CREATE TABLE event (
-        id INTEGER PRIMARY KEY,
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
         text TEXT NOT NULL,
         seq INTEGER,
         session_ms INTEGER,

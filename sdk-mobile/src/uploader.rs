@@ -16,7 +16,6 @@ pub(crate) fn run(driver: &Driver) {
     // Whoever installed another one before is right.
     drop(rustls::crypto::ring::default_provider().install_default());
     let built = Client::builder()
-        .timeout(Duration::from_millis(driver.timeout_ms()))
         .redirect(Policy::none())
         .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
         .build();
@@ -30,6 +29,8 @@ pub(crate) fn run(driver: &Driver) {
                 .post(&upload.url)
                 .header("content-type", "application/json")
                 .header("content-encoding", "gzip")
+                // Of the request, not of the client: that one begins anew with every byte of an answer that drips.
+                .timeout(Duration::from_millis(driver.timeout_ms()))
                 .body(upload.body);
             let Ok(Some(sent)) = driver.sent(upload.id) else { continue };
             // Closed meanwhile: nobody waits for it.

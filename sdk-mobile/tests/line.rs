@@ -2,10 +2,10 @@
 
 mod collector;
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use collector::{Collector, Heard, options};
-use headwater_mobile::{Core, EventOptions};
+use headwater_mobile::{Answer, Category, Core, Error, EventOptions, Options, Uploads};
 
 #[test]
 fn an_event_reaches_the_log_with_its_number_and_identity() {
@@ -39,5 +39,74 @@ fn an_event_reaches_the_log_with_its_number_and_identity() {
     assert_eq!(events[2]["context"]["app"]["name"], "Other");
     assert_eq!(events[2]["context"]["sessionId"], events[0]["context"]["sessionId"]);
     assert_eq!(events[2]["context"]["headwater"]["seq"], 3);
+    assert_eq!(core.pending().unwrap(), 0);
+}
+
+/// A host that makes the requests itself, and is slow to fetch them.
+#[test]
+fn a_no_reaches_what_was_not_fetched_yet() {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = Arc::new(Heard::default());
+    let options =
+        Options { uploads: Some(Uploads::Host), ..options(folder.path(), "http://127.0.0.1:9") };
+    let core = Core::new(options, heard.clone()).unwrap();
+    let of = |category| EventOptions { category: Some(category), ..EventOptions::default() };
+    let ready = |times| heard.until("an upload", |said| (said.ready >= times).then_some(()));
+    core.track("Seen".into(), None, of(Category::Marketing)).unwrap();
+    ready(1);
+    core.set_consent(HashMap::from([(Category::Marketing, Answer::Denied)])).unwrap();
+    assert_eq!(core.next_upload().unwrap(), None);
+    assert_eq!(core.pending().unwrap(), 0);
+
+    core.pass(5_000);
+    core.track("Kept".into(), None, of(Category::Analytics)).unwrap();
+    ready(2);
+    let upload = core.next_upload().unwrap().expect("the other category goes");
+    assert_eq!(upload.headers["content-encoding"], "gzip");
+    // An answer to a request that this process has not made counts for nothing.
+    core.complete_upload(upload.id ^ 1, 200, None, r#"{"success":true}"#.into()).unwrap();
+    assert_eq!(core.pending().unwrap(), 1);
+    core.complete_upload(upload.id, 200, None, r#"{"success":true}"#.into()).unwrap();
+    assert_eq!(core.pending().unwrap(), 0);
+}
+
+#[test]
+fn a_closed_client_refuses_and_lets_another_one_lead() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path());
+    let first = Core::new(options(folder.path(), "http://127.0.0.1:9"), Arc::new(Heard::default()))
+        .unwrap();
+    assert!(first.track("One".into(), None, EventOptions::default()).unwrap().durable);
+    first.close();
+    assert_eq!(first.track("Two".into(), None, EventOptions::default()), Err(Error::Closed));
+    assert_eq!(first.flush(1, 1), Err(Error::Closed));
+    let heard = Arc::new(Heard::default());
+    let second = Core::new(options(folder.path(), &collector.endpoint()), heard.clone()).unwrap();
+    second.flush(1, 20_000).unwrap();
+    assert_eq!(heard.flushed(1), 0);
+    assert_eq!(collector.events(1)[0]["event"], "One");
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |change: &dyn Fn(&mut Options)| {
+        let mut options = options(folder.path(), "http://127.0.0.1:9");
+        change(&mut options);
+        Core::new(options, Arc::new(Heard::default())).map(drop)
+    };
+    let refused = |said: Result<(), Error>, word: &str| match said {
+        Err(Error::InvalidOptions { detail }) => assert!(detail.contains(word), "{detail}"),
+        other => panic!("{other:?}"),
+    };
+    refused(open(&|options| options.write_key = " ".into()), "write_key");
+    refused(open(&|options| options.endpoint = "events.example.com".into()), "https://");
+    refused(open(&|options| options.folder = String::new()), "folder");
+    let core = Core::new(options(folder.path(), "http://127.0.0.1:9"), Arc::new(Heard::default()))
+        .unwrap();
+    for bad in ["", "[1]", "{\"a\":}", "{", "null", &"{\"a\":".repeat(100)] {
+        let said = core.track("E".into(), Some(bad.into()), EventOptions::default());
+        assert!(matches!(said, Err(Error::InvalidJson { .. })), "{bad}: {said:?}");
+    }
     assert_eq!(core.pending().unwrap(), 0);
 }

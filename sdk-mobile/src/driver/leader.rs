@@ -2,11 +2,14 @@
 //! answered before anything that follows from it, that what storage refuses is kept in memory and tried again, and that no more of a
 //! backlog is in memory than the window. Knows neither threads nor HTTP.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    path::Path,
+};
 
 use headwater_core::{
     Client, Config,
-    platform::{Effect, Entry, Input, Key, Now, Report as Told, Request, Sending, Stamp},
+    platform::{Consent, Effect, Entry, Input, Key, Now, Report as Told, Request, Sending, Stamp},
 };
 
 use super::{
@@ -41,12 +44,11 @@ pub(super) struct Leader {
     refused: BTreeSet<Key>,
     outgoing: VecDeque<(Sending, u64)>,
     announced: bool,
-    away: HashMap<u64, (Request, Dispatched)>,
+    /// Requests on their way, and since when.
+    away: HashMap<u64, (Request, Dispatched, u64)>,
     wake_at_ms: Option<u64>,
     /// The event that the core has just let go of: it says why afterwards.
     forgotten: Option<Place>,
-    /// The identity that goes with the next transaction.
-    identity: Option<String>,
 }
 
 #[derive(Debug)]
@@ -112,24 +114,23 @@ impl Leader {
             away: HashMap::new(),
             wake_at_ms: None,
             forgotten: None,
-            identity: None,
         }
     }
 
     fn start(&mut self, parts: &mut Parts, now: Now) {
         // What was answered may not have reached what the core saved.
-        let consent = parts.identity.consent();
+        let consent = parts.consent();
         self.input(Input::Consent(consent), parts, now);
     }
 
     /// Another life, since storage is not what this one knows. What is in memory alone comes along.
-    fn begin_anew(&mut self, settings: &Settings, parts: &mut Parts, now: Now) {
+    pub(super) fn begin_anew(&mut self, settings: &Settings, parts: &mut Parts, now: Now) {
         let lease = self.lease.take();
         let before = std::mem::replace(self, Self::life(lease, settings, parts, now));
         self.start(parts, now);
         for (_, Holding { place, entry, .. }) in before.held {
             if let Place::Memory(text) = place {
-                self.track(Record { text, entry, stamp: None }, None, parts, now);
+                self.track(Record { text, entry, stamp: None }, parts, now);
             }
         }
     }
@@ -146,19 +147,32 @@ impl Leader {
         window(settings).saturating_sub(self.held.len())
     }
 
-    /// This process has appended a row behind the window.
-    pub(super) fn appended(&mut self, row: i64) {
+    /// Something lies behind the window: this process appended it, or another one may have.
+    pub(super) fn look_again(&mut self) {
         self.caught_up = false;
-        // The number of a deleted row is used again.
-        self.cursor = self.cursor.min(row - 1);
     }
 
-    /// Another process has written: what it added may lie anywhere, since it knows no cursor.
+    /// What was passed over, since the person had not answered, may go now.
     pub(super) fn look_from_the_start(&mut self) {
         self.caught_up = false;
         self.cursor = 0;
         self.own = self.held.values().filter_map(Holding::row).collect();
         self.own.extend(&self.turn.remove);
+    }
+
+    /// Another process may have taken the lease while its file was gone: gives it back, and says whether this one has it still.
+    pub(super) fn takes_the_lease_again(&mut self, path: &Path) -> bool {
+        self.lease = None;
+        self.lease = Lease::take(path);
+        self.lease.is_some()
+    }
+
+    /// Events that are in memory alone, with their texts.
+    pub(super) fn into_memory(self) -> impl Iterator<Item = Record> {
+        self.held.into_values().filter_map(|Holding { place, entry, .. }| match place {
+            Place::Memory(text) => Some(Record { text, entry, stamp: None }),
+            Place::Row(_) => None,
+        })
     }
 
     /// Storage may be read again.
@@ -189,20 +203,9 @@ impl Leader {
     }
 
     /// Hands a new event to the core; says whether it is committed now.
-    pub(super) fn track(
-        &mut self,
-        record: Record,
-        identity: Option<&str>,
-        parts: &mut Parts,
-        now: Now,
-    ) -> bool {
-        self.identity = identity.map(str::to_owned);
+    pub(super) fn track(&mut self, record: Record, parts: &mut Parts, now: Now) -> bool {
         let entry = self.hold(Place::Memory(record.text), record.entry, None);
         self.input(Input::Tracked(&[entry]), parts, now);
-        if let Some(text) = self.identity.take() {
-            // The core kept nothing, so that there was no transaction.
-            drop(parts.write(&[Change::Identify(&text)]));
-        }
         matches!(self.held.get(&entry.key), Some(Holding { place: Place::Row(_), .. }))
     }
 
@@ -285,13 +288,11 @@ impl Leader {
     /// were given up.
     fn commit(&mut self, parts: &mut Parts) -> bool {
         let turn = std::mem::take(&mut self.turn);
-        let identity = self.identity.take();
         let mut changes =
             Vec::with_capacity(turn.add.len() + turn.mark.len() + turn.remove.len() + 3);
         if turn.purge {
-            changes.push(Change::Purge);
+            changes.push(Change::Purge(i64::MAX));
         }
-        changes.extend(identity.as_deref().map(Change::Identify));
         let adding: Vec<Key> = self.refused.iter().chain(&turn.add).copied().collect();
         for key in &adding {
             if let Some(Holding { place: Place::Memory(text), entry, stamp }) = self.held.get(key) {
@@ -319,7 +320,7 @@ impl Leader {
                     }
                     if self.caught_up && row == self.cursor + 1 {
                         self.cursor = row;
-                    } else if row > self.cursor {
+                    } else {
                         self.own.insert(row);
                     }
                 }
@@ -327,10 +328,11 @@ impl Leader {
             }
             Err(failure) => {
                 self.refused.extend(turn.add);
-                self.turn.remove = turn.remove;
-                self.turn.purge = turn.purge;
                 if let Failure::Damaged(why) = failure {
+                    // Rows of the new file are others.
                     parts.replace(&why);
+                } else {
+                    self.turn.remove = turn.remove;
                 }
                 false
             }
@@ -340,7 +342,7 @@ impl Leader {
     /// Hands over what lies behind the cursor, as far as there is room for it.
     fn load(&mut self, limit: usize, parts: &mut Parts, now: Now) {
         let limit = limit.min(parts.window.saturating_sub(self.held.len()));
-        let rows = match parts.storage.read(self.cursor, limit) {
+        let rows = match parts.storage.read(self.cursor, limit, parts.consent().pending) {
             Ok(rows) => rows,
             Err(failure) => {
                 // What cannot be read now is not taken for nothing: it is looked for again in a while, or in what was saved of it.
@@ -390,23 +392,37 @@ impl Leader {
         parts.tell(report);
     }
 
-    /// The next request, with the texts that are here; nothing if none is to be made.
-    pub(super) fn draft(&mut self, now: Now, settings: &Settings) -> Option<Draft> {
+    /// The next request, with the texts that are here, and whether the person has said no to some of it since; nothing if none is to be
+    /// made.
+    pub(super) fn draft(
+        &mut self,
+        parts: &Parts,
+        now: Now,
+        settings: &Settings,
+    ) -> Option<(Draft, bool)> {
         self.announced = false;
         while let Some((sending, since_ms)) = self.outgoing.pop_front() {
             // Nobody fetched it in time: the core has given it up.
             if now.monotonic_ms.saturating_sub(since_ms) > settings.core.request_timeout_ms {
                 continue;
             }
-            let texts = sending.events.iter().map(|outgoing| match self.held.get(&outgoing.key) {
-                Some(Holding { place: Place::Memory(text), stamp, .. }) => {
-                    (*stamp, Text::Known(text.clone()))
-                }
-                Some(Holding { place: Place::Row(row), stamp, .. }) => (*stamp, Text::At(*row)),
-                None => (None, Text::Gone),
-            });
-            let texts = texts.collect();
-            return Some(Draft::new(sending, self.client.queue_id(), texts));
+            let Consent { pending, denied } = parts.consent();
+            let mut withdrawn = false;
+            let mut texts = Vec::with_capacity(sending.events.len());
+            for outgoing in &sending.events {
+                texts.push(match self.held.get(&outgoing.key) {
+                    Some(Holding { place, entry, stamp }) => {
+                        withdrawn |= entry.is_in(pending | denied);
+                        let text = match place {
+                            Place::Memory(text) => Text::Known(text.clone()),
+                            Place::Row(row) => Text::At(*row),
+                        };
+                        (*stamp, text)
+                    }
+                    None => (None, Text::Gone),
+                });
+            }
+            return Some((Draft::new(sending, self.client.queue_id(), texts), withdrawn));
         }
         None
     }
@@ -418,16 +434,20 @@ impl Leader {
         request: Request,
         dispatched: Dispatched,
         parts: &mut Parts,
+        now: Now,
     ) {
         for _ in 0..dispatched.missing {
             parts.tell(Report::Dropped { message_id: None, reason: STORAGE_LOST.into() });
         }
-        self.away.insert(id, (request, dispatched));
+        // What nobody has answered for so long, the core has given up.
+        self.away
+            .retain(|_, (_, _, since_ms)| now.monotonic_ms.saturating_sub(*since_ms) < FORGET_MS);
+        self.away.insert(id, (request, dispatched, now.monotonic_ms));
     }
 
     /// Events in the body of this request; nothing if nobody waits for its answer.
     pub(super) fn events_of(&self, id: u64) -> Option<usize> {
-        self.away.get(&id).map(|(_, dispatched)| dispatched.places.len())
+        self.away.get(&id).map(|(_, dispatched, _)| dispatched.places.len())
     }
 
     /// What came of a request; says whether somebody waited for it.
@@ -438,27 +458,20 @@ impl Leader {
         parts: &mut Parts,
         now: Now,
     ) -> bool {
-        let Some((request, dispatched)) = self.away.remove(&id) else { return false };
+        let Some((request, dispatched, _)) = self.away.remove(&id) else { return false };
         let mut room = Vec::new();
         let answer = answered.for_core(&dispatched.places, &mut room);
         self.input(Input::Answered { request, answer }, parts, now);
         true
     }
 
-    /// How many events up to this row (and key, once all of those rows are here) wait for the person's answer, once nothing else is left.
-    pub(super) fn left_before(&self, key: &mut Option<Key>, row: i64) -> Option<u64> {
+    /// Whether everything up to this row (and key, once all of those rows are here) is answered for, but for what waits for the person.
+    pub(super) fn is_done(&self, key: &mut Option<Key>, row: i64) -> bool {
         if key.is_none() && !self.caught_up && self.cursor < row {
-            return None;
+            return false;
         }
         let key = *key.get_or_insert(Key(self.next_key));
-        let mut waiting = 0;
-        for (_, holding) in self.held.range(..key) {
-            if holding.stamp.is_some() {
-                return None;
-            }
-            waiting += 1;
-        }
-        Some(waiting)
+        self.held.range(..key).all(|(_, holding)| holding.stamp.is_none())
     }
 }
 
@@ -483,6 +496,9 @@ fn seed() -> [u64; 2] {
 const WINDOW: usize = 2_000;
 /// Bytes of the texts of the window's events, most of which are on the disk.
 const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// An hour: longer than any request.
+const FORGET_MS: u64 = 3_600_000;
 
 /// Why an event is gone that storage had and has no longer: its number, if it had one, is told as refused by nobody.
 pub(super) const STORAGE_LOST: &str = "storage_lost";

@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use headwater_core::platform::Input;
+use headwater_core::platform::{Input, Now};
 
-use super::{Beside, CHECKPOINT_COMMITS, Driver, Inner, Listener, Role};
+use super::{Beside, CHECKPOINT_COMMITS, Driver, Inner, Listener, Role, Settings};
 use crate::storage;
 
 impl Driver {
@@ -59,7 +59,7 @@ impl Driver {
             inner.parts.commits = 0;
         }
         let opening = inner.parts.opening;
-        if due && beside.opening != opening {
+        if due && (beside.opening != opening || beside.connection.is_none()) {
             *beside = Beside { opening, connection: inner.parts.storage.beside() };
         }
         let outgoing = matches!(&inner.role, Role::Leading(leader) if leader.has_outgoing());
@@ -89,24 +89,16 @@ impl Inner {
         wake.into_iter().chain(flush).fold(self.look_at_ms, u64::min)
     }
 
-    /// What other processes did meanwhile.
-    fn look_around(&mut self, settings: &super::Settings, now: headwater_core::platform::Now) {
-        self.parts.follow_the_file(now, false);
+    /// What other processes did meanwhile, and what could not be written when it should have been.
+    fn look_around(&mut self, settings: &Settings, now: Now) {
+        self.follow(settings, now, false);
         match &mut self.role {
             Role::Leading(leader) => leader.try_again(),
             // Leads if the one that did is gone.
             Role::Following => self.input(Input::Woke, settings, now),
         }
-        let version = self.parts.storage.version().unwrap_or(self.parts.version);
-        if version == self.parts.version {
-            return;
-        }
-        self.parts.version = version;
-        self.parts.stored = self.parts.storage.count().unwrap_or(self.parts.stored);
-        self.heed_identity(settings, now);
-        if let Role::Leading(leader) = &mut self.role {
-            leader.look_from_the_start();
-        }
+        self.parts.catch_up();
+        self.look_at_others(settings, now);
     }
 }
 

@@ -65,11 +65,15 @@ scenarios! {
     file_of_a_later_version
     file_of_version_1
     locked
+    no_and_read_only
     no_answer
+    no_while_locked
     outage
+    pending_backlog
     poison
     quota
     read_only
+    same_device
     stopped
     throttled
     too_large

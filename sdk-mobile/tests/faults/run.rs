@@ -33,6 +33,7 @@ pub(crate) struct Run<'a> {
     called: Vec<(String, bool)>,
     reports: Vec<Value>,
     flushed: Option<u64>,
+    device: Option<Value>,
     lock: Option<Connection>,
     mounted: bool,
 }
@@ -53,6 +54,7 @@ impl<'a> Run<'a> {
             called: Vec::new(),
             reports: Vec::new(),
             flushed: None,
+            device: None,
             lock: None,
             mounted: false,
         }
@@ -202,6 +204,25 @@ impl<'a> Run<'a> {
                 }
                 "flushed" => {
                     assert_eq!(self.flushed.map(Value::from).as_ref(), Some(value), "{about}");
+                }
+                "logHasLast" => {
+                    let log = self.collector.log();
+                    let count = usize::try_from(value.as_u64().unwrap()).unwrap();
+                    for (id, _) in self.called.iter().rev().take(count) {
+                        assert!(
+                            log.iter().any(|event| event["messageId"] == **id),
+                            "{about}: {id}"
+                        );
+                    }
+                }
+                "logAtLeast" => {
+                    let count = self.collector.log().len() as u64;
+                    assert!(count >= value.as_u64().unwrap(), "{about}: {count}");
+                }
+                "anonymousId" => {
+                    let user = self.ask(name, "user");
+                    let id = user["anonymousId"].clone();
+                    assert_eq!(*self.device.get_or_insert(id.clone()), id, "{about}");
                 }
                 "requestsAtMost" => {
                     let bodies = self.server.bodies().len() as u64;
