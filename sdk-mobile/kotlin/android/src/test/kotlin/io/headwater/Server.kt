@@ -1,5 +1,6 @@
 /*
- * A collector's stand-in on loopback: takes batches, says what was in them. Ends with the test.
+ * A collector's stand-in on loopback: takes batches, says what was in them, and stores an event once, as a collector does: one whose answer
+ * was lost, as a client ended, comes again. Ends with the test.
  */
 package io.headwater
 
@@ -15,7 +16,7 @@ import kotlinx.serialization.json.jsonArray
 import kotlinx.serialization.json.jsonObject
 
 internal class Server(port: Int = 0, private val status: Int = 200) : AutoCloseable {
-    /** The events of every batch, in order. */
+    /** The events of every batch, in order, each once. */
     val events = CopyOnWriteArrayList<JsonObject>()
 
     @Volatile var requests = 0
@@ -26,7 +27,10 @@ internal class Server(port: Int = 0, private val status: Int = 200) : AutoClosea
         server.createContext("/v1/batch") { exchange ->
             val body = GZIPInputStream(exchange.requestBody).readBytes().decodeToString()
             requests += 1
-            if (status == 200) events += Json.parseToJsonElement(body).jsonObject.getValue("batch").jsonArray.map { it.jsonObject }
+            if (status == 200) {
+                val batch = Json.parseToJsonElement(body).jsonObject.getValue("batch").jsonArray.map { it.jsonObject }
+                events += batch.filter { event -> events.none { it["messageId"] == event["messageId"] } }
+            }
             val answer = """{"success":true}""".toByteArray()
             exchange.sendResponseHeaders(status, answer.size.toLong())
             exchange.responseBody.use { it.write(answer) }
