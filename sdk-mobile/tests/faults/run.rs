@@ -239,10 +239,8 @@ impl<'a> Run<'a> {
                     assert_eq!(stamps.len(), bodies.len(), "{about}: {stamps:?}");
                 }
                 "reports" => {
-                    self.hear_reports(name);
                     for wanted in value.as_array().unwrap() {
-                        let heard = self.reports.iter().any(|report| matches(report, wanted));
-                        assert!(heard, "{about}: heard {:?}", self.reports);
+                        self.until(name, &json!({ "report": wanted }));
                     }
                 }
                 "noReport" => {

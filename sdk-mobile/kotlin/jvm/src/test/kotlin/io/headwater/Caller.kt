@@ -64,7 +64,7 @@ internal class Caller(private val answer: (String) -> Unit) {
             "pending" -> say("pending" to JsonPrimitive(client().pending))
             "user" -> client().user.let { say("anonymousId" to JsonPrimitive(it.anonymousId), "userId" to JsonPrimitive(it.userId)) }
             "pass" -> clock("pass", command.getValue("ms").jsonPrimitive.int).also { ok() }
-            "setClockBy" -> clock("setClockBy", command.getValue("ms").jsonPrimitive.long).also { ok() }
+            "setClockBy" -> clock("setClockBy", command.getValue("byMs").jsonPrimitive.long).also { ok() }
             "reports" -> {
                 val all = generateSequence { heard.poll() }.toList()
                 say("reports" to kotlinx.serialization.json.JsonArray(all))
