@@ -8,7 +8,6 @@ mod parts;
 mod upkeep;
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, PoisonError,
@@ -22,7 +21,7 @@ use headwater_core::{
     platform::{Consent, Input, Key, Now, Priority},
 };
 use rusqlite::Connection;
-use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use self::{leader::Leader, parts::Parts};
 use crate::{
@@ -59,8 +58,8 @@ pub(crate) struct Said {
     pub(crate) priority: Priority,
 }
 
-/// Members of an event's context, each with its JSON.
-pub(crate) type Context = BTreeMap<String, Box<RawValue>>;
+/// Members of an event's context.
+pub(crate) type Context = Map<String, Value>;
 
 /// A request for somebody to make.
 #[derive(Debug)]
@@ -615,7 +614,7 @@ pub(crate) fn context(text: &str) -> Result<Context, Error> {
 }
 
 fn context_text(context: &Context) -> Json {
-    let text = serde_json::to_string(context).expect("a map of JSON is JSON");
+    let text = Value::Object(context.clone()).to_string();
     Json::object(text).expect("it was checked when it came in")
 }
 
