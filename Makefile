@@ -163,7 +163,7 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 	@$(SAY) "fetching a Kafka broker into .build, for tests"
 	@{ command -v java && command -v mvn; } >/dev/null || { echo "installing Java and Maven with apt-get"; \
 		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
-		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends default-jre-headless maven; }
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends default-jdk-headless maven; }
 	@rm -rf $@ $@.new
 	mvn -q -B -f collector/tests/kafka/pom.xml dependency:copy-dependencies -DoutputDirectory=$(CURDIR)/$@.new
 	@mv $@.new $@ && touch $@
