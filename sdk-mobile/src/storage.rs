@@ -2,12 +2,15 @@
 //! outlives the process (and with [`Durability::Power`] the device's power), that a file nobody can read is set aside with what can
 //! still be read saved from it, and that a file that was deleted is written again. Knows no request, no rule about events, and no clock.
 
+mod rescue;
+
 use std::{
     fmt, fs,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use self::rescue::{copy, replace_damaged};
 use headwater_core::platform::{Entry, Key, Priority, Stamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
@@ -429,106 +432,6 @@ fn prepare(connection: &Connection, durability: Durability, max_bytes: u64) -> R
     )?;
     connection.query_row("SELECT count(*), max(length(value)) FROM state", [], |_| Ok(()))?;
     Ok(())
-}
-
-/// Renames a damaged file, and makes a new one that holds what can still be read.
-fn replace_damaged(
-    path: &Path,
-    durability: Durability,
-    max_bytes: u64,
-    why: &str,
-    found: &mut Found,
-) -> Result<Connection, Failure> {
-    let refused = |error: std::io::Error| Failure::Refused(error.to_string());
-    let aside = (1..)
-        .map(|n| with_suffix(path, &format!(".damaged-{n}")))
-        .find(|name| !name.exists())
-        .expect("some number is free");
-    fs::rename(path, &aside).map_err(refused)?;
-    for part in ["-wal", "-shm"] {
-        let (from, to) = (with_suffix(path, part), with_suffix(&aside, part));
-        if from.exists() {
-            fs::rename(from, to).map_err(refused)?;
-        }
-    }
-    found.set_aside = Some(format!("{why}; it is now {}", aside.display()));
-    let fresh = open_file(path, durability, max_bytes)?;
-    if let Ok(damaged) = Connection::open_with_flags(&aside, OpenFlags::SQLITE_OPEN_READ_WRITE) {
-        found.saved_from_it = save_what_can_be_read(&damaged, &fresh);
-    }
-    Ok(fresh)
-}
-
-/// From the front until nothing can be read any more, then from the back.
-fn save_what_can_be_read(damaged: &Connection, fresh: &Connection) -> u64 {
-    let mut saved = std::collections::BTreeMap::new();
-    for order in ["ASC", "DESC"] {
-        let every = format!("SELECT {COLUMNS}, id FROM event ORDER BY id {order}");
-        let Ok(mut select) = damaged.prepare(&every) else { continue };
-        let Ok(mut rows) = select.query([]) else { continue };
-        while let Ok(Some(row)) = rows.next() {
-            let (Ok(id), Ok(record)) = (row.get::<_, i64>(5), record(row)) else { continue };
-            if saved.insert(id, record).is_some() && order == "DESC" {
-                break;
-            }
-        }
-    }
-    let Ok(whole) = fresh.unchecked_transaction() else { return 0 };
-    let mut count = 0;
-    for record in saved.values() {
-        // What damage made of an event's text must not poison a batch.
-        let sound = headwater_core::event::Json::object(record.text.as_str()).is_ok();
-        if sound && add(&whole, None, &record.text, &record.entry, None).is_ok() {
-            count += 1;
-        }
-    }
-    // Who the person is, and what was answered about consent: without it a no would be forgotten.
-    if let Ok(Some(identity)) = damaged
-        .query_row("SELECT value FROM state WHERE name = ?", [IDENTITY], |row| {
-            row.get::<_, Vec<u8>>(0)
-        })
-        .optional()
-    {
-        drop(whole.execute(KEEP, params![IDENTITY, identity]));
-    }
-    if whole.commit().is_ok() { count } else { 0 }
-}
-
-/// Every event of one database into another, without its number unless everything else comes along. What cannot be read stays behind.
-fn copy(from: &Connection, into: &Connection, with_state: bool) -> Result<(), Failure> {
-    let whole = into.unchecked_transaction()?;
-    let every =
-        format!("SELECT {COLUMNS}, seq, session_ms, session_start, id FROM event ORDER BY id");
-    if let Ok(mut select) = from.prepare(&every)
-        && let Ok(mut rows) = select.query([])
-    {
-        while let Ok(Some(row)) = rows.next() {
-            let (Ok(record), Ok(id)) = (record(row), row.get(8)) else { continue };
-            let stamp = if with_state { stamp(row).ok().flatten() } else { None };
-            add(&whole, with_state.then_some(id), &record.text, &record.entry, stamp)?;
-        }
-    }
-    if with_state
-        && let Ok(mut select) = from.prepare("SELECT name, value FROM state")
-        && let Ok(mut rows) = select.query([])
-    {
-        while let Ok(Some(row)) = rows.next() {
-            let (Ok(name), Ok(value)) = (row.get::<_, String>(0), row.get::<_, Vec<u8>>(1)) else {
-                continue;
-            };
-            whole.execute(KEEP, params![name, value])?;
-        }
-    }
-    Ok(whole.commit()?)
-}
-
-fn stamp(row: &rusqlite::Row<'_>) -> Result<Option<Stamp>, rusqlite::Error> {
-    let Some(seq) = row.get::<_, Option<i64>>(5)? else { return Ok(None) };
-    Ok(Some(Stamp {
-        seq: seq.cast_unsigned(),
-        session_ms: row.get::<_, i64>(6)?.cast_unsigned(),
-        session_start: row.get(7)?,
-    }))
 }
 
 fn record(row: &rusqlite::Row<'_>) -> Result<Record, rusqlite::Error> {
