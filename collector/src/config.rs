@@ -20,6 +20,8 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 use toml::de::DeTable;
 
+use crate::people::Limits;
+
 pub use consumer::{ConsumerConfig, HttpUrl, WebhookSecret};
 pub(crate) use consumer::{keys_of, within};
 pub use door::{CookieConfig, CookieDomain, CookieName, Network, PathPrefix, TlsConfig};
@@ -59,6 +61,8 @@ pub struct Config {
     /// With less than this free on the disk, events are answered 503, while the log can still be closed in order.
     /// Default: 512 MiB or a twentieth of the disk, whichever is less.
     pub min_free_bytes: Option<u64>,
+    /// How much one person may be. Changed, people are made anew from the log at the next start.
+    pub people: Limits,
 }
 
 /// What of an address is stored.
@@ -88,6 +92,7 @@ impl Default for Config {
             path_prefix: None,
             cookie: None,
             min_free_bytes: None,
+            people: Limits::default(),
         }
     }
 }
@@ -133,12 +138,14 @@ impl Config {
             path_prefix: _,
             cookie: _,
             min_free_bytes: _,
+            people,
         } = self;
         let changed = [
             ("listen", *listen != next.listen),
             ("data", *data != next.data),
             ("ip", *ip != next.ip),
             ("log", *log != next.log),
+            ("people", *people != next.people),
         ];
         let keys = changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.into());
         let gone_or_other =

@@ -25,6 +25,7 @@ pub mod config;
 mod consumer;
 mod current;
 pub mod decode;
+mod desk;
 pub mod doctor;
 pub mod event_log;
 pub mod event_time;
@@ -36,6 +37,8 @@ pub mod limits;
 pub mod metrics;
 pub mod open_files;
 pub mod outgoing;
+pub mod people;
+pub mod projection;
 mod reload;
 mod seen;
 pub mod sinks;
@@ -62,11 +65,13 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     config::{Config, ConsumerConfig, Name, Secret, SourceConfig, WriteKey},
     consumer::{Consumer, Outlet, Surroundings},
+    desk::Desk,
     event_log::{Disk, EventLog, FileSystem, Offset, OpenError, Recovered, system_clock},
     http::{Door, Http, Lookout},
     ingest::Ingest,
     limits::HttpLimits,
     metrics::Metrics,
+    projection::{DatabaseError, Projection},
     sinks::{Opening, SinkConfig, SinkError},
     sources::{Source, Sources},
     state::{State, StateError},
@@ -98,6 +103,7 @@ pub async fn run_on(
 pub struct Collector {
     ingest: Ingest,
     consumers: Vec<Consumer<Opening>>,
+    projection: Projection,
     door: Arc<Door>,
     state: State,
     config: Config,
@@ -123,6 +129,9 @@ pub enum StartError {
     /// The state database cannot be opened.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The database of people cannot be opened.
+    #[error(transparent)]
+    People(#[from] DatabaseError),
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -178,8 +187,19 @@ impl Collector {
             .map(|(name, consumer)| open_consumer(name, &consumer, around.clone()))
             .collect::<Result<_, _>>()?;
         let ingest = Ingest { log, sources, metrics, clock, ip: config.ip };
+        let projection = Projection::open(&config.data, &ingest.log, config.people.clone())?;
         let limits = HttpLimits::default();
-        Ok(Self { ingest, consumers, door, state, config, limits, new_admin_token, tag_key })
+        Ok(Self {
+            ingest,
+            consumers,
+            projection,
+            door,
+            state,
+            config,
+            limits,
+            new_admin_token,
+            tag_key,
+        })
     }
 
     /// With other bounds on connections and requests.
@@ -216,11 +236,16 @@ impl Collector {
         let cursors =
             self.consumers.iter().map(|consumer| (consumer.name().clone(), consumer.cursor()));
         let metrics = Arc::clone(&self.ingest.metrics);
-        let cursors: Vec<_> = cursors.collect();
+        // What the projection has not folded is not read either.
+        let projection = self.projection.handle();
+        let folded = Name::try_from("people".to_owned()).expect("it is six letters");
+        let mut to_keep: Vec<_> = cursors.collect();
+        let cursors = to_keep.clone();
+        to_keep.push((folded, projection.applied.clone()));
         let upkeep = upkeep::run(
             Arc::clone(&log),
             (self.config.log.clone(), self.state.clone()),
-            cursors.clone(),
+            to_keep,
             draining.clone(),
         );
         let clock = Arc::clone(&self.ingest.clock);
@@ -229,8 +254,11 @@ impl Collector {
             Arc::clone(&log),
             cursors.clone(),
             self.config.data.clone(),
-            clock,
+            Arc::clone(&clock),
         );
+        let desk =
+            Desk { projection, log: Arc::clone(&log), limits: self.config.people.clone(), clock };
+        let follow = tokio::spawn(self.projection.follow(log.end(), draining.clone()));
         let handles: BTreeMap<_, _> = self
             .consumers
             .iter()
@@ -249,7 +277,8 @@ impl Collector {
         if let Ok(lookout) = looked.await {
             tokio::spawn(lookout.run(draining.clone()));
         }
-        let http = Http::new(self.ingest, self.door, self.limits, vitals, draining, handles);
+        let http =
+            Http::new(self.ingest, self.door, self.limits, vitals, draining, (handles, desk));
         let drain_at_the_end = async {
             shutdown.await;
             tracing::info!("stopping: finishing what is under way");
@@ -264,6 +293,9 @@ impl Collector {
                 tracing::error!(%panic, "a consumer had stopped");
             }
         }
+        let _ = follow.await;
+        let projection = self.projection;
+        let _ = tokio::task::spawn_blocking(move || drop(projection)).await;
         let closing = Arc::clone(&log);
         let closed = tokio::task::spawn_blocking(move || closing.close()).await;
         if let Err(panic) = closed {

@@ -26,6 +26,16 @@ impl Offset {
         Offset(self.0.saturating_sub(1))
     }
 
+    /// For databases that keep many of them: it sorts as they do. Below 2^59, as long as a log can become.
+    pub(crate) fn to_number(self) -> i64 {
+        i64::try_from(self.0).unwrap_or(i64::MAX)
+    }
+
+    /// Back from [`Offset::to_number`].
+    pub(crate) fn from_number(number: i64) -> Offset {
+        Offset(u64::try_from(number).unwrap_or_default())
+    }
+
     /// How many records can lie between `earlier` and this, this one included: a consumer's lag. 0 if `earlier` is not earlier.
     pub fn since(self, earlier: Offset) -> u64 {
         self.0.saturating_sub(earlier.0)

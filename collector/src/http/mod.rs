@@ -12,6 +12,7 @@ mod consumers;
 mod cookie;
 mod door;
 mod heads;
+mod people;
 mod pixel;
 mod read;
 mod routes;
@@ -32,6 +33,7 @@ use tokio::{
 
 use crate::{
     consumer::Consumers,
+    desk::Desk,
     ingest::Ingest,
     limits::{DRAIN, HttpLimits},
     vitals::Vitals,
@@ -51,6 +53,7 @@ pub(crate) struct Http {
     bodies: body::Budget,
     seats: read::Seats,
     consumers: Consumers,
+    desk: Desk,
 }
 
 /// After an error of `accept`, which is nearly always "too many open files": some close meanwhile.
@@ -63,11 +66,11 @@ impl Http {
         limits: HttpLimits,
         vitals: Vitals,
         draining: watch::Receiver<bool>,
-        consumers: Consumers,
+        (consumers, desk): (Consumers, Desk),
     ) -> Self {
         let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new(&limits));
         let seats = read::Seats::new(&limits);
-        Self { ingest, door, limits, vitals, draining, sdk, bodies, seats, consumers }
+        Self { ingest, door, limits, vitals, draining, sdk, bodies, seats, consumers, desk }
     }
 
     /// Serves until draining begins, then finishes what has begun.

@@ -36,7 +36,7 @@ pub(super) struct Seats {
 }
 
 /// One of them, and leave to fetch when it is its turn.
-struct Seat {
+pub(super) struct Seat {
     _one: OwnedSemaphorePermit,
     fetching: Arc<Semaphore>,
 }
@@ -49,7 +49,7 @@ impl Seats {
         }
     }
 
-    fn take(&self) -> Result<Seat, Failure> {
+    pub(super) fn take(&self) -> Result<Seat, Failure> {
         let one = Arc::clone(&self.all).try_acquire_owned();
         let one = one.map_err(|_| Failure::too_many_readers())?;
         Ok(Seat { _one: one, fetching: Arc::clone(&self.fetching) })

@@ -77,7 +77,11 @@ impl Http {
             }
             (Route::Consumers { order: false }, &Method::GET)
             | (Route::Consumers { order: true }, &Method::POST) => self.consumers(request).await,
-            (Route::Consumers { .. }, _) => Err(wrong_method(route.methods())),
+            (Route::People { order: false }, &Method::GET)
+            | (Route::People { order: true }, &Method::POST) => self.people(request).await,
+            (Route::Consumers { .. } | Route::People { .. }, _) => {
+                Err(wrong_method(route.methods()))
+            }
             (_, method) if method != Method::GET && method != Method::HEAD => {
                 Err(wrong_method(route.methods()))
             }

@@ -22,6 +22,10 @@ pub(super) enum Route {
     Consumers {
         order: bool,
     },
+    /// What orders something, or what is only asked.
+    People {
+        order: bool,
+    },
 }
 
 impl Route {
@@ -32,8 +36,8 @@ impl Route {
             // Not HEAD: it asks what a GET would say, and must not be an event.
             Self::Pixel(_) => "GET",
             // Nor here: who fetches events takes a lease on them.
-            Self::Consumers { order: false } => "GET",
-            Self::Consumers { order: true } => "POST",
+            Self::Consumers { order: false } | Self::People { order: false } => "GET",
+            Self::Consumers { order: true } | Self::People { order: true } => "POST",
             _ => "GET, HEAD",
         }
     }
@@ -99,6 +103,17 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/v1/consumers/{name}/parked/drop", R::Consumers { order: true }, "consumers"),
         ("/v1/consumers/{name}/events", R::Consumers { order: false }, "consumers"),
         ("/v1/consumers/{name}/ack", R::Consumers { order: true }, "consumers"),
+        ("/v1/people", R::People { order: false }, "people"),
+        ("/v1/people/{person}", R::People { order: false }, "people"),
+        ("/v1/people/{person}/timeline", R::People { order: false }, "people"),
+        ("/v1/people/{person}/graph", R::People { order: false }, "people"),
+        ("/v1/people/{person}/live", R::People { order: false }, "people"),
+        ("/v1/people/{person}/merge", R::People { order: true }, "people"),
+        ("/v1/people/{person}/unmerge", R::People { order: true }, "people"),
+        ("/v1/accounts/{account}", R::People { order: false }, "people"),
+        ("/v1/accounts/{account}/timeline", R::People { order: false }, "people"),
+        ("/v1/projection", R::People { order: false }, "projection"),
+        ("/v1/projection/rebuild", R::People { order: true }, "projection"),
     ]
 };
 

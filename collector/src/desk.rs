@@ -1,0 +1,186 @@
+//! Where people are asked for, and decisions about them are handed in: what the API, the pages and the terminal have in common.
+//! Promises that an answer is one moment of the state, and that a decision which was answered is in the log and in the state.
+//! Deliberately knows no HTTP and draws nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+
+use crate::{
+    event_log::{AppendError, Clock, EventLog, Offset},
+    people::{
+        self, Account, Found, Graph, Identifier, Limits, Of, Order, Page, PersonId, Preview,
+        Profile, Wanted,
+    },
+    projection::{Handle, Rebuild},
+};
+
+/// How long who decided something waits to see it: longer only while the projection catches up with a backlog.
+const SEEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    pub(crate) projection: Handle,
+    pub(crate) log: Arc<EventLog>,
+    pub(crate) limits: Limits,
+    pub(crate) clock: Clock,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeskError {
+    /// The state cannot be read now.
+    #[error("people cannot be read now: {0}")]
+    Database(#[from] rusqlite::Error),
+    /// The decision is not in the log; nothing has changed.
+    #[error("the decision could not be stored: {0}")]
+    Log(#[from] AppendError),
+    /// A thread had to give up.
+    #[error("people cannot be read now: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+    /// It would change nothing.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// How far the state is behind the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) applied: Offset,
+    pub(crate) end: Offset,
+    pub(crate) rebuild: Option<Rebuild>,
+}
+
+impl Desk {
+    /// Reads one moment of the state on a thread where waiting for the disk is allowed.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, DeskError> {
+        let readers = self.projection.readers.clone();
+        Ok(spawn_blocking(move || readers.read(read)).await??)
+    }
+
+    /// Who this is: by a person's id, by an identifier with its kind, or by one without.
+    pub(crate) async fn find(&self, text: &str) -> Result<Option<PersonId>, DeskError> {
+        let text = text.to_owned();
+        self.read(move |db| people::person_of(db, &text)).await
+    }
+
+    /// What is known of a person.
+    pub(crate) async fn profile(&self, text: &str) -> Result<Option<Profile>, DeskError> {
+        let text = text.to_owned();
+        self.read(move |db| match people::person_of(db, &text)? {
+            Some(person) => people::profile(db, person).map(Some),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// Who is who, and why.
+    pub(crate) async fn graph(&self, text: &str) -> Result<Option<Graph>, DeskError> {
+        let text = text.to_owned();
+        self.read(move |db| match people::person_of(db, &text)? {
+            Some(person) => people::graph_of(db, person).map(Some),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// What a person did.
+    pub(crate) async fn timeline(
+        &self,
+        text: &str,
+        wanted: Wanted,
+    ) -> Result<Option<Page>, DeskError> {
+        let (text, log) = (text.to_owned(), Arc::clone(&self.log));
+        self.read(move |db| match people::person_of(db, &text)? {
+            Some(person) => people::timeline(db, &log, &Of::Person(person), &wanted),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// What is known of an account.
+    pub(crate) async fn account(&self, id: &str) -> Result<Option<Account>, DeskError> {
+        let (id, now) = (id.to_owned(), (self.clock)());
+        self.read(move |db| people::account(db, &id, now)).await
+    }
+
+    /// What an account's people did.
+    pub(crate) async fn account_timeline(
+        &self,
+        id: &str,
+        wanted: Wanted,
+    ) -> Result<Option<Page>, DeskError> {
+        let (of, log) = (Of::Account(id.to_owned()), Arc::clone(&self.log));
+        self.read(move |db| people::timeline(db, &log, &of, &wanted)).await
+    }
+
+    /// People and accounts of whom something begins with this.
+    pub(crate) async fn search(&self, text: &str, limit: usize) -> Result<Vec<Found>, DeskError> {
+        let text = text.to_owned();
+        self.read(move |db| people::search(db, &text, limit)).await
+    }
+
+    /// What a decision would lead to; `None` if one of the two is not known.
+    pub(crate) async fn preview(&self, order: &Order) -> Result<Option<Preview>, DeskError> {
+        let (limits, order) = (self.limits.clone(), order.clone());
+        self.read(move |db| {
+            let (a, b, merge) = order.parts();
+            people::preview(db, &limits, (a, b), merge)
+        })
+        .await
+    }
+
+    /// Puts a decision into the log, and waits until the state has it; `None` if one of the two is not known. What would
+    /// change nothing is refused.
+    pub(crate) async fn decide(&self, order: &Order) -> Result<Option<()>, DeskError> {
+        let Some(preview) = self.preview(order).await? else { return Ok(None) };
+        if let Some(why) = preview.refused {
+            return Err(DeskError::Refused(why));
+        }
+        let id = uuid::Uuid::now_v7().to_string();
+        self.log.append([order.event(&id)]).await?;
+        self.caught_up().await;
+        Ok(Some(()))
+    }
+
+    /// The first identifier of a person, by which an order can name it.
+    pub(crate) async fn identifier(
+        &self,
+        text: &str,
+    ) -> Result<Option<Identifier<'static>>, DeskError> {
+        let text = text.to_owned();
+        self.read(move |db| match people::person_of(db, &text)? {
+            Some(person) => people::identifier(db, person.node()).map(Some),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// Waits until the state has what the log has now, but not for ever.
+    pub(crate) async fn caught_up(&self) {
+        let end = *self.log.end().borrow();
+        let _ = timeout(SEEN_WITHIN, self.projection.wait_for(end)).await;
+    }
+
+    /// Changes whenever the state does.
+    pub(crate) fn changes(&self) -> watch::Receiver<Offset> {
+        self.projection.applied.clone()
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        Standing {
+            applied: *self.projection.applied.borrow(),
+            end: *self.log.end().borrow(),
+            rebuild: *self.projection.rebuild.borrow(),
+        }
+    }
+
+    /// Makes the state anew from the log, beside the one in use.
+    pub(crate) fn rebuild(&self) {
+        self.projection.rebuild();
+    }
+}

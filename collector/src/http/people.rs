@@ -1,0 +1,286 @@
+//! `/v1/people`, `/v1/accounts`, `/v1/projection`: who people are, what they did, and what operators decide about them.
+//! Promises that every list is bounded, and that what was decided is in the log before the answer. Deliberately decides nothing:
+//! the desk does.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{Method, Request, StatusCode, body::Body, header};
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Http,
+    answer::{Answer, Failure, ok, set, stream},
+    auth, body,
+};
+use crate::{
+    desk::{Desk, DeskError},
+    limits::{HEARTBEAT, MAX_ORDER_BYTES, MAX_PAGE},
+    people::{Identifier, Order, Wanted},
+};
+
+/// A page of a timeline, or of a search, without a `limit`.
+const PAGE: usize = 50;
+/// An open page is told of changes at most so often: what an eye can follow, and what a busy log can bear.
+const TELL_EVERY: Duration = Duration::from_millis(50);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MergeOrder {
+    with: String,
+    #[serde(default)]
+    preview: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct UnmergeOrder {
+    a: String,
+    b: String,
+    #[serde(default)]
+    preview: bool,
+}
+
+impl Http {
+    /// Answers a request below `/v1/people`, `/v1/accounts` or `/v1/projection`.
+    pub(super) async fn people<B>(&self, request: Request<B>) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        auth::require_admin(request.headers(), &self.door.admins.get())?;
+        let (head, body) = request.into_parts();
+        let path = head.uri.path().to_owned();
+        let parts = path.split('/').skip(2).map(decoded).collect::<Result<Vec<_>, _>>()?;
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let (desk, query) = (&self.desk, head.uri.query());
+        let is_order = head.method == Method::POST;
+        let read = match is_order {
+            true => {
+                let read = body::read(body, self.bodies.trusted(), &self.limits).await;
+                let read = read.map_err(|failure| match failure.status() {
+                    StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+                    _ => failure,
+                });
+                Some(read?)
+            }
+            false => None,
+        };
+        let body = read.as_ref().map_or(&[][..], |(body, _held)| body);
+        if body.len() > MAX_ORDER_BYTES {
+            return Err(too_large());
+        }
+        match parts[..] {
+            ["people"] => search(desk, query).await,
+            ["people", who] => known(desk.profile(who).await?, NO_PERSON),
+            ["people", who, "graph"] => known(desk.graph(who).await?, NO_PERSON),
+            ["people", who, "timeline"] => {
+                known(desk.timeline(who, wanted(query)?).await?, NO_PERSON)
+            }
+            ["people", who, "live"] => self.follow(who).await,
+            ["people", who, "merge"] => {
+                let MergeOrder { with, preview } = read_order(body)?;
+                let (a, b) = (desk.identifier(who).await?, desk.identifier(&with).await?);
+                let (Some(a), Some(b)) = (a, b) else { return Err(not_found(NO_PERSON)) };
+                self.decide(who, &Order::Merge(a, b), preview).await
+            }
+            ["people", who, "unmerge"] => {
+                let UnmergeOrder { a, b, preview } = read_order(body)?;
+                let order = Order::Unmerge(identifier(&a)?, identifier(&b)?);
+                self.decide(who, &order, preview).await
+            }
+            ["accounts", id] => known(desk.account(id).await?, NO_ACCOUNT),
+            ["accounts", id, "timeline"] => {
+                known(desk.account_timeline(id, wanted(query)?).await?, NO_ACCOUNT)
+            }
+            ["projection"] => Ok(standing(desk)),
+            ["projection", "rebuild"] => {
+                desk.rebuild();
+                Ok(standing(desk))
+            }
+            _ => Err(not_found("there is nothing at this path")),
+        }
+    }
+
+    /// Carries out what was decided about a person, or says what it would lead to.
+    async fn decide(&self, who: &str, order: &Order, preview: bool) -> Result<Answer, Failure> {
+        if preview {
+            return known(self.desk.preview(order).await?, NO_PERSON);
+        }
+        self.desk.decide(order).await?.ok_or_else(|| not_found(NO_PERSON))?;
+        known(self.desk.profile(who).await?, NO_PERSON)
+    }
+
+    /// Says when something about a person has changed, as server-sent events.
+    async fn follow(&self, who: &str) -> Result<Answer, Failure> {
+        self.desk.find(who).await?.ok_or_else(|| not_found(NO_PERSON))?;
+        let seat = self.seats.take()?;
+        let (pieces, answer) = mpsc::channel(1);
+        let (desk, mut draining, who) = (self.desk.clone(), self.draining.clone(), who.to_owned());
+        tokio::spawn(async move {
+            let _seat = seat;
+            let (mut changes, mut told) = (desk.changes(), None);
+            while !*draining.borrow() {
+                changes.borrow_and_update();
+                let now = Instant::now();
+                let said = match desk.profile(&who).await {
+                    Ok(Some(profile)) => {
+                        let text = serde_json::to_string(&profile).unwrap_or_default();
+                        (told.as_ref() != Some(&text)).then(|| {
+                            let piece = format!("event: profile\ndata: {text}\n\n");
+                            told = Some(text);
+                            piece
+                        })
+                    }
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "a person cannot be followed");
+                        return;
+                    }
+                };
+                if let Some(piece) = said
+                    && pieces.send(Ok(piece.into())).await.is_err()
+                {
+                    return;
+                }
+                sleep_until(now + TELL_EVERY).await;
+                loop {
+                    tokio::select! {
+                        changed = changes.changed() => match changed {
+                            Ok(()) => break,
+                            Err(_) => return,
+                        },
+                        () = async { drop(draining.wait_for(|draining| *draining).await) } => return,
+                        () = pieces.closed() => return,
+                        () = tokio::time::sleep(HEARTBEAT) => {
+                            if pieces.send(Ok(Bytes::from_static(b":\n\n"))).await.is_err() {
+                                return;
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        Ok(stream("text/event-stream", answer))
+    }
+}
+
+async fn search(desk: &Desk, query: Option<&str>) -> Result<Answer, Failure> {
+    let text = parameter(query, "q")?.unwrap_or_default();
+    let limit = limit(query)?;
+    let found = desk.search(&text, limit).await?;
+    Ok(answer(&json!({ "found": found })))
+}
+
+fn standing(desk: &Desk) -> Answer {
+    let standing = desk.standing();
+    let rebuild = standing.rebuild.map(
+        |rebuild| json!({"applied": rebuild.applied.to_string(), "end": rebuild.end.to_string()}),
+    );
+    answer(&json!({
+        "applied": standing.applied.to_string(),
+        "end": standing.end.to_string(),
+        "rebuild": rebuild,
+    }))
+}
+
+/// What part of a timeline a query asks for.
+fn wanted(query: Option<&str>) -> Result<Wanted, Failure> {
+    let before = parameter(query, "before")?.map(|text| {
+        let wrong = || wrong_parameter("`before` is the `next` of the page before");
+        let (time, record) = text.rsplit_once('-').ok_or_else(wrong)?;
+        let place = time.parse().ok().zip(record.parse().ok());
+        place.ok_or_else(wrong)
+    });
+    Ok(Wanted {
+        before: before.transpose()?,
+        name: parameter(query, "event")?,
+        call: parameter(query, "type")?,
+        source: parameter(query, "source")?,
+        limit: limit(query)?,
+    })
+}
+
+fn limit(query: Option<&str>) -> Result<usize, Failure> {
+    let Some(text) = parameter(query, "limit")? else { return Ok(PAGE) };
+    let number = text.parse::<usize>().ok().filter(|number| *number > 0);
+    let number = number.ok_or_else(|| wrong_parameter("`limit` is a whole number from 1"))?;
+    Ok(number.min(MAX_PAGE))
+}
+
+fn identifier(text: &str) -> Result<Identifier<'static>, Failure> {
+    text.parse().map_err(|error| invalid(&format!("`{text}`: {error}")))
+}
+
+fn known<T: Serialize>(found: Option<T>, what: &'static str) -> Result<Answer, Failure> {
+    found.map(|found| answer(&found)).ok_or_else(|| not_found(what))
+}
+
+fn answer(value: &impl Serialize) -> Answer {
+    let text = serde_json::to_string(value).expect("maps with names that are texts are JSON");
+    let mut answer = ok("application/json", text);
+    set(answer.headers_mut(), header::CACHE_CONTROL, "no-store");
+    answer
+}
+
+fn read_order<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Failure> {
+    serde_json::from_slice(body).map_err(|error| match error.is_data() {
+        true => invalid(&error.to_string()),
+        false => {
+            let message = format!("the order is no JSON: {error}");
+            Failure::new(StatusCode::BAD_REQUEST, "invalid_json", message)
+        }
+    })
+}
+
+/// A part of a path, or a parameter, as it was meant.
+fn decoded(text: &str) -> Result<String, Failure> {
+    let text = percent_decode_str(text).decode_utf8();
+    let text = text.map_err(|_| wrong_parameter("an address is text in UTF-8, percent-encoded"))?;
+    Ok(text.into_owned())
+}
+
+fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Failure> {
+    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back();
+    let value = value.filter(|value| !value.is_empty());
+    value.map(|value| decoded(&value.replace('+', " "))).transpose()
+}
+
+const NO_PERSON: &str = "nobody is known by this; `GET /v1/people?q=…` finds people by how an identifier or a trait begins";
+const NO_ACCOUNT: &str = "no account has this id";
+
+fn not_found(message: &str) -> Failure {
+    Failure::new(StatusCode::NOT_FOUND, "not_found", message)
+}
+
+fn invalid(message: &str) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, "invalid_order", message)
+}
+
+fn wrong_parameter(message: &str) -> Failure {
+    Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message)
+}
+
+fn too_large() -> Failure {
+    let message = format!("an order has at most {MAX_ORDER_BYTES} bytes");
+    Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+}
+
+impl From<DeskError> for Failure {
+    fn from(error: DeskError) -> Self {
+        match error {
+            DeskError::Refused(why) => Failure::new(StatusCode::CONFLICT, "changes_nothing", why),
+            error => {
+                let message = error.to_string();
+                Failure::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", message)
+                    .retry_after(Duration::from_secs(5))
+            }
+        }
+    }
+}

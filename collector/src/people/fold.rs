@@ -1,0 +1,476 @@
+//! One record after the other becomes people: who is who, what each is known for, what each did when, who belongs to which
+//! account. Promises the same tables for the same log, however it is cut into transactions. Deliberately has no clock, no
+//! randomness and no idea of time but the log's.
+
+use std::fmt::Write as _;
+
+use lru::LruCache;
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+
+use super::{
+    graph::{self, Edge, Node, PER_RECORD, State},
+    identifier::{Identifier, Kind},
+    limits::Limits,
+    orders::{self, Order},
+    said::{Call, Said},
+    seen::{About, Fact, Seen, TRAIT},
+};
+use crate::event_log::{Record, Trust};
+
+/// The tables beside those of [`graph`].
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE seen (
+        id INTEGER PRIMARY KEY,
+        first INTEGER NOT NULL,
+        last INTEGER NOT NULL,
+        events INTEGER NOT NULL,
+        sessions INTEGER NOT NULL,
+        session TEXT,
+        about TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE name (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE) STRICT;
+    CREATE TABLE moment (
+        identifier INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        record INTEGER NOT NULL,
+        call TEXT NOT NULL,
+        name INTEGER NOT NULL,
+        PRIMARY KEY (identifier, time, record)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE trait_text (
+        text TEXT NOT NULL,
+        name TEXT NOT NULL,
+        identifier INTEGER NOT NULL,
+        PRIMARY KEY (text, name, identifier)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE account (
+        id INTEGER PRIMARY KEY,
+        value TEXT NOT NULL UNIQUE,
+        about TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE membership (
+        account INTEGER NOT NULL,
+        identifier INTEGER NOT NULL,
+        record INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        PRIMARY KEY (account, identifier)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX membership_identifier ON membership (identifier);
+";
+
+/// Longest text of a trait that can be searched for, in bytes: names, addresses and companies are shorter.
+const SEARCHABLE_BYTES: usize = 100;
+
+/// Kept in memory of what was looked up last: what a busy hour's people need, some 30 MB when full.
+const REMEMBERED: usize = 1 << 15;
+
+/// The fold, and what it remembers between records so as not to ask the database again.
+pub(crate) struct Fold {
+    limits: Limits,
+    nodes: LruCache<Box<str>, Node>,
+    pairs: LruCache<(Node, Node), ()>,
+    seen: LruCache<Node, Seen>,
+    /// Of `seen`, what the database has not.
+    changed: Vec<Node>,
+    accounts: LruCache<Box<str>, i64>,
+    memberships: LruCache<(i64, Node), ()>,
+    names: LruCache<Box<str>, i64>,
+    key: String,
+}
+
+fn remembered<K: std::hash::Hash + Eq, V>() -> LruCache<K, V> {
+    LruCache::unbounded()
+}
+
+impl Fold {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            nodes: remembered(),
+            pairs: remembered(),
+            seen: remembered(),
+            changed: Vec::new(),
+            accounts: remembered(),
+            memberships: remembered(),
+            names: remembered(),
+            key: String::new(),
+        }
+    }
+
+    /// Folds one record in, within a transaction of the caller's.
+    pub(crate) fn record(&mut self, db: &Connection, record: &Record) -> Result<()> {
+        if record.flags.test || record.flags.erased {
+            return Ok(());
+        }
+        if let Some(order) = Order::of(record) {
+            return self.obey(db, record, &order);
+        }
+        if orders::is_ours(record) {
+            return Ok(());
+        }
+        let Some(said) = Said::of(record) else { return Ok(()) };
+        if said.identifiers.is_empty() {
+            return Ok(());
+        }
+        let mut numbers = Numbers::of(record);
+        let nodes = said
+            .identifiers
+            .iter()
+            .map(|identifier| self.node(db, &mut numbers, identifier))
+            .collect::<Result<Vec<_>>>()?;
+        let main = nodes[0];
+        for node in &nodes[1..] {
+            let ordered = false;
+            self.link(db, &mut numbers, record, (main, *node), (said.call.as_str(), ordered))?;
+        }
+        if let Call::Alias(Some(previous)) = &said.call {
+            self.alias(db, &mut numbers, record, main, previous)?;
+        }
+        self.count(db, record, &said, &nodes)?;
+        if let Some(group) = &said.group {
+            self.join(db, record, &said, main, group)?;
+        }
+        Ok(())
+    }
+
+    /// What someone decided about who is who.
+    fn obey(&mut self, db: &Connection, record: &Record, order: &Order) -> Result<()> {
+        let mut numbers = Numbers::of(record);
+        match order {
+            Order::Merge(a, b) => {
+                let a = self.node(db, &mut numbers, a)?;
+                let b = self.node(db, &mut numbers, b)?;
+                self.pairs.clear();
+                self.link(db, &mut numbers, record, (a, b), ("operator", true))
+            }
+            Order::Unmerge(a, b) => {
+                let (Some(a), Some(b)) = (graph::find(db, a)?, graph::find(db, b)?) else {
+                    return Ok(());
+                };
+                graph::retract(db, &self.limits, a, b)?;
+                Ok(())
+            }
+        }
+    }
+
+    /// The number of an identifier, which is new if nobody brought it up before.
+    fn node(
+        &mut self,
+        db: &Connection,
+        numbers: &mut Numbers,
+        identifier: &Identifier<'_>,
+    ) -> Result<Node> {
+        self.key.clear();
+        let _ = write!(self.key, "{}{}", identifier.kind.number(), identifier.value);
+        if let Some(node) = self.nodes.get(self.key.as_str()) {
+            return Ok(*node);
+        }
+        let node = match graph::find(db, identifier)? {
+            Some(node) => node,
+            None => {
+                let node = numbers.next();
+                graph::add(db, node, identifier)?;
+                // It cannot be in the database.
+                self.seen.put(node, Seen::default());
+                node
+            }
+        };
+        self.nodes.put(self.key.as_str().into(), node);
+        Ok(node)
+    }
+
+    fn link(
+        &mut self,
+        db: &Connection,
+        numbers: &mut Numbers,
+        record: &Record,
+        (a, b): (Node, Node),
+        (via, ordered): (&str, bool),
+    ) -> Result<()> {
+        if a == b || self.pairs.get(&(a, b)).is_some() {
+            return Ok(());
+        }
+        if ordered || !graph::is_known(db, a, b)? {
+            let edge = Edge {
+                id: numbers.next_edge(),
+                a,
+                b,
+                via: via.to_owned(),
+                time_ms: record.event_time.unix_ms(),
+                source: record.source.to_string(),
+                trusted: record.trust == Trust::Server,
+                ordered,
+                state: State::Accepted,
+            };
+            graph::link(db, &self.limits, &edge)?;
+        }
+        self.pairs.put((a, b), ());
+        Ok(())
+    }
+
+    /// Says that a person was known by another id before: a user's if there is one, else a device's. A source that nobody can
+    /// forge decides it; what a public key says is held to the limits.
+    fn alias(
+        &mut self,
+        db: &Connection,
+        numbers: &mut Numbers,
+        record: &Record,
+        main: Node,
+        previous: &str,
+    ) -> Result<()> {
+        let Some(user) = Identifier::new(Kind::User, previous) else { return Ok(()) };
+        let previous = match graph::find(db, &user)? {
+            Some(node) => node,
+            None => {
+                let Some(device) = Identifier::new(Kind::Anonymous, previous) else {
+                    return Ok(());
+                };
+                self.node(db, numbers, &device)?
+            }
+        };
+        let ordered = record.trust == Trust::Server;
+        self.link(db, numbers, record, (main, previous), ("alias", ordered))
+    }
+
+    /// Puts the event on its identifier's timeline and takes in what it says.
+    fn count(
+        &mut self,
+        db: &Connection,
+        record: &Record,
+        said: &Said<'_>,
+        nodes: &[Node],
+    ) -> Result<()> {
+        let time = record.event_time.unix_ms();
+        let main = nodes[0];
+        // Who logs in does so in the session that the device was in before.
+        let mut goes_on = false;
+        for node in nodes {
+            let seen = self.seen(db, *node)?;
+            goes_on |= match &said.session {
+                Some(session) => seen.session.as_deref() == Some(session),
+                None => !seen.was_quiet(time),
+            };
+        }
+        let is_visit = record.trust == Trust::Client || said.session.is_some();
+        let mut changes = Vec::new();
+        let seen = self.seen(db, main)?;
+        let is_new_session = is_visit && !goes_on;
+        seen.count(time, &record.source, is_new_session);
+        if let Some(session) = &said.session {
+            seen.session = Some(session.to_string());
+        }
+        let fact = |json: &str| Fact::new(json.into(), time, record.offset, &record.source);
+        for (name, json) in &said.facts {
+            if let Some(fact) = fact(json) {
+                let _ = seen.about.take(name, fact);
+            }
+        }
+        for (name, json) in &said.traits {
+            let Some(fact) = fact(json) else { continue };
+            let text = searchable(&fact);
+            if let Some(before) = seen.about.take(&format!("{TRAIT}{name}"), fact) {
+                changes.push((name, before.as_ref().and_then(searchable), text));
+            }
+        }
+        self.changed.push(main);
+        for (name, before, now) in changes {
+            if before == now {
+                continue;
+            }
+            if let Some(before) = before {
+                db.prepare_cached(
+                    "DELETE FROM trait_text WHERE text = ?1 AND name = ?2 AND identifier = ?3",
+                )?
+                .execute(params![before, name, main])?;
+            }
+            if let Some(now) = now {
+                db.prepare_cached("INSERT OR IGNORE INTO trait_text VALUES (?1, ?2, ?3)")?
+                    .execute(params![now, name, main])?;
+            }
+        }
+        // The others are in the same session, without an event of their own.
+        if let Some(session) = &said.session {
+            for node in &nodes[1..] {
+                let other = self.seen(db, *node)?;
+                if other.session.as_deref() != Some(session) {
+                    other.session = Some(session.to_string());
+                    self.changed.push(*node);
+                }
+            }
+        }
+        let name = self.name(db, &said.name)?;
+        db.prepare_cached("INSERT OR IGNORE INTO moment VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![main, time, record.offset.to_number(), said.call.as_str(), name])?;
+        Ok(())
+    }
+
+    /// What is known of an identifier, to be changed: say so in `changed`.
+    fn seen(&mut self, db: &Connection, node: Node) -> Result<&mut Seen> {
+        if !self.seen.contains(&node) {
+            let seen = read_seen(db, node)?.unwrap_or_default();
+            self.seen.put(node, seen);
+        }
+        Ok(self.seen.get_mut(&node).expect("it was put there if it was not"))
+    }
+
+    fn name(&mut self, db: &Connection, text: &str) -> Result<i64> {
+        if let Some(id) = self.names.get(text) {
+            return Ok(*id);
+        }
+        let find = "SELECT id FROM name WHERE text = ?1";
+        let id = db.prepare_cached(find)?.query_row([text], |row| row.get(0)).optional()?;
+        let id = match id {
+            Some(id) => id,
+            None => {
+                db.prepare_cached("INSERT INTO name (text) VALUES (?1)")?.execute([text])?;
+                db.last_insert_rowid()
+            }
+        };
+        self.names.put(text.into(), id);
+        Ok(id)
+    }
+
+    /// Makes the person one of an account, and takes in what is said of that.
+    fn join(
+        &mut self,
+        db: &Connection,
+        record: &Record,
+        said: &Said<'_>,
+        main: Node,
+        group: &str,
+    ) -> Result<()> {
+        let account = match self.accounts.get(group) {
+            Some(account) => *account,
+            None => {
+                let find = "SELECT id FROM account WHERE value = ?1";
+                let known =
+                    db.prepare_cached(find)?.query_row([group], |row| row.get(0)).optional()?;
+                let account = match known {
+                    Some(account) => account,
+                    None => {
+                        let account = record.offset.to_number();
+                        db.prepare_cached("INSERT INTO account VALUES (?1, ?2, '{}')")?
+                            .execute(params![account, group])?;
+                        account
+                    }
+                };
+                self.accounts.put(group.into(), account);
+                account
+            }
+        };
+        let time = record.event_time.unix_ms();
+        if !said.group_traits.is_empty() {
+            let about = "SELECT about FROM account WHERE id = ?1";
+            let about: String = db.prepare_cached(about)?.query_row([account], |row| row.get(0))?;
+            let mut about: About = serde_json::from_str(&about).unwrap_or_default();
+            for (name, json) in &said.group_traits {
+                if let Some(fact) = Fact::new(json.clone(), time, record.offset, &record.source) {
+                    let _ = about.take(&format!("{TRAIT}{name}"), fact);
+                }
+            }
+            db.prepare_cached("UPDATE account SET about = ?2 WHERE id = ?1")?
+                .execute(params![account, text_of(&about)])?;
+        }
+        if self.memberships.get(&(account, main)).is_none() {
+            db.prepare_cached("INSERT OR IGNORE INTO membership VALUES (?1, ?2, ?3, ?4)")?
+                .execute(params![account, main, record.offset.to_number(), time])?;
+            self.memberships.put((account, main), ());
+        }
+        Ok(())
+    }
+
+    /// Writes what has changed, before the caller commits.
+    pub(crate) fn flush(&mut self, db: &Connection) -> Result<()> {
+        self.changed.sort_unstable();
+        self.changed.dedup();
+        let mut write = db.prepare_cached(
+            "INSERT INTO seen VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+             ON CONFLICT (id) DO UPDATE SET first = excluded.first, last = excluded.last, events = excluded.events,
+             sessions = excluded.sessions, session = excluded.session, about = excluded.about",
+        )?;
+        for node in &self.changed {
+            let Some(seen) = self.seen.peek(node) else { continue };
+            write.execute(params![
+                node,
+                seen.first_ms,
+                seen.last_ms,
+                seen.events.cast_signed(),
+                seen.sessions.cast_signed(),
+                seen.session,
+                text_of(&seen.about),
+            ])?;
+        }
+        drop(write);
+        self.changed.clear();
+        shrink(&mut self.nodes);
+        shrink(&mut self.pairs);
+        shrink(&mut self.seen);
+        shrink(&mut self.accounts);
+        shrink(&mut self.memberships);
+        shrink(&mut self.names);
+        Ok(())
+    }
+
+    /// Forgets all: what was folded since the last commit was not kept, or someone else has changed the tables.
+    pub(crate) fn forget(&mut self) {
+        *self = Self::new(self.limits.clone());
+    }
+}
+
+/// Numbers for what a record brings up.
+struct Numbers {
+    node: i64,
+    edge: i64,
+}
+
+impl Numbers {
+    fn of(record: &Record) -> Self {
+        let first = record.offset.to_number().saturating_mul(PER_RECORD);
+        Self { node: first, edge: first }
+    }
+
+    fn next(&mut self) -> i64 {
+        self.node += 1;
+        self.node - 1
+    }
+
+    fn next_edge(&mut self) -> i64 {
+        self.edge += 1;
+        self.edge - 1
+    }
+}
+
+fn shrink<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>) {
+    while cache.len() > REMEMBERED {
+        cache.pop_lru();
+    }
+}
+
+fn text_of(about: &About) -> String {
+    serde_json::to_string(about).expect("maps of texts to JSON are JSON")
+}
+
+/// What a trait can be found by.
+pub(super) fn searchable(fact: &Fact) -> Option<String> {
+    let text: String = serde_json::from_str(fact.json()).ok()?;
+    let text = text.trim().to_lowercase();
+    (!text.is_empty() && text.len() <= SEARCHABLE_BYTES).then_some(text)
+}
+
+pub(super) fn read_seen(db: &Connection, node: Node) -> Result<Option<Seen>> {
+    let mut query = db.prepare_cached(
+        "SELECT first, last, events, sessions, session, about FROM seen WHERE id = ?1",
+    )?;
+    let seen = query.query_row([node], |row| {
+        let about: String = row.get(5)?;
+        Ok(Seen {
+            first_ms: row.get(0)?,
+            last_ms: row.get(1)?,
+            events: row.get::<_, i64>(2)?.cast_unsigned(),
+            sessions: row.get::<_, i64>(3)?.cast_unsigned(),
+            session: row.get(4)?,
+            about: serde_json::from_str(&about).unwrap_or_default(),
+        })
+    });
+    seen.optional()
+}

@@ -1,0 +1,390 @@
+//! Which identifiers are one person: statements that two belong together, each with where it comes from, none ever deleted.
+//! Promises that people are a function of the statements in their order: taking one back leaves what there were had it never
+//! been made. Deliberately knows nothing of traits or events; what a person did hangs on identifiers, and moves with them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+
+use super::{
+    identifier::{Identifier, Kind},
+    limits::Limits,
+};
+
+/// The tables. An identifier is numbered by the record that brought it up, so that a rebuild gives it the same number; a
+/// person is known by the number of its first identifier.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE identifier (
+        id INTEGER PRIMARY KEY,
+        kind INTEGER NOT NULL,
+        value TEXT NOT NULL,
+        person INTEGER NOT NULL
+    ) STRICT;
+    CREATE UNIQUE INDEX identifier_value ON identifier (value, kind);
+    -- Most people have one identifier: theirs is not in it.
+    CREATE INDEX identifier_person ON identifier (person) WHERE person <> id;
+    CREATE TABLE edge (
+        id INTEGER PRIMARY KEY,
+        a INTEGER NOT NULL,
+        b INTEGER NOT NULL,
+        via TEXT NOT NULL,
+        time INTEGER NOT NULL,
+        source TEXT NOT NULL,
+        trusted INTEGER NOT NULL,
+        ordered INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT
+    ) STRICT;
+    CREATE UNIQUE INDEX edge_pair ON edge (a, b);
+    CREATE INDEX edge_b ON edge (b);
+";
+
+/// Numbers of one record: it may bring up so many identifiers, and as many edges.
+pub(super) const PER_RECORD: i64 = 16;
+
+/// The number of an identifier: of its record, and of its place among those that the record brought up.
+pub(crate) type Node = i64;
+
+/// A statement that two identifiers are the same person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edge {
+    /// Its number: of the record that made it, and of its place there.
+    pub id: i64,
+    /// One, the lower number.
+    pub a: Node,
+    /// The other.
+    pub b: Node,
+    /// How it was said: `identify`, `track`, `alias`, `operator`, …
+    pub via: String,
+    /// When it happened, in milliseconds of unix time.
+    pub time_ms: i64,
+    /// Who said it.
+    pub source: String,
+    /// Whether that source is one that nobody can forge.
+    pub trusted: bool,
+    /// Whether someone decided it, so that the limits of a kind do not hold.
+    pub ordered: bool,
+    /// What became of it.
+    pub state: State,
+}
+
+/// What became of an edge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The two are one person.
+    Accepted,
+    /// They are not: the person would have had too many of something.
+    Refused(String),
+    /// They are not: someone took it back.
+    Retracted,
+}
+
+impl State {
+    fn word(&self) -> (&'static str, Option<&str>) {
+        match self {
+            Self::Accepted => ("accepted", None),
+            Self::Refused(reason) => ("refused", Some(reason)),
+            Self::Retracted => ("retracted", None),
+        }
+    }
+
+    /// The word in JSON and on pages.
+    pub fn as_str(&self) -> &'static str {
+        self.word().0
+    }
+
+    /// Why it was refused.
+    pub fn reason(&self) -> Option<&str> {
+        self.word().1
+    }
+
+    fn read(word: &str, reason: Option<String>) -> Self {
+        match word {
+            "accepted" => Self::Accepted,
+            "retracted" => Self::Retracted,
+            _ => Self::Refused(reason.unwrap_or_default()),
+        }
+    }
+}
+
+/// The number of an identifier, if it is known.
+pub(super) fn find(db: &Connection, identifier: &Identifier<'_>) -> Result<Option<Node>> {
+    let mut query =
+        db.prepare_cached("SELECT id FROM identifier WHERE value = ?1 AND kind = ?2")?;
+    let found =
+        query.query_row(params![identifier.value, identifier.kind.number()], |row| row.get(0));
+    found.optional()
+}
+
+/// A new identifier, as yet a person of its own.
+pub(super) fn add(db: &Connection, id: Node, identifier: &Identifier<'_>) -> Result<()> {
+    db.prepare_cached("INSERT INTO identifier VALUES (?1, ?2, ?3, ?1)")?.execute(params![
+        id,
+        identifier.kind.number(),
+        identifier.value
+    ])?;
+    Ok(())
+}
+
+/// The person that an identifier belongs to, by the number of its first.
+pub(super) fn person(db: &Connection, node: Node) -> Result<Node> {
+    db.prepare_cached("SELECT person FROM identifier WHERE id = ?1")?
+        .query_row([node], |row| row.get(0))
+}
+
+/// A person's identifiers, in the order in which they came up.
+pub(super) fn members(db: &Connection, person: Node) -> Result<Vec<(Node, Identifier<'static>)>> {
+    let mut query = db.prepare_cached(
+        "SELECT id, kind, value FROM identifier WHERE id = ?1 AND person = ?1
+         UNION ALL SELECT id, kind, value FROM identifier WHERE person = ?1 AND person <> id ORDER BY 1",
+    )?;
+    let rows = query.query_map([person], |row| {
+        let kind = Kind::from_number(row.get(1)?).unwrap_or(Kind::Anonymous);
+        Ok((row.get(0)?, Identifier { kind, value: row.get::<_, String>(2)?.into() }))
+    })?;
+    rows.collect()
+}
+
+/// Whether this was said before, whatever became of it.
+pub(super) fn is_known(db: &Connection, a: Node, b: Node) -> Result<bool> {
+    let (a, b) = (a.min(b), a.max(b));
+    db.prepare_cached("SELECT 1 FROM edge WHERE a = ?1 AND b = ?2")?.exists([a, b])
+}
+
+/// Says that two identifiers are one person; what becomes of it. Said again it changes nothing, unless someone orders it:
+/// then what was refused or taken back counts anew, with its old number.
+pub(super) fn link(db: &Connection, limits: &Limits, edge: &Edge) -> Result<State> {
+    if let Some(known) = edge_between(db, edge.a, edge.b)? {
+        if !edge.ordered || known.state == State::Accepted {
+            return Ok(known.state);
+        }
+        let reopen = "UPDATE edge SET ordered = 1, via = ?2, time = ?3, source = ?4, trusted = ?5, state = 'refused' WHERE id = ?1";
+        db.prepare_cached(reopen)?.execute(params![
+            known.id,
+            edge.via,
+            edge.time_ms,
+            edge.source,
+            edge.trusted
+        ])?;
+        settle(db, limits, [edge.a, edge.b])?;
+        let now = edge_between(db, edge.a, edge.b)?;
+        return Ok(now.map_or(State::Retracted, |edge| edge.state));
+    }
+    let (p, q) = (person(db, edge.a)?, person(db, edge.b)?);
+    let state = match p == q {
+        true => State::Accepted,
+        false => {
+            let mut tally = Tally::of(members(db, p)?.iter().map(|(_, id)| id.kind));
+            tally.add(&Tally::of(members(db, q)?.iter().map(|(_, id)| id.kind)));
+            tally.judge(limits, edge.ordered)
+        }
+    };
+    if state == State::Accepted && p != q {
+        let (first, second) = (p.min(q), p.max(q));
+        db.prepare_cached("UPDATE identifier SET person = ?1 WHERE person = ?2 AND person <> id")?
+            .execute([first, second])?;
+        db.prepare_cached("UPDATE identifier SET person = ?1 WHERE id = ?2")?
+            .execute([first, second])?;
+    }
+    insert(db, &Edge { state: state.clone(), ..edge.clone() })?;
+    Ok(state)
+}
+
+/// Takes a statement back, and any that will say the same; false if it was never made, or is taken back already.
+pub(super) fn retract(db: &Connection, limits: &Limits, a: Node, b: Node) -> Result<bool> {
+    let known = edge_between(db, a, b)?.filter(|edge| edge.state != State::Retracted);
+    let Some(known) = known else { return Ok(false) };
+    db.prepare_cached("UPDATE edge SET state = 'retracted', reason = NULL WHERE id = ?1")?
+        .execute([known.id])?;
+    settle(db, limits, [a, b])?;
+    Ok(true)
+}
+
+/// Judges all statements anew, in their order, that can have to do with these identifiers: through refused ones too, since
+/// what was refused because of a statement may hold without it.
+fn settle(db: &Connection, limits: &Limits, around: [Node; 2]) -> Result<()> {
+    let (nodes, edges) = around_of(db, around)?;
+    // Each a person of its own, and what it counts for.
+    let mut people: BTreeMap<Node, (Node, BTreeSet<Node>, Tally)> = BTreeMap::new();
+    let mut person_of: BTreeMap<Node, Node> = BTreeMap::new();
+    for node in nodes {
+        let kind = kind(db, node)?;
+        people.insert(node, (node, BTreeSet::from([node]), Tally::of([kind])));
+        person_of.insert(node, node);
+    }
+    for edge in edges.values().filter(|edge| edge.state != State::Retracted) {
+        let (p, q) = (person_of[&edge.a], person_of[&edge.b]);
+        let state = if p == q {
+            State::Accepted
+        } else {
+            let mut tally = people[&p].2.clone();
+            tally.add(&people[&q].2);
+            tally.judge(limits, edge.ordered)
+        };
+        if state == State::Accepted && p != q {
+            let (_, joining, tally) = people.remove(&p.max(q)).expect("each person is in it once");
+            let first = people.get_mut(&p.min(q)).expect("each person is in it once");
+            first.2.add(&tally);
+            for node in joining {
+                person_of.insert(node, p.min(q));
+                first.1.insert(node);
+            }
+        }
+        if state != edge.state {
+            let (word, reason) = state.word();
+            db.prepare_cached("UPDATE edge SET state = ?2, reason = ?3 WHERE id = ?1")?
+                .execute(params![edge.id, word, reason])?;
+        }
+    }
+    let mut update =
+        db.prepare_cached("UPDATE identifier SET person = ?2 WHERE id = ?1 AND person <> ?2")?;
+    for (node, person) in person_of {
+        update.execute([node, person])?;
+    }
+    Ok(())
+}
+
+fn kind(db: &Connection, node: Node) -> Result<Kind> {
+    Ok(identifier(db, node)?.kind)
+}
+
+/// The identifier of a number.
+pub(crate) fn identifier(db: &Connection, node: Node) -> Result<Identifier<'static>> {
+    db.prepare_cached("SELECT kind, value FROM identifier WHERE id = ?1")?.query_row(
+        [node],
+        |row| {
+            let kind = Kind::from_number(row.get(0)?).unwrap_or(Kind::Anonymous);
+            Ok(Identifier { kind, value: row.get::<_, String>(1)?.into() })
+        },
+    )
+}
+
+/// A graph of its own with all that can have to do with these identifiers, to try something out.
+pub(super) fn copy_around(db: &Connection, around: [Node; 2]) -> Result<Connection> {
+    let copy = Connection::open_in_memory()?;
+    copy.execute_batch(SCHEMA)?;
+    let (nodes, edges) = around_of(db, around)?;
+    for node in nodes {
+        let Identifier { kind, value } = identifier(db, node)?;
+        copy.prepare_cached("INSERT INTO identifier VALUES (?1, ?2, ?3, ?4)")?.execute(params![
+            node,
+            kind.number(),
+            value,
+            person(db, node)?
+        ])?;
+    }
+    for edge in edges.values() {
+        insert(&copy, edge)?;
+    }
+    Ok(copy)
+}
+
+fn insert(db: &Connection, edge: &Edge) -> Result<()> {
+    let (word, reason) = edge.state.word();
+    db.prepare_cached("INSERT INTO edge VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+        .execute(params![
+            edge.id,
+            edge.a.min(edge.b),
+            edge.a.max(edge.b),
+            edge.via,
+            edge.time_ms,
+            edge.source,
+            edge.trusted,
+            edge.ordered,
+            word,
+            reason
+        ])?;
+    Ok(())
+}
+
+/// All identifiers that statements lead to from these, but for those taken back; and all statements about them.
+fn around_of(db: &Connection, around: [Node; 2]) -> Result<(BTreeSet<Node>, BTreeMap<i64, Edge>)> {
+    let (mut nodes, mut edges) = (BTreeSet::from(around), BTreeMap::new());
+    let mut next = Vec::from(around);
+    while let Some(node) = next.pop() {
+        for edge in edges_of(db, node)? {
+            if edge.state != State::Retracted {
+                for end in [edge.a, edge.b] {
+                    if nodes.insert(end) {
+                        next.push(end);
+                    }
+                }
+            }
+            edges.insert(edge.id, edge);
+        }
+    }
+    edges.retain(|_, edge| nodes.contains(&edge.a) && nodes.contains(&edge.b));
+    Ok((nodes, edges))
+}
+
+/// How many identifiers of each kind a person has.
+#[derive(Clone, Debug, Default)]
+struct Tally([u32; Kind::ALL.len()]);
+
+impl Tally {
+    fn of(kinds: impl IntoIterator<Item = Kind>) -> Self {
+        let mut tally = Self::default();
+        for kind in kinds {
+            tally.0[usize::from(kind.number()) - 1] += 1;
+        }
+        tally
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (mine, others) in self.0.iter_mut().zip(other.0) {
+            *mine += others;
+        }
+    }
+
+    fn judge(&self, limits: &Limits, ordered: bool) -> State {
+        let all: u32 = self.0.iter().sum();
+        if all > limits.identifiers {
+            let most = limits.identifiers;
+            return State::Refused(format!("a person has at most {most} identifiers in all"));
+        }
+        // What someone has decided is bounded by the whole alone.
+        let too_many = |kind: &Kind| {
+            let most = limits.of(*kind);
+            self.0[usize::from(kind.number()) - 1] > most
+        };
+        match Kind::ALL.iter().find(|kind| !ordered && too_many(kind)) {
+            Some(kind) => {
+                let (most, word) = (limits.of(*kind), kind.as_str());
+                State::Refused(format!("a person has at most {most} of kind `{word}`"))
+            }
+            None => State::Accepted,
+        }
+    }
+}
+
+const COLUMNS: &str = "id, a, b, via, time, source, trusted, ordered, state, reason";
+
+fn edge(row: &rusqlite::Row<'_>) -> Result<Edge> {
+    let state: String = row.get(8)?;
+    Ok(Edge {
+        id: row.get(0)?,
+        a: row.get(1)?,
+        b: row.get(2)?,
+        via: row.get(3)?,
+        time_ms: row.get(4)?,
+        source: row.get(5)?,
+        trusted: row.get(6)?,
+        ordered: row.get(7)?,
+        state: State::read(&state, row.get(9)?),
+    })
+}
+
+fn edge_between(db: &Connection, a: Node, b: Node) -> Result<Option<Edge>> {
+    let (a, b) = (a.min(b), a.max(b));
+    db.prepare_cached(&format!("SELECT {COLUMNS} FROM edge WHERE a = ?1 AND b = ?2"))?
+        .query_row([a, b], edge)
+        .optional()
+}
+
+/// All statements about an identifier, in their order.
+pub(super) fn edges_of(db: &Connection, node: Node) -> Result<Vec<Edge>> {
+    let mut query = db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM edge WHERE a = ?1 UNION ALL SELECT {COLUMNS} FROM edge WHERE b = ?1 ORDER BY 1"
+    ))?;
+    query.query_map([node], edge)?.collect()
+}

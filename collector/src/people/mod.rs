@@ -1,0 +1,44 @@
+//! One live profile for each person, from every channel: who is who, what each is known for, what each did, which account.
+//! Promises that who is who can be taken back, and that people are a function of the log. Deliberately keeps everything under
+//! identifiers, never under people: a person is the identifiers that belong together now, read together.
+//!
+//! ```text
+//! record ─▶ said ─▶ identifier ─▶ fold ─┬─▶ graph: edges, and which identifiers are one person
+//!                                       └─▶ seen, moments, accounts: of one identifier each
+//! profile, timeline, account, search ◀── read together, when someone asks
+//! ```
+
+mod account;
+mod erase;
+mod fold;
+mod graph;
+mod identifier;
+mod limits;
+mod orders;
+mod profile;
+mod said;
+mod search;
+mod seen;
+#[cfg(test)]
+mod tests;
+mod timeline;
+
+pub use account::{Account, Member};
+pub use graph::{Edge, State as EdgeState};
+pub use identifier::{Identifier, Kind, MAX_IDENTIFIER_BYTES, NotAnIdentifier};
+pub use limits::Limits;
+pub use profile::{Channel, Graph, Known, Membership, PersonId, Preview, Profile, Said, Statement};
+pub use search::Found;
+pub use timeline::{Chapter, Moment, Page, Wanted};
+
+pub(crate) use account::account;
+pub(crate) use erase::forget;
+pub(crate) use fold::Fold;
+pub(crate) use graph::{Node, identifier};
+pub(crate) use orders::{ERASED, Order, SOURCE, said};
+pub(crate) use profile::{graph_of, person_of, preview, profile};
+pub(crate) use search::search;
+pub(crate) use timeline::{Of, timeline};
+
+/// What the tables are made by.
+pub(crate) const SCHEMAS: [&str; 2] = [graph::SCHEMA, fold::SCHEMA];

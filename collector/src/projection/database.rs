@@ -1,0 +1,161 @@
+//! The file of a projection: its tables, how far it has got, and what it was made by.
+//! Promises that a file which another release or other limits have made is told from one that can be gone on with.
+//! Deliberately knows no record.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+
+use crate::{event_log::Offset, people};
+
+/// Of the tables and of what is folded into them. A file of another is made anew from the log.
+pub(super) const FORMAT: u32 = 1;
+
+/// Pages kept in memory, in KiB: what is touched again and again is in the folds' own memory.
+const CACHE_KIB: i64 = 16 * 1024;
+/// Pages of the log of changes before they are moved into the file: 16 MiB.
+const CHECKPOINT_PAGES: i64 = 4_096;
+
+/// Why the database of people cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DatabaseError {
+    /// SQLite says so.
+    #[error("the database of people cannot be used: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+    /// The folder does.
+    #[error("{path}: {cause}")]
+    File {
+        /// What was touched.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// A new file is not as it was made.
+    #[error("{0} is in use by another program; close it")]
+    Unusable(PathBuf),
+    /// The machine is out of threads.
+    #[error("no thread for the projection: {0}")]
+    Thread(io::Error),
+}
+
+/// An open file.
+pub(super) struct Database {
+    pub(super) connection: Connection,
+    /// Up to here it has everything.
+    pub(super) applied: Offset,
+}
+
+impl Database {
+    /// Opens the file, or makes it; `None` if it cannot be gone on with: of another format, damaged, or ahead of the log.
+    pub(super) fn open(
+        path: &Path,
+        format: &str,
+        end: Offset,
+    ) -> Result<Option<Self>, DatabaseError> {
+        let connection = Connection::open(path)?;
+        connection.busy_timeout(Duration::from_secs(5))?;
+        match Self::prepare(connection, format) {
+            Ok(Some(database)) if database.applied <= end => Ok(Some(database)),
+            Ok(_) => Ok(None),
+            Err(error) if is_damage(&error) => {
+                tracing::warn!(%error, "the database of people is damaged");
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn prepare(connection: Connection, format: &str) -> rusqlite::Result<Option<Self>> {
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        // What a power cut takes is folded again.
+        connection.pragma_update(None, "synchronous", "NORMAL")?;
+        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.set_prepared_statement_cache_capacity(64);
+        let made: i64 = connection.query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE name = 'projection'",
+            [],
+            |row| row.get(0),
+        )?;
+        if made == 0 {
+            let tables: i64 =
+                connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+            if tables > 0 {
+                return Ok(None);
+            }
+            let change = connection.unchecked_transaction()?;
+            change.execute_batch(
+                "CREATE TABLE projection (only INTEGER PRIMARY KEY CHECK (only = 1), format TEXT NOT NULL, applied INTEGER NOT NULL) STRICT;",
+            )?;
+            for tables in people::SCHEMAS {
+                change.execute_batch(tables)?;
+            }
+            change.execute("INSERT INTO projection VALUES (1, ?1, 0)", [format])?;
+            change.commit()?;
+            return Ok(Some(Self { connection, applied: Offset::START }));
+        }
+        let found: Option<(String, i64)> = connection
+            .query_row("SELECT format, applied FROM projection", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()?;
+        Ok(found
+            .filter(|(known, _)| known == format)
+            .map(|(_, applied)| Self { connection, applied: Offset::from_number(applied) }))
+    }
+
+    pub(super) fn begin(&self) -> rusqlite::Result<Transaction<'_>> {
+        Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
+    }
+
+    pub(super) fn save(change: &Transaction<'_>, applied: Offset) -> rusqlite::Result<()> {
+        change
+            .prepare_cached("UPDATE projection SET applied = ?1")?
+            .execute([applied.to_number()])?;
+        Ok(())
+    }
+
+    /// Moves all changes into the file and lets it go.
+    pub(super) fn close(self) -> Result<(), DatabaseError> {
+        self.connection
+            .execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE);")?;
+        self.connection.close().map_err(|(_, error)| error.into())
+    }
+
+    /// Deletes a file and what belongs to it, if it is there.
+    pub(super) fn remove(path: &Path) -> Result<(), DatabaseError> {
+        for path in [with(path, "-wal"), with(path, "-shm"), path.to_owned()] {
+            match std::fs::remove_file(&path) {
+                Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                    return Err(DatabaseError::File { path, cause });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a closed file in the place of another closed one.
+    pub(super) fn replace(old: &Path, new: &Path) -> Result<(), DatabaseError> {
+        for beside in [with(old, "-wal"), with(old, "-shm")] {
+            Self::remove(&beside)?;
+        }
+        std::fs::rename(new, old)
+            .map_err(|cause| DatabaseError::File { path: new.to_owned(), cause })
+    }
+}
+
+fn with(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+fn is_damage(error: &rusqlite::Error) -> bool {
+    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+}
