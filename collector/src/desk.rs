@@ -4,15 +4,20 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::json;
 use tokio::{sync::watch, task::spawn_blocking, time::timeout};
 
 use crate::{
+    consumer::{Consumers, OrderError},
     event_log::{AppendError, Clock, EventLog, Offset},
+    limits::MAX_PAGE,
     people::{
-        self, Account, Found, Graph, Identifier, Limits, Of, Order, Page, PersonId, Preview,
+        self, Account, Found, Graph, Identifier, Kind, Limits, Of, Order, Page, PersonId, Preview,
         Profile, Wanted,
     },
     projection::{Handle, Rebuild},
+    state::{Audited, State, StateError},
+    suppressed::Suppressed,
 };
 
 /// How long who decided something waits to see it: longer only while the projection catches up with a backlog.
@@ -25,6 +30,9 @@ pub(crate) struct Desk {
     pub(crate) log: Arc<EventLog>,
     pub(crate) limits: Limits,
     pub(crate) clock: Clock,
+    pub(crate) state: State,
+    pub(crate) suppressed: Suppressed,
+    pub(crate) consumers: Consumers,
 }
 
 /// Why there is no answer.
@@ -39,9 +47,29 @@ pub(crate) enum DeskError {
     /// A thread had to give up.
     #[error("people cannot be read now: {0}")]
     Thread(#[from] tokio::task::JoinError),
+    /// The state database cannot be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// A consumer could not let go of what it has set aside.
+    #[error("consumer `{consumer}` cannot drop its parked events: {cause}")]
+    Consumer {
+        /// Its name.
+        consumer: String,
+        /// What is wrong.
+        cause: OrderError,
+    },
     /// It would change nothing.
     #[error("{0}")]
     Refused(String),
+}
+
+/// What an erasure did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Erased {
+    /// Who it was; the id names nobody now.
+    pub(crate) person: PersonId,
+    /// Records that are gone from the log.
+    pub(crate) events: u64,
 }
 
 /// How far the state is behind the log.
@@ -158,6 +186,54 @@ impl Desk {
             None => Ok(None),
         })
         .await
+    }
+
+    /// Erases a person for good: from the log, from the state and from what waits for delivery; what still arrives from its
+    /// devices is refused. Can be asked for again if it fails midway. What was delivered before is not called back: consumers
+    /// get an event `Person Erased`. `None` if nobody is known by this.
+    pub(crate) async fn erase(&self, text: &str) -> Result<Option<Erased>, DeskError> {
+        self.caught_up().await;
+        let traces = |text: String| {
+            self.read(move |db| match people::person_of(db, &text)? {
+                Some(person) => Ok(Some((person, people::traces(db, person)?))),
+                None => Ok(None),
+            })
+        };
+        let Some((person, (members, _))) = traces(text.to_owned()).await? else { return Ok(None) };
+        let identifiers: Vec<_> =
+            members.iter().map(|(_, identifier)| identifier.clone()).collect();
+        let now = (self.clock)();
+        let (suppressed, state) = (self.suppressed.clone(), self.state.clone());
+        let gone = identifiers.clone();
+        spawn_blocking(move || suppressed.add(&state, &gone, now)).await??;
+        // Nothing more comes; what came meanwhile belongs to it.
+        self.caught_up().await;
+        let Some((_, (members, records))) = traces(person.to_string()).await? else {
+            return Ok(None);
+        };
+        let erased = self.log.erase(&records).await?;
+        for (name, consumer) in &self.consumers {
+            for part in records.chunks(MAX_PAGE) {
+                let dropped = consumer.drop_parked(Some(part.to_vec())).await;
+                let consumer = name.to_string();
+                dropped.map_err(|cause| DeskError::Consumer { consumer, cause })?;
+            }
+        }
+        let nodes = members.into_iter().map(|(node, _)| node).collect();
+        self.projection.forget(nodes).await?;
+        let known = identifiers.iter().filter(|id| !matches!(id.kind, Kind::Email | Kind::Phone));
+        let properties = json!({
+            "person": person.to_string(),
+            "identifiers": known.map(ToString::to_string).collect::<Vec<_>>(),
+        });
+        let id = uuid::Uuid::now_v7().to_string();
+        self.log.append([people::said(&id, people::ERASED, &properties)]).await?;
+        let (state, subject) = (self.state.clone(), person.to_string());
+        let audited =
+            Audited { at: now, action: "erase".to_owned(), subject, events: erased.records };
+        spawn_blocking(move || state.audit(&audited)).await??;
+        tracing::info!(person = %person, events = erased.records, "a person was erased");
+        Ok(Some(Erased { person, events: erased.records }))
     }
 
     /// Waits until the state has what the log has now, but not for ever.

@@ -18,6 +18,7 @@ use crate::{
     limits::{ENVELOPE_BYTES, MAX_BODY_BYTES},
     metrics::Metrics,
     sources::{Source, Sources},
+    suppressed::Suppressed,
     validate::{Memory, Reason, Refused, Sender, Validated, validate},
 };
 
@@ -38,6 +39,8 @@ pub struct Ingest {
     pub clock: Clock,
     /// What of addresses is stored.
     pub ip: Ip,
+    /// Whose events are not.
+    pub suppressed: Suppressed,
 }
 
 /// A request, without its HTTP.
@@ -179,6 +182,7 @@ impl Ingest {
             ip: self.ip,
             cookie: incoming.cookie.as_deref(),
             identity_secrets: &source.identity_secrets,
+            suppressed: Some(&self.suppressed),
         };
         let memory = Memory::with_capacity(text.len() + text.len() / ROOM + ROOM_AT_LEAST);
         let Validated { events, indexes, refused } =

@@ -45,6 +45,7 @@ pub mod sinks;
 pub mod sources;
 pub mod stamp;
 pub mod state;
+pub mod suppressed;
 mod upkeep;
 pub mod validate;
 mod vitals;
@@ -75,6 +76,7 @@ use crate::{
     sinks::{Opening, SinkConfig, SinkError},
     sources::{Source, Sources},
     state::{State, StateError},
+    suppressed::Suppressed,
     vitals::Vitals,
 };
 
@@ -186,7 +188,8 @@ impl Collector {
         let consumers = consumers
             .map(|(name, consumer)| open_consumer(name, &consumer, around.clone()))
             .collect::<Result<_, _>>()?;
-        let ingest = Ingest { log, sources, metrics, clock, ip: config.ip };
+        let suppressed = Suppressed::read(&state)?;
+        let ingest = Ingest { log, sources, metrics, clock, ip: config.ip, suppressed };
         let projection = Projection::open(&config.data, &ingest.log, config.people.clone())?;
         let limits = HttpLimits::default();
         Ok(Self {
@@ -256,14 +259,21 @@ impl Collector {
             self.config.data.clone(),
             Arc::clone(&clock),
         );
-        let desk =
-            Desk { projection, log: Arc::clone(&log), limits: self.config.people.clone(), clock };
-        let follow = tokio::spawn(self.projection.follow(log.end(), draining.clone()));
         let handles: BTreeMap<_, _> = self
             .consumers
             .iter()
             .map(|consumer| (consumer.name().clone(), consumer.handle()))
             .collect();
+        let desk = Desk {
+            projection,
+            log: Arc::clone(&log),
+            limits: self.config.people.clone(),
+            clock,
+            state: self.state.clone(),
+            suppressed: self.ingest.suppressed.clone(),
+            consumers: handles.clone(),
+        };
+        let follow = tokio::spawn(self.projection.follow(log.end(), draining.clone()));
 
         let mut consumers = JoinSet::new();
         for consumer in self.consumers {

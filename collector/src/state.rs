@@ -4,6 +4,7 @@
 //! this names them by offset.
 
 mod consumers;
+mod erased;
 
 use std::{
     path::Path,
@@ -21,6 +22,7 @@ use crate::{
 };
 
 pub use consumers::{Pause, Reached, Replay};
+pub use erased::{Audited, HASH_BYTES};
 
 /// The database. Cheap to clone; calls may block on the disk for a few milliseconds.
 #[derive(Clone, Debug)]
@@ -52,7 +54,7 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -87,6 +89,17 @@ const MIGRATIONS: [&str; 3] = [
     "
     -- What is done above `after`: `first-last` of each range, in order, a space between two.
     ALTER TABLE cursor ADD COLUMN done_above TEXT NOT NULL DEFAULT '';
+",
+    "
+    -- Who was erased: what still arrives from them is not stored. Hashed, so that nobody can be named by it.
+    CREATE TABLE suppressed (hash BLOB PRIMARY KEY, since_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE audit (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        at_ms INTEGER NOT NULL,
+        action TEXT NOT NULL,
+        subject TEXT NOT NULL,
+        events INTEGER NOT NULL
+    ) STRICT;
 ",
 ];
 

@@ -19,6 +19,7 @@ use crate::{
     event_time,
     limits::{MAX_BATCH_BYTES, MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES},
     stamp::Stamp,
+    suppressed::Suppressed,
 };
 use context::{Additions, SIGNATURE};
 use fields::{
@@ -50,6 +51,8 @@ pub struct Sender<'a> {
     pub cookie: Option<&'a str>,
     /// Who a person is must be signed with one of these; none if it need not be.
     pub identity_secrets: &'a [Secret<IdentitySecret>],
+    /// Who was erased.
+    pub suppressed: Option<&'a Suppressed>,
 }
 
 impl Sender<'_> {
@@ -66,6 +69,7 @@ impl Sender<'_> {
             ip: Ip::Keep,
             cookie: None,
             identity_secrets: &[],
+            suppressed: None,
         }
     }
 }
@@ -119,6 +123,8 @@ pub enum Reason {
     TypeNotAllowed,
     /// It says who a person is without the proof that its source demands.
     BadSignature,
+    /// It is of somebody who was erased.
+    Suppressed,
 }
 
 impl Reason {
@@ -137,6 +143,7 @@ impl Reason {
             Self::InvalidField => "invalid_field",
             Self::TypeNotAllowed => "type_not_allowed",
             Self::BadSignature => "bad_signature",
+            Self::Suppressed => "suppressed",
         }
     }
 }
@@ -233,6 +240,11 @@ impl<'a> Fields<'_, 'a> {
         if user_id.is_none() && anonymous_id.is_none() {
             let detail = "an event has a `userId` or an `anonymousId`, not empty";
             return Err((Reason::MissingUserId, detail.into()));
+        }
+        let is_erased = |all: &Suppressed| all.has(user_id.as_deref(), anonymous_id.as_deref());
+        if sender.suppressed.is_some_and(is_erased) {
+            let detail = "this person was erased; nothing more is stored of them";
+            return Err((Reason::Suppressed, detail.into()));
         }
         if event_type == EventType::Group && self.text(GROUP_ID)?.is_none() {
             return Err((Reason::MissingGroupId, "a group call has a `groupId`".into()));

@@ -2,7 +2,7 @@
 //! Promises that every list is bounded, and that what was decided is in the log before the answer. Deliberately decides nothing:
 //! the desk does.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
 use bytes::Bytes;
 use hyper::{Method, Request, StatusCode, body::Body, header};
@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     desk::{Desk, DeskError},
+    event_log::Offset,
     limits::{HEARTBEAT, MAX_ORDER_BYTES, MAX_PAGE},
     people::{Identifier, Order, Wanted},
 };
@@ -45,6 +46,12 @@ struct UnmergeOrder {
     b: String,
     #[serde(default)]
     preview: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EraseOrder {
+    confirm: String,
 }
 
 impl Http {
@@ -94,6 +101,18 @@ impl Http {
                 let order = Order::Unmerge(identifier(&a)?, identifier(&b)?);
                 self.decide(who, &order, preview).await
             }
+            ["people", who, "erase"] => {
+                let EraseOrder { confirm } = read_order(body)?;
+                let person = desk.find(who).await?.ok_or_else(|| not_found(NO_PERSON))?;
+                if confirm != person.to_string() {
+                    let message =
+                        format!("erasing is for good: `confirm` is the person's id, `{person}`");
+                    return Err(invalid(&message));
+                }
+                let erased = desk.erase(&confirm).await?.ok_or_else(|| not_found(NO_PERSON))?;
+                Ok(answer(&json!({"person": erased.person, "events": erased.events})))
+            }
+            ["people", who, "export"] => self.export(who).await,
             ["accounts", id] => known(desk.account(id).await?, NO_ACCOUNT),
             ["accounts", id, "timeline"] => {
                 known(desk.account_timeline(id, wanted(query)?).await?, NO_ACCOUNT)
@@ -114,6 +133,54 @@ impl Http {
         }
         self.desk.decide(order).await?.ok_or_else(|| not_found(NO_PERSON))?;
         known(self.desk.profile(who).await?, NO_PERSON)
+    }
+
+    /// Everything that is stored about a person, one JSON object a line: what is known, why, and each event, the latest first.
+    async fn export(&self, who: &str) -> Result<Answer, Failure> {
+        let (profile, graph) = (self.desk.profile(who).await?, self.desk.graph(who).await?);
+        let (Some(profile), Some(graph)) = (profile, graph) else {
+            return Err(not_found(NO_PERSON));
+        };
+        let seat = self.seats.take()?;
+        let (pieces, answer) = mpsc::channel(1);
+        let (desk, who) = (self.desk.clone(), profile.id.to_string());
+        tokio::spawn(async move {
+            let _seat = seat;
+            let head = format!("{}\n{}\n", json!({"profile": profile}), json!({"graph": graph}));
+            if pieces.send(Ok(head.into())).await.is_err() {
+                return;
+            }
+            let mut wanted = Wanted { limit: PAGE, ..Wanted::default() };
+            loop {
+                let page = match desk.timeline(&who, wanted.clone()).await {
+                    Ok(Some(page)) => page,
+                    // Who reads must not take this for the end.
+                    Ok(None) => {
+                        let gone = io::Error::other("the person is gone");
+                        let _ = pieces.send(Err(gone)).await;
+                        return;
+                    }
+                    Err(error) => {
+                        let _ = pieces.send(Err(io::Error::other(error))).await;
+                        return;
+                    }
+                };
+                let mut text = Vec::new();
+                for moment in page.chapters.iter().flat_map(|chapter| &chapter.moments) {
+                    text.extend_from_slice(b"{\"event\":");
+                    text.extend_from_slice(moment.event.get().as_bytes());
+                    text.extend_from_slice(b"}\n");
+                }
+                if !text.is_empty() && pieces.send(Ok(text.into())).await.is_err() {
+                    return;
+                }
+                match page.next.as_deref().and_then(place) {
+                    Some(before) => wanted.before = Some(before),
+                    None => return,
+                }
+            }
+        });
+        Ok(stream("application/x-ndjson", answer))
     }
 
     /// Says when something about a person has changed, as server-sent events.
@@ -192,10 +259,7 @@ fn standing(desk: &Desk) -> Answer {
 /// What part of a timeline a query asks for.
 fn wanted(query: Option<&str>) -> Result<Wanted, Failure> {
     let before = parameter(query, "before")?.map(|text| {
-        let wrong = || wrong_parameter("`before` is the `next` of the page before");
-        let (time, record) = text.rsplit_once('-').ok_or_else(wrong)?;
-        let place = time.parse().ok().zip(record.parse().ok());
-        place.ok_or_else(wrong)
+        place(&text).ok_or_else(|| wrong_parameter("`before` is the `next` of the page before"))
     });
     Ok(Wanted {
         before: before.transpose()?,
@@ -204,6 +268,11 @@ fn wanted(query: Option<&str>) -> Result<Wanted, Failure> {
         source: parameter(query, "source")?,
         limit: limit(query)?,
     })
+}
+
+fn place(text: &str) -> Option<(i64, Offset)> {
+    let (time, record) = text.rsplit_once('-')?;
+    time.parse().ok().zip(record.parse().ok())
 }
 
 fn limit(query: Option<&str>) -> Result<usize, Failure> {

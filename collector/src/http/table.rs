@@ -108,6 +108,8 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/v1/people/{person}/timeline", R::People { order: false }, "people"),
         ("/v1/people/{person}/graph", R::People { order: false }, "people"),
         ("/v1/people/{person}/live", R::People { order: false }, "people"),
+        ("/v1/people/{person}/export", R::People { order: false }, "people"),
+        ("/v1/people/{person}/erase", R::People { order: true }, "people"),
         ("/v1/people/{person}/merge", R::People { order: true }, "people"),
         ("/v1/people/{person}/unmerge", R::People { order: true }, "people"),
         ("/v1/accounts/{account}", R::People { order: false }, "people"),

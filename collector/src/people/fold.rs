@@ -56,6 +56,11 @@ pub(super) const SCHEMA: &str = "
         PRIMARY KEY (account, identifier)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX membership_identifier ON membership (identifier);
+    CREATE TABLE decision (
+        identifier INTEGER NOT NULL,
+        record INTEGER NOT NULL,
+        PRIMARY KEY (identifier, record)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// Longest text of a trait that can be searched for, in bytes: names, addresses and companies are shorter.
@@ -141,12 +146,14 @@ impl Fold {
                 let a = self.node(db, &mut numbers, a)?;
                 let b = self.node(db, &mut numbers, b)?;
                 self.pairs.clear();
+                decided(db, record, [a, b])?;
                 self.link(db, &mut numbers, record, (a, b), ("operator", true))
             }
             Order::Unmerge(a, b) => {
                 let (Some(a), Some(b)) = (graph::find(db, a)?, graph::find(db, b)?) else {
                     return Ok(());
                 };
+                decided(db, record, [a, b])?;
                 graph::retract(db, &self.limits, a, b)?;
                 Ok(())
             }
@@ -415,6 +422,15 @@ impl Fold {
     pub(crate) fn forget(&mut self) {
         *self = Self::new(self.limits.clone());
     }
+}
+
+/// Notes in which record someone decided about an identifier.
+fn decided(db: &Connection, record: &Record, nodes: [Node; 2]) -> Result<()> {
+    let mut note = db.prepare_cached("INSERT OR IGNORE INTO decision VALUES (?1, ?2)")?;
+    for node in nodes {
+        note.execute([node, record.offset.to_number()])?;
+    }
+    Ok(())
 }
 
 /// Numbers for what a record brings up.

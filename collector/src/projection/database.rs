@@ -119,6 +119,11 @@ impl Database {
         Ok(())
     }
 
+    /// Moves all changes into the file, and empties the log of them.
+    pub(super) fn truncate_changes(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+
     /// Moves all changes into the file and lets it go.
     pub(super) fn close(self) -> Result<(), DatabaseError> {
         self.connection

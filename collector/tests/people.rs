@@ -1,0 +1,377 @@
+//! People over the real server: one line from every channel to one profile, taken apart again, erased, rebuilt, and never
+//! different from a clean fold. Waits for conditions only.
+#![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
+
+mod server;
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use headwater_collector::state::State;
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+use server::{PATIENCE, Receiver, SECRET, Server, client};
+
+const SOURCES: &str = "[sources.web]\nwrite_key = 'wk_web'\n[sources.app]\nwrite_key = 'wk_app'\n\
+    [sources.payments]\nwrite_key = 'wk_pay'\ntrust = 'server'\n\
+    [sources.support]\nwrite_key = 'wk_help'\ntrust = 'server'\n";
+
+/// Speaks to a server as an operator.
+struct Operator<'s> {
+    server: &'s Server,
+    token: String,
+}
+
+impl Operator<'_> {
+    async fn ask(&self, method: reqwest::Method, path: &str, body: Option<Value>) -> (u16, Value) {
+        let mut request = client().request(method, self.server.at(path)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.body(body.to_string());
+        }
+        let answer = request.send().await.unwrap();
+        let status = answer.status().as_u16();
+        let text = answer.text().await.unwrap();
+        (status, serde_json::from_str(&text).unwrap_or_default())
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let (status, answer) = self.ask(reqwest::Method::GET, path, None).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    async fn order(&self, path: &str, body: Value) -> Value {
+        let (status, answer) = self.ask(reqwest::Method::POST, path, Some(body)).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    async fn send(&self, key: &str, events: Value) {
+        let post = client().post(self.server.at("/v1/batch")).basic_auth(key, Some(""));
+        let answer = post.body(json!({"batch": events}).to_string()).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        self.caught_up().await;
+    }
+
+    /// Waits until people have what the log has.
+    async fn caught_up(&self) {
+        let begun = Instant::now();
+        loop {
+            let at = self.get("/v1/projection").await;
+            if at["applied"] == at["end"] && at["rebuild"].is_null() {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{at}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn names(timeline: &Value) -> Vec<(String, String)> {
+    let chapters = timeline["chapters"].as_array().unwrap();
+    let moments = chapters.iter().flat_map(|chapter| chapter["moments"].as_array().unwrap());
+    moments
+        .map(|moment| {
+            let text = |name: &str| moment[name].as_str().unwrap().to_owned();
+            (text("source"), text("name"))
+        })
+        .collect()
+}
+
+/// All that the state has, in words: people, why, and what they did.
+fn everything(data: &Path) -> Vec<String> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
+    let db = Connection::open_with_flags(data.join("people.db"), flags).unwrap();
+    let tables = [
+        "SELECT id, kind, value, person FROM identifier",
+        "SELECT * FROM edge",
+        "SELECT * FROM seen",
+        "SELECT m.identifier, m.time, m.record, m.call, n.text FROM moment m JOIN name n ON n.id = m.name",
+        "SELECT * FROM trait_text",
+        "SELECT * FROM account",
+        "SELECT * FROM membership",
+        "SELECT * FROM decision",
+    ];
+    let mut all = Vec::new();
+    for table in tables {
+        let mut query = db.prepare(table).unwrap();
+        let columns = query.column_count();
+        let mut rows = query.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let value = |at| format!("{:?}", row.get::<_, rusqlite::types::Value>(at).unwrap());
+            all.push(format!("{table}: {}", (0..columns).map(value).collect::<Vec<_>>().join("|")));
+        }
+    }
+    all.sort();
+    all
+}
+
+#[tokio::test]
+async fn one_person_across_web_app_payments_and_support() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), SOURCES).await;
+    let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    operator
+        .send("wk_web", json!([{"type": "page", "name": "Pricing", "anonymousId": "d-1", "messageId": "1"}]))
+        .await;
+    operator
+        .send("wk_web", json!([{"type": "identify", "anonymousId": "d-1", "userId": "u-1", "messageId": "2",
+            "traits": {"email": "Shopper@example.com", "name": "A shopper"}}]))
+        .await;
+    operator
+        .send("wk_app", json!([{"type": "screen", "name": "Home", "anonymousId": "phone", "userId": "u-1", "messageId": "3"}]))
+        .await;
+
+    // A page that is open sees what comes, as it comes.
+    let live = server.at("/v1/people/u-1/live");
+    let mut live = client().get(live).bearer_auth(&operator.token).send().await.unwrap();
+    assert_eq!(live.headers()["content-type"], "text/event-stream");
+    let mut next = async || {
+        loop {
+            let piece = tokio::time::timeout(PATIENCE, live.chunk()).await.unwrap().unwrap().unwrap();
+            let piece = String::from_utf8(piece.to_vec()).unwrap();
+            if let Some(data) = piece.lines().find_map(|line| line.strip_prefix("data: ")) {
+                return serde_json::from_str::<Value>(data).unwrap();
+            }
+        }
+    };
+    assert_eq!(next().await["events"], 3);
+    let ids = json!([{"type": "stripe_customer_id", "id": "cus_1"}]);
+    operator
+        .send("wk_pay", json!([{"type": "track", "event": "Payment Failed", "userId": "u-1", "messageId": "4",
+            "context": {"externalIds": ids}}]))
+        .await;
+    assert_eq!(next().await["events"], 4);
+    operator
+        .send("wk_help", json!([{"type": "track", "event": "Ticket Opened", "anonymousId": "zendesk_user_id:9", "messageId": "5",
+            "context": {"externalIds": [{"type": "zendesk_user_id", "id": "9"}], "traits": {"email": "shopper@example.com"}}}]))
+        .await;
+    assert_eq!(next().await["events"], 5);
+
+    let person = operator.get("/v1/people/shopper%40example.com").await;
+    assert_eq!(person["name"], "A shopper");
+    for known in ["u-1", "user:u-1", "anonymous:d-1", "phone", "external:stripe_customer_id:cus_1", "zendesk_user_id:9"] {
+        assert_eq!(operator.get(&format!("/v1/people/{known}")).await, person, "{known}");
+    }
+    let whole = operator.get("/v1/people/u-1/timeline").await;
+    let expected = [
+        ("support", "Ticket Opened"),
+        ("payments", "Payment Failed"),
+        ("app", "Home"),
+        ("web", ""),
+        ("web", "Pricing"),
+    ];
+    assert_eq!(names(&whole), expected.map(|(source, name)| (source.to_owned(), name.to_owned())));
+    assert_eq!(whole["chapters"].as_array().unwrap().len(), 1);
+    // In pages, and in part.
+    let first = operator.get("/v1/people/u-1/timeline?limit=2").await;
+    let next = first["next"].as_str().unwrap();
+    let second = operator.get(&format!("/v1/people/u-1/timeline?limit=9&before={next}")).await;
+    assert_eq!([names(&first), names(&second)].concat(), names(&whole));
+    assert!(second.get("next").is_none());
+    let failed = operator.get("/v1/people/u-1/timeline?event=Payment+Failed").await;
+    assert_eq!(names(&failed), [("payments".to_owned(), "Payment Failed".to_owned())]);
+    assert_eq!(names(&operator.get("/v1/people/u-1/timeline?source=web").await).len(), 2);
+    assert_eq!(names(&operator.get("/v1/people/u-1/timeline?type=screen").await).len(), 1);
+    let found = operator.get("/v1/people?q=a%20shop").await;
+    assert_eq!(found["found"][0]["id"], person["id"]);
+
+    // One statement taken back: two people, each with its own.
+    let order = json!({"a": "anonymous:d-1", "b": "user:u-1"});
+    let mut preview = order.clone();
+    preview["preview"] = json!(true);
+    let seen = operator.order("/v1/people/u-1/unmerge", preview).await;
+    assert_eq!(operator.get("/v1/people/u-1").await, person, "a preview changes nothing");
+    operator.order("/v1/people/u-1/unmerge", order.clone()).await;
+    assert_eq!(seen["people"][0], operator.get("/v1/people/anonymous:d-1").await);
+    assert_eq!(seen["people"][1], operator.get("/v1/people/u-1").await);
+    assert_eq!(names(&operator.get("/v1/people/d-1/timeline").await), [("web".to_owned(), "Pricing".to_owned())]);
+    let (status, again) = operator.ask(reqwest::Method::POST, "/v1/people/u-1/unmerge", Some(order)).await;
+    assert_eq!((status, again["error"]["code"].as_str().unwrap()), (409, "changes_nothing"));
+    let graph = operator.get("/v1/people/u-1/graph").await;
+    let states: Vec<_> =
+        graph["edges"].as_array().unwrap().iter().map(|edge| edge["state"].as_str().unwrap()).collect();
+    assert_eq!(states.iter().filter(|state| **state == "retracted").count(), 1);
+    let merged = operator.order("/v1/people/u-1/merge", json!({"with": "d-1"})).await;
+    assert_eq!(merged["events"], 5);
+
+    // After a restart it is the same, and so it is made anew.
+    let token = operator.token.clone();
+    server.stop().await;
+    let before = everything(folder.path());
+    let server = Server::start_with(folder.path(), SOURCES).await;
+    let operator = Operator { server: &server, token };
+    assert_eq!(operator.get("/v1/people/u-1").await, merged);
+    operator.order("/v1/projection/rebuild", json!({})).await;
+    operator.caught_up().await;
+    assert_eq!(operator.get("/v1/people/u-1").await, merged);
+    server.stop().await;
+    assert_eq!(everything(folder.path()), before);
+    assert!(!folder.path().join("people.rebuild.db").exists());
+}
+
+#[tokio::test]
+async fn who_is_erased_is_nowhere_and_stays_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start().await;
+    let hook = format!(
+        "{SOURCES}[consumers.crm]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\nallow_private = true\n",
+        receiver.url
+    );
+    let server = Server::start_with(folder.path(), &hook).await;
+    let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    operator
+        .send("wk_web", json!([
+            {"type": "identify", "anonymousId": "device-goes", "userId": "user-goes", "messageId": "1",
+                "traits": {"email": "goes@example.com", "secret": "Rumpelstiltskin"}},
+            {"type": "identify", "anonymousId": "d-2", "userId": "u-2", "messageId": "2", "traits": {"name": "Stays"}},
+            {"type": "track", "event": "Bought", "anonymousId": "device-goes", "messageId": "3"},
+        ]))
+        .await;
+    let stays = operator.get("/v1/people/u-2").await;
+    let exported = client().get(server.at("/v1/people/user-goes/export")).bearer_auth(&operator.token);
+    let exported = exported.send().await.unwrap().text().await.unwrap();
+    let lines: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 4, "{exported}");
+    assert_eq!(lines[0]["profile"]["traits"]["secret"]["value"], "Rumpelstiltskin");
+    assert_eq!(lines[2]["event"]["event"], "Bought");
+
+    let id = operator.get("/v1/people/user-goes").await["id"].as_str().unwrap().to_owned();
+    let erase = format!("/v1/people/{id}/erase");
+    let (status, unsure) =
+        operator.ask(reqwest::Method::POST, &erase, Some(json!({"confirm": "yes"}))).await;
+    assert_eq!((status, unsure["error"]["code"].as_str().unwrap()), (400, "invalid_order"));
+    let erased = operator.order(&erase, json!({ "confirm": id })).await;
+    assert_eq!(erased["events"], 2);
+    for gone in [&*id, "user-goes", "device-goes", "goes@example.com"] {
+        let (status, _) =
+            operator.ask(reqwest::Method::GET, &format!("/v1/people/{gone}"), None).await;
+        assert_eq!(status, 404, "{gone}");
+    }
+    assert_eq!(operator.get("/v1/people?q=rumpel").await["found"], json!([]));
+    assert_eq!(operator.get("/v1/people/u-2").await, stays);
+
+    // What still comes from its devices is refused, one by one; others' is not.
+    let late = json!({"batch": [
+        {"type": "track", "event": "Late", "anonymousId": "device-goes", "messageId": "4"},
+        {"type": "track", "event": "Late", "anonymousId": "d-9", "userId": "user-goes", "messageId": "5"},
+        {"type": "track", "event": "Late", "anonymousId": "d-2", "messageId": "6"},
+    ]});
+    let post = client().post(server.at("/v1/batch?receipt=1")).basic_auth("wk_web", Some(""));
+    let receipt = server::json(post.body(late.to_string()).send().await.unwrap()).await;
+    assert_eq!(receipt["accepted"], 1);
+    assert_eq!(receipt["events"][0]["reason"], "suppressed");
+    assert_eq!(receipt["events"][1]["reason"], "suppressed");
+
+    let events = server.events(&operator.token).await;
+    let said: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap_or("-")).collect();
+    assert_eq!(said, ["-", "Person Erased", "Late"]);
+    assert_eq!(events[1]["properties"]["person"], json!(id));
+    let said = |attempt: &server::Attempt| -> Value { serde_json::from_slice(&attempt.body).unwrap() };
+    let passed_on = receiver
+        .wait_for("Person Erased", |all| all.iter().any(|one| said(one)["event"] == "Person Erased"))
+        .await;
+    let passed_on = passed_on.iter().map(said).find(|event| event["event"] == "Person Erased");
+    assert_eq!(passed_on.unwrap()["properties"]["identifiers"], json!(["user:user-goes", "anonymous:device-goes"]));
+
+    let token = operator.token.clone();
+    server.stop().await;
+    // In no file at all, but for the ids that consumers need to pass it on.
+    for file in walk(folder.path()) {
+        let bytes = fs::read(&file).unwrap();
+        for text in ["Rumpelstiltskin", "goes@example.com"] {
+            let found = bytes.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()));
+            assert!(!found, "{text} is in {}", file.display());
+        }
+    }
+    let audited = State::open(&folder.path().join("state.db")).unwrap().audited().unwrap();
+    assert_eq!((&*audited[0].action, &*audited[0].subject, audited[0].events), ("erase", &*id, 2));
+
+    // And it does not come back with a restart or a rebuild.
+    let server = Server::start_with(folder.path(), &hook).await;
+    let operator = Operator { server: &server, token };
+    operator.order("/v1/projection/rebuild", json!({})).await;
+    operator.caught_up().await;
+    let (status, _) = operator.ask(reqwest::Method::GET, "/v1/people/user-goes", None).await;
+    assert_eq!(status, 404);
+    assert_eq!(operator.get("/v1/people/u-2").await["events"], 2);
+    server.stop().await;
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => files.extend(walk(&path)),
+            false => files.push(path),
+        }
+    }
+    files
+}
+
+#[tokio::test]
+async fn what_is_asked_wrongly_is_answered_helpfully() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path()).await;
+    let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    let (get, post) = (reqwest::Method::GET, reqwest::Method::POST);
+    for (method, path, body, status, code) in [
+        (get.clone(), "/v1/people/nobody-here", None, 404, "not_found"),
+        (get.clone(), "/v1/people/%FF", None, 400, "invalid_parameter"),
+        (get.clone(), "/v1/people/u/timeline?limit=0", None, 400, "invalid_parameter"),
+        (get.clone(), "/v1/people/u/timeline?before=x", None, 400, "invalid_parameter"),
+        (get.clone(), "/v1/accounts/none", None, 404, "not_found"),
+        (get.clone(), "/v1/people/u/merge", None, 405, "method_not_allowed"),
+        (post.clone(), "/v1/people/u", None, 405, "method_not_allowed"),
+        (post.clone(), "/v1/people/u/merge", Some("{"), 400, "invalid_json"),
+        (post.clone(), "/v1/people/u/merge", Some("{\"wiht\":1}"), 400, "invalid_order"),
+        (post.clone(), "/v1/people/u/merge", Some("{\"with\":\"v\"}"), 404, "not_found"),
+        (post, "/v1/people/u/unmerge", Some("{\"a\":\"x\",\"b\":\"user:y\"}"), 400, "invalid_order"),
+    ] {
+        let request = client().request(method, server.at(path)).bearer_auth(&operator.token);
+        let answer = request.body(body.unwrap_or_default()).send().await.unwrap();
+        let found = answer.status().as_u16();
+        let error = server::json(answer).await;
+        assert_eq!((found, error["error"]["code"].as_str().unwrap()), (status, code), "{path}: {error}");
+    }
+    let stranger = client().get(server.at("/v1/people/u")).send().await.unwrap();
+    assert_eq!(stranger.status(), 401);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_file_of_another_format_or_a_damaged_one_is_made_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), SOURCES).await;
+    let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    let event = json!([{"type": "identify", "userId": "u-1", "messageId": "1", "traits": {"email": "a@example.com"}}]);
+    operator.send("wk_web", event).await;
+    let token = operator.token.clone();
+    server.stop().await;
+    let before = everything(folder.path());
+    let file = folder.path().join("people.db");
+    let spoil: [(&str, &dyn Fn()); 4] = [
+        ("limits", &|| {}),
+        ("format", &|| {
+            Connection::open(&file).unwrap().execute("UPDATE projection SET format = 'x'", []).unwrap();
+        }),
+        ("no database", &|| fs::write(&file, "not a database, but long enough to be one".repeat(99)).unwrap()),
+        ("ahead of the log", &|| {
+            Connection::open(&file).unwrap().execute("UPDATE projection SET applied = 99", []).unwrap();
+        }),
+    ];
+    for (what, spoil) in spoil {
+        spoil();
+        let limits = if what == "limits" { "[people]\nemail = 7\n" } else { "" };
+        let server = Server::start_with(folder.path(), &format!("{SOURCES}{limits}")).await;
+        let operator = Operator { server: &server, token: token.clone() };
+        operator.caught_up().await;
+        assert_eq!(operator.get("/v1/people/a@example.com").await["events"], 1, "{what}");
+        server.stop().await;
+        assert_eq!(everything(folder.path()), before, "{what}");
+    }
+}
