@@ -15,7 +15,7 @@ use crate::{
         self, Account, Found, Graph, Identifier, Kind, Limits, Of, Order, Page, PersonId, Preview,
         Profile, Wanted,
     },
-    projection::{Handle, Rebuild},
+    projection::{DatabaseError, Handle, Rebuild},
     state::{Audited, State, StateError},
     suppressed::Suppressed,
 };
@@ -47,6 +47,9 @@ pub(crate) enum DeskError {
     /// A thread had to give up.
     #[error("people cannot be read now: {0}")]
     Thread(#[from] tokio::task::JoinError),
+    /// The state cannot be made anew.
+    #[error(transparent)]
+    Rebuild(#[from] DatabaseError),
     /// The state database cannot be written.
     #[error(transparent)]
     State(#[from] StateError),
@@ -256,7 +259,7 @@ impl Desk {
     }
 
     /// Makes the state anew from the log, beside the one in use.
-    pub(crate) fn rebuild(&self) {
-        self.projection.rebuild();
+    pub(crate) async fn rebuild(&self) -> Result<(), DeskError> {
+        Ok(self.projection.rebuild().await?)
     }
 }

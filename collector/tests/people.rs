@@ -115,11 +115,17 @@ async fn one_person_across_web_app_payments_and_support() {
     let server = Server::start_with(folder.path(), SOURCES).await;
     let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
     operator
-        .send("wk_web", json!([{"type": "page", "name": "Pricing", "anonymousId": "d-1", "messageId": "1"}]))
+        .send(
+            "wk_web",
+            json!([{"type": "page", "name": "Pricing", "anonymousId": "d-1", "messageId": "1"}]),
+        )
         .await;
     operator
-        .send("wk_web", json!([{"type": "identify", "anonymousId": "d-1", "userId": "u-1", "messageId": "2",
-            "traits": {"email": "Shopper@example.com", "name": "A shopper"}}]))
+        .send(
+            "wk_web",
+            json!([{"type": "identify", "anonymousId": "d-1", "userId": "u-1", "messageId": "2",
+            "traits": {"email": "Shopper@example.com", "name": "A shopper"}}]),
+        )
         .await;
     operator
         .send("wk_app", json!([{"type": "screen", "name": "Home", "anonymousId": "phone", "userId": "u-1", "messageId": "3"}]))
@@ -131,7 +137,8 @@ async fn one_person_across_web_app_payments_and_support() {
     assert_eq!(live.headers()["content-type"], "text/event-stream");
     let mut next = async || {
         loop {
-            let piece = tokio::time::timeout(PATIENCE, live.chunk()).await.unwrap().unwrap().unwrap();
+            let piece =
+                tokio::time::timeout(PATIENCE, live.chunk()).await.unwrap().unwrap().unwrap();
             let piece = String::from_utf8(piece.to_vec()).unwrap();
             if let Some(data) = piece.lines().find_map(|line| line.strip_prefix("data: ")) {
                 return serde_json::from_str::<Value>(data).unwrap();
@@ -141,8 +148,11 @@ async fn one_person_across_web_app_payments_and_support() {
     assert_eq!(next().await["events"], 3);
     let ids = json!([{"type": "stripe_customer_id", "id": "cus_1"}]);
     operator
-        .send("wk_pay", json!([{"type": "track", "event": "Payment Failed", "userId": "u-1", "messageId": "4",
-            "context": {"externalIds": ids}}]))
+        .send(
+            "wk_pay",
+            json!([{"type": "track", "event": "Payment Failed", "userId": "u-1", "messageId": "4",
+            "context": {"externalIds": ids}}]),
+        )
         .await;
     assert_eq!(next().await["events"], 4);
     operator
@@ -153,7 +163,14 @@ async fn one_person_across_web_app_payments_and_support() {
 
     let person = operator.get("/v1/people/shopper%40example.com").await;
     assert_eq!(person["name"], "A shopper");
-    for known in ["u-1", "user:u-1", "anonymous:d-1", "phone", "external:stripe_customer_id:cus_1", "zendesk_user_id:9"] {
+    for known in [
+        "u-1",
+        "user:u-1",
+        "anonymous:d-1",
+        "phone",
+        "external:stripe_customer_id:cus_1",
+        "zendesk_user_id:9",
+    ] {
         assert_eq!(operator.get(&format!("/v1/people/{known}")).await, person, "{known}");
     }
     let whole = operator.get("/v1/people/u-1/timeline").await;
@@ -188,12 +205,20 @@ async fn one_person_across_web_app_payments_and_support() {
     operator.order("/v1/people/u-1/unmerge", order.clone()).await;
     assert_eq!(seen["people"][0], operator.get("/v1/people/anonymous:d-1").await);
     assert_eq!(seen["people"][1], operator.get("/v1/people/u-1").await);
-    assert_eq!(names(&operator.get("/v1/people/d-1/timeline").await), [("web".to_owned(), "Pricing".to_owned())]);
-    let (status, again) = operator.ask(reqwest::Method::POST, "/v1/people/u-1/unmerge", Some(order)).await;
+    assert_eq!(
+        names(&operator.get("/v1/people/d-1/timeline").await),
+        [("web".to_owned(), "Pricing".to_owned())]
+    );
+    let (status, again) =
+        operator.ask(reqwest::Method::POST, "/v1/people/u-1/unmerge", Some(order)).await;
     assert_eq!((status, again["error"]["code"].as_str().unwrap()), (409, "changes_nothing"));
     let graph = operator.get("/v1/people/u-1/graph").await;
-    let states: Vec<_> =
-        graph["edges"].as_array().unwrap().iter().map(|edge| edge["state"].as_str().unwrap()).collect();
+    let states: Vec<_> = graph["edges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|edge| edge["state"].as_str().unwrap())
+        .collect();
     assert_eq!(states.iter().filter(|state| **state == "retracted").count(), 1);
     let merged = operator.order("/v1/people/u-1/merge", json!({"with": "d-1"})).await;
     assert_eq!(merged["events"], 5);
@@ -232,9 +257,11 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
         ]))
         .await;
     let stays = operator.get("/v1/people/u-2").await;
-    let exported = client().get(server.at("/v1/people/user-goes/export")).bearer_auth(&operator.token);
+    let exported =
+        client().get(server.at("/v1/people/user-goes/export")).bearer_auth(&operator.token);
     let exported = exported.send().await.unwrap().text().await.unwrap();
-    let lines: Vec<Value> = exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Value> =
+        exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 4, "{exported}");
     assert_eq!(lines[0]["profile"]["traits"]["secret"]["value"], "Rumpelstiltskin");
     assert_eq!(lines[2]["event"]["event"], "Bought");
@@ -270,12 +297,18 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
     let said: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap_or("-")).collect();
     assert_eq!(said, ["-", "Person Erased", "Late"]);
     assert_eq!(events[1]["properties"]["person"], json!(id));
-    let said = |attempt: &server::Attempt| -> Value { serde_json::from_slice(&attempt.body).unwrap() };
+    let said =
+        |attempt: &server::Attempt| -> Value { serde_json::from_slice(&attempt.body).unwrap() };
     let passed_on = receiver
-        .wait_for("Person Erased", |all| all.iter().any(|one| said(one)["event"] == "Person Erased"))
+        .wait_for("Person Erased", |all| {
+            all.iter().any(|one| said(one)["event"] == "Person Erased")
+        })
         .await;
     let passed_on = passed_on.iter().map(said).find(|event| event["event"] == "Person Erased");
-    assert_eq!(passed_on.unwrap()["properties"]["identifiers"], json!(["user:user-goes", "anonymous:device-goes"]));
+    assert_eq!(
+        passed_on.unwrap()["properties"]["identifiers"],
+        json!(["user:user-goes", "anonymous:device-goes"])
+    );
 
     let token = operator.token.clone();
     server.stop().await;
@@ -283,7 +316,8 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
     for file in walk(folder.path()) {
         let bytes = fs::read(&file).unwrap();
         for text in ["Rumpelstiltskin", "goes@example.com"] {
-            let found = bytes.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()));
+            let found =
+                bytes.windows(text.len()).any(|part| part.eq_ignore_ascii_case(text.as_bytes()));
             assert!(!found, "{text} is in {}", file.display());
         }
     }
@@ -330,13 +364,23 @@ async fn what_is_asked_wrongly_is_answered_helpfully() {
         (post.clone(), "/v1/people/u/merge", Some("{"), 400, "invalid_json"),
         (post.clone(), "/v1/people/u/merge", Some("{\"wiht\":1}"), 400, "invalid_order"),
         (post.clone(), "/v1/people/u/merge", Some("{\"with\":\"v\"}"), 404, "not_found"),
-        (post, "/v1/people/u/unmerge", Some("{\"a\":\"x\",\"b\":\"user:y\"}"), 400, "invalid_order"),
+        (
+            post,
+            "/v1/people/u/unmerge",
+            Some("{\"a\":\"x\",\"b\":\"user:y\"}"),
+            400,
+            "invalid_order",
+        ),
     ] {
         let request = client().request(method, server.at(path)).bearer_auth(&operator.token);
         let answer = request.body(body.unwrap_or_default()).send().await.unwrap();
         let found = answer.status().as_u16();
         let error = server::json(answer).await;
-        assert_eq!((found, error["error"]["code"].as_str().unwrap()), (status, code), "{path}: {error}");
+        assert_eq!(
+            (found, error["error"]["code"].as_str().unwrap()),
+            (status, code),
+            "{path}: {error}"
+        );
     }
     let stranger = client().get(server.at("/v1/people/u")).send().await.unwrap();
     assert_eq!(stranger.status(), 401);
@@ -357,11 +401,19 @@ async fn a_file_of_another_format_or_a_damaged_one_is_made_anew() {
     let spoil: [(&str, &dyn Fn()); 4] = [
         ("limits", &|| {}),
         ("format", &|| {
-            Connection::open(&file).unwrap().execute("UPDATE projection SET format = 'x'", []).unwrap();
+            Connection::open(&file)
+                .unwrap()
+                .execute("UPDATE projection SET format = 'x'", [])
+                .unwrap();
         }),
-        ("no database", &|| fs::write(&file, "not a database, but long enough to be one".repeat(99)).unwrap()),
+        ("no database", &|| {
+            fs::write(&file, "not a database, but long enough to be one".repeat(99)).unwrap()
+        }),
         ("ahead of the log", &|| {
-            Connection::open(&file).unwrap().execute("UPDATE projection SET applied = 99", []).unwrap();
+            Connection::open(&file)
+                .unwrap()
+                .execute("UPDATE projection SET applied = 99", [])
+                .unwrap();
         }),
     ];
     for (what, spoil) in spoil {

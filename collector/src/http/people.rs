@@ -119,7 +119,7 @@ impl Http {
             }
             ["projection"] => Ok(standing(desk)),
             ["projection", "rebuild"] => {
-                desk.rebuild();
+                desk.rebuild().await?;
                 Ok(standing(desk))
             }
             _ => Err(not_found("there is nothing at this path")),

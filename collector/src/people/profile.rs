@@ -388,7 +388,9 @@ pub(crate) fn preview(
     let (Some(a), Some(b)) = (graph::find(db, a)?, graph::find(db, b)?) else { return Ok(None) };
     let copy = graph::copy_around(db, [a, b])?;
     let mut refused = None;
-    if merge {
+    if merge && graph::person(db, a)? == graph::person(db, b)? {
+        refused = Some("these two are one person already".to_owned());
+    } else if merge {
         let edge = Edge {
             id: i64::MAX,
             a,

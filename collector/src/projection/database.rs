@@ -37,6 +37,9 @@ pub enum DatabaseError {
     /// A new file is not as it was made.
     #[error("{0} is in use by another program; close it")]
     Unusable(PathBuf),
+    /// The collector is ending.
+    #[error("the collector is stopping")]
+    Stopping,
     /// The machine is out of threads.
     #[error("no thread for the projection: {0}")]
     Thread(io::Error),

@@ -21,7 +21,7 @@ use std::{
 };
 
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use crate::{
     event_log::{EventLog, Offset, ReadError, Reader},
@@ -77,9 +77,9 @@ pub(crate) struct Handle {
 enum Order {
     /// The log is longer, or someone wants to see that it is not.
     Look,
-    Rebuild,
+    Rebuild(oneshot::Sender<Result<(), DatabaseError>>),
     /// The erased: nothing of it may stay in any memory.
-    Forget(Vec<people::Node>, tokio::sync::oneshot::Sender<rusqlite::Result<()>>),
+    Forget(Vec<people::Node>, oneshot::Sender<rusqlite::Result<()>>),
     Stop,
 }
 
@@ -167,14 +167,16 @@ impl Drop for Projection {
 }
 
 impl Handle {
-    /// Makes the state anew from the log; the one in use goes on meanwhile.
-    pub(crate) fn rebuild(&self) {
-        self.order(Order::Rebuild);
+    /// Makes the state anew from the log; the one in use goes on meanwhile. Returns when that has begun.
+    pub(crate) async fn rebuild(&self) -> Result<(), DatabaseError> {
+        let (answer, answered) = oneshot::channel();
+        self.order(Order::Rebuild(answer));
+        answered.await.unwrap_or(Err(DatabaseError::Stopping))
     }
 
     /// Takes identifiers out of the state, with all that hangs on them.
     pub(crate) async fn forget(&self, nodes: Vec<people::Node>) -> rusqlite::Result<()> {
-        let (answer, answered) = tokio::sync::oneshot::channel();
+        let (answer, answered) = oneshot::channel();
         self.order(Order::Forget(nodes, answer));
         answered.await.unwrap_or(Err(rusqlite::Error::InvalidQuery))
     }
@@ -297,7 +299,10 @@ impl Runner {
             };
             match self.ordered.recv_timeout(pause) {
                 Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Order::Rebuild) => self.begin_rebuild(),
+                Ok(Order::Rebuild(answer)) => {
+                    let begun = self.begin_rebuild();
+                    let _ = answer.send(begun);
+                }
                 Ok(Order::Forget(nodes, answer)) => {
                     let forgotten = self.forget(&nodes);
                     let _ = answer.send(forgotten);
@@ -323,26 +328,20 @@ impl Runner {
         Ok(())
     }
 
-    fn begin_rebuild(&mut self) {
+    fn begin_rebuild(&mut self) -> Result<(), DatabaseError> {
         if self.shadow.is_some() {
-            return;
+            return Ok(());
         }
         let path = self.data.join(SHADOW);
         let end = *self.log.end().borrow();
-        let opened =
-            Database::remove(&path).and_then(|()| Database::open(&path, &self.format, end));
-        match opened {
-            Ok(Some(database)) => {
-                tracing::info!("people are rebuilt from the log, beside those in use");
-                let place = Place::new(&self.log, database, self.limits.clone());
-                self.rebuilding.send_replace(Some(Rebuild { applied: Offset::START, end }));
-                self.shadow = Some((place, Instant::now()));
-            }
-            Ok(None) => {
-                tracing::error!("people cannot be rebuilt: {} is in the way", path.display())
-            }
-            Err(error) => tracing::error!(%error, "people cannot be rebuilt"),
-        }
+        Database::remove(&path)?;
+        let database = Database::open(&path, &self.format, end)?;
+        let database = database.ok_or(DatabaseError::Unusable(path))?;
+        tracing::info!("people are rebuilt from the log, beside those in use");
+        let place = Place::new(&self.log, database, self.limits.clone());
+        self.rebuilding.send_replace(Some(Rebuild { applied: Offset::START, end }));
+        self.shadow = Some((place, Instant::now()));
+        Ok(())
     }
 
     /// One step of the rebuild, if there is one; whether there is more to do.
