@@ -96,6 +96,8 @@ bench: build .build/chromium ## speed, memory and bytes, as ratios to a floor me
 	cargo bench --locked -p headwater-collector --bench ingest
 	@$(SAY) "collector: latency to those who wait, replay (HEADWATER_BENCH_STORED=50000000: a full log, too)"
 	cargo bench --locked -p headwater-collector --bench carry
+	@$(SAY) "people: folding the log, reading a profile while events pour in (HEADWATER_BENCH_PEOPLE=1000000: in full)"
+	cargo bench --locked -p headwater-collector --bench people
 	@$(SAY) "mobile library: time to commit against SQLite alone, a backlog drained, sizes"
 	cargo bench --locked -p headwater-mobile --bench track
 	sdk-mobile/size

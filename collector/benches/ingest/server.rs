@@ -35,7 +35,7 @@ pub(crate) struct Server {
     folder: PathBuf,
     pub(crate) address: SocketAddr,
     pub(crate) write_key: String,
-    admin_token: String,
+    pub(crate) admin_token: String,
 }
 
 /// `main` knows by this argument that it is to be the floor.

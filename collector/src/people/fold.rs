@@ -66,8 +66,8 @@ pub(super) const SCHEMA: &str = "
 /// Longest text of a trait that can be searched for, in bytes: names, addresses and companies are shorter.
 const SEARCHABLE_BYTES: usize = 100;
 
-/// Kept in memory of what was looked up last: what a busy hour's people need, some 30 MB when full.
-const REMEMBERED: usize = 1 << 15;
+/// Kept in memory of what was looked up last: what a busy hour's people need, some 15 MB when full.
+const REMEMBERED: usize = 1 << 13;
 
 /// The fold, and what it remembers between records so as not to ask the database again.
 pub(crate) struct Fold {

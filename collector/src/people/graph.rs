@@ -132,17 +132,36 @@ pub(super) fn person(db: &Connection, node: Node) -> Result<Node> {
         .query_row([node], |row| row.get(0))
 }
 
-/// A person's identifiers, in the order in which they came up.
+/// A person's identifiers, in the order in which they came up. Two queries: of one with `UNION` SQLite makes a new plan for
+/// every person, which takes longer than reading it.
 pub(super) fn members(db: &Connection, person: Node) -> Result<Vec<(Node, Identifier<'static>)>> {
-    let mut query = db.prepare_cached(
-        "SELECT id, kind, value FROM identifier WHERE id = ?1 AND person = ?1
-         UNION ALL SELECT id, kind, value FROM identifier WHERE person = ?1 AND person <> id ORDER BY 1",
-    )?;
-    let rows = query.query_map([person], |row| {
-        let kind = Kind::from_number(row.get(1)?).unwrap_or(Kind::Anonymous);
-        Ok((row.get(0)?, Identifier { kind, value: row.get::<_, String>(2)?.into() }))
-    })?;
-    rows.collect()
+    let mut members = Vec::new();
+    for query in [
+        "SELECT id, kind, value FROM identifier WHERE id = ?1 AND person = ?1",
+        "SELECT id, kind, value FROM identifier WHERE person = ?1 AND person <> id ORDER BY id",
+    ] {
+        let mut query = db.prepare_cached(query)?;
+        let rows = query.query_map([person], |row| {
+            let kind = Kind::from_number(row.get(1)?).unwrap_or(Kind::Anonymous);
+            Ok((row.get(0)?, Identifier { kind, value: row.get::<_, String>(2)?.into() }))
+        })?;
+        for row in rows {
+            members.push(row?);
+        }
+    }
+    Ok(members)
+}
+
+/// How many identifiers of each kind a person has.
+fn tally(db: &Connection, person: Node) -> Result<Tally> {
+    let mut tally = Tally::of([kind(db, person)?]);
+    let mut query =
+        db.prepare_cached("SELECT kind FROM identifier WHERE person = ?1 AND person <> id")?;
+    let kinds = query.query_map([person], |row| row.get(0))?;
+    for number in kinds {
+        tally.add(&Tally::of(Kind::from_number(number?)));
+    }
+    Ok(tally)
 }
 
 /// Whether this was said before, whatever became of it.
@@ -174,9 +193,9 @@ pub(super) fn link(db: &Connection, limits: &Limits, edge: &Edge) -> Result<Stat
     let state = match p == q {
         true => State::Accepted,
         false => {
-            let mut tally = Tally::of(members(db, p)?.iter().map(|(_, id)| id.kind));
-            tally.add(&Tally::of(members(db, q)?.iter().map(|(_, id)| id.kind)));
-            tally.judge(limits, edge.ordered)
+            let mut both = tally(db, p)?;
+            both.add(&tally(db, q)?);
+            both.judge(limits, edge.ordered)
         }
     };
     if state == State::Accepted && p != q {
@@ -245,7 +264,10 @@ fn settle(db: &Connection, limits: &Limits, around: [Node; 2]) -> Result<()> {
 }
 
 fn kind(db: &Connection, node: Node) -> Result<Kind> {
-    Ok(identifier(db, node)?.kind)
+    let number = db
+        .prepare_cached("SELECT kind FROM identifier WHERE id = ?1")?
+        .query_row([node], |row| row.get(0))?;
+    Ok(Kind::from_number(number).unwrap_or(Kind::Anonymous))
 }
 
 /// The identifier of a number.

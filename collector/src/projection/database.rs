@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
 
 use crate::{event_log::Offset, people};
 
@@ -59,7 +59,11 @@ impl Database {
         format: &str,
         end: Offset,
     ) -> Result<Option<Self>, DatabaseError> {
-        let connection = Connection::open(path)?;
+        // One thread has it.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         match Self::prepare(connection, format) {
             Ok(Some(database)) if database.applied <= end => Ok(Some(database)),
