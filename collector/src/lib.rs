@@ -5,6 +5,7 @@
 //!            accept,  the path   bytes →   wire →      append,         │
 //!            limits,  of an      wire      events,     deduplicate     │ "the log now ends at N"
 //!            drain    event      batch     refusals                    ▼
+//!  webhooks of others ─▶ inbound (signature, mapping) ─▶ ingest
 //!                                              GET /v1/events, /v1/live: http::read
 //!                                              consumer ─▶ sinks: webhook, file, kafka
 //!                                                 └─▶ state: cursor, parked
@@ -31,6 +32,7 @@ pub mod event_time;
 pub mod export;
 mod http;
 pub mod import;
+pub mod inbound;
 pub mod ingest;
 pub mod limits;
 pub mod metrics;
@@ -64,6 +66,7 @@ use crate::{
     consumer::{Consumer, Outlet, Surroundings},
     event_log::{Disk, EventLog, FileSystem, Offset, OpenError, Recovered, system_clock},
     http::{Door, Http, Lookout},
+    inbound::{InboundError, Inbounds},
     ingest::Ingest,
     limits::HttpLimits,
     metrics::Metrics,
@@ -97,6 +100,7 @@ pub async fn run_on(
 /// A collector whose data folder is open, before it serves.
 pub struct Collector {
     ingest: Ingest,
+    inbounds: Inbounds,
     consumers: Vec<Consumer<Opening>>,
     door: Arc<Door>,
     state: State,
@@ -126,6 +130,9 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The mapping of an inbound webhook cannot be used.
+    #[error(transparent)]
+    Inbound(#[from] InboundError),
     /// A consumer cannot deliver as configured.
     #[error("consumer `{consumer}`: {cause}")]
     Consumer {
@@ -143,6 +150,7 @@ impl Collector {
         create_private(&config.data).map_err(folder)?;
         warn_if_others_can_read(&config.data);
         let clock = system_clock();
+        let inbounds = Inbounds::open(&config)?;
         // Before anything is changed: a later release may have been here.
         State::refuse_later(&config.data.join("state.db"))?;
         // The log first: it locks the folder, so that two servers never share a database either.
@@ -179,7 +187,17 @@ impl Collector {
             .collect::<Result<_, _>>()?;
         let ingest = Ingest { log, sources, metrics, clock, ip: config.ip };
         let limits = HttpLimits::default();
-        Ok(Self { ingest, consumers, door, state, config, limits, new_admin_token, tag_key })
+        Ok(Self {
+            ingest,
+            inbounds,
+            consumers,
+            door,
+            state,
+            config,
+            limits,
+            new_admin_token,
+            tag_key,
+        })
     }
 
     /// With other bounds on connections and requests.
@@ -193,6 +211,7 @@ impl Collector {
         Reload {
             door: Arc::clone(&self.door),
             sources: self.ingest.sources.clone(),
+            inbounds: self.inbounds.clone(),
             state: self.state.clone(),
             started_with: self.config.clone(),
         }
@@ -249,7 +268,15 @@ impl Collector {
         if let Ok(lookout) = looked.await {
             tokio::spawn(lookout.run(draining.clone()));
         }
-        let http = Http::new(self.ingest, self.door, self.limits, vitals, draining, handles);
+        let http = Http::new(
+            self.ingest,
+            self.inbounds,
+            self.door,
+            self.limits,
+            vitals,
+            draining,
+            handles,
+        );
         let drain_at_the_end = async {
             shutdown.await;
             tracing::info!("stopping: finishing what is under way");

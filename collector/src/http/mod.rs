@@ -12,6 +12,7 @@ mod consumers;
 mod cookie;
 mod door;
 mod heads;
+mod inbound;
 mod pixel;
 mod read;
 mod routes;
@@ -32,6 +33,7 @@ use tokio::{
 
 use crate::{
     consumer::Consumers,
+    inbound::Inbounds,
     ingest::Ingest,
     limits::{DRAIN, HttpLimits},
     vitals::Vitals,
@@ -43,6 +45,7 @@ pub use tls::TlsError;
 /// What requests need.
 pub(crate) struct Http {
     ingest: Ingest,
+    inbounds: Inbounds,
     door: Arc<Door>,
     limits: HttpLimits,
     vitals: Vitals,
@@ -59,6 +62,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 impl Http {
     pub(crate) fn new(
         ingest: Ingest,
+        inbounds: Inbounds,
         door: Arc<Door>,
         limits: HttpLimits,
         vitals: Vitals,
@@ -67,7 +71,7 @@ impl Http {
     ) -> Self {
         let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new(&limits));
         let seats = read::Seats::new(&limits);
-        Self { ingest, door, limits, vitals, draining, sdk, bodies, seats, consumers }
+        Self { ingest, inbounds, door, limits, vitals, draining, sdk, bodies, seats, consumers }
     }
 
     /// Serves until draining begins, then finishes what has begun.
