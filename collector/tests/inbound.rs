@@ -10,8 +10,12 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use headwater_collector::event_log::Timestamp;
-use reqwest::RequestBuilder;
+use headwater_collector::{
+    config::Config,
+    event_log::Timestamp,
+    inbound::{Delivery, Inbound, Unbelieved},
+};
+use reqwest::{RequestBuilder, header::HeaderMap};
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
@@ -262,4 +266,249 @@ async fn what_vendors_document_becomes_the_events_that_are_written_down() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     vendors.server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_forged_changed_or_old_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let vendors = Vendors::start(folder.path()).await;
+    for vendor in VENDORS {
+        let body = documented(vendor)[0]["body"].to_string();
+        let taken = |request: RequestBuilder| async { answered(request).await };
+        let other = body.replacen(':', ": ", 1);
+
+        let tampered = vendors.signed(vendor, now(), &body).body(other);
+        let unsigned =
+            client().post(vendors.server.at(&format!("/v1/in/{vendor}"))).body(body.clone());
+        // Of another vendor, or of nobody.
+        let foreign =
+            vendors.signed(if vendor == "stripe" { "zendesk" } else { "stripe" }, now(), &body);
+        let (_, foreign) = foreign.build_split();
+        let mut foreign = foreign.unwrap();
+        *foreign.url_mut() = vendors.server.at(&format!("/v1/in/{vendor}")).parse().unwrap();
+        let foreign = RequestBuilder::from_parts(client(), foreign);
+        for (what, request) in
+            [("tampered", tampered), ("unsigned", unsigned), ("foreign", foreign)]
+        {
+            let answer = taken(request).await;
+            assert_eq!((answer.status, answer.code()), (401, "bad_signature"), "{vendor} {what}");
+        }
+        for at in [now() - 301, now() + 310] {
+            let answer = taken(vendors.signed(vendor, at, &body)).await;
+            assert_eq!((answer.status, answer.code()), (401, "stale_signature"), "{vendor} {at}");
+            assert!(answer.message().contains("another time than now"), "{}", answer.message());
+        }
+        for header in [
+            "stripe-signature",
+            "x-zendesk-webhook-signature",
+            "x-hubspot-signature-v3",
+            "x-twilio-email-event-webhook-signature",
+        ] {
+            // Which of two counts must not be for the sender to choose.
+            let twice = vendors.signed(vendor, now(), &body).header(header, "x");
+            let (_, request) = twice.build_split();
+            let request = request.unwrap();
+            if request.headers().get_all(header).iter().count() == 2 {
+                let answer = taken(RequestBuilder::from_parts(client(), request)).await;
+                assert_eq!(answer.code(), "bad_signature", "{vendor}");
+            }
+        }
+    }
+    assert_eq!(stored(&vendors.server).await, Vec::<Value>::new());
+    let metrics =
+        client().get(vendors.server.at("/metrics")).send().await.unwrap().text().await.unwrap();
+    for (reason, count) in [("bad_signature", 4), ("stale_signature", 2)] {
+        let line = format!(
+            "headwater_inbound_not_events_total{{source=\"stripe\",reason=\"{reason}\"}} {count}"
+        );
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
+    for vendor in VENDORS {
+        let body = documented(vendor)[0]["body"].to_string();
+        let answer = answered(vendors.signed(vendor, now() - 290, &body)).await;
+        assert_eq!(answer.status, 200, "{vendor}: within the tolerance");
+    }
+    vendors.server.stop().await;
+}
+
+#[tokio::test]
+async fn a_secret_can_be_rotated_and_a_hubspot_address_given() {
+    let folder = tempfile::tempdir().unwrap();
+    let toml = format!(
+        "[inbound.hubspot]\nkind = 'hubspot'\nsecrets = ['another-secret-0123', '{HUBSPOT_SECRET}']\n\
+         url = 'https://in.example/v1/in/hubspot?x=a%3Ab'\ntolerance_seconds = 20\ntest = true\n"
+    );
+    let server = Server::start_with(folder.path(), &toml).await;
+    let body = documented("hubspot")[0]["body"].to_string();
+    let post = |secret: &str, at: u64| {
+        let at = at * 1000;
+        let text = format!("POSThttps://in.example/v1/in/hubspot?x=a:b{body}{at}");
+        let mac = hmac_sha256::HMAC::mac(text.as_bytes(), secret.as_bytes());
+        client()
+            .post(server.at("/v1/in/hubspot"))
+            .header("x-hubspot-request-timestamp", at.to_string())
+            .header("x-hubspot-signature-v3", BASE64_STANDARD.encode(mac))
+            .body(body.clone())
+    };
+    assert_eq!(answered(post("another-secret-0123", now())).await.body["accepted"], 4);
+    assert_eq!(answered(post(HUBSPOT_SECRET, now())).await.body["duplicate"], 4);
+    assert_eq!(answered(post("a-third-secret-01234", now())).await.code(), "bad_signature");
+    assert_eq!(answered(post(HUBSPOT_SECRET, now() - 30)).await.code(), "stale_signature");
+    assert!(stored(&server).await.iter().all(|event| event["test"] == true));
+    server.stop().await;
+}
+
+/// From the tests of SendGrid's own library for Go (helpers/eventwebhook), with the time as it was then.
+#[test]
+fn the_signature_that_sendgrid_publishes_holds() {
+    let key = "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE83T4O/n84iotIvIW4mdBgQ/7dAfSmpqIM8kF9mN1flpVKS3GRqe62gw+2fNNRaINXvVpiglSI8eNEc6wEA3F+g==";
+    let config = format!("[inbound.mail]\nkind = 'sendgrid'\npublic_key = '{key}'");
+    let config = Config::parse(&config, Path::new("test.toml")).unwrap();
+    let (name, config) = config.inbound.iter().next().unwrap();
+    let inbound = Inbound::open(name, config).unwrap();
+    let body = concat!(
+        r#"[{"email":"hello@world.com","event":"dropped","reason":"Bounced Address","sg_event_id":"ZHJvcC0xMDk5NDkxOS1MUnpYbF9OSFN0T0doUTRrb2ZTbV9BLTA","#,
+        r#""sg_message_id":"LRzXl_NHStOGhQ4kofSm_A.filterdrecv-p3mdw1-756b745b58-kmzbl-18-5F5FC76C-9.0","smtp-id":"<LRzXl_NHStOGhQ4kofSm_A@ismtpd0039p1iad1.sendgrid.net>","timestamp":1600112492}]"#,
+        "\r\n"
+    );
+    let mut headers = HeaderMap::new();
+    let signature = "MEUCIGHQVtGj+Y3LkG9fLcxf3qfI10QysgDWmMOVmxG0u6ZUAiEAyBiXDWzM+uOe5W0JuG+luQAbPIqHh89M15TluLtEZtM=";
+    headers.insert("x-twilio-email-event-webhook-signature", signature.parse().unwrap());
+    headers.insert("x-twilio-email-event-webhook-timestamp", "1600112502".parse().unwrap());
+    let at = |ms| Delivery {
+        headers: &headers,
+        url: "",
+        body: body.as_bytes(),
+        now: Timestamp::from_unix_ms(ms),
+    };
+    assert_eq!(inbound.verify(&at(1_600_112_502_000)), Ok(()));
+    assert_eq!(inbound.verify(&at(1_600_112_802_000)), Ok(()), "300 seconds later");
+    assert_eq!(inbound.verify(&at(1_600_112_802_001)), Err(Unbelieved::Stale));
+    let other = body.replace("hello", "holle");
+    let other = Delivery { body: other.as_bytes(), ..at(1_600_112_502_000) };
+    assert_eq!(inbound.verify(&other), Err(Unbelieved::Wrong));
+}
+
+#[tokio::test]
+async fn what_cannot_be_mapped_is_said_and_comes_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mapping = "each = 'body.orders'\n[[event]]\non = 'item.n > 0'\nevent = 'Order Paid'\nuser_id = 'item.user'\n\
+                   [event.properties]\ntext = 'item.?text'\n";
+    let server = shop(folder.path(), mapping).await;
+    let post = |id: &str, body: &Value| answered(signed(&server, id, now(), &body.to_string()));
+    let orders = json!({"orders": [{"n": 1, "user": "a"}, {"n": 1, "u": "pat@example.com"}, {"n": 0}, {"n": 1, "user": "b"}]});
+    let answer = post("msg_1", &orders).await;
+    assert_eq!((answer.status, answer.code()), (422, "mapping_failed"));
+    let place = "shop.toml:5: `user_id`: there is no `user`; where it may be missing, write `.?user` (item 1)";
+    assert!(answer.message().contains(place), "{}", answer.message());
+    assert!(!answer.message().contains("pat@"), "{}", answer.message());
+    assert_eq!(stored(&server).await.len(), 2, "the others are stored");
+
+    // Too large for an event, as the event itself says; and what is no list.
+    let large = json!({"orders": [{"n": 1, "user": "c", "text": "x".repeat(40_000)}]});
+    let answer = post("msg_2", &large).await;
+    assert!(
+        answer
+            .message()
+            .contains("shop.toml:2: the event that is made here is not taken: too_large"),
+        "{}",
+        answer.message()
+    );
+    let answer = post("msg_3", &json!({"orders": 5})).await;
+    assert!(
+        answer.message().contains("shop.toml:1: `each`: expected a list, found int"),
+        "{}",
+        answer.message()
+    );
+    let answer = post("msg_4", &json!({"orders": [{"n": 0}, {"n": -1}]})).await;
+    assert_eq!((answer.status, answer.body), (200, json!({"success": true, "ignored": true})));
+
+    // The mapping is corrected, without a restart; the sender tries again.
+    std::fs::write(
+        folder.path().join("shop.toml"),
+        mapping.replace("item.user'", "item.?user.or(item.?u)'"),
+    )
+    .unwrap();
+    let config = format!(
+        "[inbound.shop]\nkind = 'generic'\nsecret = '{SECRET}'\nmap = '{}'\n",
+        folder.path().join("shop.toml").display()
+    );
+    let config = Config::parse(&config, Path::new("test.toml")).unwrap();
+    let reload = std::sync::Arc::clone(&server.reload);
+    let told = tokio::task::spawn_blocking(move || reload.apply(&config)).await.unwrap().unwrap();
+    assert!(!told.iter().any(|key| key.contains("inbound")), "{told:?}");
+    let answer = post("msg_1", &orders).await;
+    assert_eq!(
+        (answer.status, &answer.body["accepted"], &answer.body["duplicate"]),
+        (200, &json!(1), &json!(2))
+    );
+    let ids: Vec<_> = server::ids(&stored(&server).await);
+    assert_eq!(ids, ["msg_1:0", "msg_1:3", "msg_1:1"]);
+
+    let metrics = client().get(server.at("/metrics")).send().await.unwrap().text().await.unwrap();
+    for (reason, count) in [("ignored", 4), ("mapping_failed", 3)] {
+        let line = format!(
+            "headwater_inbound_not_events_total{{source=\"shop\",reason=\"{reason}\"}} {count}"
+        );
+        assert!(metrics.contains(&line), "{line}\n{metrics}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_mapping_that_is_wrong_changes_nothing_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = shop(folder.path(), SHOP).await;
+    let map = folder.path().join("shop.toml");
+    std::fs::write(&map, "[[event]]\nevent = 'A'\nuser_id = 'body.('").unwrap();
+    let config = format!(
+        "[inbound.shop]\nkind = 'generic'\nsecret = '{SECRET}'\nmap = '{}'\n",
+        map.display()
+    );
+    let config = Config::parse(&config, Path::new("test.toml")).unwrap();
+    let reload = std::sync::Arc::clone(&server.reload);
+    let error =
+        tokio::task::spawn_blocking(move || reload.apply(&config)).await.unwrap().unwrap_err();
+    assert!(error.to_string().contains("shop.toml:3: `user_id`: is no CEL"), "{error}");
+    let body =
+        json!({"type": "customer.changed", "id": "c-1", "user": "u", "traits": {"plan": "pro"}});
+    let answer = answered(signed(&server, "msg", now(), &body.to_string())).await;
+    assert_eq!(answer.body["accepted"], 1);
+    let event = &stored(&server).await[0];
+    assert_eq!(
+        (&event["type"], &event["traits"], &event["messageId"]),
+        (&json!("identify"), &json!({"plan": "pro"}), &json!("c-1"))
+    );
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_no_webhook_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = shop(folder.path(), SHOP).await;
+    let answer = answered(signed(&server, "m", now(), "{")).await;
+    assert_eq!((answer.status, answer.code()), (400, "invalid_json"));
+    let large = format!("{{\"x\":\"{}\"}}", "x".repeat(1024 * 1024));
+    let answer = answered(signed(&server, "m", now(), &large)).await;
+    assert_eq!((answer.status, answer.code()), (413, "body_too_large"));
+    let answer = answered(client().post(server.at("/v1/in/nobody")).body(large)).await;
+    assert_eq!((answer.status, answer.code()), (404, "unknown_inbound"));
+    let answer = answered(client().get(server.at("/v1/in/shop"))).await;
+    assert_eq!((answer.status, answer.code()), (405, "method_not_allowed"));
+    // Nobody can send as the webhook's source with a key.
+    let event = json!({"event": "A", "userId": "u", "writeKey": "shop"});
+    let answer = answered(client().post(server.at("/v1/track")).body(event.to_string())).await;
+    assert_eq!(answer.code(), "unknown_write_key");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn a_body_may_become_more_than_one_batch_can_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let mapping = "each = 'body'\n[[event]]\nevent = 'A'\nuser_id = 'item.u'\n[event.properties]\nx = 'item.x + item.x'\n";
+    let server = shop(folder.path(), mapping).await;
+    let items: Vec<_> = (0..60).map(|n| json!({"u": n, "x": "y".repeat(15_000)})).collect();
+    let answer = answered(signed(&server, "m", now(), &json!(items).to_string())).await;
+    assert_eq!(answer.body, json!({"success": true, "accepted": 60, "duplicate": 0}));
+    server.stop().await;
 }
