@@ -22,7 +22,7 @@ pub struct About<'a> {
     /// Names in lower case, and values. None of a row.
     pub headers: &'a [(&'a str, &'a str)],
     /// The id of an event for which the mapping makes none; of several, followed by the place of each. Without it, a hash of
-    /// what the event is made of.
+    /// the body or the row.
     pub id: Option<&'a str>,
     /// When to give up.
     pub until: Option<Instant>,
@@ -134,7 +134,7 @@ impl Mapping {
             context.add_variable_from_value(HEADERS, headers);
         }
         let Some(each) = &self.each else {
-            self.one(&context, about, about.subject, None, &mut mapped);
+            self.one(&context, about, None, &mut mapped);
             return mapped;
         };
         let items = match self.items(each, &context) {
@@ -150,16 +150,9 @@ impl Mapping {
                 mapped.failures.push(self.failure(each.line, message, Some(at)));
                 break;
             }
-            let json = match value::to_json(item) {
-                Ok(json) => json,
-                Err(message) => {
-                    mapped.failures.push(self.failure(each.line, message, Some(at)));
-                    continue;
-                }
-            };
             let mut context = context.new_inner_scope();
             context.add_variable_from_value(ITEM, item.clone());
-            self.one(&context, about, &json, Some(at), &mut mapped);
+            self.one(&context, about, Some(at), &mut mapped);
         }
         mapped
     }
@@ -194,17 +187,15 @@ impl Mapping {
         &self,
         context: &Context<'_, '_>,
         about: &About<'_>,
-        part: &Json,
         item: Option<usize>,
         mapped: &mut Mapped,
     ) {
         for entry in &self.entries {
             let made = match entry.wants(context) {
                 Ok(false) => continue,
-                Ok(true) => entry.event(context, || match (about.id, item) {
-                    (Some(id), None) => id.to_owned(),
-                    (Some(id), Some(at)) => format!("{id}:{at}"),
-                    (None, _) => hash(part),
+                Ok(true) => entry.event(context, || {
+                    let id = about.id.map_or_else(|| hash(about.subject), str::to_owned);
+                    item.map_or_else(|| id.clone(), |at| format!("{id}:{at}"))
                 }),
                 Err(wrong) => Err(wrong),
             };
@@ -225,8 +216,8 @@ impl Mapping {
 }
 
 /// The same for the same content, in every release.
-fn hash(part: &Json) -> String {
-    let hash = Sha256::digest(part.to_string());
+fn hash(subject: &Json) -> String {
+    let hash = Sha256::digest(subject.to_string());
     hash[..16].iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
