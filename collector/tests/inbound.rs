@@ -13,7 +13,10 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use headwater_collector::{
     config::Config,
     event_log::Timestamp,
-    inbound::{Delivery, Inbound, Unbelieved},
+    inbound::{
+        Delivery, Inbound, Unbelieved,
+        mapping::{About, Mapped, Mapping, Subject},
+    },
 };
 use reqwest::{RequestBuilder, header::HeaderMap};
 use ring::{
@@ -511,4 +514,28 @@ async fn a_body_may_become_more_than_one_batch_can_hold() {
     let answer = answered(signed(&server, "m", now(), &json!(items).to_string())).await;
     assert_eq!(answer.body, json!({"success": true, "accepted": 60, "duplicate": 0}));
     server.stop().await;
+}
+
+/// The mapping that the README explains.
+#[test]
+fn the_mapping_of_the_readme_does_what_it_says() {
+    let readme =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let mut blocks =
+        readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let text = blocks.find(|block| block.contains("[[event]]")).unwrap();
+    let mapping = Mapping::parse(text, "README.md", Subject::Request).unwrap();
+    let body = json!({"orders": [
+        {"state": "paid", "id": 7, "paid_at": 1_790_000_000, "total": 4900, "customer": {"id": "c-1", "email": "pat@example.com"}},
+        {"state": "open"},
+    ]});
+    let about = About { subject: &body, headers: &[], id: None, until: None };
+    let Mapped { events, ignored, failures } = mapping.map(&about);
+    assert_eq!((events.len(), ignored, failures), (1, 1, Vec::new()));
+    let event: Value = serde_json::from_str(&events[0].json).unwrap();
+    assert_eq!(event["properties"], json!({"total": 49.0}));
+    assert_eq!(
+        (&event["messageId"], &event["anonymousId"]),
+        (&json!("7"), &json!("shop_customer_id:c-1"))
+    );
 }
