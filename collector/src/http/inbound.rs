@@ -17,11 +17,11 @@ use super::{
 use crate::{
     decode::Shape,
     inbound::{
-        Delivery, Inbound, Unbelieved,
+        Delivery, Inbound, Unbelieved, Unreadable,
         mapping::{Made, Mapped},
     },
     ingest::{Incoming, Receipt},
-    limits::{MAX_BATCH_BYTES, MAX_INBOUND_BYTES},
+    limits::{MAX_BATCH_BYTES, MAX_INBOUND_BYTES, MAX_INBOUND_VALUES},
 };
 
 impl Http {
@@ -60,16 +60,12 @@ impl Http {
             count(reason, 1);
             return Err(unbelieved(why));
         }
-        let json = serde_json::from_slice(&body).map_err(|error| {
-            count("invalid_json", 1);
-            let message = format!("the body is no JSON: {error}");
-            Failure::new(StatusCode::BAD_REQUEST, "invalid_json", message)
+        let mapped = self.inbounds.map(&inbound, head.headers, body).await;
+        drop(held);
+        let Mapped { events, ignored, failures } = mapped.map_err(|why| {
+            count("unreadable", 1);
+            unreadable(why)
         })?;
-        drop((body, held));
-        let mapped = self.inbounds.map(&inbound, head.headers, json).await;
-        let Some(Mapped { events, ignored, failures }) = mapped else {
-            return Err(mapping_failed("the mapping came to an end that nobody foresaw"));
-        };
         count("ignored", ignored);
         let mut failures: Vec<_> = failures.iter().map(ToString::to_string).collect();
         let (mut receipt, is_ignored) = (Receipt::default(), events.is_empty());
@@ -128,6 +124,20 @@ fn unbelieved(why: Unbelieved) -> Failure {
             let message = "this was signed at another time than now: it is old and was sent again, or a clock is wrong";
             Failure::new(StatusCode::UNAUTHORIZED, "stale_signature", message)
         }
+    }
+}
+
+fn unreadable(why: Unreadable) -> Failure {
+    match why {
+        Unreadable::NoJson(why) => {
+            let message = format!("the body is no JSON: {why}");
+            Failure::new(StatusCode::BAD_REQUEST, "invalid_json", message)
+        }
+        Unreadable::TooMany => {
+            let message = format!("a body has at most {MAX_INBOUND_VALUES} values");
+            Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+        }
+        Unreadable::Lost(why) => mapping_failed(&why),
     }
 }
 

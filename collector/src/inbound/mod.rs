@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use hyper::HeaderMap;
 use serde_json::Value;
 use tokio::sync::Semaphore;
@@ -22,7 +23,7 @@ use tokio::sync::Semaphore;
 use crate::{
     config::{Config, InboundConfig, InboundKind, Name},
     current::Current,
-    limits::{INBOUND_AT_ONCE, MAPPING_TIME},
+    limits::{INBOUND_AT_ONCE, MAPPING_TIME, MAX_INBOUND_VALUES},
     sources::Source,
 };
 use mapping::{About, Failure, Mapped, Mapping, MappingFileError, Subject};
@@ -131,19 +132,40 @@ impl Inbounds {
         all.iter().find(|(known, _)| known.as_str() == name).map(|(_, inbound)| Arc::clone(inbound))
     }
 
-    /// Maps a body when it is its turn, on a thread that may block. `None` if the thread came to an end.
+    /// Reads and maps a body when it is its turn, on a thread that may block.
     pub async fn map(
         &self,
         inbound: &Arc<Inbound>,
         headers: HeaderMap,
-        body: Value,
-    ) -> Option<Mapped> {
-        let turn = self.turns.acquire().await.ok()?;
+        body: Bytes,
+    ) -> Result<Mapped, Unreadable> {
+        let turn = self.turns.acquire().await;
         let inbound = Arc::clone(inbound);
-        let mapped = tokio::task::spawn_blocking(move || inbound.map(&headers, &body)).await.ok();
+        let mapping = move || Ok(inbound.map(&headers, &read_json(&body)?));
+        let mapped = tokio::task::spawn_blocking(mapping).await;
         drop(turn);
-        mapped
+        mapped.unwrap_or_else(|panic| Err(Unreadable::Lost(panic.to_string())))
     }
+}
+
+/// Why a body is not looked at.
+#[derive(Debug)]
+pub enum Unreadable {
+    /// It is no JSON, and this is where.
+    NoJson(String),
+    /// It has more than [`MAX_INBOUND_VALUES`].
+    TooMany,
+    /// The thread that mapped it came to an end.
+    Lost(String),
+}
+
+/// What takes a byte or two there takes some hundred here: once as JSON, and twice as CEL has it.
+fn read_json(body: &[u8]) -> Result<Value, Unreadable> {
+    let values = body.iter().filter(|byte| b",[{".contains(byte)).count();
+    if values > MAX_INBOUND_VALUES {
+        return Err(Unreadable::TooMany);
+    }
+    serde_json::from_slice(body).map_err(|error| Unreadable::NoJson(error.to_string()))
 }
 
 /// All that are configured.

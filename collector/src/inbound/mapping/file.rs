@@ -118,8 +118,10 @@ impl Reading<'_> {
         let each = raw.each.as_ref().map(|text| self.part("each", text)).transpose()?;
         self.has_items = each.is_some();
         let entries = raw.event.into_iter().map(|entry| self.entry(entry));
-        let entries = entries.collect::<Result<_, _>>()?;
-        Ok(Mapping { file: file.to_owned(), subject: self.subject, each, entries })
+        let entries = entries.collect::<Result<Vec<_>, _>>()?;
+        let looks = |part: &Part| part.expression.mentions(HEADERS);
+        let wants_headers = each.iter().chain(entries.iter().flat_map(Entry::parts)).any(looks);
+        Ok(Mapping { file: file.to_owned(), subject: self.subject, each, entries, wants_headers })
     }
 
     fn entry(&self, raw: Spanned<RawEntry>) -> Result<Entry, Mistake> {

@@ -5,11 +5,14 @@
 use std::{fmt, time::Instant};
 
 use cel::{Context, Value};
-use serde::Serialize;
 use serde_json::{Map, Value as Json};
 use sha2::{Digest as _, Sha256};
 
-use super::{Entry, HEADERS, ITEM, Kind, Mapping, Members, Naming, Part, expression, value};
+use super::{
+    Entry, HEADERS, ITEM, Kind, Mapping, Members, Naming, Part,
+    event::{Circumstances, Event, ExternalId},
+    expression, value,
+};
 use crate::{
     event_time,
     limits::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
@@ -71,54 +74,6 @@ impl fmt::Display for Failure {
     }
 }
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Event<'a> {
-    r#type: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<String>,
-    message_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    timestamp: Option<Json>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    anonymous_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    properties: Option<Json>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traits: Option<Json>,
-    #[serde(skip_serializing_if = "Circumstances::is_empty")]
-    context: Circumstances<'a>,
-}
-
-/// The event's `context`.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Circumstances<'a> {
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    external_ids: Vec<ExternalId<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    traits: Option<Json>,
-}
-
-impl Circumstances<'_> {
-    fn is_empty(&self) -> bool {
-        self.external_ids.is_empty() && self.traits.is_none()
-    }
-}
-
-/// In Segment's shape: "Spec: Identify", `context.externalIds`.
-#[derive(Serialize)]
-struct ExternalId<'a> {
-    id: String,
-    r#type: &'a str,
-    collection: &'static str,
-    encoding: &'static str,
-}
-
 /// A line and what is wrong there.
 type Wrong = (usize, String);
 
@@ -128,7 +83,7 @@ impl Mapping {
         let mut mapped = Mapped::default();
         let mut context = expression::empty_context();
         context.add_variable_from_value(self.subject.word(), value::of_json(about.subject));
-        if self.mentions(HEADERS) {
+        if self.wants_headers {
             let headers = about.headers.iter().map(|(name, value)| (*name, *value));
             let headers = headers.collect::<std::collections::HashMap<_, _>>();
             context.add_variable_from_value(HEADERS, headers);
@@ -164,11 +119,6 @@ impl Mapping {
 
     fn failure(&self, line: usize, message: String, item: Option<usize>) -> Failure {
         Failure { file: self.file.clone(), line, message, item }
-    }
-
-    fn mentions(&self, variable: &str) -> bool {
-        let of_entries = self.entries.iter().flat_map(Entry::parts);
-        self.each.iter().chain(of_entries).any(|part| part.expression.mentions(variable))
     }
 
     fn items(&self, each: &Part, context: &Context<'_, '_>) -> Result<Vec<Value>, Wrong> {
@@ -222,7 +172,8 @@ fn hash(subject: &Json) -> String {
 }
 
 impl Entry {
-    fn parts(&self) -> impl Iterator<Item = &Part> {
+    /// All of its expressions.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
         let single = [
             &self.on,
             &self.user_id,

@@ -3,6 +3,7 @@
 //! ignored or fails with the place of the expression, and that the same part makes the same event, under the same id.
 //! Deliberately knows no vendor and no HTTP.
 
+mod event;
 mod expression;
 mod file;
 mod making;
@@ -45,6 +46,8 @@ pub struct Mapping {
     /// The list whose elements are looked at one by one; without it, all of it is one.
     each: Option<Part>,
     entries: Vec<Entry>,
+    /// Whether some expression looks at the headers.
+    wants_headers: bool,
 }
 
 /// What one kind of part becomes. The first entry that wants a part gets it.
