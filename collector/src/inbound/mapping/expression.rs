@@ -85,7 +85,8 @@ impl Expression {
 
     /// Its value now; `None` for null and for an optional without value.
     pub(super) fn ask(&self, about: &Context<'_, '_>) -> Result<Option<Value>, String> {
-        let value = self.0.execute(about).map_err(|error| words(&error))?;
+        let source = &self.0.source_info().source;
+        let value = self.0.execute(about).map_err(|error| words(&error, source))?;
         Ok(there(value))
     }
 
@@ -116,16 +117,23 @@ fn one_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Why there is no value, without any value.
-fn words(error: &ExecutionError) -> String {
+/// Why there is no value, without any value. A key may be one, unless the expression itself has it.
+fn words(error: &ExecutionError, source: &str) -> String {
     use ExecutionError as E;
     match error {
+        E::NoSuchKey(key) if !source.contains(key.as_str()) => {
+            "there is nothing under the key that it looks for".to_owned()
+        }
         E::NoSuchKey(key) => {
             format!("there is no `{key}`; where it may be missing, write `.?{key}`")
         }
         E::NoSuchOverload(error) => one_line(&error.to_string()),
         E::UndeclaredReference(name) => format!("`{name}` is not known"),
-        E::UnexpectedType { got, want } => format!("expected {want}, found {got}"),
+        // Some places of the crate put the value there.
+        E::UnexpectedType { got, want } => match got.bytes().all(|b| b.is_ascii_lowercase()) {
+            true => format!("expected {want}, found {got}"),
+            false => format!("expected {want}, found something else"),
+        },
         E::FunctionError { function, .. } => format!("`{function}` cannot work on this"),
         E::IndexOutOfBounds(_) => "a list has no so many elements".to_owned(),
         E::DivisionByZero(_) | E::RemainderByZero(_) => "divided by zero".to_owned(),
@@ -287,6 +295,23 @@ mod tests {
             ("body.secret.size() + body.list", "list"),
             ("body.secret.nothing", ""),
             ("body[body.list]", ""),
+            ("body[body.secret]", "there is nothing under the key"),
+            ("{'a': 1}[body.secret]", "there is nothing under the key"),
+            ("body[body.secret][body.secret]", ""),
+            ("body.list[body.secret]", ""),
+            ("body.list.map(x, x.y)", ""),
+            ("-body.secret", ""),
+            ("!body.secret", ""),
+            ("body.secret && true", ""),
+            ("body.secret ? 1 : 2", ""),
+            ("body.secret in body.secret", ""),
+            ("body.secret.contains(1)", ""),
+            ("size(body.n)", ""),
+            ("body.n.map(x, x)", ""),
+            ("body.secret.filter(x, x)", ""),
+            ("optional.none().value()", ""),
+            ("double(body.secret)", "`double` cannot work"),
+            ("{body.list: 1}", ""),
         ] {
             let error = ask(text, &body).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
@@ -331,7 +356,7 @@ mod tests {
             ("x.a+", ""),
         ] {
             let mut deepest = 0;
-            for times in 1..=200 {
+            for times in [1, 10, 15, 16, 20, 31, 32, 33, 50, 64, 97, 200] {
                 let text = format!("{}x{}", before.repeat(times), after.repeat(times));
                 if let Ok(expression) = Expression::read(&text, &["x"]) {
                     let mut context = empty_context();
