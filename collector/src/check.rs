@@ -14,6 +14,7 @@ use toml::de::{DeTable, DeValue};
 use crate::{
     config::{Config, ConsumerConfig},
     http::{Door, TlsError},
+    inbound::Inbound,
     sinks::{AnySink, SinkConfig},
     state::State,
 };
@@ -56,6 +57,11 @@ pub fn problems(config: &Config, text: &str) -> Vec<Problem> {
         add(&["data"], format!("the data folder {data} cannot be used: {cause}"));
     } else if let Err(error) = State::refuse_later(&config.data.join("state.db")) {
         add(&["data"], error.to_string());
+    }
+    for (name, inbound) in &config.inbound {
+        if let Err(cause) = Inbound::open(name, inbound) {
+            add(&["inbound", name.as_str(), "map"], format!("inbound `{name}`: {cause}"));
+        }
     }
     let mut folders: BTreeMap<&PathBuf, &str> = BTreeMap::new();
     for (name, ConsumerConfig { sink, .. }) in &config.consumers {

@@ -4,6 +4,7 @@
 
 mod consumer;
 mod door;
+mod inbound;
 mod log;
 mod name;
 mod reading;
@@ -25,6 +26,7 @@ use crate::people::Limits;
 pub use consumer::{ConsumerConfig, HttpUrl, WebhookSecret};
 pub(crate) use consumer::{keys_of, within};
 pub use door::{CookieConfig, CookieDomain, CookieName, Network, PathPrefix, TlsConfig};
+pub use inbound::{EcKey, InboundConfig, InboundKind, SharedSecret};
 pub use log::LogConfig;
 pub use name::{Name, Secret};
 pub use reading::{Period, Pick, RetrySchedule, Types};
@@ -46,6 +48,8 @@ pub struct Config {
     pub log: LogConfig,
     /// Producers by name. Without any, a source `web` gets a write key of its own, kept in `data`.
     pub sources: BTreeMap<Name, SourceConfig>,
+    /// Webhooks that others post to us, by name. Default none.
+    pub inbound: BTreeMap<Name, InboundConfig>,
     /// Readers of the log that the collector delivers to, by name. Default none.
     pub consumers: BTreeMap<Name, ConsumerConfig>,
     /// Speak TLS. Default: plain HTTP.
@@ -86,6 +90,7 @@ impl Default for Config {
             ip: Ip::Keep,
             log: LogConfig::default(),
             sources: BTreeMap::new(),
+            inbound: BTreeMap::new(),
             consumers: BTreeMap::new(),
             tls: None,
             trusted_proxies: Vec::new(),
@@ -110,13 +115,14 @@ impl Config {
         let wrong = |span: Option<std::ops::Range<usize>>, message: String| ConfigError::Wrong {
             path: path.to_owned(),
             line: span.map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
-            message: format!("{}{}", wording::plain(&message), nearest_key(&message)),
+            message: plain_words(&message),
         };
         let toml_error = |error: toml::de::Error| wrong(error.span(), error.message().to_owned());
         let mut document = DeTable::parse(text).map_err(toml_error)?;
         consumer::nest_sinks(document.get_mut()).map_err(|(at, what)| wrong(Some(at), what))?;
         let config = Self::deserialize(toml::Deserializer::from(document)).map_err(toml_error)?;
         config.refuse_shared_keys(text).map_err(|(at, message)| wrong(Some(at..at), message))?;
+        config.refuse_shared_names(text).map_err(|(at, message)| wrong(Some(at..at), message))?;
         config
             .refuse_unknown_sources(text)
             .map_err(|(at, message)| wrong(Some(at..at), message))?;
@@ -133,6 +139,7 @@ impl Config {
             log,
             consumers,
             sources: _,
+            inbound: _,
             tls: _,
             trusted_proxies: _,
             path_prefix: _,
@@ -173,13 +180,29 @@ impl Config {
         Ok(())
     }
 
+    /// Whether there is a source of this name, the one without configuration included.
+    fn has_source(&self, word: &str) -> bool {
+        match self.sources.is_empty() {
+            true => word == "web",
+            false => self.sources.keys().any(|source| source.as_str() == word),
+        }
+    }
+
+    /// An event tells by its source where it comes from.
+    fn refuse_shared_names(&self, text: &str) -> Result<(), (usize, String)> {
+        let Some(name) = self.inbound.keys().find(|name| self.has_source(name.as_str())) else {
+            return Ok(());
+        };
+        let message = format!(
+            "`{name}` is a source too; an inbound webhook's name is the source of its events, so choose another"
+        );
+        Err((text.find(&format!("[inbound.{name}]")).unwrap_or(0), message))
+    }
+
     /// A consumer that waits for a source that is not there would wait for ever.
     fn refuse_unknown_sources(&self, text: &str) -> Result<(), (usize, String)> {
-        let default: Name = "web".to_owned().try_into().expect("`web` is three letters");
-        let known = |word: &str| match self.sources.is_empty() {
-            true => word == default.as_str(),
-            false => self.sources.keys().any(|source| source.as_str() == word),
-        };
+        let posts = |word: &str| self.inbound.keys().any(|name| name.as_str() == word);
+        let known = |word: &str| self.has_source(word) || posts(word);
         for (name, consumer) in &self.consumers {
             let mut words = consumer.sources.iter().flat_map(Pick::words);
             if let Some(unknown) = words.find(|word| !known(word)) {
@@ -241,6 +264,11 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// What a parser says, in the words of those who write the file.
+pub(crate) fn plain_words(message: &str) -> String {
+    format!("{}{}", wording::plain(message), nearest_key(message))
+}
 
 /// "did you mean": the nearest of the keys that serde lists after an unknown one.
 fn nearest_key(message: &str) -> String {

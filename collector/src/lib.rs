@@ -5,6 +5,7 @@
 //!            accept,  the path   bytes →   wire →      append,         │
 //!            limits,  of an      wire      events,     deduplicate     │ "the log now ends at N"
 //!            drain    event      batch     refusals                    ▼
+//!  webhooks of others ─▶ inbound (signature, mapping) ─▶ ingest
 //!                                              GET /v1/events, /v1/live: http::read
 //!                                              consumer ─▶ sinks: webhook, file, kafka
 //!                                                 └─▶ state: cursor, parked
@@ -32,6 +33,7 @@ pub mod event_time;
 pub mod export;
 mod http;
 pub mod import;
+pub mod inbound;
 pub mod ingest;
 pub mod limits;
 pub mod metrics;
@@ -69,6 +71,7 @@ use crate::{
     desk::Desk,
     event_log::{Disk, EventLog, FileSystem, Offset, OpenError, Recovered, system_clock},
     http::{Door, Http, Lookout},
+    inbound::{InboundError, Inbounds},
     ingest::Ingest,
     limits::HttpLimits,
     metrics::Metrics,
@@ -104,6 +107,7 @@ pub async fn run_on(
 /// A collector whose data folder is open, before it serves.
 pub struct Collector {
     ingest: Ingest,
+    inbounds: Inbounds,
     consumers: Vec<Consumer<Opening>>,
     projection: Projection,
     door: Arc<Door>,
@@ -137,6 +141,9 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The mapping of an inbound webhook cannot be used.
+    #[error(transparent)]
+    Inbound(#[from] InboundError),
     /// A consumer cannot deliver as configured.
     #[error("consumer `{consumer}`: {cause}")]
     Consumer {
@@ -154,6 +161,7 @@ impl Collector {
         create_private(&config.data).map_err(folder)?;
         warn_if_others_can_read(&config.data);
         let clock = system_clock();
+        let inbounds = Inbounds::open(&config)?;
         // Before anything is changed: a later release may have been here.
         State::refuse_later(&config.data.join("state.db"))?;
         // The log first: it locks the folder, so that two servers never share a database either.
@@ -194,6 +202,7 @@ impl Collector {
         let limits = HttpLimits::default();
         Ok(Self {
             ingest,
+            inbounds,
             consumers,
             projection,
             door,
@@ -216,6 +225,7 @@ impl Collector {
         Reload {
             door: Arc::clone(&self.door),
             sources: self.ingest.sources.clone(),
+            inbounds: self.inbounds.clone(),
             state: self.state.clone(),
             started_with: self.config.clone(),
         }
@@ -287,8 +297,15 @@ impl Collector {
         if let Ok(lookout) = looked.await {
             tokio::spawn(lookout.run(draining.clone()));
         }
-        let http =
-            Http::new(self.ingest, self.door, self.limits, vitals, draining, (handles, desk));
+        let http = Http::new(
+            self.ingest,
+            self.inbounds,
+            self.door,
+            self.limits,
+            vitals,
+            draining,
+            (handles, desk),
+        );
         let drain_at_the_end = async {
             shutdown.await;
             tracing::info!("stopping: finishing what is under way");

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use headwater_collector::{
     Collector, Reload,
     backup::{self, BackedUp},
@@ -23,7 +23,8 @@ use headwater_collector::{
     doctor,
     event_log::{FileSystem, Offset, SourceName},
     export::{self, Selection},
-    import::{self, Imported, Progress},
+    import::{self, Imported, Progress, mapped},
+    inbound::mapping::{Mapping, Subject},
     limits::HttpLimits,
     open_files::room_for_connections,
 };
@@ -62,7 +63,7 @@ enum Command {
     Doctor(Doctor),
     /// Write stored events to standard output, one JSON object a line. May run beside a server.
     Export(Export),
-    /// Store events from lines of JSON: exported ones, or plain Segment events. Not beside a server.
+    /// Store events from lines of JSON: exported ones, plain Segment events, or with --map a table in any shape. Not beside a server.
     ///
     /// What is stored already is recognised, so an import can be run again. Exit code 1: some lines were not taken.
     Import(Import),
@@ -104,11 +105,36 @@ struct Export {
 struct Import {
     /// The data folder; made if it is not there.
     data: PathBuf,
-    /// A file with one JSON object a line; `-` is standard input.
+    /// A file with one JSON object a line, or with --map a table; `-` is standard input.
     file: PathBuf,
     /// Source of events that do not name theirs.
     #[arg(long, value_name = "NAME")]
     source: Option<SourceName>,
+    /// A mapping that makes events of rows in any shape, each of them `row` in its expressions. Believed as `trust = "server"`.
+    #[arg(long, value_name = "FILE", requires = "source")]
+    map: Option<PathBuf>,
+    /// What the rows are. [default: csv if the file's name ends so, else ndjson]
+    #[arg(long, requires = "map")]
+    format: Option<TableFormat>,
+    /// What stands between two values of CSV.
+    #[arg(long, requires = "map", value_name = "CHARACTER", default_value = ",", value_parser = delimiter)]
+    delimiter: u8,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum TableFormat {
+    Csv,
+    Ndjson,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text {
+        "\\t" => Ok(b'\t'),
+        _ => match *text.as_bytes() {
+            [byte] if byte.is_ascii() && !b"\"\r\n".contains(&byte) => Ok(byte),
+            _ => Err("expected one character, as `;` or `\\t`".to_owned()),
+        },
+    }
 }
 
 #[derive(Args)]
@@ -216,7 +242,8 @@ fn export_events(arguments: Export) -> anyhow::Result<ExitCode> {
 }
 
 fn import_events(arguments: &Import) -> anyhow::Result<ExitCode> {
-    let Import { data, file, source } = arguments;
+    let Import { data, file, source, map, .. } = arguments;
+    let map = map.as_deref().map(|map| Mapping::open(map, Subject::Row)).transpose()?;
     let mut lines: Box<dyn std::io::BufRead> = match file.as_os_str() == "-" {
         true => Box::new(std::io::stdin().lock()),
         false => {
@@ -227,10 +254,26 @@ fn import_events(arguments: &Import) -> anyhow::Result<ExitCode> {
     };
     let runtime = tokio::runtime::Builder::new_current_thread().build()?;
     let mut progress = Printed { reached: Instant::now() };
-    let imported =
-        runtime.block_on(import::import(data, &mut lines, source.as_ref(), &mut progress))?;
+    let imported = match (&map, source) {
+        (Some(map), Some(source)) => {
+            let format = arguments.format();
+            let rows = mapped::import(data, &mut lines, format, map, source, &mut progress);
+            runtime.block_on(rows)?
+        }
+        _ => runtime.block_on(import::import(data, &mut lines, source.as_ref(), &mut progress))?,
+    };
     progress.print(imported);
     Ok(if imported.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+impl Import {
+    fn format(&self) -> mapped::Format {
+        let is_csv = self.file.extension().is_some_and(|it| it.eq_ignore_ascii_case("csv"));
+        match self.format.unwrap_or(if is_csv { TableFormat::Csv } else { TableFormat::Ndjson }) {
+            TableFormat::Csv => mapped::Format::Csv { delimiter: self.delimiter },
+            TableFormat::Ndjson => mapped::Format::Ndjson,
+        }
+    }
 }
 
 fn back_up(Backup { data, dest }: &Backup) -> anyhow::Result<ExitCode> {
@@ -266,10 +309,12 @@ struct Printed {
 
 impl Printed {
     fn print(&self, imported: Imported) {
-        let Imported { lines, accepted, duplicate, refused } = imported;
+        let Imported { lines, accepted, duplicate, refused, ignored } = imported;
+        // Only a mapping ignores.
+        let ignored = if ignored > 0 { format!(", {ignored} ignored") } else { String::new() };
         drop(writeln!(
             std::io::stderr(),
-            "{lines} lines: {accepted} accepted, {duplicate} duplicate, {refused} refused"
+            "{lines} lines: {accepted} accepted, {duplicate} duplicate, {refused} refused{ignored}"
         ));
     }
 }

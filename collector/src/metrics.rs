@@ -40,6 +40,7 @@ pub struct Metrics {
     consumer_lag_seconds: Family<ConsumerLabel, Gauge<f64, AtomicU64>>,
     log: log::Shown,
     consumer_state: Family<StateLabels, Gauge<u64, AtomicU64>>,
+    inbound: Family<InboundLabels, Counter>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -77,6 +78,12 @@ struct StateLabels {
     state: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct InboundLabels {
+    source: String,
+    reason: &'static str,
+}
+
 impl Metrics {
     /// All at zero.
     pub fn new() -> Self {
@@ -99,6 +106,7 @@ impl Metrics {
             consumer_lag_seconds: Family::default(),
             log: log::Shown::default(),
             consumer_state: Family::default(),
+            inbound: Family::default(),
         };
         metrics.registry.register_collector(Box::new(process::Process::new()));
         let to = metrics.registry.sub_registry_with_prefix("headwater");
@@ -129,6 +137,8 @@ impl Metrics {
         to.register_collector(Box::new(metrics.log.clone()));
         let help = "1 for the state that a consumer is in, 0 for the others";
         to.register("consumer_state", help, metrics.consumer_state.clone());
+        let help = "What came in as webhooks and became no event";
+        to.register("inbound_not_events", help, metrics.inbound.clone());
         metrics
     }
 
@@ -144,6 +154,14 @@ impl Metrics {
         if count > 0 {
             let labels = EventLabels { source: source.to_owned(), outcome, reason };
             self.events.get_or_create(&labels).inc_by(count);
+        }
+    }
+
+    /// So much of what an inbound webhook brought became no event, for this reason.
+    pub fn inbound_not_events(&self, source: &str, reason: &'static str, count: u64) {
+        if count > 0 {
+            let labels = InboundLabels { source: source.to_owned(), reason };
+            self.inbound.get_or_create(&labels).inc_by(count);
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::{
     config::Config,
     http::{Door, TlsError},
+    inbound::{InboundError, Inbounds},
     sources::Sources,
     state::{State, StateError},
 };
@@ -15,6 +16,7 @@ use crate::{
 pub struct Reload {
     pub(crate) door: Arc<Door>,
     pub(crate) sources: Sources,
+    pub(crate) inbounds: Inbounds,
     pub(crate) state: State,
     pub(crate) started_with: Config,
 }
@@ -30,6 +32,9 @@ pub enum ReloadError {
     /// The certificate or its key cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The mapping of an inbound webhook cannot be used.
+    #[error(transparent)]
+    Inbound(#[from] InboundError),
     /// The key of the source that exists without configuration cannot be found.
     #[error(transparent)]
     State(#[from] StateError),
@@ -45,8 +50,10 @@ impl Reload {
             return Err(ReloadError::Lost("[tls]"));
         }
         let (sources, _) = crate::sources_of(next, &self.state)?;
+        let inbounds = crate::inbound::read(next)?;
         self.door.replace(next)?;
         self.sources.replace(sources);
+        self.inbounds.replace(inbounds);
         Ok(self.started_with.needs_restart(next))
     }
 }

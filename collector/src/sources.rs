@@ -17,6 +17,7 @@ use crate::{
     config::{EventFilter, IdentitySecret, Name, Origin, Secret, SourceConfig, WriteKey},
     current::Current,
     event_log::{Flags, SourceName, Trust},
+    limits::{MAX_BATCH_BYTES, MAX_EVENT_BYTES},
 };
 use rate::Rate;
 
@@ -67,6 +68,22 @@ impl Source {
                 Limit { configured: (per_second, burst), rate }
             }),
             key_hashes: config.write_keys.iter().map(hash).collect(),
+        }
+    }
+
+    /// What comes in as webhooks: believed, since their signatures are checked, and without a key that anyone could send.
+    pub(crate) fn posted(name: &Name, test: bool) -> Self {
+        Self {
+            name: name.to_source_name(),
+            trust: Trust::Server,
+            may_send: None,
+            flags: Flags { test, ..Flags::default() },
+            max_event_bytes: MAX_EVENT_BYTES,
+            max_batch_bytes: MAX_BATCH_BYTES,
+            identity_secrets: Vec::new(),
+            origins: None,
+            rate: None,
+            key_hashes: Vec::new(),
         }
     }
 

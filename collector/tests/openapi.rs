@@ -4,6 +4,8 @@
 
 #[path = "openapi/consumers.rs"]
 mod consumers;
+#[path = "openapi/inbound.rs"]
+mod inbound;
 #[path = "openapi/people.rs"]
 mod people;
 mod server;
@@ -161,8 +163,9 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
     let mut document = Document::of(&server).await;
     assert_eq!(document.text["info"]["version"], env!("CARGO_PKG_VERSION"));
     let paths = document.text["paths"].as_object().unwrap().keys();
-    let paths: Vec<String> =
-        paths.filter(|path| !consumers::are_at(path) && !people::are_at(path)).cloned().collect();
+    let elsewhere =
+        |path: &&String| consumers::are_at(path) || inbound::are_at(path) || people::are_at(path);
+    let paths: Vec<String> = paths.filter(|path| !elsewhere(path)).cloned().collect();
     let token = server.new_token.clone().unwrap();
 
     for path in &paths {
@@ -296,6 +299,7 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
             );
         }
     }
+    inbound::every_answer_is_given(&mut document).await;
     let known =
         document.text.pointer("/components/schemas/Error/properties/error/properties/code/enum");
     let known: BTreeSet<String> = serde_json::from_value(known.unwrap().clone()).unwrap();

@@ -18,7 +18,8 @@ const PATIENCE_MS = 30_000;
 const here = (name) => new URL(name, import.meta.url).pathname;
 const read = (name) => readFileSync(here(name), 'utf8');
 
-/** A collector whose every metric has a value: a device that lost a number, a destination that refuses. Its page. */
+/** A collector whose every metric has a value: a device that lost a number, a destination that refuses, a
+ * webhook that is forged. Its page. */
 async function scrape(t) {
   assert.ok(existsSync(BINARY), `${BINARY} is missing: run \`make build\`, or set HEADWATER`);
   const data = mkdtempSync(join(tmpdir(), 'headwater-operations-'));
@@ -28,7 +29,8 @@ async function scrape(t) {
   const config = join(data, 'headwater.toml');
   const url = `http://127.0.0.1:${destination.address().port}/`;
   writeFileSync(config, `[sources.web]\nwrite_key = "k"\n[consumers.crm]\nkind = "webhook"\nurl = "${url}"
-secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\nallow_private = true\n`);
+secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\nallow_private = true
+[inbound.stripe]\nkind = "stripe"\nsecret = "whsec_0123456789abcdef"\n`);
   const args = ['serve', '--config', config, '--data', join(data, 'data'), '--listen', '127.0.0.1:0'];
   const collector = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, HEADWATER_LOG: 'error' } });
   const ended = once(collector, 'exit');
@@ -48,6 +50,8 @@ secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\nallow_private = t
   const batch = [numbered('1', 1), numbered('3', 3), { type: 'track' }];
   const answer = await fetch(`${address}/v1/batch`, { method: 'POST', body: JSON.stringify({ writeKey: 'k', batch }) });
   assert.equal(answer.status, 200);
+  const forged = await fetch(`${address}/v1/in/stripe`, { method: 'POST', body: '{}' });
+  assert.equal(forged.status, 401);
   const end = Date.now() + PATIENCE_MS;
   for (;;) {
     const page = await (await fetch(`${address}/metrics`)).text();

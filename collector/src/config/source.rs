@@ -159,7 +159,7 @@ fn bytes_of_a_batch<'de, D: Deserializer<'de>>(number: D) -> Result<usize, D::Er
 }
 
 /// `"…"`, or `["new", "old"]`.
-fn one_or_two<'de, D, T>(keys: D) -> Result<Vec<Secret<T>>, D::Error>
+pub(super) fn one_or_two<'de, D, T>(keys: D) -> Result<Vec<Secret<T>>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

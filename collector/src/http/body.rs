@@ -135,6 +135,19 @@ fn network(address: IpAddr) -> IpAddr {
 
 /// Reads all of a body. What it returns is held in the budget as long as the caller keeps `Held`.
 pub(super) async fn read<B>(
+    body: B,
+    held: Held,
+    limits: &HttpLimits,
+) -> Result<(Bytes, Held), Failure>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    read_at_most(MAX_BODY_BYTES, body, held, limits).await
+}
+
+/// The same of a body with another limit.
+pub(super) async fn read_at_most<B>(
+    most: usize,
     mut body: B,
     mut held: Held,
     limits: &HttpLimits,
@@ -146,8 +159,8 @@ where
     let mut reading = Reading { size: 0, deadline: Instant::now() + limits.body_timeout };
     let (mut first, mut text) = (Bytes::new(), BytesMut::new());
     while let Some(data) = reading.next(&mut body, limits).await? {
-        let grown = if reading.size > MAX_BODY_BYTES {
-            Err(DecodeError::BodyTooLarge { limit: MAX_BODY_BYTES }.into())
+        let grown = if reading.size > most {
+            Err(DecodeError::BodyTooLarge { limit: most }.into())
         } else if reading.size > held.bytes {
             held.grow((reading.size - held.bytes).max(HELD_AT_ONCE))
         } else {

@@ -12,6 +12,7 @@ mod consumers;
 mod cookie;
 mod door;
 mod heads;
+mod inbound;
 mod people;
 mod pixel;
 mod read;
@@ -34,6 +35,7 @@ use tokio::{
 use crate::{
     consumer::Consumers,
     desk::Desk,
+    inbound::Inbounds,
     ingest::Ingest,
     limits::{DRAIN, HttpLimits},
     vitals::Vitals,
@@ -45,6 +47,7 @@ pub use tls::TlsError;
 /// What requests need.
 pub(crate) struct Http {
     ingest: Ingest,
+    inbounds: Inbounds,
     door: Arc<Door>,
     limits: HttpLimits,
     vitals: Vitals,
@@ -62,6 +65,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 impl Http {
     pub(crate) fn new(
         ingest: Ingest,
+        inbounds: Inbounds,
         door: Arc<Door>,
         limits: HttpLimits,
         vitals: Vitals,
@@ -70,7 +74,19 @@ impl Http {
     ) -> Self {
         let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new(&limits));
         let seats = read::Seats::new(&limits);
-        Self { ingest, door, limits, vitals, draining, sdk, bodies, seats, consumers, desk }
+        Self {
+            ingest,
+            inbounds,
+            door,
+            limits,
+            vitals,
+            draining,
+            sdk,
+            bodies,
+            seats,
+            consumers,
+            desk,
+        }
     }
 
     /// Serves until draining begins, then finishes what has begun.

@@ -71,8 +71,13 @@ impl Http {
                 self.vitals.metrics().request_took(started.elapsed());
                 Ok(pixel::image(taken))
             }
+            (Route::Inbound, &Method::POST) => {
+                let taken = self.take_inbound(request, peer, &front).await;
+                self.vitals.metrics().request_took(started.elapsed());
+                taken
+            }
             (Route::Seen, &Method::POST) => self.seen(request, peer, &front).await,
-            (Route::Ingest(_) | Route::Pixel(_) | Route::Seen, _) => {
+            (Route::Ingest(_) | Route::Pixel(_) | Route::Seen | Route::Inbound, _) => {
                 Err(wrong_method(route.methods()))
             }
             (Route::Consumers { order: false }, &Method::GET)
@@ -230,7 +235,7 @@ impl Http {
         self.hand_in(incoming).await.map(drop)
     }
 
-    async fn hand_in(&self, incoming: Incoming) -> Result<Receipt, Failure> {
+    pub(super) async fn hand_in(&self, incoming: Incoming) -> Result<Receipt, Failure> {
         let room = self.room(&incoming)?;
         let receipt = self.ingest.take(incoming).await?;
         drop(room);

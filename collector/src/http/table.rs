@@ -8,6 +8,8 @@ use crate::decode::{EventType, Shape};
 pub(super) enum Route {
     Ingest(Shape),
     Pixel(EventType),
+    /// Webhooks of others.
+    Inbound,
     Settings,
     /// Which events are stored.
     Seen,
@@ -37,7 +39,9 @@ impl Route {
             Self::Pixel(_) => "GET",
             // Nor here: who fetches events takes a lease on them.
             Self::Consumers { order: false } | Self::People { order: false } => "GET",
-            Self::Consumers { order: true } | Self::People { order: true } => "POST",
+            Self::Consumers { order: true } | Self::People { order: true } | Self::Inbound => {
+                "POST"
+            }
             _ => "GET, HEAD",
         }
     }
@@ -77,6 +81,7 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/v1/pixel/screen", R::Pixel(E::Screen), "pixel"),
         ("/v1/pixel/group", R::Pixel(E::Group), "pixel"),
         ("/v1/pixel/alias", R::Pixel(E::Alias), "pixel"),
+        ("/v1/in/{name}", R::Inbound, "inbound"),
         ("/v1/projects/{writeKey}/settings", R::Settings, "settings"),
         ("/v1/seen", R::Seen, "seen"),
         ("/headwater.js", R::Sdk, "sdk"),

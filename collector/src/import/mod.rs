@@ -1,6 +1,9 @@
-//! `headwater import`: lines of JSON become stored events: what `export` or `GET /v1/events` wrote, or plain Segment events.
+//! `headwater import`: lines of JSON become stored events: what `export` or `GET /v1/events` wrote, or plain Segment events; and
+//! with a mapping, the rows of any table ([`mapped`]).
 //! Promises that a bad line costs no other and is named by its number, and that the same file imported twice is stored once,
 //! as far as the memory of ids reaches. Deliberately only for a folder that no server holds: one log has one writer.
+
+pub mod mapped;
 
 use std::{
     io::{self, BufRead, Read as _},
@@ -35,6 +38,8 @@ pub struct Imported {
     pub duplicate: u64,
     /// Lines that hold no event that can be taken.
     pub refused: u64,
+    /// What a mapping wants nothing of.
+    pub ignored: u64,
 }
 
 /// Why an import ended early. What was stored until then stays; importing the file again stores the rest.
@@ -87,50 +92,90 @@ pub async fn import(
     source: Option<&SourceName>,
     progress: &mut impl Progress,
 ) -> Result<Imported, ImportError> {
-    let folder = |cause| ImportError::Folder(OpenError::Io(cause));
-    crate::create_private(data).map_err(folder)?;
-    let (disk, clock) = (Arc::new(FileSystem), system_clock());
-    let opened = EventLog::open(&data.join("log"), Options::default(), disk, Arc::clone(&clock));
-    let (log, _) = opened.map_err(|error| match error {
-        OpenError::InUse(_) => ImportError::InUse,
-        other => ImportError::Folder(other),
-    })?;
+    let mut importing = Importing::begin(data, progress)?;
+    let mut line = Vec::new();
+    while importing.next_line(lines, &mut line)? {
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        match event(&line, source, &importing.clock) {
+            Ok(event) => importing.add(event).await?,
+            Err(why) => importing.refuse(&why),
+        }
+    }
+    importing.finish().await
+}
 
-    let (mut imported, mut line) = (Imported::default(), Vec::new());
-    let (mut batch, mut bytes) = (Vec::new(), 0);
-    loop {
-        let read = next_line(lines, &mut line);
-        let unreadable = |cause| ImportError::Unreadable { line: imported.lines + 1, cause };
-        let more = read.map_err(unreadable)?;
-        imported.lines += u64::from(more);
-        if more && !line.trim_ascii().is_empty() {
-            match event(&line, source, &clock) {
-                Ok(event) => {
-                    bytes += event.json.len();
-                    batch.push(event);
-                }
-                Err(why) => {
-                    imported.refused += 1;
-                    progress.refused(imported.lines, &why);
-                }
+/// Events on their way from a file into a log.
+struct Importing<'p, P> {
+    log: EventLog,
+    clock: Clock,
+    imported: Imported,
+    batch: Vec<NewEvent<'static>>,
+    bytes: usize,
+    progress: &'p mut P,
+}
+
+impl<'p, P: Progress> Importing<'p, P> {
+    fn begin(data: &Path, progress: &'p mut P) -> Result<Self, ImportError> {
+        let folder = |cause| ImportError::Folder(OpenError::Io(cause));
+        crate::create_private(data).map_err(folder)?;
+        let (disk, clock) = (Arc::new(FileSystem), system_clock());
+        let opened =
+            EventLog::open(&data.join("log"), Options::default(), disk, Arc::clone(&clock));
+        let (log, _) = opened.map_err(|error| match error {
+            OpenError::InUse(_) => ImportError::InUse,
+            other => ImportError::Folder(other),
+        })?;
+        let imported = Imported::default();
+        Ok(Self { log, clock, imported, batch: Vec::new(), bytes: 0, progress })
+    }
+
+    /// Counts it too. False at the end.
+    fn next_line(
+        &mut self,
+        lines: &mut impl BufRead,
+        line: &mut Vec<u8>,
+    ) -> Result<bool, ImportError> {
+        let unreadable = |cause| ImportError::Unreadable { line: self.imported.lines + 1, cause };
+        let more = next_line(lines, line).map_err(unreadable)?;
+        self.imported.lines += u64::from(more);
+        Ok(more)
+    }
+
+    /// Of the line that was read last.
+    fn refuse(&mut self, why: &str) {
+        self.imported.refused += 1;
+        self.progress.refused(self.imported.lines, why);
+    }
+
+    async fn add(&mut self, event: NewEvent<'static>) -> Result<(), ImportError> {
+        self.bytes += event.json.len();
+        self.batch.push(event);
+        if self.batch.len() >= BATCH_EVENTS || self.bytes >= BATCH_BYTES {
+            self.store().await?;
+        }
+        Ok(())
+    }
+
+    async fn store(&mut self) -> Result<(), ImportError> {
+        let appended = self.log.append(std::mem::take(&mut self.batch)).await;
+        self.bytes = 0;
+        let line = self.imported.lines;
+        for outcome in appended.map_err(|cause| ImportError::NotStored { line, cause })? {
+            match outcome {
+                Appended::Accepted => self.imported.accepted += 1,
+                Appended::Duplicate => self.imported.duplicate += 1,
             }
         }
-        if !more || batch.len() >= BATCH_EVENTS || bytes >= BATCH_BYTES {
-            let appended = log.append(std::mem::take(&mut batch)).await;
-            bytes = 0;
-            let line = imported.lines;
-            for outcome in appended.map_err(|cause| ImportError::NotStored { line, cause })? {
-                match outcome {
-                    Appended::Accepted => imported.accepted += 1,
-                    Appended::Duplicate => imported.duplicate += 1,
-                }
-            }
-            progress.reached(imported);
-        }
-        if !more {
-            log.close();
-            return Ok(imported);
-        }
+        self.progress.reached(self.imported);
+        Ok(())
+    }
+
+    async fn finish(mut self) -> Result<Imported, ImportError> {
+        self.store().await?;
+        self.log.close();
+        Ok(self.imported)
     }
 }
 
