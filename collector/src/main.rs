@@ -74,6 +74,8 @@ enum Command {
     Backup(Backup),
     /// Consumers of a running server: list them, pause, seek, replay, redrive.
     Consumers(command::consumers::Arguments),
+    /// People of a running server: find, show, merge, take apart, export, erase.
+    Person(command::person::Arguments),
     /// Follow the events of a running server as they are stored.
     Tail(command::tail::Arguments),
     /// Make, list and end the tokens that read events and operate the collector. May run beside a server.
@@ -179,6 +181,7 @@ fn main() -> ExitCode {
         Command::Import(arguments) => import_events(&arguments),
         Command::Backup(arguments) => back_up(&arguments),
         Command::Consumers(arguments) => ask(command::consumers::run(arguments)),
+        Command::Person(arguments) => ask(command::person::run(arguments)),
         Command::Tail(arguments) => ask(command::tail::run(arguments)),
         Command::Token(token) => token.run(),
     };

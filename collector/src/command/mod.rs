@@ -4,6 +4,7 @@
 
 pub(crate) mod check;
 pub(crate) mod consumers;
+pub(crate) mod person;
 pub(crate) mod tail;
 pub(crate) mod token;
 
