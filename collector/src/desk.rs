@@ -202,7 +202,9 @@ impl Desk {
                 None => Ok(None),
             })
         };
-        let Some((person, (members, _))) = traces(text.to_owned()).await? else { return Ok(None) };
+        let Some((person, people::Traces { members, .. })) = traces(text.to_owned()).await? else {
+            return Ok(None);
+        };
         let identifiers: Vec<_> =
             members.iter().map(|(_, identifier)| identifier.clone()).collect();
         let now = (self.clock)();
@@ -211,7 +213,8 @@ impl Desk {
         spawn_blocking(move || suppressed.add(&state, &gone, now)).await??;
         // Nothing more comes; what came meanwhile belongs to it.
         self.caught_up().await;
-        let Some((_, (members, records))) = traces(person.to_string()).await? else {
+        let Some((_, people::Traces { members, records })) = traces(person.to_string()).await?
+        else {
             return Ok(None);
         };
         let erased = self.log.erase(&records).await?;

@@ -266,6 +266,7 @@ impl Collector {
             metrics,
             Arc::clone(&log),
             cursors.clone(),
+            projection.applied.clone(),
             self.config.data.clone(),
             Arc::clone(&clock),
         );

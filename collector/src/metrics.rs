@@ -29,6 +29,7 @@ pub struct Metrics {
     request_seconds: Histogram,
     append_seconds: Histogram,
     log_end: Gauge<u64, AtomicU64>,
+    projection_lag: Gauge<u64, AtomicU64>,
     sequence_gaps: Family<SourceLabel, Gauge<u64, AtomicU64>>,
     sequence_missing: Family<SourceLabel, Gauge<u64, AtomicU64>>,
     sequence_dropped: Family<SourceLabel, Gauge<u64, AtomicU64>>,
@@ -95,6 +96,7 @@ impl Metrics {
             request_seconds: histogram(),
             append_seconds: histogram(),
             log_end: Gauge::default(),
+            projection_lag: Gauge::default(),
             sequence_gaps: Family::default(),
             sequence_missing: Family::default(),
             sequence_dropped: Family::default(),
@@ -117,6 +119,11 @@ impl Metrics {
         let help = "From handing a batch to the log until it is on disk";
         to.register("append_duration_seconds", help, metrics.append_seconds.clone());
         to.register("log_end_offset", "Where the log ends", metrics.log_end.clone());
+        to.register(
+            "projection_lag_events",
+            "Events that people do not have yet",
+            metrics.projection_lag.clone(),
+        );
         let help = "Runs of numbers that devices gave out, and that neither came nor were reported dropped";
         to.register("sequence_gaps", help, metrics.sequence_gaps.clone());
         let help = "Events in those runs: lost, or still under way";
@@ -178,6 +185,11 @@ impl Metrics {
     /// The log took this long to make a batch durable.
     pub fn append_took(&self, time: Duration) {
         self.append_seconds.observe(time.as_secs_f64());
+    }
+
+    /// How many events people do not have yet.
+    pub fn projection_lag(&self, events: u64) {
+        self.projection_lag.set(events);
     }
 
     /// Where the log ends.

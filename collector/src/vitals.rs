@@ -22,6 +22,8 @@ pub(crate) struct Vitals {
     metrics: Arc<Metrics>,
     log: Arc<EventLog>,
     consumers: Vec<(Name, watch::Receiver<Offset>)>,
+    /// How far people are.
+    applied: watch::Receiver<Offset>,
     data: PathBuf,
     clock: Clock,
     /// By a clock that nobody sets, and by the one that tells the time.
@@ -46,11 +48,12 @@ impl Vitals {
         metrics: Arc<Metrics>,
         log: Arc<EventLog>,
         consumers: Vec<(Name, watch::Receiver<Offset>)>,
+        applied: watch::Receiver<Offset>,
         data: PathBuf,
         clock: Clock,
     ) -> Self {
         let started = (Instant::now(), clock());
-        Self { metrics, log, consumers, data, clock, started, moments: Mutex::default() }
+        Self { metrics, log, consumers, applied, data, clock, started, moments: Mutex::default() }
     }
 
     /// Where things are counted as they happen.
@@ -62,6 +65,7 @@ impl Vitals {
     pub(crate) fn print(&self) -> String {
         let (end, stats) = (*self.log.end().borrow(), self.log.stats());
         self.metrics.log_end(end.since(Offset::START));
+        self.metrics.projection_lag(end.since(*self.applied.borrow()));
         for (source, sequences) in &stats.sequences {
             self.metrics.sequences(
                 source,
@@ -169,6 +173,7 @@ mod tests {
                 Arc::default(),
                 Arc::clone(&log),
                 Vec::new(),
+                log.end(),
                 data.clone(),
                 Arc::clone(&clock),
             )

@@ -407,7 +407,7 @@ async fn a_file_of_another_format_or_a_damaged_one_is_made_anew() {
                 .unwrap();
         }),
         ("no database", &|| {
-            fs::write(&file, "not a database, but long enough to be one".repeat(99)).unwrap()
+            fs::write(&file, "not a database, but long enough to be one".repeat(99)).unwrap();
         }),
         ("ahead of the log", &|| {
             Connection::open(&file)

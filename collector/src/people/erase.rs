@@ -21,11 +21,14 @@ const TABLES: [&str; 8] = [
     "DELETE FROM identifier WHERE id = ?1",
 ];
 
+/// Where a person is found.
+pub(crate) struct Traces {
+    pub(crate) members: Vec<(Node, Identifier<'static>)>,
+    pub(crate) records: Vec<Offset>,
+}
+
 /// A person's identifiers, and all records of the log that are about it.
-pub(crate) fn traces(
-    db: &Connection,
-    person: PersonId,
-) -> Result<(Vec<(Node, Identifier<'static>)>, Vec<Offset>)> {
+pub(crate) fn traces(db: &Connection, person: PersonId) -> Result<Traces> {
     let members = graph::members(db, person.node())?;
     let mut records = Vec::new();
     let mut query = db.prepare_cached(
@@ -38,7 +41,7 @@ pub(crate) fn traces(
     }
     records.sort_unstable();
     records.dedup();
-    Ok((members, records))
+    Ok(Traces { members, records })
 }
 
 /// Takes all of a person's identifiers out, within a transaction of the caller's.

@@ -32,7 +32,7 @@ pub use search::Found;
 pub use timeline::{Chapter, Moment, Page, Wanted};
 
 pub(crate) use account::account;
-pub(crate) use erase::{forget, traces};
+pub(crate) use erase::{Traces, forget, traces};
 pub(crate) use fold::Fold;
 pub(crate) use graph::{Node, identifier};
 pub(crate) use orders::{ERASED, Order, said};

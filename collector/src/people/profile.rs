@@ -195,16 +195,16 @@ fn node_of(db: &Connection, text: &str) -> Result<Option<Node>> {
 
 /// What is known of a person.
 pub(crate) fn profile(db: &Connection, person: PersonId) -> Result<Profile> {
-    of_members(db, person, graph::members(db, person.0)?)
+    of_members(db, person, &graph::members(db, person.0)?)
 }
 
 fn of_members(
     db: &Connection,
     id: PersonId,
-    members: Vec<(Node, Identifier<'static>)>,
+    members: &[(Node, Identifier<'static>)],
 ) -> Result<Profile> {
     let (mut whole, mut accounts) = (Seen::default(), Vec::new());
-    for (node, _) in &members {
+    for (node, _) in members {
         if let Some(seen) = read_seen(db, *node)? {
             join(&mut whole, seen);
         }
@@ -227,7 +227,7 @@ fn of_members(
     Ok(Profile {
         id,
         name: name(&traits, members.iter().map(|(_, identifier)| identifier)),
-        identifiers: known(&members),
+        identifiers: known(members),
         traits,
         facts,
         first_seen: was_seen.then(|| moment(whole.first_ms)),
@@ -409,7 +409,7 @@ pub(crate) fn preview(
     let persons = BTreeSet::from([graph::person(&copy, a)?, graph::person(&copy, b)?]);
     let people = persons
         .into_iter()
-        .map(|person| of_members(db, PersonId(person), graph::members(&copy, person)?));
+        .map(|person| of_members(db, PersonId(person), &graph::members(&copy, person)?));
     let conflicts = match merge {
         true => conflicts(db, [a, b])?,
         false => BTreeMap::new(),
