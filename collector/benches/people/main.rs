@@ -143,7 +143,7 @@ fn device(person: u64) -> String {
 /// The event of a visit.
 fn event(person: u64, step: u64, n: u64) -> Value {
     let (is_anonymous, user) = (person % 10 < ANONYMOUS_OF_TEN, format!("u-{person}"));
-    let other = person % SECOND_DEVICE_EVERY == 0 && step >= 3;
+    let other = person.is_multiple_of(SECOND_DEVICE_EVERY) && step >= 3;
     let device = if other { device(person + (1 << 40)) } else { device(person) };
     let mut event = match step {
         0 => json!({"type": "page", "name": "Pricing"}),
