@@ -8,6 +8,8 @@ mod auth;
 mod body;
 mod client;
 mod connection;
+mod console;
+mod console_live;
 mod consumers;
 mod cookie;
 mod door;
@@ -32,6 +34,7 @@ use tokio::{
 };
 
 use crate::{
+    console::Console,
     consumer::Consumers,
     desk::Desk,
     ingest::Ingest,
@@ -54,6 +57,7 @@ pub(crate) struct Http {
     seats: read::Seats,
     consumers: Consumers,
     desk: Desk,
+    console: Arc<Console>,
 }
 
 /// After an error of `accept`, which is nearly always "too many open files": some close meanwhile.
@@ -70,7 +74,20 @@ impl Http {
     ) -> Self {
         let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new(&limits));
         let seats = read::Seats::new(&limits);
-        Self { ingest, door, limits, vitals, draining, sdk, bodies, seats, consumers, desk }
+        let console = Arc::new(Console::new());
+        Self {
+            ingest,
+            door,
+            limits,
+            vitals,
+            draining,
+            sdk,
+            bodies,
+            seats,
+            consumers,
+            desk,
+            console,
+        }
     }
 
     /// Serves until draining begins, then finishes what has begun.
