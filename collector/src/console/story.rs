@@ -71,10 +71,12 @@ impl Told {
     }
 }
 
-/// What happened, in its order, each thing once.
+/// What happened, in its order, each thing once. Who it was is said only where nothing else happened.
 fn gist(lines: &[Line]) -> String {
     let mut names: Vec<&str> = Vec::new();
-    for line in lines.iter().rev() {
+    let is_about_who = |line: &Line| matches!(line.call.as_str(), "identify" | "group" | "alias");
+    let nothing_else = lines.iter().all(is_about_who);
+    for line in lines.iter().rev().filter(|line| nothing_else || !is_about_who(line)) {
         let name = line.what.strip_prefix(VIEWED).unwrap_or(&line.what);
         if !names.contains(&name) {
             names.push(name);
@@ -197,6 +199,10 @@ mod tests {
         assert_eq!(gist(&lines), "Pricing, Checkout, Order Completed");
         let many = ["f", "e", "d", "c", "b", "a"].map(line);
         assert_eq!(gist(&many), "a, b, c, d and 2 more");
+        let mut both = ["Order Completed", "Identified as u-1"].map(line);
+        both[1].call = "identify".to_owned();
+        assert_eq!(gist(&both), "Order Completed");
+        assert_eq!(gist(&both[1..]), "Identified as u-1");
     }
 
     #[test]

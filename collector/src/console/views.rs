@@ -301,7 +301,13 @@ impl GraphView {
             of("retracted"),
         );
         let merge = format!("{base}/merge");
-        Self { drawing: drawing::draw(graph), axis: drawing::AXIS, label, edges, merge }
+        Self {
+            drawing: drawing::draw(&graph.identifiers, &graph.edges),
+            axis: drawing::AXIS,
+            label,
+            edges,
+            merge,
+        }
     }
 }
 

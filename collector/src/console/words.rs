@@ -61,7 +61,7 @@ pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -77,6 +77,11 @@ pub(crate) fn value(json: &str) -> String {
         Ok(Value::Bool(false)) => "no".to_owned(),
         Ok(Value::Array(all)) if all.iter().all(Value::is_string) => {
             all.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ")
+        }
+        Ok(Value::Object(members)) if members.values().all(|value| !value.is_object()) => {
+            let said =
+                members.iter().map(|(name, said)| format!("{name}: {}", value(&said.to_string())));
+            said.collect::<Vec<_>>().join(", ")
         }
         _ => json.to_owned(),
     }
@@ -129,9 +134,13 @@ mod tests {
 
     #[test]
     fn values_and_names_lose_what_only_programs_need() {
-        for (json, text) in
-            [(r#""a b""#, "a b"), ("true", "yes"), ("12.5", "12.5"), (r#"["a","b"]"#, "a, b")]
-        {
+        for (json, text) in [
+            (r#""a b""#, "a b"),
+            ("true", "yes"),
+            ("12.5", "12.5"),
+            (r#"["a","b"]"#, "a, b"),
+            (r#"{"a":"b","c":1}"#, "a: b, c: 1"),
+        ] {
             assert_eq!(value(json), text);
         }
         for (name, text) in
