@@ -2,6 +2,7 @@
 // Promises to end all of it, to wait on conditions, and that no page asked another host for anything. Knows no test.
 
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,7 +41,7 @@ export async function withConsole(story) {
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   try {
     await collector.start();
-    await story(new Console(collector.url(), token, browser));
+    await story(new Console(collector.url(), token, browser, `${folder}/data`));
   } finally {
     await browser.close();
     await collector.stop();
@@ -52,8 +53,13 @@ class Console {
   /** What pages did that they must not: asked elsewhere, broke the policy, threw. */
   faults = [];
 
-  constructor(url, token, browser) {
-    Object.assign(this, { url, token, browser });
+  constructor(url, token, browser, data) {
+    Object.assign(this, { url, token, browser, data });
+  }
+
+  /** What `headwater` prints, asked with these words and the data folder. */
+  command(...words) {
+    return execFileSync(BINARY, [...words, this.data], { encoding: 'utf8' });
   }
 
   /** A page in a browser without history; what it must not do is noted. */
@@ -76,10 +82,10 @@ class Console {
   }
 
   /** A page of someone who is signed in. */
-  async signedIn(options = {}) {
+  async signedIn(options = {}, token = this.token) {
     const page = await this.page(options);
     await page.goto(`${this.url}/console/sign-in`);
-    await page.fill('#token', this.token);
+    await page.fill('#token', token);
     await Promise.all([page.waitForURL(`${this.url}/console`), page.click('main button')]);
     return page;
   }

@@ -162,3 +162,17 @@ test('the live view shows what comes in, and of whom', async () => {
     desk.isFaultless();
   });
 });
+
+test('the state is made anew from the log at a click, and the pages go on', async () => {
+  await withConsole(async (desk) => {
+    const { id } = await fill(desk);
+    const page = await desk.signedIn();
+    await page.getByText('Up to date with everything that is stored.').waitFor();
+    await page.getByRole('button', { name: 'Make it anew from the log' }).click();
+    await page.getByText('Up to date with everything that is stored.').waitFor();
+    await page.locator('.people a', { hasText: 'A shopper' }).click();
+    await page.waitForURL(`${desk.url}/console/people/${id}`);
+    assert.equal(await page.locator('.event').count(), 19);
+    desk.isFaultless();
+  });
+});

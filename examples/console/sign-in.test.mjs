@@ -1,6 +1,7 @@
 // Who gets in, and what gets through: tokens, sessions, forms of others, and texts that would be a script.
 
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { test } from 'node:test';
 import { event, until, withConsole } from './console.mjs';
 
@@ -52,6 +53,44 @@ test('what changes something counts only in a form of this session', async () =>
     assert.equal(stranger.headers.get('location'), '/console/sign-in?next=');
     const elsewhere = await signIn(desk, desk.token, '//evil.example/console');
     assert.equal(elsewhere.headers.get('location'), '/console', 'signing in leads to our own pages only');
+  });
+});
+
+test('a revoked token ends its sessions, open pages and all', async () => {
+  await withConsole(async (desk) => {
+    const token = /hw_\S+/.exec(desk.command('token', 'add', 'sales'))[0];
+    const known = async () => (await signIn(desk, token)).status === 303;
+    await until('the new token to count', known);
+    const page = await desk.signedIn({}, token);
+    await page.goto(`${desk.url}/console/live`);
+    await page.waitForSelector('.pulse[data-state="on"]');
+    desk.command('token', 'revoke', 'sales');
+    await until('the token not to count any more', async () => !(await known()));
+    await desk.send('wk_web', event('track', 0, { userId: 'u-1', event: 'Seen by nobody' }));
+    await page.waitForSelector('.pulse[data-state="off"]');
+    assert.equal(await page.getByText('Seen by nobody').count(), 0);
+    await page.reload();
+    assert.equal(new URL(page.url()).pathname, '/console/sign-in');
+    desk.isFaultless();
+  });
+});
+
+test('a link on another site leads to the page, and a stranger to the sign-in', async () => {
+  await withConsole(async (desk) => {
+    const elsewhere = createServer((_, answer) => answer.setHeader('content-type', 'text/html').end(`<a href="${desk.url}/console/live">the live view</a>`));
+    await new Promise((listening) => elsewhere.listen(0, '127.0.0.1', listening));
+    const from = `http://localhost:${elsewhere.address().port}/`; // another site than 127.0.0.1
+    try {
+      for (const page of [await desk.signedIn(), await desk.page()]) {
+        const isSignedIn = page.url() === `${desk.url}/console`;
+        await page.goto(from);
+        await page.getByRole('link').click();
+        await page.getByRole('heading', { level: 1, name: isSignedIn ? 'Coming in' : 'Sign in' }).waitFor();
+      }
+    } finally {
+      await new Promise((closed) => elsewhere.close(closed).closeAllConnections());
+    }
+    assert.deepEqual(desk.faults.filter((fault) => !fault.startsWith(`asked ${from}`)), []);
   });
 });
 

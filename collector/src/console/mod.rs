@@ -20,7 +20,7 @@ mod words;
 pub(crate) use files::Files;
 pub(crate) use latest::{came, people as seen_last};
 pub(crate) use pages::{
-    AccountLive, AccountPage, Decision, Done, Frame, Home, LivePage, MergePage, PersonLive,
+    AccountLive, AccountPage, Decision, Done, Frame, Home, LivePage, MergePage, Onward, PersonLive,
     PersonPage, Problem, RowsLive, SignIn, State,
 };
 pub(crate) use patience::Patience;

@@ -30,6 +30,13 @@ pub(crate) struct SignIn {
     pub(crate) next: String,
 }
 
+/// Goes on to the page that was asked for.
+#[derive(Template)]
+#[template(path = "onward.html")]
+pub(crate) struct Onward {
+    pub(crate) to: String,
+}
+
 #[derive(Template)]
 #[template(path = "problem.html")]
 pub(crate) struct Problem {

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     console::{
         AccountPage, AccountView, Card, Decision, Done, Files, GraphView, Hit, Home, LivePage,
-        MergePage, PersonPage, PersonView, Problem, SeenLast, Session, SignIn, State, StoryView,
+        MergePage, Onward, PersonPage, PersonView, Problem, SeenLast, Session, SignIn, State, StoryView,
         account_address, came, kept, part, person_address, seen_last,
     },
     desk::{DeskError, Standing},
@@ -116,10 +116,10 @@ impl Http {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        let from_htmx = request.headers().contains_key("hx-request");
+        let headers = request.headers().clone();
         let mut answer = match self.page(request, peer, front).await {
             Ok(answer) => answer,
-            Err(trouble) => self.explain(trouble, from_htmx),
+            Err(trouble) => self.explain(trouble, &headers),
         };
         let headers = answer.headers_mut();
         set(headers, header::CONTENT_SECURITY_POLICY, POLICY);
@@ -457,15 +457,18 @@ impl Http {
     }
 
     /// The page that says why there is no other.
-    fn explain(&self, trouble: Trouble, from_htmx: bool) -> Answer {
+    fn explain(&self, trouble: Trouble, headers: &HeaderMap) -> Answer {
         let (status, title, text) = match trouble {
             Trouble::SignIn { next } => {
-                if from_htmx {
+                if headers.contains_key("hx-request") {
                     // A redirect would put the whole page into a part of another.
                     let mut answer = empty(StatusCode::UNAUTHORIZED);
                     let to = HeaderName::from_static("hx-redirect");
                     set(answer.headers_mut(), to, "/console/sign-in");
                     return answer;
+                }
+                if is_followed_link(headers) {
+                    return html(&Onward { to: own_page(&next).to_owned() });
                 }
                 return see(&format!("/console/sign-in?next={}", part(&next)));
             }
@@ -488,7 +491,8 @@ impl Http {
             }
             Trouble::Failure(failure) => return failure.into_answer(),
         };
-        let frame = self.console.frame(title, "problem", None);
+        let session = self.session(headers);
+        let frame = self.console.frame(title, "problem", session.as_ref());
         let mut answer = html(&Problem { frame, text });
         *answer.status_mut() = status;
         answer
@@ -550,6 +554,13 @@ fn two(pairs: &Pairs) -> Result<(Identifier<'static>, Identifier<'static>), Trou
 fn is_from_here(headers: &HeaderMap) -> bool {
     let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
     matches!(site, None | Some(b"same-origin" | b"none"))
+}
+
+/// Whether someone followed a link of another site, to which browsers do not send the cookie: a page of ours that goes on to the
+/// same address is of this site, and gets it.
+fn is_followed_link(headers: &HeaderMap) -> bool {
+    let is = |name: &str, value: &str| headers.get(name).is_some_and(|given| given == value);
+    is("sec-fetch-site", "cross-site") && is("sec-fetch-mode", "navigate")
 }
 
 /// An address within these pages; another's is not gone to.
