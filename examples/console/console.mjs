@@ -59,7 +59,7 @@ class Console {
 
   /** What `headwater` prints, asked with these words and the data folder. */
   command(...words) {
-    return execFileSync(BINARY, [...words, this.data], { encoding: 'utf8' });
+    return execFileSync(BINARY, [...words, this.data], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
   }
 
   /** A page in a browser without history; what it must not do is noted. */

@@ -50,6 +50,8 @@ const BELOW_NAME: u32 = 19;
 const REACH: (f32, f32) = (26.0, 88.0);
 /// Characters of an identifier that have room.
 const LABEL: usize = 27;
+/// Where on an arc its word may stand, the best place first.
+const PLACES: [f32; 7] = [0.62, 0.7, 0.54, 0.78, 0.46, 0.38, 0.3];
 /// Room of a word.
 const WORD: (f32, f32) = (60.0, 14.0);
 
@@ -98,9 +100,9 @@ pub(crate) fn draw(identifiers: &[Known], edges: &[Statement]) -> Drawing {
                 |(x, y): &(f32, f32)| (x - at.0).abs() < WORD.0 && (y - at.1).abs() < WORD.1;
             !words.iter().any(meets)
         };
-        // Where the arc reaches furthest, unless another's word stands there.
-        let word = [0.5, 0.6, 0.4, 0.7, 0.3, 0.8, 0.2].map(|part| curve.at(part));
-        let word = word.into_iter().find(free).unwrap_or(curve.at(0.5));
+        // Nearer to its lower end, where arcs of one beginning are apart, unless another's word stands there.
+        let word = PLACES.map(|part| curve.at(part));
+        let word = word.into_iter().find(free).unwrap_or(curve.at(PLACES[0]));
         words.push(word);
         drawing.arcs.push(Arc { path: curve.path(), state, word: word });
     }

@@ -23,8 +23,8 @@ use super::{
 use crate::{
     console::{
         AccountPage, AccountView, Card, Decision, Done, Files, GraphView, Hit, Home, LivePage,
-        MergePage, Onward, PersonPage, PersonView, Problem, SeenLast, Session, SignIn, State, StoryView,
-        account_address, came, kept, part, person_address, seen_last,
+        MergePage, Onward, PersonPage, PersonView, Problem, SeenLast, Session, SignIn, State,
+        StoryView, account_address, came, kept, part, person_address, seen_last,
     },
     desk::{DeskError, Standing},
     event_log::Offset,
