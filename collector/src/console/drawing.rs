@@ -104,7 +104,7 @@ pub(crate) fn draw(identifiers: &[Known], edges: &[Statement]) -> Drawing {
         let word = PLACES.map(|part| curve.at(part));
         let word = word.into_iter().find(free).unwrap_or(curve.at(PLACES[0]));
         words.push(word);
-        drawing.arcs.push(Arc { path: curve.path(), state, word: word });
+        drawing.arcs.push(Arc { path: curve.path(), state, word });
     }
     drawing
 }

@@ -9,15 +9,18 @@
 
 mod drawing;
 mod files;
+mod follow;
 mod latest;
 mod pages;
 mod patience;
 mod sessions;
 mod story;
 mod views;
+mod why;
 mod words;
 
 pub(crate) use files::Files;
+pub(crate) use follow::StoryView;
 pub(crate) use latest::{came, people as seen_last};
 pub(crate) use pages::{
     AccountLive, AccountPage, Decision, Done, Frame, Home, LivePage, MergePage, Onward, PersonLive,
@@ -26,9 +29,9 @@ pub(crate) use pages::{
 pub(crate) use patience::Patience;
 pub(crate) use sessions::{Session, Sessions};
 pub(crate) use views::{
-    AccountView, Card, GraphView, Hit, PersonView, SeenLast, StoryView, account_address, kept,
-    part, person_address,
+    AccountView, Hit, PersonView, SeenLast, account_address, part, person_address,
 };
+pub(crate) use why::{Card, GraphView, kept};
 
 /// What the pages need beside the desk.
 #[derive(Debug)]

@@ -4,9 +4,11 @@
 use askama::Template;
 
 use super::{
+    follow::StoryView,
     latest::Came,
     sessions::Session,
-    views::{AccountView, Card, GraphView, Hit, Kept, PersonView, SeenLast, StoryView},
+    views::{AccountView, Hit, PersonView, SeenLast},
+    why::{Card, GraphView, Kept},
 };
 
 /// What is around every page.

@@ -1,17 +1,16 @@
 //! What the desk knows, as the templates want it: texts, counts in words, addresses.
 //! Promises that an address can hold any identifier. Deliberately asks nobody: it is given everything.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
-    drawing::{self, Drawing, kind_name},
+    drawing::kind_name,
     latest::{Came, Who},
-    story::Story,
-    words::{When, count, label, short, value},
+    words::{When, count, label, value},
 };
-use crate::people::{Account, Found, Graph, Known, PersonId, Preview, Profile, Said, Wanted};
+use crate::people::{Account, Found, Known, PersonId, Profile, Said};
 
 /// What needs no escape in a part of a path or in a parameter.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -29,7 +28,7 @@ pub(crate) fn account_address(id: &str) -> String {
     format!("/console/accounts/{}", part(id))
 }
 
-fn initial(name: &str) -> String {
+pub(super) fn initial(name: &str) -> String {
     let first = name.chars().find(|letter| letter.is_alphanumeric());
     first.map_or_else(|| "·".to_owned(), |letter| letter.to_uppercase().to_string())
 }
@@ -41,7 +40,7 @@ pub(crate) struct KnownView {
     pub(crate) value: String,
 }
 
-fn known(all: &[Known]) -> Vec<KnownView> {
+pub(super) fn known(all: &[Known]) -> Vec<KnownView> {
     let all = all.iter();
     all.map(|known| KnownView { kind: kind_name(known.kind), value: known.value.clone() }).collect()
 }
@@ -175,191 +174,6 @@ impl AccountView {
             traits: said("trait", &account.traits),
         }
     }
-}
-
-/// A timeline, and what is wanted of it.
-#[derive(Clone, Debug)]
-pub(crate) struct StoryView {
-    pub(crate) title: &'static str,
-    /// Its page, without a query.
-    pub(crate) base: String,
-    pub(crate) story: Story,
-    pub(crate) sources: Vec<String>,
-    pub(crate) calls: &'static [&'static str],
-    pub(crate) names: BTreeSet<String>,
-    pub(crate) source: String,
-    pub(crate) call: String,
-    pub(crate) name: String,
-    pub(crate) is_filtered: bool,
-    pub(crate) older: Option<String>,
-    pub(crate) newest: Option<String>,
-    /// Where to follow it, unless it is an older page.
-    pub(crate) stream: Option<String>,
-    /// Records that came while it was open.
-    pub(crate) fresh: BTreeSet<String>,
-    /// The names of people, where it is of several.
-    pub(crate) people: BTreeMap<String, String>,
-}
-
-const CALLS: &[&str] = &["track", "page", "screen", "identify", "group", "alias"];
-
-impl StoryView {
-    pub(crate) fn of(
-        title: &'static str,
-        base: String,
-        wanted: &Wanted,
-        page: crate::people::Page,
-        is_live: bool,
-    ) -> Self {
-        let filter = filter(wanted);
-        let names = page.chapters.iter().flat_map(|chapter| &chapter.moments);
-        let names =
-            names.filter(|moment| !moment.name.is_empty()).map(|moment| moment.name.clone());
-        let names = names.collect();
-        let story = Story::of(page);
-        let is_latest = wanted.before.is_none();
-        let older = story.next.as_ref().map(|next| format!("{base}?{filter}before={}", part(next)));
-        Self {
-            title,
-            older,
-            newest: (!is_latest).then(|| format!("{base}?{filter}")),
-            stream: (is_latest && is_live).then(|| format!("{base}/live?{filter}")),
-            base,
-            story,
-            sources: Vec::new(),
-            calls: CALLS,
-            names,
-            source: wanted.source.clone().unwrap_or_default(),
-            call: wanted.call.clone().unwrap_or_default(),
-            name: wanted.name.clone().unwrap_or_default(),
-            is_filtered: !filter.is_empty(),
-            fresh: BTreeSet::new(),
-            people: BTreeMap::new(),
-        }
-    }
-}
-
-/// As the beginning of a query.
-fn filter(wanted: &Wanted) -> String {
-    let pairs =
-        [("source", &wanted.source), ("type", &wanted.call), ("event", &wanted.name)].into_iter();
-    let pairs = pairs.filter_map(|(name, value)| Some((name, value.as_deref()?)));
-    pairs.map(|(name, value)| format!("{name}={}&", part(value))).collect()
-}
-
-/// Why somebody is one person.
-#[derive(Clone, Debug)]
-pub(crate) struct GraphView {
-    pub(crate) drawing: Drawing,
-    pub(crate) axis: u32,
-    pub(crate) label: String,
-    pub(crate) edges: Vec<EdgeView>,
-    pub(crate) merge: String,
-}
-
-/// A statement that two are one.
-#[derive(Clone, Debug)]
-pub(crate) struct EdgeView {
-    pub(crate) a: String,
-    pub(crate) b: String,
-    pub(crate) state: &'static str,
-    pub(crate) how: String,
-    pub(crate) at: When,
-    pub(crate) reason: Option<String>,
-    /// Where it is taken back, or put back.
-    pub(crate) href: Option<String>,
-}
-
-impl GraphView {
-    pub(crate) fn of(graph: &Graph) -> Self {
-        let base = person_address(&graph.person.to_string());
-        let edges = graph.edges.iter().map(|edge| {
-            let (a, b) = (part(&edge.a), part(&edge.b));
-            let href = match edge.state {
-                "accepted" => Some(format!("{base}/unmerge?a={a}&b={b}")),
-                "retracted" => Some(format!("{base}/merge?a={a}&b={b}")),
-                _ => None,
-            };
-            let by = if edge.trusted { "" } else { ", which anyone can claim" };
-            EdgeView {
-                a: edge.a.clone(),
-                b: edge.b.clone(),
-                state: edge.state,
-                how: format!("{} by {}{by}", label(&edge.via), edge.source),
-                at: When::of(&edge.at),
-                reason: edge.reason.clone(),
-                href,
-            }
-        });
-        let edges: Vec<EdgeView> = edges.collect();
-        let of = |state| edges.iter().filter(|edge| edge.state == state).count();
-        let label = format!(
-            "{} identifiers; of the statements that connect them {} accepted, {} refused, {} retracted. The list below says which.",
-            graph.identifiers.len(),
-            of("accepted"),
-            of("refused"),
-            of("retracted"),
-        );
-        let merge = format!("{base}/merge");
-        Self {
-            drawing: drawing::draw(&graph.identifiers, &graph.edges),
-            axis: drawing::AXIS,
-            label,
-            edges,
-            merge,
-        }
-    }
-}
-
-/// A person in short.
-#[derive(Clone, Debug)]
-pub(crate) struct Card {
-    pub(crate) name: String,
-    pub(crate) initial: String,
-    pub(crate) identifiers: Vec<KnownView>,
-    pub(crate) numbers: String,
-}
-
-impl Card {
-    pub(crate) fn of(profile: &Profile) -> Self {
-        let traits = profile.traits.len() as u64;
-        let numbers = format!(
-            "{}, {}, {}",
-            count(profile.events, "event", "events"),
-            count(profile.sessions, "visit", "visits"),
-            count(traits, "trait", "traits"),
-        );
-        Self {
-            name: profile.name.clone(),
-            initial: initial(&profile.name),
-            identifiers: known(&profile.identifiers),
-            numbers,
-        }
-    }
-}
-
-/// A trait of which two people say two things, and what stays.
-#[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    pub(crate) name: String,
-    pub(crate) left: String,
-    pub(crate) right: String,
-    pub(crate) kept: String,
-}
-
-/// Side by side.
-pub(crate) fn kept(preview: &Preview, left: &Profile, right: &Profile) -> Vec<Kept> {
-    let of = |profile: Option<&Profile>, name: &str| {
-        let said = profile.and_then(|profile| profile.traits.get(name));
-        said.map_or_else(|| "–".to_owned(), |said| short(&value(said.value.get()), 80))
-    };
-    let rows = preview.conflicts.keys().map(|name| Kept {
-        name: label(name),
-        left: of(Some(left), name),
-        right: of(Some(right), name),
-        kept: of(preview.people.first(), name),
-    });
-    rows.collect()
 }
 
 /// Somebody or something that was found.
