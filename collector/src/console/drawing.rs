@@ -4,7 +4,7 @@
 use crate::people::{Known, Statement};
 
 /// What is drawn, in the units of its view box.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Drawing {
     pub(crate) width: u32,
     pub(crate) height: u32,
@@ -14,14 +14,14 @@ pub(crate) struct Drawing {
 }
 
 /// The name of a kind, above its identifiers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Group {
     pub(crate) y: u32,
     pub(crate) name: &'static str,
 }
 
 /// An identifier.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Node {
     pub(crate) y: u32,
     pub(crate) label: String,
@@ -30,7 +30,7 @@ pub(crate) struct Node {
 }
 
 /// What was said of two.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Arc {
     pub(crate) path: String,
     /// `accepted`, `refused`, `retracted`.

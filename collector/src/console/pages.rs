@@ -91,7 +91,6 @@ pub(crate) struct PersonLive<'a> {
     pub(crate) p: &'a PersonView,
     pub(crate) s: &'a StoryView,
     pub(crate) g: &'a GraphView,
-    pub(crate) changed_profile: bool,
     pub(crate) changed_graph: bool,
     pub(crate) changed_story: bool,
     /// For who does not see the page.
@@ -111,7 +110,6 @@ pub(crate) struct AccountPage {
 pub(crate) struct AccountLive<'a> {
     pub(crate) a: &'a AccountView,
     pub(crate) s: &'a StoryView,
-    pub(crate) changed_profile: bool,
     pub(crate) changed_story: bool,
     pub(crate) said: Option<String>,
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::people::{Graph, Preview, Profile};
 
 /// Why somebody is one person.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct GraphView {
     pub(crate) drawing: Drawing,
     pub(crate) axis: u32,
@@ -19,7 +19,7 @@ pub(crate) struct GraphView {
 }
 
 /// A statement that two are one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EdgeView {
     pub(crate) a: String,
     pub(crate) b: String,

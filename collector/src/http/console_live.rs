@@ -27,8 +27,9 @@ use crate::{
     people::{Page, Wanted},
 };
 
-/// An open page is told of changes at most so often: what an eye can follow, and what a busy log can bear.
-const TELL_EVERY: Duration = Duration::from_millis(50);
+/// An open page is told of changes at most so often: a quarter of the 100 ms within which it shows an event, so that the second
+/// of two comes in time as well.
+const TELL_EVERY: Duration = Duration::from_millis(25);
 /// Rows that are sent at once, where many come in.
 const ROWS: u32 = 50;
 
@@ -153,13 +154,14 @@ pub(super) struct FollowPerson {
     who: String,
     told: Told,
     profile: Option<PersonView>,
+    graph: Option<GraphView>,
     offsets: Option<Vec<String>>,
 }
 
 impl FollowPerson {
     pub(super) fn of(who: &str, wanted: Wanted, opened: Offset) -> Self {
         let told = Told::new(wanted, opened);
-        Self { who: who.to_owned(), told, profile: None, offsets: None }
+        Self { who: who.to_owned(), told, profile: None, graph: None, offsets: None }
     }
 }
 
@@ -179,17 +181,12 @@ impl Followed for FollowPerson {
         let changed_story = self.offsets.as_ref() != Some(&now);
         let mut story = person_story(&profile, &self.told.wanted, page);
         let said = self.told.mark(&mut story);
-        let part = PersonLive {
-            p: &view,
-            s: &story,
-            g: &GraphView::of(&graph),
-            changed_profile: true,
-            changed_graph: true,
-            changed_story,
-            said,
-        };
+        let graph = GraphView::of(&graph);
+        let changed_graph = self.graph.as_ref() != Some(&graph);
+        let part =
+            PersonLive { p: &view, s: &story, g: &graph, changed_graph, changed_story, said };
         let html = rendered(&part);
-        (self.profile, self.offsets) = (Some(view), Some(now));
+        (self.profile, self.graph, self.offsets) = (Some(view), Some(graph), Some(now));
         Ok(Some(html))
     }
 }
@@ -222,7 +219,7 @@ impl Followed for FollowAccount {
         let changed_story = self.offsets.as_ref() != Some(&now);
         let mut story = account_story(&account, &self.told.wanted, page);
         let said = self.told.mark(&mut story);
-        let part = AccountLive { a: &view, s: &story, changed_profile: true, changed_story, said };
+        let part = AccountLive { a: &view, s: &story, changed_story, said };
         let html = rendered(&part);
         (self.view, self.offsets) = (Some(view), Some(now));
         Ok(Some(html))
