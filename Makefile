@@ -32,11 +32,11 @@ help: ## list the targets
 run: build .build/npm-examples ## build everything, start the demo shop, print one URL (ARGS="--port 8431 …": its flags)
 	@node examples/demo/demo.mjs target/release/headwater --data data/demo $(ARGS)
 
-build: sdk-wasm/dist/headwater.js ## build the SDK and the collector (target/release/headwater)
+build: sdk-wasm/dist/headwater.js .build/npm-console ## build the SDK and the collector (target/release/headwater)
 	@$(SAY) "collector: target/release/headwater (the first time this takes about five minutes on two cores)"
 	cargo build --release --locked -p headwater-collector --bin headwater
 
-check: sdk-wasm/dist/headwater.js .build/npm-examples ## format, lints and fast tests
+check: sdk-wasm/dist/headwater.js .build/npm-console .build/npm-examples ## format, lints and fast tests
 	@$(SAY) "format"
 	cargo fmt --all --check
 	@$(SAY) "lints"
@@ -126,7 +126,7 @@ data-folder: ## write a data folder as this release does, for collector/tests/fo
 clean: ## delete everything that was built
 	cargo clean
 	rm -rf sdk-mobile/kotlin/*/target examples/jvm/target sdk-mobile/swift/.build sdk-mobile/swift/Generated examples/swift/*/.build
-	rm -rf .build sdk-wasm/dist sdk-wasm/node_modules examples/node_modules collector/tests/clients/node_modules
+	rm -rf .build sdk-wasm/dist sdk-wasm/node_modules examples/node_modules collector/console/node_modules collector/tests/clients/node_modules
 
 # ---- what the targets above need
 
@@ -138,6 +138,11 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 .build/npm-sdk: sdk-wasm/package.json sdk-wasm/package-lock.json | tools
 	@$(SAY) "installing the SDK's build tools into sdk-wasm/node_modules"
 	cd sdk-wasm && npm ci --no-audit --no-fund
+	@mkdir -p .build && touch $@
+
+.build/npm-console: collector/console/package.json collector/console/package-lock.json | tools
+	@$(SAY) "installing what the console's pages load into collector/console/node_modules"
+	cd collector/console && npm ci --no-audit --no-fund --ignore-scripts
 	@mkdir -p .build && touch $@
 
 .build/npm-examples: examples/package.json examples/package-lock.json | tools

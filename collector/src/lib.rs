@@ -23,6 +23,7 @@
 pub mod backup;
 pub mod check;
 pub mod config;
+mod console;
 mod consumer;
 mod current;
 pub mod decode;

@@ -8,6 +8,10 @@ mod auth;
 mod body;
 mod client;
 mod connection;
+mod console;
+mod console_decisions;
+mod console_live;
+mod console_sign_in;
 mod consumers;
 mod cookie;
 mod door;
@@ -33,6 +37,7 @@ use tokio::{
 };
 
 use crate::{
+    console::Console,
     consumer::Consumers,
     desk::Desk,
     inbound::Inbounds,
@@ -57,6 +62,7 @@ pub(crate) struct Http {
     seats: read::Seats,
     consumers: Consumers,
     desk: Desk,
+    console: Arc<Console>,
 }
 
 /// After an error of `accept`, which is nearly always "too many open files": some close meanwhile.
@@ -74,6 +80,7 @@ impl Http {
     ) -> Self {
         let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new(&limits));
         let seats = read::Seats::new(&limits);
+        let console = Arc::new(Console::new());
         Self {
             ingest,
             inbounds,
@@ -86,6 +93,7 @@ impl Http {
             seats,
             consumers,
             desk,
+            console,
         }
     }
 

@@ -87,6 +87,7 @@ impl Http {
             (Route::Consumers { .. } | Route::People { .. }, _) => {
                 Err(wrong_method(route.methods()))
             }
+            (Route::Console, _) => Ok(self.console(request, peer, &front).await),
             (_, method) if method != Method::GET && method != Method::HEAD => {
                 Err(wrong_method(route.methods()))
             }

@@ -28,6 +28,8 @@ pub(super) enum Route {
     People {
         order: bool,
     },
+    /// A page for people.
+    Console,
 }
 
 impl Route {
@@ -42,6 +44,7 @@ impl Route {
             Self::Consumers { order: true } | Self::People { order: true } | Self::Inbound => {
                 "POST"
             }
+            Self::Console => "GET, HEAD, POST",
             _ => "GET, HEAD",
         }
     }
@@ -121,6 +124,14 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/v1/accounts/{account}/timeline", R::People { order: false }, "people"),
         ("/v1/projection", R::People { order: false }, "projection"),
         ("/v1/projection/rebuild", R::People { order: true }, "projection"),
+        ("/console", R::Console, "console"),
+        ("/console/{page}", R::Console, "console"),
+        ("/console/files/{name}", R::Console, "console"),
+        ("/console/live/stream", R::Console, "console"),
+        ("/console/people/{person}", R::Console, "console"),
+        ("/console/people/{person}/{page}", R::Console, "console"),
+        ("/console/accounts/{account}", R::Console, "console"),
+        ("/console/accounts/{account}/live", R::Console, "console"),
     ]
 };
 
@@ -257,8 +268,10 @@ mod tests {
                 methods.as_object().unwrap().keys().map(|m| (path.as_str(), m.to_uppercase())),
             );
         }
+        // Pages are for people: what programs do, they do with the rest.
         let mut known: Vec<_> = TABLE
             .iter()
+            .filter(|(_, route, _)| *route != Route::Console)
             .map(|&(path, route, _)| {
                 let method = route.methods().split(',').next().unwrap_or_default();
                 (path, method.to_owned())

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::{orders::SOURCE, *};
+use super::*;
 use crate::event_log::{Flags, Offset, Origin, Record, Timestamp, Trust};
 
 /// People of records that a test writes.

@@ -1,0 +1,75 @@
+// What pages do in a browser beside htmx: the reader's own time, the time where a person is, whether the page is live.
+// Promises that a page without it says the same in UTC, and that it asks nothing of anyone. It does not know what a page shows.
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
+const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const ago = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'short' });
+
+const STEPS = [['second', 60], ['minute', 60], ['hour', 24], ['day', 30], ['month', 12], ['year', Infinity]];
+const ROWS = 200; // in the live view: what a reader scrolls through, not what a browser bears
+
+function since(date) {
+  let past = (date - Date.now()) / 1000;
+  if (past > -45) return 'just now'; // seconds that count on are unrest
+  for (const [unit, size] of STEPS) {
+    if (Math.abs(past) < size) return ago.format(Math.round(past), unit);
+    past /= size;
+  }
+  return day.format(date);
+}
+
+function say(element, text) {
+  // What is as it should be is left alone: each change is seen by the observer below.
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function tellTimes() {
+  for (const element of document.querySelectorAll('time[datetime]')) {
+    const date = new Date(element.dateTime);
+    if (Number.isNaN(date.getTime())) continue;
+    const { clock: isClock, ago: isAgo, day: isDay } = element.dataset;
+    say(element, isClock !== undefined ? clock.format(date) : isAgo !== undefined ? since(date) : isDay !== undefined ? day.format(date) : whole.format(date));
+    const title = whole.format(date);
+    if (element.title !== title) element.title = title;
+  }
+  for (const element of document.querySelectorAll('[data-zone]')) {
+    try {
+      const there = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', weekday: 'short', timeZone: element.dataset.zone });
+      say(element, `${there.format(new Date())} where they are (${element.dataset.zone})`);
+    } catch { /* no zone that this browser knows: its name stays */ }
+  }
+}
+
+function tellPulse(isLive) {
+  for (const pulse of document.querySelectorAll('.pulse')) {
+    pulse.dataset.state = isLive ? 'on' : 'off';
+    say(pulse.firstElementChild, isLive ? 'Live' : 'Not live, trying again');
+  }
+}
+
+let isLive = false;
+document.addEventListener('htmx:sse:after:connection', () => tellPulse((isLive = true)));
+for (const end of ['htmx:sse:error', 'htmx:sse:before:connection', 'htmx:sse:close']) {
+  document.addEventListener(end, () => tellPulse((isLive = false)));
+}
+
+document.addEventListener('keydown', (event) => {
+  const isTyping = event.target.closest?.('input, select, textarea, [contenteditable]');
+  if (event.key !== '/' || isTyping || event.ctrlKey || event.metaKey || event.altKey) return;
+  const search = document.querySelector('#q, #find');
+  if (!search) return;
+  event.preventDefault();
+  search.focus();
+});
+
+function tidy() {
+  tellTimes();
+  tellPulse(isLive);
+  const rows = document.querySelectorAll('#rows > li');
+  for (let i = ROWS; i < rows.length; i += 1) rows[i].remove();
+}
+
+tidy();
+new MutationObserver(tidy).observe(document.body, { childList: true, subtree: true, characterData: true });
+setInterval(tellTimes, 15_000);

@@ -1,0 +1,268 @@
+//! Open pages that follow what happens: parts of them, sent again as server-sent events when they have changed.
+//! Promises that a page costs one look for each change of the state, and no more than an eye can follow; that it ends with its
+//! session. Deliberately knows nothing of HTTP but how an event is framed.
+
+use std::{str::FromStr as _, time::Duration};
+
+use askama::Template;
+use bytes::Bytes;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    Http,
+    answer::stream,
+    console::{Paged, account_story, person_story},
+};
+use crate::{
+    console::{
+        AccountLive, AccountView, GraphView, PersonLive, PersonView, RowsLive, Session, StoryView,
+        came,
+    },
+    desk::{Desk, DeskError},
+    event_log::Offset,
+    limits::HEARTBEAT,
+    people::{Page, Wanted},
+};
+
+/// An open page is told of changes at most so often: a quarter of the 100 ms within which it shows an event, so that the second
+/// of two comes in time as well.
+const TELL_EVERY: Duration = Duration::from_millis(25);
+/// Rows that are sent at once, where many come in.
+const ROWS: u32 = 50;
+
+/// What a page follows.
+pub(super) trait Followed: Send + 'static {
+    /// The parts that are other than they were; `None` if what is followed is gone.
+    fn look(
+        &mut self,
+        desk: &Desk,
+    ) -> impl Future<Output = Result<Option<String>, DeskError>> + Send;
+}
+
+impl Http {
+    /// Follows it for as long as the session, the page and the server last.
+    pub(super) async fn follow_console(
+        &self,
+        session: &Session,
+        mut followed: impl Followed,
+    ) -> Paged {
+        let seat = self.seats.take()?;
+        let (pieces, answer) = mpsc::channel(1);
+        let (desk, mut draining) = (self.desk.clone(), self.draining.clone());
+        let (session, console, door) = (session.clone(), self.console.clone(), self.door.clone());
+        tokio::spawn(async move {
+            let _seat = seat;
+            let mut changes = desk.changes();
+            // Says that it is live, before there is anything to say.
+            if pieces.send(Ok(Bytes::from_static(b":\n\n"))).await.is_err() {
+                return;
+            }
+            loop {
+                changes.borrow_and_update();
+                let now = Instant::now();
+                let goes_on =
+                    console.sessions.goes_on(&session, &door.admins.get(), now.into_std());
+                if *draining.borrow() || !goes_on {
+                    return;
+                }
+                match followed.look(&desk).await {
+                    Ok(Some(html)) if html.trim().is_empty() => {}
+                    Ok(Some(html)) => {
+                        if pieces.send(Ok(framed(&html))).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => return,
+                    Err(error) => {
+                        tracing::warn!(%error, "a page cannot be followed");
+                        return;
+                    }
+                }
+                sleep_until(now + TELL_EVERY).await;
+                tokio::select! {
+                    changed = changes.changed() => if changed.is_err() { return },
+                    () = async { drop(draining.wait_for(|draining| *draining).await) } => return,
+                    () = pieces.closed() => return,
+                    () = tokio::time::sleep(HEARTBEAT) => {
+                        if pieces.send(Ok(Bytes::from_static(b":\n\n"))).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        });
+        Ok(stream("text/event-stream", answer))
+    }
+}
+
+/// As one event: every line break that the format knows begins another line of data.
+fn framed(html: &str) -> Bytes {
+    let mut text = String::with_capacity(html.len() + 1024);
+    for line in html.split(['\n', '\r']).filter(|line| !line.is_empty()) {
+        text.push_str("data: ");
+        text.push_str(line);
+        text.push('\n');
+    }
+    text.push('\n');
+    text.into()
+}
+
+/// What of a timeline was told already.
+struct Told {
+    wanted: Wanted,
+    /// Where the log ended as the page was opened: what is behind is new to who looks.
+    opened: Offset,
+    latest: Offset,
+}
+
+impl Told {
+    fn new(wanted: Wanted, opened: Offset) -> Self {
+        Self { wanted, opened, latest: opened }
+    }
+
+    /// Marks what is new, and says in words what came last.
+    fn mark(&mut self, story: &mut StoryView) -> Option<String> {
+        let lines = story.story.chapters.iter().flat_map(|chapter| &chapter.lines);
+        let mut said = None;
+        let mut latest = self.latest;
+        for line in lines {
+            let Ok(offset) = Offset::from_str(&line.offset) else { continue };
+            if offset > self.opened {
+                story.fresh.insert(line.offset.clone());
+            }
+            if offset > latest {
+                latest = offset;
+                said = Some(format!("{}, {}", line.what, line.source));
+            }
+        }
+        self.latest = latest;
+        said
+    }
+}
+
+/// The offsets of a page of a timeline: what is in the log does not change, so they say whether the page has.
+fn offsets(page: &Page) -> Vec<String> {
+    let moments = page.chapters.iter().flat_map(|chapter| &chapter.moments);
+    moments.map(|moment| moment.offset.clone()).collect()
+}
+
+/// A person's page.
+pub(super) struct FollowPerson {
+    who: String,
+    told: Told,
+    profile: Option<PersonView>,
+    graph: Option<GraphView>,
+    offsets: Option<Vec<String>>,
+}
+
+impl FollowPerson {
+    pub(super) fn of(who: &str, wanted: Wanted, opened: Offset) -> Self {
+        let told = Told::new(wanted, opened);
+        Self { who: who.to_owned(), told, profile: None, graph: None, offsets: None }
+    }
+}
+
+impl Followed for FollowPerson {
+    async fn look(&mut self, desk: &Desk) -> Result<Option<String>, DeskError> {
+        let Some(profile) = desk.profile(&self.who).await? else { return Ok(None) };
+        let view = PersonView::of(&profile);
+        // Whatever happens to a person changes when it was seen last, how often, or what is known.
+        if self.profile.as_ref() == Some(&view) {
+            return Ok(Some(String::new()));
+        }
+        let Some(page) = desk.timeline(&self.who, self.told.wanted.clone()).await? else {
+            return Ok(None);
+        };
+        let Some(graph) = desk.graph(&self.who).await? else { return Ok(None) };
+        let now = offsets(&page);
+        let changed_story = self.offsets.as_ref() != Some(&now);
+        let mut story = person_story(&profile, &self.told.wanted, page);
+        let said = self.told.mark(&mut story);
+        let graph = GraphView::of(&graph);
+        let changed_graph = self.graph.as_ref() != Some(&graph);
+        let part =
+            PersonLive { p: &view, s: &story, g: &graph, changed_graph, changed_story, said };
+        let html = rendered(&part);
+        (self.profile, self.graph, self.offsets) = (Some(view), Some(graph), Some(now));
+        Ok(Some(html))
+    }
+}
+
+/// An account's page.
+pub(super) struct FollowAccount {
+    id: String,
+    told: Told,
+    view: Option<AccountView>,
+    offsets: Option<Vec<String>>,
+}
+
+impl FollowAccount {
+    pub(super) fn of(id: &str, wanted: Wanted, opened: Offset) -> Self {
+        Self { id: id.to_owned(), told: Told::new(wanted, opened), view: None, offsets: None }
+    }
+}
+
+impl Followed for FollowAccount {
+    async fn look(&mut self, desk: &Desk) -> Result<Option<String>, DeskError> {
+        let Some(account) = desk.account(&self.id).await? else { return Ok(None) };
+        let view = AccountView::of(&account);
+        if self.view.as_ref() == Some(&view) {
+            return Ok(Some(String::new()));
+        }
+        let Some(page) = desk.account_timeline(&self.id, self.told.wanted.clone()).await? else {
+            return Ok(None);
+        };
+        let now = offsets(&page);
+        let changed_story = self.offsets.as_ref() != Some(&now);
+        let mut story = account_story(&account, &self.told.wanted, page);
+        let said = self.told.mark(&mut story);
+        let part = AccountLive { a: &view, s: &story, changed_story, said };
+        let html = rendered(&part);
+        (self.view, self.offsets) = (Some(view), Some(now));
+        Ok(Some(html))
+    }
+}
+
+/// Everything that comes in.
+pub(super) struct FollowAll {
+    after: Offset,
+}
+
+impl FollowAll {
+    pub(super) fn from(after: Offset) -> Self {
+        Self { after }
+    }
+}
+
+impl Followed for FollowAll {
+    async fn look(&mut self, desk: &Desk) -> Result<Option<String>, DeskError> {
+        let end = desk.standing().applied;
+        if end == self.after {
+            return Ok(Some(String::new()));
+        }
+        let rows = came(desk, (self.after, end), ROWS).await?;
+        self.after = end;
+        Ok(Some(rendered(&RowsLive { rows, is_fresh: true })))
+    }
+}
+
+fn rendered(part: &impl Template) -> String {
+    part.render().unwrap_or_else(|error| {
+        tracing::error!(%error, "a part of a page cannot be written");
+        String::new()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_can_end_an_event_early() {
+        let framed = framed("<p>a\r\rdata: b\n\nevent: c\r\n</p>");
+        assert_eq!(framed, "data: <p>a\ndata: data: b\ndata: event: c\ndata: </p>\n\n");
+    }
+}

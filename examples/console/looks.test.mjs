@@ -1,0 +1,138 @@
+// The pages in a hand and on a desk, in light and in dark, by keyboard and by ear.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fill, withConsole } from './console.mjs';
+
+const PATHS = (id) => ({
+  home: '/console?q=s',
+  person: `/console/people/${id}`,
+  account: '/console/accounts/acme',
+  live: '/console/live',
+  merge: `/console/people/${id}/merge?with=u-2001`,
+  unmerge: `/console/people/${id}/unmerge?a=${encodeURIComponent('user:u-1042')}&b=${encodeURIComponent('email:shopper@example.com')}`,
+  'sign-in': '/console/sign-in',
+  nobody: '/console/people/nobody',
+});
+
+test('nothing is cut at any width, and every text can be read in light and in dark', async () => {
+  await withConsole(async (desk) => {
+    const { id } = await fill(desk);
+    for (const colorScheme of ['light', 'dark']) {
+      const page = await desk.signedIn({ colorScheme, reducedMotion: 'reduce' });
+      for (const [name, path] of Object.entries(PATHS(id))) {
+        await page.goto(desk.url + path);
+        for (const width of [320, 360, 768, 1440]) {
+          await page.setViewportSize({ width, height: 800 });
+          assert.deepEqual(await page.evaluate(tooWide), [], `${name}, ${width} px`);
+        }
+        assert.deepEqual(await page.evaluate(pale), [], `${name}, ${colorScheme}`);
+      }
+    }
+    desk.isFaultless();
+  });
+});
+
+test('every field has a label, headings have an order, and the keyboard reaches everything it should', async () => {
+  await withConsole(async (desk) => {
+    const { id } = await fill(desk);
+    const page = await desk.signedIn();
+    for (const [name, path] of Object.entries(PATHS(id))) {
+      await page.goto(desk.url + path);
+      assert.deepEqual(await page.evaluate(unsaid), [], name);
+    }
+    await page.goto(`${desk.url}/console/people/${id}`);
+    await page.keyboard.press('Tab');
+    const skip = page.getByRole('link', { name: 'Skip to the content' });
+    assert.ok(await skip.evaluate((link) => link === document.activeElement && link.getBoundingClientRect().top >= 0), 'the first stop');
+    await page.keyboard.press('Enter');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
+    const stops = [];
+    for (let i = 0; i < 12; i += 1) {
+      await page.keyboard.press('Tab');
+      stops.push(await page.evaluate(() => {
+        const { outlineStyle, outlineWidth } = getComputedStyle(document.activeElement);
+        return { in: document.activeElement.closest('main') !== null, shown: outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2 };
+      }));
+    }
+    assert.ok(stops.every((stop) => stop.in && stop.shown), JSON.stringify(stops));
+    await page.keyboard.press('Escape');
+    await page.evaluate(() => document.activeElement.blur());
+    await page.keyboard.press('/');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'find');
+    desk.isFaultless();
+  });
+});
+
+/** In the page: what reaches beyond the window. */
+function tooWide() {
+  const found = [];
+  if (document.documentElement.scrollWidth > innerWidth) found.push(`the document has ${document.documentElement.scrollWidth} px`);
+  for (const element of document.querySelectorAll('body *')) {
+    const { width, right, left } = element.getBoundingClientRect();
+    if (width === 0 || element.closest('.unseen, svg, .scroll')) continue;
+    if (right > innerWidth + 0.5 || left < -0.5) found.push(`${element.tagName} ${element.className}: ${element.textContent.trim().slice(0, 40)}`);
+  }
+  return found;
+}
+
+/** In the page: texts with less than 4.5:1 to what is behind them. */
+function pale() {
+  const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+  const rgb = (color, under) => {
+    canvas.fillStyle = under ? `rgb(${under.join(' ')})` : '#fff';
+    canvas.fillRect(0, 0, 1, 1);
+    canvas.fillStyle = color;
+    canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+  };
+  const light = (color) => {
+    const [r, g, b] = color.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (element) => {
+    const chain = [];
+    for (let one = element; one; one = one.parentElement) chain.unshift(getComputedStyle(one).backgroundColor);
+    return chain.reduce((under, color) => rgb(color, under), null);
+  };
+  const found = [];
+  const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  for (let text = texts.nextNode(); text; text = texts.nextNode()) {
+    const element = text.parentElement;
+    if (!text.data.trim() || element.closest('script, datalist, option, .skip') || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element);
+    const back = behind(element);
+    const ink = rgb(element.closest('svg') ? style.fill : style.color, back);
+    const [a, b] = [light(ink), light(back)].sort((x, y) => y - x);
+    const ratio = (a + 0.05) / (b + 0.05);
+    if (ratio < 4.5) found.push(`${ratio.toFixed(2)}: ${text.data.trim().slice(0, 40)}`);
+  }
+  return found;
+}
+
+/** In the page: what a screen reader would have no words for, or in no order. */
+function unsaid() {
+  const found = [];
+  for (const field of document.querySelectorAll('input:not([type="hidden"]), select, textarea')) {
+    if (!field.labels?.length) found.push(`no label: ${field.name}`);
+  }
+  for (const control of document.querySelectorAll('a, button, summary')) {
+    if (!control.textContent.trim()) found.push(`no words: ${control.outerHTML.slice(0, 60)}`);
+  }
+  for (const image of document.querySelectorAll('img:not([alt]), svg:not([aria-label])')) found.push(`no text: ${image.outerHTML.slice(0, 60)}`);
+  const levels = [...document.querySelectorAll('h1, h2, h3, h4')].map((heading) => Number(heading.tagName[1]));
+  if (levels.filter((level) => level === 1).length !== 1) found.push(`${levels.filter((level) => level === 1).length} first headings`);
+  levels.forEach((level, i) => {
+    if (level > (levels[i - 1] ?? 0) + 1) found.push(`a heading of level ${level} after ${levels[i - 1] ?? 'nothing'}`);
+  });
+  const ids = [...document.querySelectorAll('[id]')].map((element) => element.id);
+  for (const id of new Set(ids.filter((id, i) => ids.indexOf(id) !== i))) found.push(`twice: #${id}`);
+  for (const element of document.querySelectorAll('[aria-labelledby], [aria-describedby], [aria-controls]')) {
+    for (const name of ['aria-labelledby', 'aria-describedby', 'aria-controls']) {
+      const id = element.getAttribute(name);
+      if (id && !document.getElementById(id)) found.push(`${name} of nothing: ${id}`);
+    }
+  }
+  if (!document.documentElement.lang || !document.title || document.querySelectorAll('main').length !== 1) found.push('no language, title or main part');
+  return found;
+}
