@@ -215,7 +215,7 @@ impl Http {
         match *parts {
             ["sign-out"] => Ok(self.sign_out(session)),
             ["rebuild"] => {
-                self.desk.rebuild();
+                self.desk.rebuild().await?;
                 Ok(see("/console"))
             }
             ["people", who, "merge"] => self.merge(who, form).await,
