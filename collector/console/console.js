@@ -41,18 +41,27 @@ function tellTimes() {
   }
 }
 
-function tellPulse(isLive) {
-  for (const pulse of document.querySelectorAll('.pulse')) {
-    pulse.dataset.state = isLive ? 'on' : 'off';
-    say(pulse.firstElementChild, isLive ? 'Live' : 'Not live, trying again');
+const PULSE = { on: 'Live', begins: 'Connecting', off: 'Not live, trying again' };
+let pulse = 'begins';
+
+function tellPulse() {
+  for (const element of document.querySelectorAll('.pulse')) {
+    if (element.dataset.state !== pulse) element.dataset.state = pulse;
+    say(element.firstElementChild, PULSE[pulse]);
   }
 }
 
-let isLive = false;
-document.addEventListener('htmx:sse:after:connection', () => tellPulse((isLive = true)));
-for (const end of ['htmx:sse:error', 'htmx:sse:before:connection', 'htmx:sse:close']) {
-  document.addEventListener(end, () => tellPulse((isLive = false)));
+for (const [event, state] of [['after:connection', 'on'], ['error', 'off'], ['close', 'off']]) {
+  document.addEventListener(`htmx:sse:${event}`, () => {
+    pulse = state;
+    tellPulse();
+  });
 }
+// A stream that has ended is begun again, with attempts that are counted.
+document.addEventListener('htmx:sse:before:connection', (event) => {
+  pulse = event.detail.connection.attempt > 0 ? 'off' : 'begins';
+  tellPulse();
+});
 
 document.addEventListener('keydown', (event) => {
   const isTyping = event.target.closest?.('input, select, textarea, [contenteditable]');
@@ -65,7 +74,7 @@ document.addEventListener('keydown', (event) => {
 
 function tidy() {
   tellTimes();
-  tellPulse(isLive);
+  tellPulse();
   const rows = document.querySelectorAll('#rows > li');
   for (let i = ROWS; i < rows.length; i += 1) rows[i].remove();
 }
