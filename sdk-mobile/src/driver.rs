@@ -3,6 +3,7 @@
 //! sends) while the others only append, and that memory is bounded whatever waits on the disk. Knows no rule about events: the core has those.
 
 mod draft;
+mod inner;
 mod leader;
 mod parts;
 mod upkeep;
@@ -18,18 +19,22 @@ use std::{
 use headwater_core::{
     Config,
     event::{Json, Kind},
-    platform::{Consent, Input, Key, Now, Priority},
+    platform::{Input, Now, Priority},
 };
 use rusqlite::Connection;
 use serde_json::{Map, Value};
 
-use self::{leader::Leader, parts::Parts};
+use self::{
+    inner::{Flush, Inner, Role},
+    leader::Leader,
+    parts::Parts,
+};
 use crate::{
     Answer, Error, Report,
     clock::Clock,
     identity::{CATEGORIES, Identity, new_id},
     lease::Lease,
-    storage::{self, Change, Durability, Failure, Record},
+    storage::{self, Durability, Failure},
     transport::{self, Answered},
 };
 
@@ -101,31 +106,6 @@ pub(crate) struct Driver {
 struct Beside {
     opening: u64,
     connection: Option<Connection>,
-}
-
-struct Inner {
-    parts: Parts,
-    role: Role,
-    flushes: Vec<Flush>,
-    /// Until when the thread of upkeep sleeps, monotonic milliseconds.
-    asleep_until_ms: u64,
-    /// When it looks at what others did, monotonic milliseconds.
-    look_at_ms: u64,
-}
-
-enum Role {
-    /// Numbers and sends.
-    Leading(Box<Leader>),
-    /// Another process does.
-    Following,
-}
-
-struct Flush {
-    token: u64,
-    deadline_ms: u64,
-    /// Events up to this row, and up to this key, are meant.
-    row: i64,
-    key: Option<Key>,
 }
 
 impl Driver {
@@ -415,189 +395,6 @@ impl Driver {
             *beside = Beside { opening, connection: self.lock()?.parts.storage.beside() };
         }
         Ok(())
-    }
-}
-
-impl Inner {
-    /// Stores a new event, through the core where nothing waits behind it, otherwise at the end of what waits on the disk: for its turn, or
-    /// for the person.
-    fn store(&mut self, record: Record, settings: &Settings, now: Now) -> bool {
-        let Self { parts, role, .. } = self;
-        let waits = record.entry.is_in(parts.consent().pending);
-        if let Role::Leading(leader) = role
-            && !waits
-            && leader.takes_at_once(settings)
-        {
-            return leader.track(record, parts, now);
-        }
-        let lost = |reason: &str| Report::Dropped {
-            message_id: transport::message_id(&record.text).map(str::to_owned),
-            reason: reason.into(),
-        };
-        if record.entry.bytes > settings.core.max_event_bytes {
-            parts.tell(lost("too_large"));
-            return false;
-        }
-        match parts.write(&[Change::Add { text: &record.text, entry: &record.entry, stamp: None }])
-        {
-            Ok(_) => {
-                parts.stored += 1;
-                if let (Role::Leading(leader), false) = (role, waits) {
-                    leader.look_again();
-                }
-                self.keep_bounds(settings);
-                true
-            }
-            Err(failure) => {
-                if let Failure::Damaged(why) = failure {
-                    parts.replace(&why);
-                }
-                match role {
-                    Role::Leading(leader) => leader.track(record, parts, now),
-                    Role::Following => {
-                        parts.tell(lost(leader::STORAGE_LOST));
-                        false
-                    }
-                }
-            }
-        }
-    }
-
-    /// Goes where the file goes, before anything is done with it.
-    fn follow(&mut self, settings: &Settings, now: Now, eager: bool) {
-        let Self { parts, role, .. } = self;
-        if !parts.follow_the_file(now, eager) {
-            return;
-        }
-        let Role::Leading(leader) = role else { return };
-        if leader.takes_the_lease_again(&settings.folder.join(LOCK)) {
-            if parts.storage.anew {
-                leader.begin_anew(settings, parts, now);
-            }
-        } else if let Role::Leading(leader) = std::mem::replace(role, Role::Following) {
-            // Another process was faster: it sends what this one has.
-            for record in leader.into_memory() {
-                let add = Change::Add { text: &record.text, entry: &record.entry, stamp: None };
-                if parts.write(&[add]).is_err() {
-                    let message_id = transport::message_id(&record.text).map(str::to_owned);
-                    let reason = leader::STORAGE_LOST.into();
-                    parts.tell(Report::Dropped { message_id, reason });
-                }
-            }
-        }
-    }
-
-    /// Heeds what other processes have written since the last time.
-    fn look_at_others(&mut self, settings: &Settings, now: Now) {
-        if !self.parts.others_wrote() {
-            return;
-        }
-        self.parts.stored = self.parts.storage.count().unwrap_or(self.parts.stored);
-        let before = self.parts.consent();
-        self.parts.heed();
-        self.consented(before, settings, now);
-        if let Role::Leading(leader) = &mut self.role {
-            leader.look_again();
-        }
-    }
-
-    /// Tells the core what the person has answered, if that is new.
-    fn consented(&mut self, before: Consent, settings: &Settings, now: Now) {
-        let consent = self.parts.consent();
-        if consent == before {
-            return;
-        }
-        if let Role::Leading(leader) = &mut self.role {
-            leader.look_from_the_start();
-        }
-        self.input(Input::Consent(consent), settings, now);
-    }
-
-    /// Rows behind this one are not in the core's window.
-    fn cursor(&self) -> i64 {
-        match &self.role {
-            Role::Leading(leader) => leader.cursor(),
-            Role::Following => 0,
-        }
-    }
-
-    fn input(&mut self, input: Input<'_>, settings: &Settings, now: Now) {
-        self.follow(settings, now, matches!(input, Input::Online | Input::Flush));
-        if let Role::Leading(leader) = &mut self.role {
-            leader.input(input, &mut self.parts, now);
-        } else if let Some(lease) = Lease::take(&settings.folder.join(LOCK)) {
-            self.begin(lease, settings, now);
-        }
-    }
-
-    /// Leads from now on.
-    fn begin(&mut self, lease: Lease, settings: &Settings, now: Now) {
-        self.parts.heed();
-        let leader = Leader::begin(lease, settings, &mut self.parts, now);
-        self.role = Role::Leading(Box::new(leader));
-    }
-
-    /// Gives up the oldest of the least important events that wait on the disk, where the bounds demand it.
-    fn keep_bounds(&mut self, settings: &Settings) {
-        let after = self.cursor();
-        let parts = &mut self.parts;
-        let mut excess = parts.stored.saturating_sub(settings.max_events);
-        if parts.stored.is_multiple_of(64)
-            && parts.storage.bytes().is_ok_and(|bytes| bytes > settings.max_bytes)
-        {
-            excess = excess.max(64);
-        }
-        if excess == 0 {
-            return;
-        }
-        let Ok(rows) = parts.storage.least_important(after, excess) else { return };
-        let texts: Vec<_> = rows.iter().map(|row| parts.storage.text(*row)).collect();
-        let removals: Vec<_> = rows.iter().map(|row| Change::Remove(*row)).collect();
-        if parts.write(&removals).is_err() {
-            return;
-        }
-        parts.stored = parts.stored.saturating_sub(rows.len() as u64);
-        for text in texts.into_iter().flatten().flatten() {
-            let message_id = transport::message_id(&text).map(str::to_owned);
-            parts.tell(Report::Dropped { message_id, reason: "queue_full".into() });
-        }
-    }
-
-    fn settle(&mut self, settings: &Settings, now: Now) {
-        let Self { parts, role, flushes, .. } = self;
-        if let Role::Leading(leader) = role {
-            leader.go_on(settings, parts, now);
-            if leader.announce() {
-                parts.notices.push(Notice::UploadReady);
-            }
-        }
-        flushes.retain_mut(|flush| {
-            let (done, in_memory) = match role {
-                Role::Leading(leader) => {
-                    (leader.is_done(&mut flush.key, flush.row), leader.unstored())
-                }
-                // Another process sends: nothing to wait for.
-                Role::Following => (true, 0),
-            };
-            if !done && now.monotonic_ms < flush.deadline_ms {
-                return true;
-            }
-            parts.notices.push(Notice::Flushed(flush.token, parts.stored + in_memory));
-            false
-        });
-    }
-
-    fn wants_thread(&self) -> bool {
-        let (outgoing, wake_at_ms) = match &self.role {
-            Role::Leading(leader) => (leader.has_outgoing(), leader.wake_at_ms()),
-            Role::Following => (false, None),
-        };
-        let deadline = self.flushes.iter().map(|flush| flush.deadline_ms).min();
-        let next = [wake_at_ms, deadline].into_iter().flatten().min();
-        outgoing
-            || !self.parts.notices.is_empty()
-            || self.parts.commits >= CHECKPOINT_COMMITS
-            || next.is_some_and(|at_ms| at_ms < self.asleep_until_ms)
     }
 }
 

@@ -8,7 +8,10 @@ use std::{
 
 use headwater_core::platform::{Input, Now};
 
-use super::{Beside, CHECKPOINT_COMMITS, Driver, Inner, Listener, Role, Settings};
+use super::{
+    Beside, CHECKPOINT_COMMITS, Driver, Listener, Settings,
+    inner::{Inner, Role},
+};
 use crate::storage;
 
 impl Driver {
