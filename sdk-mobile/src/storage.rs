@@ -2,15 +2,19 @@
 //! outlives the process (and with [`Durability::Power`] the device's power), that a file nobody can read is set aside with what can
 //! still be read saved from it, and that a file that was deleted is written again. Knows no request, no rule about events, and no clock.
 
+mod opening;
 mod rescue;
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use self::rescue::{copy, replace_damaged};
+use self::{
+    opening::{Door, FIRST_PATIENCE, FileId, memory, open_file},
+    rescue::{copy, replace_damaged},
+};
 use headwater_core::platform::{Entry, Key, Priority, Stamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
@@ -48,8 +52,11 @@ impl From<rusqlite::Error> for Failure {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged(error.to_string())
             }
-            // A table that is not there, a text that is none, a number that is too large: nobody else writes this file.
-            Some(ErrorCode::Unknown) | None => Self::Damaged(error.to_string()),
+            // A text that is none, a number that is too large: nobody else writes this file.
+            None if !matches!(error, rusqlite::Error::QueryReturnedNoRows) => {
+                Self::Damaged(error.to_string())
+            }
+            // SQLite's general error is no damage: a table that is not there is looked for as the file is opened, where nobody else is.
             _ => Self::Refused(error.to_string()),
         }
     }
@@ -131,9 +138,10 @@ impl Storage {
     /// Opens the file, or makes it. Never fails: without a file, nothing is taken until [`Storage::reopen`] has found one.
     pub(crate) fn open(path: &Path, durability: Durability, max_bytes: u64) -> (Self, Found) {
         let mut found = Found::default();
+        let door = Door::enter(path, FIRST_PATIENCE);
         let opened = match open_file(path, durability, max_bytes) {
             Err(Failure::Damaged(why)) => {
-                replace_damaged(path, durability, max_bytes, &why, &mut found)
+                replace_damaged(&door, path, durability, max_bytes, &why, &mut found)
             }
             opened => opened,
         };
@@ -182,6 +190,7 @@ impl Storage {
     /// Opens the file anew, where it was deleted, or could not be opened before, and takes along what the old one holds: the events, and
     /// (in a new file) everything else as well. Says whether the file has a past of its own, which is then in force.
     pub(crate) fn reopen(&mut self) -> Result<bool, Failure> {
+        let _door = Door::enter(&self.path, PATIENCE);
         let fresh = open_file(&self.path, self.durability, self.max_bytes)?;
         let others =
             fresh.query_row("SELECT count(*) FROM state", [], |row| row.get::<_, i64>(0))?;
@@ -194,10 +203,17 @@ impl Storage {
     /// Sets the file aside, which was found to be damaged, and goes on with a new one that holds what can still be read of it.
     pub(crate) fn replace(&mut self, why: &str) -> Found {
         let mut found = Found::default();
+        let door = Door::enter(&self.path, PATIENCE);
         // Closed first: a checkpoint of what is damaged must not land in the new file.
         self.connection = memory();
-        self.file = None;
-        match replace_damaged(&self.path, self.durability, self.max_bytes, why, &mut found) {
+        let ours = self.file.take();
+        let replaced = if ours.is_some() && ours != FileId::of(&self.path) {
+            // Another process has set it aside already.
+            open_file(&self.path, self.durability, self.max_bytes)
+        } else {
+            replace_damaged(&door, &self.path, self.durability, self.max_bytes, why, &mut found)
+        };
+        match replaced {
             Ok(connection) => {
                 self.connection = connection;
                 self.file = FileId::of(&self.path);
@@ -371,69 +387,6 @@ pub(crate) fn checkpoint(connection: &Connection) -> Result<bool, Failure> {
     Ok(pages > MAX_LOG_PAGES)
 }
 
-fn open_file(path: &Path, durability: Durability, max_bytes: u64) -> Result<Connection, Failure> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|error| Failure::Refused(error.to_string()))?;
-    }
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    // SQLite opens what it may not write as well, and never looks again whether it may.
-    if connection.is_readonly("main")? {
-        return Err(Failure::Refused(format!("{} is read-only", path.display())));
-    }
-    prepare(&connection, durability, max_bytes)?;
-    Ok(connection)
-}
-
-fn memory() -> Connection {
-    let connection = Connection::open_in_memory().expect("SQLite opens a database in memory");
-    prepare(&connection, Durability::Process, u64::MAX).expect("a new database takes its tables");
-    connection
-}
-
-fn prepare(connection: &Connection, durability: Durability, max_bytes: u64) -> Result<(), Failure> {
-    connection.busy_timeout(PATIENCE)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > VERSION {
-        return Err(Failure::Refused(format!(
-            "a later version of Headwater wrote it (format {version}, this one reads up to {VERSION}): update the app, or delete the file to begin anew"
-        )));
-    }
-    // Of no effect on a file that has one already.
-    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    let synchronous = match durability {
-        Durability::Process => "NORMAL",
-        Durability::Power => "FULL",
-    };
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    // Checkpoints run elsewhere: see `checkpoint`.
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    let page: u64 =
-        connection.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?.into();
-    let pages = (max_bytes / page).saturating_mul(2).clamp(256, u32::MAX.into());
-    connection.pragma_update(None, "max_page_count", signed(pages))?;
-    for (at, step) in MIGRATIONS.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
-        connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {step}; PRAGMA user_version = {}; COMMIT",
-            at + 1
-        ))?;
-    }
-    // Damage at the front of the file is seen here, and not by the first caller.
-    connection.query_row(
-        "SELECT count(*) FROM (SELECT id, text FROM event ORDER BY id DESC LIMIT 1)",
-        [],
-        |_| Ok(()),
-    )?;
-    connection.query_row("SELECT count(*), max(length(value)) FROM state", [], |_| Ok(()))?;
-    Ok(())
-}
-
 fn record(row: &rusqlite::Row<'_>) -> Result<Record, rusqlite::Error> {
     let text: String = row.get(0)?;
     let entry = Entry {
@@ -487,34 +440,12 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// What tells one file from another of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileId(u64, u64);
-
-impl FileId {
-    #[cfg(unix)]
-    fn of(path: &Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        fs::metadata(path).ok().map(|file| Self(file.dev(), file.ino()))
-    }
-
-    /// Elsewhere an open file cannot be deleted.
-    #[cfg(not(unix))]
-    fn of(path: &Path) -> Option<Self> {
-        fs::metadata(path).ok().map(|_| Self(0, 0))
-    }
-}
-
 /// How long a call waits for another process that writes: a transaction of ours takes microseconds, so that more is a tool that holds
 /// the file, and a main thread must not wait for it.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// 32 MiB of pages of 1 KiB.
 const MAX_LOG_PAGES: i64 = 32_768;
-
-/// Three pages go to the log with each event, the event's, the core's and that of the last row: of 4 KiB, SQLite's default, they cost a call several
-/// microseconds more.
-const PAGE_BYTES: i64 = 1_024;
 
 const CORE: &str = "core";
 const IDENTITY: &str = "identity";
@@ -526,26 +457,3 @@ const DENY: &str = "DELETE FROM event WHERE id <= ? AND seq IS NULL AND ? >> cat
 const KEEP: &str = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)";
 const READ: &str = "SELECT id, seq, session_ms, session_start, octet_length(text), priority, at_ms, campaign, category
     FROM event WHERE id > ? AND (seq IS NOT NULL OR NOT ? >> category & 1) ORDER BY id LIMIT ?";
-
-/// The format of the file: how many of [`MIGRATIONS`] it has seen.
-const VERSION: i64 = MIGRATIONS.len() as i64;
-
-/// From each format to the next. A released one is never edited, only added to.
-const MIGRATIONS: [&str; 1] = [
-    // AUTOINCREMENT: a row's number is never used again, so that who deletes by it deletes what he means, and "behind this row" is what was
-    // not seen yet. It costs each event one page more of the log.
-    "CREATE TABLE event (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        text TEXT NOT NULL,
-        seq INTEGER,
-        session_ms INTEGER,
-        session_start INTEGER,
-        priority INTEGER NOT NULL,
-        at_ms INTEGER NOT NULL,
-        campaign INTEGER NOT NULL,
-        category INTEGER NOT NULL
-    ) STRICT;
-    -- What waits behind the core's window, by what is given up first. Numbered events are not in it, and cost nothing.
-    CREATE INDEX waiting ON event (priority, id) WHERE seq IS NULL;
-    CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
-];

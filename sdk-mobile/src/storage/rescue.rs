@@ -7,17 +7,21 @@ use headwater_core::platform::Stamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::{
-    COLUMNS, Durability, Failure, Found, IDENTITY, KEEP, add, open_file, record, with_suffix,
+    COLUMNS, Door, Durability, Failure, Found, IDENTITY, KEEP, add, open_file, record, with_suffix,
 };
 
 /// Renames a damaged file, and makes a new one that holds what can still be read.
 pub(super) fn replace_damaged(
+    door: &Door,
     path: &Path,
     durability: Durability,
     max_bytes: u64,
     why: &str,
     found: &mut Found,
 ) -> Result<Connection, Failure> {
+    if !door.alone {
+        return Err(Failure::Refused("another process is opening it".into()));
+    }
     let refused = |error: std::io::Error| Failure::Refused(error.to_string());
     let aside = (1..)
         .map(|n| with_suffix(path, &format!(".damaged-{n}")))

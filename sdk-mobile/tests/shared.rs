@@ -1,0 +1,63 @@
+//! Several clients share a folder: two in one test stand for two processes, since locks and files treat them alike. Nothing that one of
+//! them said is durable may be lost by what the other does.
+
+#![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
+
+mod collector;
+
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{Arc, Barrier},
+    thread,
+};
+
+use collector::{Heard, options};
+use headwater_mobile::{Core, EventOptions};
+use rusqlite::Connection;
+
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+fn open(folder: &Path) -> (Arc<Core>, Arc<Heard>) {
+    let heard = Arc::new(Heard::default());
+    (Core::new(options(folder, NOWHERE), heard.clone()).unwrap(), heard)
+}
+
+fn track(core: &Core, event: &str) -> String {
+    let recorded = core.track(event.into(), None, EventOptions::default()).unwrap();
+    assert!(recorded.durable, "{event}");
+    recorded.message_id
+}
+
+/// The ids of the events in the file, by their rows.
+fn stored(folder: &Path) -> Vec<String> {
+    let file = Connection::open(folder.join("app/headwater.db")).unwrap();
+    let mut select = file.prepare("SELECT text ->> 'messageId' FROM event ORDER BY id").unwrap();
+    let ids = select.query_map([], |row| row.get(0)).unwrap();
+    ids.map(Result::unwrap).collect()
+}
+
+#[test]
+fn two_that_start_at_once_on_a_new_folder_share_one_file() {
+    for round in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let start = Barrier::new(2);
+        let both = thread::scope(|scope| {
+            let starting = [0, 1].map(|_| {
+                scope.spawn(|| {
+                    start.wait();
+                    let (core, heard) = open(folder.path());
+                    let ids = [track(&core, "One"), track(&core, "Two")];
+                    (core, heard, ids)
+                })
+            });
+            starting.map(|one| one.join().unwrap())
+        });
+        let called: BTreeSet<String> = both.iter().flat_map(|(_, _, ids)| ids.clone()).collect();
+        assert_eq!(called, stored(folder.path()).into_iter().collect(), "round {round}");
+        for (_, heard, _) in &both {
+            assert_eq!(heard.reports(), [], "round {round}");
+        }
+    }
+}
