@@ -7,6 +7,7 @@ mod inner;
 mod leader;
 mod parts;
 mod upkeep;
+mod waiting;
 
 use std::{
     path::PathBuf,
@@ -28,6 +29,7 @@ use self::{
     inner::{Flush, Inner, Role},
     leader::Leader,
     parts::Parts,
+    waiting::Waiting,
 };
 use crate::{
     Answer, Error, Report,
@@ -118,7 +120,7 @@ impl Driver {
             Some(lease) => {
                 Role::Leading(Box::new(Leader::begin(lease, &settings, &mut parts, now)))
             }
-            None => Role::Following,
+            None => Role::Following(Waiting::default()),
         };
         let inner = Inner { parts, role, flushes: Vec::new(), asleep_until_ms: 0, look_at_ms: 0 };
         Arc::new(Self {
@@ -231,7 +233,7 @@ impl Driver {
         let Inner { parts, role, .. } = &mut *inner;
         let in_memory = match role {
             Role::Leading(leader) => leader.unstored(),
-            Role::Following => 0,
+            Role::Following(waiting) => waiting.len(),
         };
         Ok(parts.stored + in_memory)
     }
@@ -298,7 +300,7 @@ impl Driver {
     pub(crate) fn sent(&self, id: u64) -> Result<Option<usize>, Error> {
         match &self.lock()?.role {
             Role::Leading(leader) => Ok(leader.events_of(id)),
-            Role::Following => Ok(None),
+            Role::Following(_) => Ok(None),
         }
     }
 
@@ -369,7 +371,7 @@ impl Driver {
         // Taken so that nobody is between looking and sleeping.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         // The lease goes to another process at once, not when the last reference does.
-        inner.role = Role::Following;
+        inner.role = Role::Following(Waiting::default());
         drop(inner);
         self.alarm.notify_all();
     }
@@ -421,3 +423,5 @@ const FILE: &str = "headwater.db";
 const LOCK: &str = "headwater.lock";
 /// After so many commits the log beside the file is moved into it: about two megabytes.
 const CHECKPOINT_COMMITS: u32 = 256;
+/// Bytes of the texts of the events that the core knows, most of which are on the disk.
+const WINDOW_BYTES: u64 = 8 * 1024 * 1024;

@@ -10,10 +10,11 @@ use std::{
     path::Path,
     sync::{Arc, Barrier},
     thread,
+    time::{Duration, Instant},
 };
 
-use collector::{Heard, options};
-use headwater_mobile::{Core, EventOptions};
+use collector::{Heard, PATIENCE, options};
+use headwater_mobile::{Core, EventOptions, Report};
 use rusqlite::Connection;
 
 /// Nobody listens there.
@@ -36,6 +37,44 @@ fn stored(folder: &Path) -> Vec<String> {
     let mut select = file.prepare("SELECT text ->> 'messageId' FROM event ORDER BY id").unwrap();
     let ids = select.query_map([], |row| row.get(0)).unwrap();
     ids.map(Result::unwrap).collect()
+}
+
+/// Holds the file as another process does that writes for long; until it is dropped.
+fn hold(folder: &Path) -> Connection {
+    let file = Connection::open(folder.join("app/headwater.db")).unwrap();
+    file.execute_batch("PRAGMA busy_timeout = 60000; BEGIN IMMEDIATE").unwrap();
+    file
+}
+
+/// Lets virtual time pass until it is so.
+fn until(core: &Core, what: &str, so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < PATIENCE, "waited for {what}");
+        core.pass(500);
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn what_a_follower_could_not_write_is_written_once_it_can_be() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_leader, _) = open(folder.path());
+    let (follower, heard) = open(folder.path());
+    let mut ids = vec![track(&follower, "Before")];
+    let held = hold(folder.path());
+    for _ in 0..3 {
+        let recorded = follower.track("While".into(), None, EventOptions::default()).unwrap();
+        assert!(!recorded.durable);
+        ids.push(recorded.message_id);
+    }
+    assert_eq!(follower.pending().unwrap(), 4);
+    drop(held);
+    until(&follower, "the file", || stored(folder.path()).len() >= 4);
+    ids.push(track(&follower, "After"));
+    assert_eq!(stored(folder.path()), ids);
+    let dropped = |report: &Report| matches!(report, Report::Dropped { .. });
+    assert!(!heard.reports().iter().any(dropped), "{:?}", heard.reports());
 }
 
 #[test]

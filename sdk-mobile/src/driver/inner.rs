@@ -4,9 +4,7 @@
 use headwater_core::platform::{Consent, Input, Key, Now};
 
 use super::{
-    CHECKPOINT_COMMITS, LOCK, Notice, Settings,
-    leader::{self, Leader},
-    parts::Parts,
+    CHECKPOINT_COMMITS, LOCK, Notice, Settings, leader::Leader, parts::Parts, waiting::Waiting,
 };
 use crate::{
     Report,
@@ -28,8 +26,8 @@ pub(super) struct Inner {
 pub(super) enum Role {
     /// Numbers and sends.
     Leading(Box<Leader>),
-    /// Another process does.
-    Following,
+    /// Another process does; what storage refuses waits here.
+    Following(Waiting),
 }
 
 pub(super) struct Flush {
@@ -60,8 +58,13 @@ impl Inner {
             parts.tell(lost("too_large"));
             return false;
         }
-        match parts.write(&[Change::Add { text: &record.text, entry: &record.entry, stamp: None }])
-        {
+        let add = Change::Add { text: &record.text, entry: &record.entry, stamp: None };
+        let written = match role {
+            // In the order of the calls.
+            Role::Following(waiting) => waiting.write(parts).and_then(|()| parts.write(&[add])),
+            Role::Leading(_) => parts.write(&[add]),
+        };
+        match written {
             Ok(_) => {
                 parts.stored += 1;
                 if let (Role::Leading(leader), false) = (role, waits) {
@@ -76,8 +79,8 @@ impl Inner {
                 }
                 match role {
                     Role::Leading(leader) => leader.track(record, parts, now),
-                    Role::Following => {
-                        parts.tell(lost(leader::STORAGE_LOST));
+                    Role::Following(waiting) => {
+                        waiting.push(record, parts);
                         false
                     }
                 }
@@ -96,16 +99,22 @@ impl Inner {
             if parts.storage.anew {
                 leader.begin_anew(settings, parts, now);
             }
-        } else if let Role::Leading(leader) = std::mem::replace(role, Role::Following) {
-            // Another process was faster: it sends what this one has.
+        } else {
+            self.give_way();
+        }
+    }
+
+    /// Another process was faster: it sends what this one has.
+    fn give_way(&mut self) {
+        let following = Role::Following(Waiting::default());
+        if let Role::Leading(leader) = std::mem::replace(&mut self.role, following)
+            && let Role::Following(waiting) = &mut self.role
+        {
             for record in leader.into_memory() {
-                let add = Change::Add { text: &record.text, entry: &record.entry, stamp: None };
-                if parts.write(&[add]).is_err() {
-                    let message_id = transport::message_id(&record.text).map(str::to_owned);
-                    let reason = leader::STORAGE_LOST.into();
-                    parts.tell(Report::Dropped { message_id, reason });
-                }
+                waiting.push(record, &mut self.parts);
             }
+            // Tried again with what is called for next.
+            drop(waiting.write(&mut self.parts));
         }
     }
 
@@ -132,6 +141,9 @@ impl Inner {
         if let Role::Leading(leader) = &mut self.role {
             leader.look_from_the_start();
         }
+        if let Role::Following(waiting) = &mut self.role {
+            waiting.deny(consent.denied);
+        }
         self.input(Input::Consent(consent), settings, now);
     }
 
@@ -139,7 +151,7 @@ impl Inner {
     pub(super) fn cursor(&self) -> i64 {
         match &self.role {
             Role::Leading(leader) => leader.cursor(),
-            Role::Following => 0,
+            Role::Following(_) => 0,
         }
     }
 
@@ -156,7 +168,12 @@ impl Inner {
     pub(super) fn begin(&mut self, lease: Lease, settings: &Settings, now: Now) {
         self.parts.heed();
         let leader = Leader::begin(lease, settings, &mut self.parts, now);
-        self.role = Role::Leading(Box::new(leader));
+        let before = std::mem::replace(&mut self.role, Role::Leading(Box::new(leader)));
+        if let Role::Following(waiting) = before {
+            for record in waiting.into_records() {
+                self.store(record, settings, now);
+            }
+        }
     }
 
     /// Gives up the oldest of the least important events that wait on the disk, where the bounds demand it.
@@ -199,7 +216,7 @@ impl Inner {
                     (leader.is_done(&mut flush.key, flush.row), leader.unstored())
                 }
                 // Another process sends: nothing to wait for.
-                Role::Following => (true, 0),
+                Role::Following(waiting) => (true, waiting.len()),
             };
             if !done && now.monotonic_ms < flush.deadline_ms {
                 return true;
@@ -212,7 +229,7 @@ impl Inner {
     pub(super) fn wants_thread(&self) -> bool {
         let (outgoing, wake_at_ms) = match &self.role {
             Role::Leading(leader) => (leader.has_outgoing(), leader.wake_at_ms()),
-            Role::Following => (false, None),
+            Role::Following(_) => (false, None),
         };
         let deadline = self.flushes.iter().map(|flush| flush.deadline_ms).min();
         let next = [wake_at_ms, deadline].into_iter().flatten().min();

@@ -13,7 +13,7 @@ use headwater_core::{
 };
 
 use super::{
-    Parts, Settings,
+    Parts, Settings, WINDOW_BYTES,
     draft::{Dispatched, Draft, Text},
 };
 use crate::{
@@ -494,11 +494,9 @@ fn seed() -> [u64; 2] {
 }
 
 const WINDOW: usize = 2_000;
-/// Bytes of the texts of the window's events, most of which are on the disk.
-const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 
 /// An hour: longer than any request.
 const FORGET_MS: u64 = 3_600_000;
 
 /// Why an event is gone that storage had and has no longer: its number, if it had one, is told as refused by nobody.
-pub(super) const STORAGE_LOST: &str = "storage_lost";
+const STORAGE_LOST: &str = "storage_lost";

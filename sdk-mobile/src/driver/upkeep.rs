@@ -86,7 +86,7 @@ impl Inner {
     fn next_ms(&self) -> u64 {
         let wake = match &self.role {
             Role::Leading(leader) => leader.wake_at_ms(),
-            Role::Following => None,
+            Role::Following(_) => None,
         };
         let flush = self.flushes.iter().map(|flush| flush.deadline_ms).min();
         wake.into_iter().chain(flush).fold(self.look_at_ms, u64::min)
@@ -98,7 +98,11 @@ impl Inner {
         match &mut self.role {
             Role::Leading(leader) => leader.try_again(),
             // Leads if the one that did is gone.
-            Role::Following => self.input(Input::Woke, settings, now),
+            Role::Following(waiting) => {
+                // Told where it fails.
+                drop(waiting.write(&mut self.parts));
+                self.input(Input::Woke, settings, now);
+            }
         }
         self.parts.catch_up();
         self.look_at_others(settings, now);
