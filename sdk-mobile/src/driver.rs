@@ -34,7 +34,7 @@ use self::{
 use crate::{
     Answer, Error, Report,
     clock::Clock,
-    identity::{CATEGORIES, Identity, new_id},
+    identity::{CATEGORIES, Identity},
     lease::Lease,
     storage::{self, Durability, Failure},
     transport::{self, Answered},
@@ -186,10 +186,7 @@ impl Driver {
 
     /// Somebody else from now on.
     pub(crate) fn reset(&self) -> Result<(), Error> {
-        self.change(|identity| {
-            identity.anonymous_id = new_id();
-            identity.user_id = None;
-        })?;
+        self.change(|identity| identity.become_another(None))?;
         self.input(Input::Reset)
     }
 
@@ -243,6 +240,7 @@ impl Driver {
         loop {
             let now = self.clock.now();
             let mut inner = self.lock()?;
+            inner.look_at_note(&self.settings, now);
             let opening = inner.parts.opening;
             let Inner { parts, role: Role::Leading(leader), .. } = &mut *inner else {
                 return Ok(None);
@@ -419,6 +417,8 @@ fn context_text(context: &Context) -> Json {
 
 /// The file of events, within the folder that the host names.
 const FILE: &str = "headwater.db";
+/// The file for what a person has decided and that one would not take.
+const NOTE: &str = "headwater.note";
 /// The file whose lock says who leads.
 const LOCK: &str = "headwater.lock";
 /// After so many commits the log beside the file is moved into it: about two megabytes.

@@ -35,22 +35,10 @@ impl Identity {
             return Self { answers: [Some(Answer::Pending); CATEGORIES], ..Self::default() };
         };
         let id = |name: &str| kept[name].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
-        let mut answers = [None; CATEGORIES];
-        for (at, answer) in answers.iter_mut().enumerate() {
-            *answer = match &kept["answers"][at] {
-                Value::Null => None,
-                said => Some(match said.as_str() {
-                    Some("granted") => Answer::Granted,
-                    Some("pending") => Answer::Pending,
-                    // A word that nobody knows is a no.
-                    _ => Answer::Denied,
-                }),
-            };
-        }
         Self {
             anonymous_id: id("anonymousId").unwrap_or_else(new_id),
             user_id: id("userId"),
-            answers,
+            answers: answers(&kept["answers"]),
             app: id("app"),
         }
     }
@@ -64,18 +52,18 @@ impl Identity {
     pub(crate) fn text(&self, initial: &[Answer; CATEGORIES]) -> String {
         let nobody = (0..CATEGORIES).all(|at| self.of(at, initial) == Answer::Denied);
         let known = |id: &str| if nobody { Value::Null } else { id.into() };
-        let words = self.answers.map(|answer| match answer {
-            None => Value::Null,
-            Some(Answer::Pending) => "pending".into(),
-            Some(Answer::Granted) => "granted".into(),
-            Some(Answer::Denied) => "denied".into(),
-        });
         let user_id = self.user_id.as_deref().map_or(Value::Null, known);
         let anonymous_id = known(&self.anonymous_id);
         let kept = json!({
-            "anonymousId": anonymous_id, "userId": user_id, "answers": words, "app": self.app,
+            "anonymousId": anonymous_id, "userId": user_id, "answers": words(&self.answers), "app": self.app,
         });
         kept.to_string()
+    }
+
+    /// Somebody else from now on, with this id or a new one.
+    pub(crate) fn become_another(&mut self, anonymous_id: Option<String>) {
+        self.anonymous_id = anonymous_id.unwrap_or_else(new_id);
+        self.user_id = None;
     }
 
     /// What holds for a category now.
@@ -98,6 +86,36 @@ impl Identity {
         }
         consent
     }
+}
+
+/// The answers as they are kept.
+pub(crate) fn words(answers: &[Option<Answer>; CATEGORIES]) -> [Value; CATEGORIES] {
+    answers.map(|answer| match answer {
+        None => Value::Null,
+        Some(Answer::Pending) => "pending".into(),
+        Some(Answer::Granted) => "granted".into(),
+        Some(Answer::Denied) => "denied".into(),
+    })
+}
+
+/// The answers that were kept; where there is no list of them, it is to be asked again.
+pub(crate) fn answers(kept: &Value) -> [Option<Answer>; CATEGORIES] {
+    if !kept.is_array() {
+        return [Some(Answer::Pending); CATEGORIES];
+    }
+    let mut answers = [None; CATEGORIES];
+    for (at, answer) in answers.iter_mut().enumerate() {
+        *answer = match &kept[at] {
+            Value::Null => None,
+            said => Some(match said.as_str() {
+                Some("granted") => Answer::Granted,
+                Some("pending") => Answer::Pending,
+                // A word that nobody knows is a no.
+                _ => Answer::Denied,
+            }),
+        };
+    }
+    answers
 }
 
 /// An id that nobody else has: random (version 4), so that it tells nothing.

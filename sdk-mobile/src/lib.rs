@@ -20,6 +20,7 @@ mod driver;
 mod identity;
 mod lease;
 mod lifecycle;
+mod note;
 mod storage;
 mod transport;
 #[cfg(feature = "reqwest")]

@@ -118,6 +118,13 @@ impl Inner {
         }
     }
 
+    /// Heeds what another process has noted that could not write it.
+    pub(super) fn look_at_note(&mut self, settings: &Settings, now: Now) {
+        let before = self.parts.consent();
+        self.parts.heed_note();
+        self.consented(before, settings, now);
+    }
+
     /// Heeds what other processes have written since the last time.
     pub(super) fn look_at_others(&mut self, settings: &Settings, now: Now) {
         if !self.parts.others_wrote() {

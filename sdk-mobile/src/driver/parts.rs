@@ -8,11 +8,12 @@ use headwater_core::{
     wire,
 };
 
-use super::{Context, FILE, Notice, Said, Settings, context_text, leader};
+use super::{Context, FILE, NOTE, Notice, Said, Settings, context_text, leader};
 use crate::{
     Answer, Report,
     identity::{CATEGORIES, Identity},
-    storage::{Change, Failure, Found, Record, Storage},
+    note::Note,
+    storage::{Change, Durability, Failure, Found, Record, Storage},
 };
 
 pub(super) struct Parts {
@@ -24,6 +25,14 @@ pub(super) struct Parts {
     guessed: Option<Identity>,
     /// Whether it is to be written.
     unsaved: bool,
+    /// Where a decision is noted that storage does not take.
+    note: Note,
+    /// Whether an answer or a signing out is still to be noted, if storage does not take it.
+    to_note: bool,
+    /// Whether somebody signed out since who the person is was last written.
+    signed_out: bool,
+    /// Whether this process has noted something that is still to be written.
+    noted: bool,
     /// Events up to this row that a no is still to delete: all, or those of these categories.
     owed: Option<(i64, Option<u8>)>,
     /// What holds where the person was not asked.
@@ -68,6 +77,10 @@ impl Parts {
             opening: 1,
             identity,
             guessed,
+            note: Note::open(settings.folder.join(NOTE), settings.durability == Durability::Power),
+            to_note: false,
+            signed_out: false,
+            noted: false,
             owed: None,
             initial: settings.consent,
             context: Context::new(),
@@ -78,7 +91,21 @@ impl Parts {
             window: leader::window(settings),
         };
         parts.tell_found(found);
+        parts.heed_note();
         parts
+    }
+
+    /// What was decided while storage took nothing, by an earlier process or by another one, is done now.
+    pub(super) fn heed_note(&mut self) {
+        if !self.noted
+            && let Some(noted) = self.note.read()
+        {
+            self.noted = true;
+            self.change(|identity| noted.apply(identity));
+            // It may be written as it is.
+            self.unsaved = true;
+            self.catch_up();
+        }
     }
 
     /// The answers, for the core.
@@ -99,7 +126,12 @@ impl Parts {
             return;
         }
         self.unsaved = true;
+        if before.anonymous_id != self.identity.anonymous_id && self.identity.user_id.is_none() {
+            self.signed_out = true;
+            self.to_note = true;
+        }
         if before.answers != self.identity.answers {
+            self.to_note = true;
             // Later ones are called after this answer.
             let upto = self.storage.last_row().unwrap_or(i64::MAX);
             let denied = self.identity.consent().denied;
@@ -122,6 +154,10 @@ impl Parts {
         } else if self.unsaved {
             // Told where it fails, and tried again.
             drop(self.write(&[]));
+        }
+        if self.unsaved && self.to_note && self.note.write(&self.identity, self.signed_out) {
+            self.noted = true;
+            self.to_note = false;
         }
     }
 
@@ -193,6 +229,13 @@ impl Parts {
         match &written {
             Ok(_) => {
                 self.unsaved &= self.guessed.is_some();
+                if !self.unsaved {
+                    self.to_note = false;
+                    self.signed_out = false;
+                    if std::mem::take(&mut self.noted) {
+                        self.note.clear();
+                    }
+                }
                 self.commits += 1;
                 self.refusing = false;
             }

@@ -104,6 +104,7 @@ impl Inner {
                 self.input(Input::Woke, settings, now);
             }
         }
+        self.look_at_note(settings, now);
         self.parts.catch_up();
         self.look_at_others(settings, now);
     }

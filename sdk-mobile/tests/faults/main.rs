@@ -67,12 +67,15 @@ scenarios! {
     locked
     no_and_read_only
     no_answer
+    no_noted_on_a_full_disk
+    no_noted_while_locked
     no_while_locked
     outage
     pending_backlog
     poison
     quota
     read_only
+    reset_noted_while_locked
     same_device
     stopped
     throttled

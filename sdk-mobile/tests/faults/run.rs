@@ -224,6 +224,9 @@ impl<'a> Run<'a> {
                     let id = user["anonymousId"].clone();
                     assert_eq!(*self.device.get_or_insert(id.clone()), id, "{about}");
                 }
+                "userId" => {
+                    assert_eq!(self.ask(name, "user")["userId"], *value, "{about}");
+                }
                 "requestsAtMost" => {
                     let bodies = self.server.bodies().len() as u64;
                     assert!(bodies <= value.as_u64().unwrap(), "{about}: {bodies} requests");
