@@ -140,6 +140,8 @@ impl Driver {
         let mut inner = self.lock()?;
         let now = self.clock.now();
         inner.follow(&self.settings, now, false);
+        // Somebody may have signed out, or said no, in another process.
+        inner.look_at_others(&self.settings, now);
         Ok(self.record_now(inner, said, now))
     }
 
@@ -241,6 +243,7 @@ impl Driver {
             let now = self.clock.now();
             let mut inner = self.lock()?;
             inner.look_at_note(&self.settings, now);
+            inner.look_at_others(&self.settings, now);
             let opening = inner.parts.opening;
             let Inner { parts, role: Role::Leading(leader), .. } = &mut *inner else {
                 return Ok(None);

@@ -6,7 +6,7 @@
 mod collector;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     path::Path,
     sync::{Arc, Barrier},
     thread,
@@ -14,8 +14,11 @@ use std::{
 };
 
 use collector::{Heard, PATIENCE, options};
-use headwater_mobile::{Core, EventOptions, Report};
+use headwater_mobile::{Answer, Category, Core, EventOptions, Options, Report, Uploads};
 use rusqlite::Connection;
+
+const ALL: [Category; 4] =
+    [Category::Analytics, Category::Marketing, Category::Functional, Category::Necessary];
 
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -75,6 +78,26 @@ fn what_a_follower_could_not_write_is_written_once_it_can_be() {
     assert_eq!(stored(folder.path()), ids);
     let dropped = |report: &Report| matches!(report, Report::Dropped { .. });
     assert!(!heard.reports().iter().any(dropped), "{:?}", heard.reports());
+}
+
+#[test]
+fn a_no_said_in_one_process_holds_in_the_other_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = Options { uploads: Some(Uploads::Host), ..options(folder.path(), NOWHERE) };
+    let heard = Arc::new(Heard::default());
+    let leader = Core::new(host, heard.clone()).unwrap();
+    let (follower, _) = open(folder.path());
+    track(&leader, "Before");
+    heard.until("an upload", |said| (said.ready > 0).then_some(()));
+    // It has a number: the leader alone deletes it, and tells the collector.
+    follower.set_consent(HashMap::from([(Category::Analytics, Answer::Denied)])).unwrap();
+    assert_eq!(leader.next_upload().unwrap(), None);
+
+    follower.set_consent(HashMap::from(ALL.map(|category| (category, Answer::Granted)))).unwrap();
+    track(&leader, "Between");
+    follower.set_consent(HashMap::from(ALL.map(|category| (category, Answer::Denied)))).unwrap();
+    assert!(!leader.track("After".into(), None, EventOptions::default()).unwrap().durable);
+    assert_eq!(stored(folder.path()), [""; 0]);
 }
 
 #[test]
