@@ -188,8 +188,7 @@ impl Driver {
 
     /// Somebody else from now on.
     pub(crate) fn reset(&self) -> Result<(), Error> {
-        self.change(|identity| identity.become_another(None))?;
-        self.input(Input::Reset)
+        self.change(Identity::become_another)
     }
 
     /// Who the person is.

@@ -15,6 +15,8 @@ pub(crate) struct Identity {
     pub(crate) answers: [Option<Answer>; CATEGORIES],
     /// The app's version when it was last opened, to tell an update from a start.
     pub(crate) app: Option<String>,
+    /// Counts the persons: one more, and never 0, begins a session. It lies with each event, whoever numbers it later.
+    pub(crate) person: u32,
 }
 
 /// analytics, marketing, functional, necessary.
@@ -22,7 +24,13 @@ pub(crate) const CATEGORIES: usize = 4;
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { anonymous_id: new_id(), user_id: None, answers: [None; CATEGORIES], app: None }
+        Self {
+            anonymous_id: new_id(),
+            user_id: None,
+            answers: [None; CATEGORIES],
+            app: None,
+            person: 1,
+        }
     }
 }
 
@@ -40,6 +48,7 @@ impl Identity {
             user_id: id("userId"),
             answers: answers(&kept["answers"]),
             app: id("app"),
+            person: person(&kept["person"]),
         }
     }
 
@@ -56,14 +65,16 @@ impl Identity {
         let anonymous_id = known(&self.anonymous_id);
         let kept = json!({
             "anonymousId": anonymous_id, "userId": user_id, "answers": words(&self.answers), "app": self.app,
+            "person": if nobody { 1 } else { self.person },
         });
         kept.to_string()
     }
 
-    /// Somebody else from now on, with this id or a new one.
-    pub(crate) fn become_another(&mut self, anonymous_id: Option<String>) {
-        self.anonymous_id = anonymous_id.unwrap_or_else(new_id);
+    /// Somebody else from now on: a new anonymous id, no user id, a new session.
+    pub(crate) fn become_another(&mut self) {
+        self.anonymous_id = new_id();
         self.user_id = None;
+        self.person = self.person.checked_add(1).unwrap_or(1);
     }
 
     /// What holds for a category now.
@@ -86,6 +97,11 @@ impl Identity {
         }
         consent
     }
+}
+
+/// The count of persons as it was kept, in an earlier format not at all.
+pub(crate) fn person(kept: &Value) -> u32 {
+    kept.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
 }
 
 /// The answers as they are kept.
@@ -135,6 +151,7 @@ mod tests {
             user_id: Some("u-1".into()),
             answers: [Some(Answer::Granted), Some(Answer::Denied), None, Some(Answer::Pending)],
             app: Some("1.2 (7)".into()),
+            person: 4,
             ..Identity::default()
         };
         assert_eq!(Identity::read(Some(&identity.text(&YES))), identity);

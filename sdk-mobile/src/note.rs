@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::identity::{Identity, answers, words};
+use crate::identity::{Identity, answers, person, words};
 
 /// The file beside the events: spaces, or one note and spaces.
 #[derive(Debug)]
@@ -72,8 +72,11 @@ impl Noted {
     pub(crate) fn apply(&self, identity: &mut Identity) {
         identity.answers = answers(&self.0["answers"]);
         if self.0["reset"].is_object() {
-            let id = self.0["reset"]["anonymousId"].as_str();
-            identity.become_another(id.map(str::to_owned));
+            identity.become_another();
+            if let Some(id) = self.0["reset"]["anonymousId"].as_str() {
+                id.clone_into(&mut identity.anonymous_id);
+                identity.person = person(&self.0["reset"]["person"]);
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use collector::{Heard, PATIENCE, options};
+use collector::{Collector, Heard, PATIENCE, options};
 use headwater_mobile::{Answer, Category, Core, EventOptions, Options, Report, Uploads};
 use rusqlite::Connection;
 
@@ -98,6 +98,30 @@ fn a_no_said_in_one_process_holds_in_the_other_at_once() {
     follower.set_consent(HashMap::from(ALL.map(|category| (category, Answer::Denied)))).unwrap();
     assert!(!leader.track("After".into(), None, EventOptions::default()).unwrap().durable);
     assert_eq!(stored(folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_reset_in_one_process_is_one_in_the_other_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path());
+    let heard = Arc::new(Heard::default());
+    let leader = Core::new(options(folder.path(), &collector.endpoint()), heard).unwrap();
+    let (follower, _) = open(folder.path());
+    leader.identify(Some("alice".into()), None, EventOptions::default()).unwrap();
+    track(&leader, "Hers");
+    follower.reset().unwrap();
+    track(&leader, "Nobody's");
+    track(&follower, "Nobody's");
+    leader.foreground().unwrap();
+    let events = collector.events(4);
+    let of = |at: usize, what: &str| events[at]["context"][what].clone();
+    assert_eq!(events[1]["userId"], "alice");
+    for other in 2..4 {
+        assert!(events[other].get("userId").is_none(), "{other}");
+        assert!(events[other]["anonymousId"] != events[1]["anonymousId"], "{other}");
+        assert!(of(other, "sessionId") != of(1, "sessionId"), "{other}");
+        assert_eq!(of(other, "sessionId"), of(2, "sessionId"), "{other}");
+    }
 }
 
 #[test]

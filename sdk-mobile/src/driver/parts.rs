@@ -209,7 +209,8 @@ impl Parts {
             bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
             priority,
             at_ms,
-            campaign: 0,
+            // A change of it begins a session.
+            campaign: self.identity.person,
             category: u8::try_from(category + waits).unwrap_or(0),
         };
         Record { text, entry, stamp: None }
@@ -294,6 +295,10 @@ impl Parts {
         let Some(guessed) = guessed else { return };
         if now.user_id != guessed.user_id {
             self.identity.user_id = now.user_id;
+        }
+        if now.person != guessed.person {
+            // Whoever signed out since is not the one that the file knows.
+            self.identity.person = self.identity.person.checked_add(1).unwrap_or(1);
         }
         if now.anonymous_id != guessed.anonymous_id {
             self.identity.anonymous_id = now.anonymous_id;

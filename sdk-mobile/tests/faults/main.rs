@@ -75,6 +75,8 @@ scenarios! {
     poison
     quota
     read_only
+    reset_behind_a_backlog
+    reset_killed
     reset_noted_while_locked
     same_device
     stopped

@@ -259,6 +259,14 @@ impl<'a> Run<'a> {
                         .collect();
                     assert_eq!(sessions.len() as u64, value.as_u64().unwrap(), "{about}");
                 }
+                // Events of the session that the latest one belongs to.
+                "inLastSession" => {
+                    let log = self.collector.log();
+                    let session = |event: &Value| event["context"]["sessionId"].as_u64().unwrap();
+                    let last = log.iter().map(session).max();
+                    let count = log.iter().filter(|event| Some(session(event)) == last).count();
+                    assert_eq!(Value::from(count), *value, "{about}");
+                }
                 "residentBelow" => {
                     let bytes = self.ask(name, "memory")["residentBytes"].as_u64().unwrap();
                     // A JVM and what it takes for itself is not ours to bound.
