@@ -241,6 +241,7 @@ impl Driver {
         loop {
             let now = self.clock.now();
             let mut inner = self.lock()?;
+            inner.keep_the_lease(&self.settings, now);
             inner.look_at_note(&self.settings, now);
             inner.look_at_others(&self.settings, now);
             let opening = inner.parts.opening;

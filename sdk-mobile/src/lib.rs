@@ -17,6 +17,7 @@
 
 mod clock;
 mod driver;
+mod file_id;
 mod identity;
 mod lease;
 mod lifecycle;

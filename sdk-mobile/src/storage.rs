@@ -12,9 +12,10 @@ use std::{
 };
 
 use self::{
-    opening::{Door, FIRST_PATIENCE, FileId, memory, open_file},
+    opening::{Door, FIRST_PATIENCE, memory, open_file},
     rescue::{copy, replace_damaged},
 };
+use crate::file_id::FileId;
 use headwater_core::platform::{Entry, Key, Priority, Stamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 

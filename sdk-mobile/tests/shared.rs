@@ -125,6 +125,25 @@ fn a_reset_in_one_process_is_one_in_the_other_at_once() {
 }
 
 #[test]
+fn a_lock_that_is_deleted_leaves_one_that_sends() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = || {
+        let options = Options { uploads: Some(Uploads::Host), ..options(folder.path(), NOWHERE) };
+        let heard = Arc::new(Heard::default());
+        (Core::new(options, heard.clone()).unwrap(), heard)
+    };
+    let ready = |heard: &Heard| heard.until("an upload", |said| (said.ready > 0).then_some(()));
+    let (first, heard) = host();
+    track(&first, "One");
+    ready(&heard);
+    std::fs::remove_file(folder.path().join("app/headwater.lock")).unwrap();
+    let (second, heard) = host();
+    ready(&heard);
+    assert_eq!(first.next_upload().unwrap(), None);
+    assert!(second.next_upload().unwrap().is_some());
+}
+
+#[test]
 fn two_that_start_at_once_on_a_new_folder_share_one_file() {
     for round in 0..20 {
         let folder = tempfile::tempdir().unwrap();

@@ -104,6 +104,21 @@ impl Inner {
         }
     }
 
+    /// Leads no longer than this process has the lease: its file may have been deleted, and another one made.
+    pub(super) fn keep_the_lease(&mut self, settings: &Settings, now: Now) {
+        let path = settings.folder.join(LOCK);
+        let Self { parts, role: Role::Leading(leader), .. } = self else { return };
+        if leader.holds_the_lease(&path) {
+            return;
+        }
+        if leader.takes_the_lease_again(&path) {
+            // Another process may have led since.
+            leader.begin_anew(settings, parts, now);
+        } else {
+            self.give_way();
+        }
+    }
+
     /// Another process was faster: it sends what this one has.
     fn give_way(&mut self) {
         let following = Role::Following(Waiting::default());

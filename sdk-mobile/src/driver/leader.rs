@@ -160,6 +160,11 @@ impl Leader {
         self.own.extend(&self.turn.remove);
     }
 
+    /// Whether nobody else can have the lease.
+    pub(super) fn holds_the_lease(&self, path: &Path) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.holds(path))
+    }
+
     /// Another process may have taken the lease while its file was gone: gives it back, and says whether this one has it still.
     pub(super) fn takes_the_lease_again(&mut self, path: &Path) -> bool {
         self.lease = None;

@@ -95,6 +95,7 @@ impl Inner {
     /// What other processes did meanwhile, and what could not be written when it should have been.
     fn look_around(&mut self, settings: &Settings, now: Now) {
         self.follow(settings, now, false);
+        self.keep_the_lease(settings, now);
         match &mut self.role {
             Role::Leading(leader) => leader.try_again(),
             // Leads if the one that did is gone.

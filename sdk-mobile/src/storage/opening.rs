@@ -1,4 +1,4 @@
-//! The file as it is opened: made, brought to this format, told from others of the same name. Promises that of several processes that come
+//! The file as it is opened: made, brought to this format, checked. Promises that of several processes that come
 //! at once one makes it and the others find it made. Knows no event.
 
 use std::{
@@ -140,24 +140,6 @@ fn migrate(connection: &Connection) -> Result<(), Failure> {
     }
     Ok(whole.commit()?)
 }
-/// What tells one file from another of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct FileId(u64, u64);
-
-impl FileId {
-    #[cfg(unix)]
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        fs::metadata(path).ok().map(|file| Self(file.dev(), file.ino()))
-    }
-
-    /// Elsewhere an open file cannot be deleted.
-    #[cfg(not(unix))]
-    pub(super) fn of(path: &Path) -> Option<Self> {
-        fs::metadata(path).ok().map(|_| Self(0, 0))
-    }
-}
-
 /// How long the first opening waits for another one, which takes milliseconds unless what can be read of a damaged file is being saved.
 pub(super) const FIRST_PATIENCE: Duration = Duration::from_millis(500);
 
