@@ -6,7 +6,8 @@ mod opening;
 mod rescue;
 
 use std::{
-    fmt,
+    fmt, fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -120,6 +121,9 @@ pub(crate) struct Storage {
     max_bytes: u64,
     /// Which file is open: another one in its place means that ours was deleted. Nothing for a database in memory.
     file: Option<FileId>,
+    /// The same of the log beside it, which has the latest commits, and its name.
+    log: Option<FileId>,
+    log_path: PathBuf,
     /// Whether what is in force now was not written by this process's core: it has to begin anew. Taken back by whoever does.
     pub(crate) anew: bool,
 }
@@ -146,22 +150,36 @@ impl Storage {
             }
             opened => opened,
         };
-        let (connection, file) = match opened {
-            Ok(connection) => (connection, FileId::of(path)),
-            Err(failure) => {
-                found.memory = Some(failure.to_string());
-                (memory(), None)
-            }
+        let mut storage = Self {
+            connection: memory(),
+            path: path.to_owned(),
+            durability,
+            max_bytes,
+            file: None,
+            log: None,
+            log_path: with_suffix(path, "-wal"),
+            anew: false,
         };
-        (
-            Self { connection, path: path.to_owned(), durability, max_bytes, file, anew: false },
-            found,
-        )
+        match opened {
+            Ok(connection) => storage.take(connection),
+            Err(failure) => found.memory = Some(failure.to_string()),
+        }
+        (storage, found)
+    }
+
+    /// Goes on with this file, which was just opened.
+    fn take(&mut self, connection: Connection) {
+        self.connection = connection;
+        self.file = FileId::of(&self.path);
+        // SQLite makes it as the file is first read, and no other process of ours deletes it as long as somebody has it open.
+        self.log = FileId::of(&self.log_path);
     }
 
     /// Whether a file, the one that others will open, takes what is written.
     pub(crate) fn is_durable(&self) -> bool {
-        self.file.is_some() && self.file == FileId::of(&self.path)
+        self.file.is_some()
+            && self.file == FileId::of(&self.path)
+            && self.log == FileId::of(&self.log_path)
     }
 
     /// Who the person is, says a file that cannot be opened to write; nothing if there is none, or if it cannot be read.
@@ -191,14 +209,42 @@ impl Storage {
     /// Opens the file anew, where it was deleted, or could not be opened before, and takes along what the old one holds: the events, and
     /// (in a new file) everything else as well. Says whether the file has a past of its own, which is then in force.
     pub(crate) fn reopen(&mut self) -> Result<bool, Failure> {
-        let _door = Door::enter(&self.path, PATIENCE);
+        let door = Door::enter(&self.path, PATIENCE);
+        if self.file.is_some() && self.file == FileId::of(&self.path) {
+            // Only the log is gone. Nobody may open the file with another one beside it: what that lacks would be missing in its midst.
+            self.write_anew(&door)?;
+            return Ok(false);
+        }
         let fresh = open_file(&self.path, self.durability, self.max_bytes)?;
         let others =
             fresh.query_row("SELECT count(*) FROM state", [], |row| row.get::<_, i64>(0))?;
         copy(&self.connection, &fresh, others == 0)?;
-        self.connection = fresh;
-        self.file = FileId::of(&self.path);
+        self.take(fresh);
         Ok(others > 0)
+    }
+
+    /// Everything into another file, which then takes the name of this one.
+    fn write_anew(&mut self, door: &Door) -> Result<(), Failure> {
+        if !door.alone {
+            return Err(Failure::Refused("another process is opening it".into()));
+        }
+        let refused = |error: std::io::Error| Failure::Refused(error.to_string());
+        let whole = with_suffix(&self.path, ".whole");
+        let remove = |path: &Path| match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(refused(error)),
+            _ => Ok(()),
+        };
+        remove(&whole)?;
+        let fresh = open_file(&whole, self.durability, self.max_bytes)?;
+        copy(&self.connection, &fresh, true)?;
+        fresh.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        drop(fresh);
+        // Before the new file has its name: a log beside it would be taken for its own.
+        remove(&self.log_path)?;
+        remove(&with_suffix(&self.path, "-shm"))?;
+        fs::rename(&whole, &self.path).map_err(refused)?;
+        self.take(open_file(&self.path, self.durability, self.max_bytes)?);
+        Ok(())
     }
 
     /// Sets the file aside, which was found to be damaged, and goes on with a new one that holds what can still be read of it.
@@ -215,10 +261,7 @@ impl Storage {
             replace_damaged(&door, &self.path, self.durability, self.max_bytes, why, &mut found)
         };
         match replaced {
-            Ok(connection) => {
-                self.connection = connection;
-                self.file = FileId::of(&self.path);
-            }
+            Ok(connection) => self.take(connection),
             Err(failure) => found.memory = Some(failure.to_string()),
         }
         found

@@ -7,7 +7,8 @@ use headwater_core::platform::Stamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::{
-    COLUMNS, Door, Durability, Failure, Found, IDENTITY, KEEP, add, open_file, record, with_suffix,
+    COLUMNS, Door, Durability, Failure, Found, IDENTITY, KEEP, add, open_file, record, text,
+    with_suffix,
 };
 
 /// Renames a damaged file, and makes a new one that holds what can still be read.
@@ -87,6 +88,10 @@ pub(super) fn copy(from: &Connection, into: &Connection, with_state: bool) -> Re
     {
         while let Ok(Some(row)) = rows.next() {
             let (Ok(record), Ok(id)) = (record(row), row.get(8)) else { continue };
+            // Another process that had the same file open has saved it already.
+            if !with_state && text(&whole, id)?.as_ref() == Some(&record.text) {
+                continue;
+            }
             let stamp = if with_state { stamp(row).ok().flatten() } else { None };
             add(&whole, with_state.then_some(id), &record.text, &record.entry, stamp)?;
         }

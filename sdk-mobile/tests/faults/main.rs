@@ -65,6 +65,7 @@ scenarios! {
     file_of_a_later_version
     file_of_version_1
     locked
+    log_deleted_while_open
     no_and_read_only
     no_answer
     no_noted_on_a_full_disk

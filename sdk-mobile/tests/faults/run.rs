@@ -347,6 +347,12 @@ impl<'a> Run<'a> {
                     drop(fs::remove_file(format!("{}{part}", file.display())));
                 }
             }
+            "deleteLog" => fs::remove_file(format!("{}-wal", file.display())).unwrap(),
+            "deleteLogAndIndex" => {
+                for part in ["-wal", "-shm"] {
+                    fs::remove_file(format!("{}{part}", file.display())).unwrap();
+                }
+            }
             "lock" => {
                 let connection = Connection::open(&file).unwrap();
                 connection.busy_timeout(PATIENCE).unwrap();
