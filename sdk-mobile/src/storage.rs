@@ -95,10 +95,6 @@ pub(crate) enum Change<'a> {
     Save(&'a [u8]),
     /// Who the person is.
     Identify(&'a str),
-    /// Every event up to this row that has no number yet and is of one of these categories, a bit for each.
-    Deny(i64, u8),
-    /// Every event up to this row.
-    Purge(i64),
 }
 
 /// An event in storage by its measures: its text stays there.
@@ -310,17 +306,29 @@ impl Storage {
                 Change::Identify(text) => {
                     connection.prepare_cached(KEEP)?.execute(params![IDENTITY, text.as_bytes()])?;
                 }
-                Change::Deny(upto, denied) => {
-                    connection.prepare_cached(DENY)?.execute(params![upto, denied])?;
-                }
-                Change::Purge(upto) => {
-                    connection
-                        .prepare_cached("DELETE FROM event WHERE id <= ?")?
-                        .execute([upto])?;
-                }
             }
         }
         Ok(())
+    }
+
+    /// Deletes some of the events up to this row: of all, or of those without a number that are of these categories, a bit for each. In a
+    /// short transaction of its own; gives back how many, and 0 once none is left.
+    pub(crate) fn delete(&mut self, upto: i64, which: Option<u8>) -> Result<u64, Failure> {
+        if !self.is_durable() {
+            return Err(Failure::Refused("it could not be opened, or is gone".into()));
+        }
+        let deleted = match which {
+            None => self.connection.prepare_cached(PURGE)?.execute(params![upto])?,
+            Some(denied) => self.connection.prepare_cached(DENY)?.execute(params![upto, denied])?,
+        };
+        Ok(deleted as u64)
+    }
+
+    /// Makes what was deleted unreadable: no log has it any more, and no file that was set aside. Says whether that is done.
+    pub(crate) fn scrub(&self) -> Result<bool, Failure> {
+        rescue::remove_set_aside(&self.path, None);
+        let pragma = "PRAGMA wal_checkpoint(TRUNCATE)";
+        Ok(self.connection.query_row(pragma, [], |row| row.get::<_, i64>(0))? == 0)
     }
 
     /// Events behind this row, oldest first, but for those without a number that are of these categories, a bit for each.
@@ -497,7 +505,11 @@ const COLUMNS: &str = "text, priority, at_ms, campaign, category";
 const ADD: &str = "INSERT INTO event (id, text, seq, session_ms, session_start, priority, at_ms, campaign, category)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const MARK: &str = "UPDATE event SET seq = ?2, session_ms = ?3, session_start = ?4 WHERE id = ?1";
-const DENY: &str = "DELETE FROM event WHERE id <= ? AND seq IS NULL AND ? >> category & 1";
+// A thousand at a time: another process that calls meanwhile waits no longer than for its turn.
+const PURGE: &str =
+    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id <= ? ORDER BY id LIMIT 1000)";
+const DENY: &str = "DELETE FROM event WHERE id IN (SELECT id FROM event
+    WHERE id <= ? AND seq IS NULL AND ? >> category & 1 ORDER BY id LIMIT 1000)";
 const KEEP: &str = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)";
 const READ: &str = "SELECT id, seq, session_ms, session_start, octet_length(text), priority, at_ms, campaign, category
     FROM event WHERE id > ? AND (seq IS NOT NULL OR NOT ? >> category & 1) ORDER BY id LIMIT ?";

@@ -258,6 +258,7 @@ impl Inner {
         outgoing
             || !self.parts.notices.is_empty()
             || self.parts.commits >= CHECKPOINT_COMMITS
+            || self.parts.owes()
             || next.is_some_and(|at_ms| at_ms < self.asleep_until_ms)
     }
 }

@@ -70,7 +70,6 @@ enum Place {
 /// What the next transaction does.
 #[derive(Default)]
 struct Changes {
-    purge: bool,
     add: Vec<Key>,
     mark: Vec<(i64, Stamp)>,
     remove: Vec<i64>,
@@ -246,10 +245,17 @@ impl Leader {
         while let Some(effect) = self.client.poll_effect() {
             match effect {
                 Effect::Store { key, stamp } => self.store(key, stamp),
-                Effect::Forget { key } => self.forget(key),
+                Effect::Forget { key } => {
+                    let denied = parts.consent().denied;
+                    if self.held.get(&key).is_some_and(|holding| holding.entry.is_in(denied)) {
+                        parts.make_unreadable();
+                    }
+                    self.forget(key);
+                }
                 Effect::Save { state } => self.turn.save = Some(state),
                 Effect::Purge => {
-                    self.turn = Changes { purge: true, ..Changes::default() };
+                    // The rows themselves are deleted by who has heard the no: see `Parts::purged`.
+                    self.turn = Changes::default();
                     self.held.clear();
                     self.held_bytes = 0;
                     self.refused.clear();
@@ -295,9 +301,6 @@ impl Leader {
         let turn = std::mem::take(&mut self.turn);
         let mut changes =
             Vec::with_capacity(turn.add.len() + turn.mark.len() + turn.remove.len() + 3);
-        if turn.purge {
-            changes.push(Change::Purge(i64::MAX));
-        }
         let adding: Vec<Key> = self.refused.iter().chain(&turn.add).copied().collect();
         for key in &adding {
             if let Some(Holding { place: Place::Memory(text), entry, stamp }) = self.held.get(key) {
@@ -310,9 +313,6 @@ impl Leader {
         changes.extend(turn.save.as_deref().map(Change::Save));
         match parts.write(&changes) {
             Ok(rows) => {
-                if turn.purge {
-                    parts.stored = 0;
-                }
                 parts.stored += rows.len() as u64;
                 parts.stored = parts.stored.saturating_sub(turn.remove.len() as u64);
                 for row in &turn.remove {
@@ -347,6 +347,7 @@ impl Leader {
     /// Hands over what lies behind the cursor, as far as there is room for it.
     fn load(&mut self, limit: usize, parts: &mut Parts, now: Now) {
         let limit = limit.min(parts.window.saturating_sub(self.held.len()));
+        self.cursor = self.cursor.max(parts.purged());
         let rows = match parts.storage.read(self.cursor, limit, parts.consent().pending) {
             Ok(rows) => rows,
             Err(failure) => {

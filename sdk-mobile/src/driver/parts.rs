@@ -35,6 +35,10 @@ pub(super) struct Parts {
     noted: bool,
     /// Events up to this row that a no is still to delete: all, or those of these categories.
     owed: Option<(i64, Option<u8>)>,
+    /// Whether what was deleted is still to be made unreadable.
+    scrub: bool,
+    /// Whether that, or what is owed, did not go and is for later.
+    stuck: bool,
     /// What holds where the person was not asked.
     initial: [Answer; CATEGORIES],
     pub(super) context: Context,
@@ -82,6 +86,8 @@ impl Parts {
             signed_out: false,
             noted: false,
             owed: None,
+            scrub: false,
+            stuck: false,
             initial: settings.consent,
             context: Context::new(),
             context_text: context_text(&Context::new()),
@@ -92,7 +98,31 @@ impl Parts {
         };
         parts.tell_found(found);
         parts.heed_note();
+        // A process that died in the midst of it.
+        if parts.nobody() {
+            parts.owe_all();
+        }
+        parts.scrub = parts.identity.consent().denied != 0;
         parts
+    }
+
+    /// A no to everything deletes what is there now.
+    fn owe_all(&mut self) {
+        let upto = self.storage.last_row().unwrap_or(i64::MAX);
+        self.owed = Some((upto, None));
+    }
+
+    /// Something was deleted for a no.
+    pub(super) fn make_unreadable(&mut self) {
+        self.scrub = true;
+    }
+
+    /// Rows up to this one are as good as deleted.
+    pub(super) fn purged(&self) -> i64 {
+        match self.owed {
+            Some((upto, None)) => upto,
+            _ => 0,
+        }
     }
 
     /// What was decided while storage took nothing, by an earlier process or by another one, is done now.
@@ -133,32 +163,67 @@ impl Parts {
         if before.answers != self.identity.answers {
             self.to_note = true;
             // Later ones are called after this answer.
-            let upto = self.storage.last_row().unwrap_or(i64::MAX);
             let denied = self.identity.consent().denied;
             if self.nobody() {
-                self.owed = Some((upto, None));
+                self.owe_all();
             } else if denied != 0 && !matches!(self.owed, Some((_, None))) {
+                let upto = self.storage.last_row().unwrap_or(i64::MAX);
                 self.owed = Some((upto, Some(denied)));
             }
+            self.scrub |= denied != 0;
+            self.stuck = false;
         }
     }
 
     /// Writes what is still to be written, whatever else there is to do.
     pub(super) fn catch_up(&mut self) {
-        if let Some((upto, which)) = self.owed {
-            let change = which.map_or(Change::Purge(upto), |denied| Change::Deny(upto, denied));
-            if self.write(&[change]).is_ok() {
-                self.owed = None;
-                self.stored = self.storage.count().unwrap_or(0);
-            }
-        } else if self.unsaved {
+        if self.unsaved {
             // Told where it fails, and tried again.
             drop(self.write(&[]));
+        }
+        if self.owed.is_some() && !self.stuck && !self.unsaved {
+            self.pay();
         }
         if self.unsaved && self.to_note && self.note.write(&self.identity, self.signed_out) {
             self.noted = true;
             self.to_note = false;
         }
+    }
+
+    /// Deletes a part of what a no is still to delete: a backlog takes longer than a call should.
+    fn pay(&mut self) {
+        let Some((upto, which)) = self.owed else { return };
+        match self.storage.delete(upto, which) {
+            Ok(0) => self.owed = None,
+            Ok(deleted) => {
+                self.commits += 1;
+                self.stored = self.stored.saturating_sub(deleted);
+            }
+            Err(failure) => {
+                self.stuck = true;
+                self.refused(&failure);
+            }
+        }
+    }
+
+    /// Whether the thread of upkeep has something to delete.
+    pub(super) fn owes(&self) -> bool {
+        (self.owed.is_some() || self.scrub) && !self.stuck
+    }
+
+    /// What takes longer than a call should: deletes what a no deletes, and makes it unreadable.
+    pub(super) fn delete_on(&mut self) {
+        if self.owed.is_some() {
+            self.catch_up();
+        } else if self.scrub {
+            self.scrub = !self.storage.scrub().unwrap_or(false);
+            self.stuck |= self.scrub;
+        }
+    }
+
+    /// What did not go before may go now.
+    pub(super) fn try_again(&mut self) {
+        self.stuck = false;
     }
 
     /// Another process may have changed who the person is.
@@ -168,11 +233,17 @@ impl Parts {
         }
         let Ok(Some(kept)) = self.storage.identity() else { return };
         let other = Identity::read(Some(&kept));
+        let before = self.nobody();
         if other.anonymous_id_is_new(&kept) {
             // Of somebody who said no only the answers are kept.
             self.identity.answers = other.answers;
         } else {
             self.identity = other;
+        }
+        if !before && self.nobody() {
+            // Whoever said so deletes it as well; and may not come to its end.
+            self.owe_all();
+            self.scrub = true;
         }
     }
 
@@ -240,14 +311,16 @@ impl Parts {
                 self.commits += 1;
                 self.refusing = false;
             }
-            Err(failure) if !self.refusing => {
-                self.refusing = true;
-                let detail = failure.to_string();
-                self.tell(Report::NotDurable { detail });
-            }
-            Err(_) => {}
+            Err(failure) => self.refused(failure),
         }
         written
+    }
+
+    /// Told once, until it works again.
+    fn refused(&mut self, failure: &Failure) {
+        if !std::mem::replace(&mut self.refusing, true) {
+            self.tell(Report::NotDurable { detail: failure.to_string() });
+        }
     }
 
     /// Notices that the file was deleted, or can be opened by now, and takes everything to the one that is there now. Says whether it

@@ -37,6 +37,7 @@ impl Driver {
             if until_ms <= now.monotonic_ms
                 || !inner.parts.notices.is_empty()
                 || inner.parts.commits >= CHECKPOINT_COMMITS
+                || inner.parts.owes()
             {
                 break now;
             }
@@ -54,6 +55,9 @@ impl Driver {
         if inner.look_at_ms <= now.monotonic_ms {
             inner.look_at_ms = now.monotonic_ms + LOOK_MS;
             inner.look_around(&self.settings, now);
+        }
+        if inner.parts.owes() {
+            inner.parts.delete_on();
         }
         inner.settle(&self.settings, now);
         let notices = std::mem::take(&mut inner.parts.notices);
@@ -96,6 +100,7 @@ impl Inner {
     fn look_around(&mut self, settings: &Settings, now: Now) {
         self.follow(settings, now, false);
         self.keep_the_lease(settings, now);
+        self.parts.try_again();
         match &mut self.role {
             Role::Leading(leader) => leader.try_again(),
             // Leads if the one that did is gone.

@@ -88,6 +88,8 @@ fn prepare(connection: &Connection, durability: Durability, max_bytes: u64) -> R
         Durability::Power => "FULL",
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
+    // What is deleted is overwritten: after a no nothing of it may be read from the file.
+    connection.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()))?;
     // Checkpoints run elsewhere: see `checkpoint`.
     connection.pragma_update(None, "wal_autocheckpoint", 0)?;
     let page: u64 =

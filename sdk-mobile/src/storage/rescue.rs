@@ -40,7 +40,25 @@ pub(super) fn replace_damaged(
     if let Ok(damaged) = Connection::open_with_flags(&aside, OpenFlags::SQLITE_OPEN_READ_WRITE) {
         found.saved_from_it = save_what_can_be_read(&damaged, &fresh);
     }
+    // One is enough to look at, and none that takes more room than the events may.
+    let small = fs::metadata(&aside).is_ok_and(|file| file.len() <= max_bytes);
+    remove_set_aside(path, small.then_some(aside.as_path()));
     Ok(fresh)
+}
+
+/// Deletes every file that was set aside, but for this one.
+pub(super) fn remove_set_aside(path: &Path, but: Option<&Path>) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { return };
+    let Ok(files) = fs::read_dir(folder) else { return };
+    let start = format!("{}.damaged-", name.display());
+    let kept = but.and_then(Path::file_name).map(|kept| kept.display().to_string());
+    for file in files.flatten() {
+        let name = file.file_name().display().to_string();
+        let beside = name.trim_end_matches("-wal").trim_end_matches("-shm");
+        if name.starts_with(&start) && kept.as_deref() != Some(beside) {
+            drop(fs::remove_file(file.path()));
+        }
+    }
 }
 
 /// From the front until nothing can be read any more, then from the back.

@@ -1,0 +1,109 @@
+//! What is on the device: how long, how much of it, and what a no leaves there.
+
+#![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
+
+mod collector;
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::Path,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use collector::{Heard, PATIENCE, options};
+use headwater_mobile::{Answer, Category, Core, EventOptions};
+
+/// Nobody listens there.
+const NOWHERE: &str = "http://127.0.0.1:9";
+const ALL: [Category; 4] =
+    [Category::Analytics, Category::Marketing, Category::Functional, Category::Necessary];
+
+fn open(folder: &Path) -> (Arc<Core>, Arc<Heard>) {
+    let heard = Arc::new(Heard::default());
+    (Core::new(options(folder, NOWHERE), heard.clone()).unwrap(), heard)
+}
+
+/// Lets virtual time pass until it is so.
+fn until(core: &Core, what: &str, so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !so() {
+        assert!(start.elapsed() < PATIENCE, "waited for {what}");
+        core.pass(500);
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The files that hold this word, whatever else they are.
+fn with(folder: &Path, word: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for file in fs::read_dir(folder.join("app")).unwrap() {
+        let file = file.unwrap();
+        let bytes = fs::read(file.path()).unwrap();
+        if bytes.windows(word.len()).any(|part| part == word.as_bytes()) {
+            names.push(file.file_name().into_string().unwrap());
+        }
+    }
+    names
+}
+
+fn say_no_to(categories: &[Category], damaged: bool) {
+    let folder = tempfile::tempdir().unwrap();
+    let (core, _) = open(folder.path());
+    for n in 0..300 {
+        let properties = format!(r#"{{"note":"plugh-{n}"}}"#);
+        core.track("E".into(), Some(properties), EventOptions::default()).unwrap();
+    }
+    if damaged {
+        fs::write(folder.path().join("app/headwater.db.damaged-1"), "also plugh").unwrap();
+    }
+    assert!(!with(folder.path(), "plugh").is_empty());
+    let no =
+        categories.iter().map(|category| (*category, Answer::Denied)).collect::<HashMap<_, _>>();
+    core.set_consent(no).unwrap();
+    until(&core, "the last trace", || with(folder.path(), "plugh").is_empty());
+}
+
+#[test]
+fn a_no_leaves_no_trace_of_what_was_stored() {
+    say_no_to(&ALL, true);
+    say_no_to(&[Category::Analytics], true);
+}
+
+#[test]
+fn a_no_of_a_backlog_leaves_no_trace_either() {
+    let folder = tempfile::tempdir().unwrap();
+    let (core, heard) = open(folder.path());
+    for n in 0..6_000 {
+        let properties = format!(r#"{{"note":"plugh-{n}"}}"#);
+        core.track("E".into(), Some(properties), EventOptions::default()).unwrap();
+    }
+    core.set_consent(HashMap::from(ALL.map(|category| (category, Answer::Denied)))).unwrap();
+    core.set_consent(HashMap::from(ALL.map(|category| (category, Answer::Granted)))).unwrap();
+    let after = core.track("After".into(), None, EventOptions::default()).unwrap();
+    assert!(after.durable);
+    until(&core, "the last trace", || with(folder.path(), "plugh").is_empty());
+    assert_eq!(core.pending().unwrap(), 1);
+    assert_eq!(heard.reports(), []);
+}
+
+#[test]
+fn of_files_that_were_set_aside_the_last_one_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("app")).unwrap();
+    for _ in 0..3 {
+        for part in ["", "-wal", "-shm"] {
+            drop(fs::remove_file(folder.path().join(format!("app/headwater.db{part}"))));
+        }
+        fs::write(folder.path().join("app/headwater.db"), [0xA5; 8_192]).unwrap();
+        let (_core, heard) = open(folder.path());
+        heard.until("a report", |said| (!said.reports.is_empty()).then_some(()));
+    }
+    let names = fs::read_dir(folder.path().join("app")).unwrap();
+    let names: Vec<_> =
+        names.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    let aside = names.iter().filter(|name| name.contains(".damaged-") && !name.contains("-wal"));
+    assert_eq!(aside.filter(|name| !name.contains("-shm")).count(), 1, "{names:?}");
+}
