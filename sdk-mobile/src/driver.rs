@@ -311,7 +311,7 @@ impl Driver {
         let now = self.clock.now();
         let Inner { parts, role, flushes, .. } = &mut *inner;
         if let Role::Leading(leader) = role
-            && leader.completed(id, answered, parts, now)
+            && leader.completed(id, answered, parts, &self.settings, now)
             && !matches!(answered, Answered::Delivered(_))
         {
             let pending = parts.stored + leader.unstored();

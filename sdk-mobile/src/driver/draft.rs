@@ -32,6 +32,8 @@ pub(super) struct Dispatched {
     pub(super) places: Vec<u32>,
     /// Events that should be in it, and are nowhere.
     pub(super) missing: usize,
+    /// Whether it is of one event alone, which a refusal is then the fault of.
+    pub(super) single: bool,
 }
 
 impl Draft {
@@ -68,7 +70,9 @@ impl Draft {
     /// The body as JSON, and what is in it.
     pub(super) fn body(self, write_key: &str, now_ms: u64) -> (Path, String, Dispatched) {
         let Sending { events, dropped, dropped_at, asking, .. } = self.sending;
-        let mut dispatched = Dispatched { places: Vec::with_capacity(events.len()), missing: 0 };
+        let single = events.len() == 1 && !asking;
+        let mut dispatched =
+            Dispatched { places: Vec::with_capacity(events.len()), missing: 0, single };
         let mut ids = Vec::new();
         let mut batch = Batch::new();
         for ((place, outgoing), (stamp, text)) in (0..).zip(&events).zip(self.events) {

@@ -9,7 +9,10 @@ use std::{
 
 use headwater_core::{
     Client, Config,
-    platform::{Consent, Effect, Entry, Input, Key, Now, Report as Told, Request, Sending, Stamp},
+    platform::{
+        Answer as CoreAnswer, Consent, Effect, Entry, Input, Key, Now, Report as Told, Request,
+        Sending, Stamp,
+    },
 };
 
 use super::{
@@ -47,6 +50,8 @@ pub(super) struct Leader {
     /// Requests on their way, and since when.
     away: HashMap<u64, (Request, Dispatched, u64)>,
     wake_at_ms: Option<u64>,
+    /// Events that were refused alone, one after the other.
+    refused_alone: u32,
     /// The event that the core has just let go of: it says why afterwards.
     forgotten: Option<Place>,
 }
@@ -112,6 +117,7 @@ impl Leader {
             announced: false,
             away: HashMap::new(),
             wake_at_ms: None,
+            refused_alone: 0,
             forgotten: None,
         }
     }
@@ -462,11 +468,25 @@ impl Leader {
         id: u64,
         answered: &Answered,
         parts: &mut Parts,
+        settings: &Settings,
         now: Now,
     ) -> bool {
         let Some((request, dispatched, _)) = self.away.remove(&id) else { return false };
         let mut room = Vec::new();
-        let answer = answered.for_core(&dispatched.places, &mut room);
+        let mut answer = answered.for_core(&dispatched.places, &mut room);
+        match &mut answer {
+            CoreAnswer::Delivered(_) => self.refused_alone = 0,
+            CoreAnswer::Refused { status: 400 | 413 | 422, retry_after_ms }
+                if dispatched.single =>
+            {
+                // Each costs a wait, so that a server gone wrong does not empty the queue. As the collector's own demand, no flush
+                // shortens it.
+                let wait_ms = POISON_WAIT_MS << self.refused_alone.min(6);
+                *retry_after_ms = (*retry_after_ms).max(wait_ms.min(settings.core.backoff_max_ms));
+                self.refused_alone += 1;
+            }
+            CoreAnswer::Refused { .. } | CoreAnswer::Unreachable => {}
+        }
         self.input(Input::Answered { request, answer }, parts, now);
         true
     }
@@ -500,6 +520,9 @@ fn seed() -> [u64; 2] {
 }
 
 const WINDOW: usize = 2_000;
+
+/// After the first event that is refused alone, the next one waits so long, milliseconds; twice as long after each.
+const POISON_WAIT_MS: u64 = 1_000;
 
 /// An hour: longer than any request.
 const FORGET_MS: u64 = 3_600_000;

@@ -74,8 +74,10 @@ scenarios! {
     outage
     pending_backlog
     poison
+    proxy_refuses
     quota
     read_only
+    refuses_everything
     reset_behind_a_backlog
     reset_killed
     reset_noted_while_locked

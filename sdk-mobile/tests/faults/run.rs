@@ -202,6 +202,10 @@ impl<'a> Run<'a> {
                 "pending" => {
                     assert_eq!(self.ask(name, "pending")["pending"], *value, "{about}");
                 }
+                "pendingAtLeast" => {
+                    let pending = self.ask(name, "pending")["pending"].as_u64().unwrap();
+                    assert!(pending >= value.as_u64().unwrap(), "{about}: {pending}");
+                }
                 "flushed" => {
                     assert_eq!(self.flushed.map(Value::from).as_ref(), Some(value), "{about}");
                 }
