@@ -6,6 +6,7 @@ mod opening;
 mod rescue;
 
 use std::{
+    collections::BTreeSet,
     fmt, fs,
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -377,13 +378,32 @@ impl Storage {
         Ok(select.query_row([], |row| row.get(0))?)
     }
 
-    /// The oldest of the least important events behind this row.
-    pub(crate) fn least_important(&self, after: i64, limit: u64) -> Result<Vec<i64>, Failure> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT id FROM event WHERE id > ? AND seq IS NULL ORDER BY priority, id LIMIT ?",
-        )?;
-        let rows = select.query_map(params![after, signed(limit)], |row| row.get(0))?;
-        rows.collect::<Result<_, _>>().map_err(Failure::from)
+    /// The oldest of the least important events without a number, but for these: so many, and as many as are needed for so many bytes. With
+    /// their texts.
+    pub(crate) fn least_important(
+        &self,
+        but: &BTreeSet<i64>,
+        events: u64,
+        bytes: u64,
+    ) -> Result<Vec<(i64, String)>, Failure> {
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT id, text FROM event WHERE seq IS NULL ORDER BY priority, id")?;
+        let mut rows = select.query([])?;
+        let (mut least, mut weight) = (Vec::new(), 0);
+        // A transaction of a bounded length: whoever needs more asks again.
+        let events = events.min(MAX_GIVEN_UP);
+        while ((least.len() as u64) < events || weight < bytes)
+            && (least.len() as u64) < MAX_GIVEN_UP
+            && let Some(row) = rows.next()?
+        {
+            let (id, text): (i64, String) = (row.get(0)?, row.get(1)?);
+            if !but.contains(&id) {
+                weight += text.len() as u64;
+                least.push((id, text));
+            }
+        }
+        Ok(least)
     }
 
     /// What the core saved last.
@@ -495,6 +515,9 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// How long a call waits for another process that writes: a transaction of ours takes microseconds, so that more is a tool that holds
 /// the file, and a main thread must not wait for it.
 const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Events given up at once.
+const MAX_GIVEN_UP: u64 = 1_000;
 
 /// 32 MiB of pages of 1 KiB.
 const MAX_LOG_PAGES: i64 = 32_768;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use collector::{Heard, PATIENCE, options};
-use headwater_mobile::{Answer, Category, Core, EventOptions};
+use headwater_mobile::{Answer, Category, Core, EventOptions, Options, Report};
 
 /// Nobody listens there.
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -87,6 +87,67 @@ fn a_no_of_a_backlog_leaves_no_trace_either() {
     until(&core, "the last trace", || with(folder.path(), "plugh").is_empty());
     assert_eq!(core.pending().unwrap(), 1);
     assert_eq!(heard.reports(), []);
+}
+
+/// The ids of the events in the file, by their rows.
+fn stored(folder: &Path) -> Vec<String> {
+    let file = rusqlite::Connection::open(folder.join("app/headwater.db")).unwrap();
+    let mut select = file.prepare("SELECT text ->> 'messageId' FROM event ORDER BY id").unwrap();
+    let ids = select.query_map([], |row| row.get(0)).unwrap();
+    ids.map(Result::unwrap).collect()
+}
+
+fn dropped(heard: &Heard) -> Vec<String> {
+    let reports = heard.reports().into_iter().map(|report| match report {
+        Report::Dropped { message_id, reason } if reason == "queue_full" => message_id.unwrap(),
+        other => panic!("{other:?}"),
+    });
+    reports.collect()
+}
+
+#[test]
+fn beyond_the_bytes_the_oldest_of_the_least_important_go() {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = Arc::new(Heard::default());
+    let options = Options { max_bytes: 1 << 20, ..options(folder.path(), NOWHERE) };
+    let core = Core::new(options, heard.clone()).unwrap();
+    let traits = Some(format!(r#"{{"long":"{:>20000}"}}"#, ""));
+    let identify = core.identify(Some("u-1".into()), traits, EventOptions::default()).unwrap();
+    let called: Vec<String> = (0..300)
+        .map(|_| {
+            let properties = Some(format!(r#"{{"long":"{:>20000}"}}"#, ""));
+            let recorded = core.track("E".into(), properties, EventOptions::default()).unwrap();
+            assert!(recorded.durable);
+            recorded.message_id
+        })
+        .collect();
+    let left = stored(folder.path());
+    assert!((30..60).contains(&left.len()), "{} of 20,000 bytes each", left.len());
+    assert_eq!(core.pending().unwrap(), left.len() as u64);
+    heard.until("the reports", |said| (said.reports.len() + left.len() == 301).then_some(()));
+    let gone = dropped(&heard);
+    assert!(left.contains(&identify.message_id));
+    // What the core has already may stay, whatever comes; of the rest the oldest go, in their order.
+    let kept_by_core = called.iter().position(|id| *id == gone[0]).unwrap();
+    assert!(kept_by_core < 30, "{kept_by_core}");
+    assert_eq!(gone, called[kept_by_core..kept_by_core + gone.len()]);
+}
+
+#[test]
+fn what_waits_for_an_answer_has_no_more_room_than_the_rest() {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = Arc::new(Heard::default());
+    let options = Options {
+        max_events: 100,
+        consent: HashMap::from([(Category::Analytics, Answer::Pending)]),
+        ..options(folder.path(), NOWHERE)
+    };
+    let core = Core::new(options, heard.clone()).unwrap();
+    let track = || core.track("E".into(), None, EventOptions::default()).unwrap().message_id;
+    let called: Vec<String> = (0..300).map(|_| track()).collect();
+    heard.until("the reports", |said| (said.reports.len() == 200).then_some(()));
+    assert_eq!(dropped(&heard), called[..200]);
+    assert_eq!(stored(folder.path()), called[200..]);
 }
 
 #[test]

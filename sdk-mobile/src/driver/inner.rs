@@ -1,6 +1,8 @@
 //! What the driver's lock guards: a record is stored through the core or at the end of what waits on the disk, other processes and the
 //! file's fate are heeded, bounds are kept. Promises that this process leads only while it holds the lease. Knows neither threads nor HTTP.
 
+use std::collections::BTreeSet;
+
 use headwater_core::platform::{Consent, Input, Key, Now};
 
 use super::{
@@ -48,7 +50,11 @@ impl Inner {
             && !waits
             && leader.takes_at_once(settings)
         {
-            return leader.track(record, parts, now);
+            let durable = leader.track(record, parts, now);
+            if !durable {
+                self.make_room(settings);
+            }
+            return durable;
         }
         let lost = |reason: &str| Report::Dropped {
             message_id: transport::message_id(&record.text).map(str::to_owned),
@@ -59,14 +65,22 @@ impl Inner {
             return false;
         }
         let add = Change::Add { text: &record.text, entry: &record.entry, stamp: None };
-        let written = match role {
+        let write = |inner: &mut Self| match &mut inner.role {
             // In the order of the calls.
-            Role::Following(waiting) => waiting.write(parts).and_then(|()| parts.write(&[add])),
-            Role::Leading(_) => parts.write(&[add]),
+            Role::Following(waiting) => {
+                waiting.write(&mut inner.parts).and_then(|()| inner.parts.write(&[add]))
+            }
+            Role::Leading(_) => inner.parts.write(&[add]),
         };
+        let mut written = write(self);
+        if matches!(written, Err(Failure::Refused(_))) && self.make_room(settings) {
+            written = write(self);
+        }
+        let Self { parts, role, .. } = self;
         match written {
             Ok(_) => {
                 parts.stored += 1;
+                parts.unweighed += u64::from(record.entry.bytes);
                 if let (Role::Leading(leader), false) = (role, waits) {
                     leader.look_again();
                 }
@@ -169,14 +183,6 @@ impl Inner {
         self.input(Input::Consent(consent), settings, now);
     }
 
-    /// Rows behind this one are not in the core's window.
-    pub(super) fn cursor(&self) -> i64 {
-        match &self.role {
-            Role::Leading(leader) => leader.cursor(),
-            Role::Following(_) => 0,
-        }
-    }
-
     pub(super) fn input(&mut self, input: Input<'_>, settings: &Settings, now: Now) {
         self.follow(settings, now, matches!(input, Input::Online | Input::Flush));
         if let Role::Leading(leader) = &mut self.role {
@@ -199,29 +205,48 @@ impl Inner {
     }
 
     /// Gives up the oldest of the least important events that wait on the disk, where the bounds demand it.
-    pub(super) fn keep_bounds(&mut self, settings: &Settings) {
-        let after = self.cursor();
-        let parts = &mut self.parts;
-        let mut excess = parts.stored.saturating_sub(settings.max_events);
-        if parts.stored.is_multiple_of(64)
-            && parts.storage.bytes().is_ok_and(|bytes| bytes > settings.max_bytes)
+    fn keep_bounds(&mut self, settings: &Settings) {
+        let excess = self.parts.stored.saturating_sub(settings.max_events);
+        if excess > 0 {
+            self.give_up(excess, 0);
+        }
+        // Weighing costs as much as a tenth of a call.
+        if self.parts.unweighed > settings.max_bytes / 128 {
+            self.parts.unweighed = 0;
+            self.make_room(settings);
+        }
+    }
+
+    /// The same for the bytes of the file, which may also be why it takes no more. Says whether there is more room than before.
+    fn make_room(&mut self, settings: &Settings) -> bool {
+        let mut any = false;
+        while let Ok(bytes) = self.parts.storage.bytes()
+            && bytes > settings.max_bytes
+            && self.give_up(0, bytes - settings.max_bytes)
         {
-            excess = excess.max(64);
+            any = true;
         }
-        if excess == 0 {
-            return;
-        }
-        let Ok(rows) = parts.storage.least_important(after, excess) else { return };
-        let texts: Vec<_> = rows.iter().map(|row| parts.storage.text(*row)).collect();
-        let removals: Vec<_> = rows.iter().map(|row| Change::Remove(*row)).collect();
-        if parts.write(&removals).is_err() {
-            return;
+        any
+    }
+
+    /// Gives up so many events, or so many bytes of them: of those that the core does not know. Says whether there were any.
+    fn give_up(&mut self, events: u64, bytes: u64) -> bool {
+        let Self { parts, role, .. } = self;
+        let held = match role {
+            Role::Leading(leader) => leader.unnumbered_rows(),
+            Role::Following(_) => BTreeSet::new(),
+        };
+        let Ok(rows) = parts.storage.least_important(&held, events, bytes) else { return false };
+        let removals: Vec<_> = rows.iter().map(|(row, _)| Change::Remove(*row)).collect();
+        if rows.is_empty() || parts.write(&removals).is_err() {
+            return false;
         }
         parts.stored = parts.stored.saturating_sub(rows.len() as u64);
-        for text in texts.into_iter().flatten().flatten() {
+        for (_, text) in rows {
             let message_id = transport::message_id(&text).map(str::to_owned);
             parts.tell(Report::Dropped { message_id, reason: "queue_full".into() });
         }
+        true
     }
 
     pub(super) fn settle(&mut self, settings: &Settings, now: Now) {

@@ -146,7 +146,7 @@ impl Leader {
     }
 
     fn room(&self, settings: &Settings) -> usize {
-        if self.held_bytes >= WINDOW_BYTES {
+        if self.held_bytes >= window_bytes(settings) {
             return 0;
         }
         window(settings).saturating_sub(self.held.len())
@@ -190,8 +190,10 @@ impl Leader {
         self.stalled = false;
     }
 
-    pub(super) fn cursor(&self) -> i64 {
-        self.cursor
+    /// Rows without a number that the core knows all the same: they wait for the person.
+    pub(super) fn unnumbered_rows(&self) -> BTreeSet<i64> {
+        let waiting = self.held.values().filter(|holding| holding.stamp.is_none());
+        waiting.filter_map(Holding::row).collect()
     }
 
     pub(super) fn wake_at_ms(&self) -> Option<u64> {
@@ -369,7 +371,7 @@ impl Leader {
         self.caught_up = rows.len() < limit;
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
-            if self.held_bytes >= WINDOW_BYTES {
+            if self.held_bytes >= parts.window_bytes {
                 self.caught_up = false;
                 break;
             }
@@ -378,8 +380,9 @@ impl Leader {
                 entries.push((self.hold(Place::Row(row.id), row.entry, row.stamp), row.stamp));
             }
         }
-        let more =
-            !self.caught_up && self.held.len() < parts.window && self.held_bytes < WINDOW_BYTES;
+        let more = !self.caught_up
+            && self.held.len() < parts.window
+            && self.held_bytes < parts.window_bytes;
         self.client.handle(Input::Loaded { entries: &entries, more }, now);
     }
 
@@ -511,6 +514,11 @@ fn core(settings: &Settings) -> Config {
 /// Events of which the core knows at once: more than the largest batch, few enough that looking at all of them takes microseconds.
 pub(super) fn window(settings: &Settings) -> usize {
     usize::try_from(settings.max_events / 2).unwrap_or(WINDOW).clamp(1, WINDOW)
+}
+
+/// And bytes of their texts, most of which are on the disk: of a small file's bound half, the rest is for what may be given up.
+pub(super) fn window_bytes(settings: &Settings) -> u64 {
+    (settings.max_bytes / 2).min(WINDOW_BYTES)
 }
 
 /// 128 bits of the operating system's randomness. An id of version 4 has six bits that are always the same: a second one fills them in.

@@ -49,6 +49,8 @@ pub(super) struct Parts {
     pub(super) commits: u32,
     /// Events in storage, as far as this process knows.
     pub(super) stored: u64,
+    /// Bytes of the texts that were stored since the file was last weighed.
+    pub(super) unweighed: u64,
     /// Whether storage refuses: told once.
     refusing: bool,
     /// When the file was last tried to be opened without success, monotonic milliseconds.
@@ -57,6 +59,8 @@ pub(super) struct Parts {
     pub(super) version: i64,
     /// See [`leader::window`].
     pub(super) window: usize,
+    /// See [`leader::window_bytes`].
+    pub(super) window_bytes: u64,
 }
 
 impl Parts {
@@ -93,8 +97,10 @@ impl Parts {
             context_text: context_text(&Context::new()),
             notices: Vec::new(),
             commits: 0,
+            unweighed: 0,
             refusing: false,
             window: leader::window(settings),
+            window_bytes: leader::window_bytes(settings),
         };
         parts.tell_found(found);
         parts.heed_note();

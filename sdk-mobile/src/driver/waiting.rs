@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 
-use super::{WINDOW_BYTES, parts::Parts};
+use super::parts::Parts;
 use crate::{
     Report,
     storage::{Change, Failure, Record},
@@ -25,7 +25,7 @@ impl Waiting {
     pub(super) fn push(&mut self, record: Record, parts: &mut Parts) {
         self.bytes += u64::from(record.entry.bytes);
         self.records.push_back(record);
-        while self.records.len() > parts.window || self.bytes > WINDOW_BYTES {
+        while self.records.len() > parts.window || self.bytes > parts.window_bytes {
             let Some(oldest) = self.records.pop_front() else { return };
             self.bytes -= u64::from(oldest.entry.bytes);
             let message_id = transport::message_id(&oldest.text).map(str::to_owned);
