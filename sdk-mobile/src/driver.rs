@@ -161,7 +161,7 @@ impl Driver {
 
     fn record_now(&self, mut inner: MutexGuard<'_, Inner>, said: Said, now: Now) -> (String, bool) {
         let answer = inner.parts.identity.of(said.category, &self.settings.consent);
-        let message_id = uuid::Uuid::now_v7().to_string();
+        let message_id = message_id(now);
         let durable = answer != Answer::Denied && {
             let record = inner.parts.record(said, &message_id, answer, now);
             inner.store(record, &self.settings, now)
@@ -399,6 +399,14 @@ impl Driver {
         }
         Ok(())
     }
+}
+
+/// A UUID of version 7, by the client's own clock: the device's may stand before 1970.
+fn message_id(now: Now) -> String {
+    let [a, b, c, d, e, f, _, _, _, _, g, h, i, j, _, _] = uuid::Uuid::new_v4().into_bytes();
+    let random = [a, b, c, d, e, f, g, h, i, j];
+    let unix_ms = now.unix_ms.min((1 << 48) - 1);
+    uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid().to_string()
 }
 
 /// Reads members of a context; those that are the client's own to write are left out.

@@ -274,7 +274,11 @@ impl Leader {
                     self.client.handle(Input::Committed { turn, durable }, now);
                 }
                 Effect::Load { limit } => self.load(limit as usize, parts, now),
-                Effect::Send(sending) => self.outgoing.push_back((sending, now.monotonic_ms)),
+                Effect::Send(sending) => {
+                    self.outgoing.push_back((sending, now.monotonic_ms));
+                    // A host that threw when it heard of the last one hears of this one.
+                    self.announced = false;
+                }
                 Effect::WakeAt { monotonic_ms } => self.wake_at_ms = Some(monotonic_ms),
                 Effect::Report(told) => self.tell(told, parts),
             }
