@@ -36,7 +36,9 @@ pub(crate) enum Durability {
 pub(crate) enum Failure {
     /// The bytes in the file are not a database, or not whole.
     Damaged(String),
-    /// Anything that may pass: another process holds the file, the disk is full, the folder is read-only.
+    /// Another process holds the file.
+    Busy(String),
+    /// Anything else that may pass: the disk is full, the folder is read-only.
     Refused(String),
 }
 
@@ -44,7 +46,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged(why) => write!(out, "the file of events is damaged: {why}"),
-            Self::Refused(why) => write!(out, "the file of events cannot be used now: {why}"),
+            Self::Busy(why) | Self::Refused(why) => {
+                write!(out, "the file of events cannot be used now: {why}")
+            }
         }
     }
 }
@@ -58,6 +62,9 @@ impl From<rusqlite::Error> for Failure {
             // A text that is none, a number that is too large: nobody else writes this file.
             None if !matches!(error, rusqlite::Error::QueryReturnedNoRows) => {
                 Self::Damaged(error.to_string())
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Self::Busy(error.to_string())
             }
             // SQLite's general error is no damage: a table that is not there is looked for as the file is opened, where nobody else is.
             _ => Self::Refused(error.to_string()),
@@ -121,6 +128,10 @@ pub(crate) struct Storage {
     /// The same of the log beside it, which has the latest commits, and its name.
     log: Option<FileId>,
     log_path: PathBuf,
+    /// Whether the next change waits for a process that holds the file: one wait is enough for a while.
+    patient: bool,
+    /// Events added since they were last counted.
+    uncounted: u32,
     /// Whether what is in force now was not written by this process's core: it has to begin anew. Taken back by whoever does.
     pub(crate) anew: bool,
 }
@@ -155,6 +166,8 @@ impl Storage {
             file: None,
             log: None,
             log_path: with_suffix(path, "-wal"),
+            patient: true,
+            uncounted: 0,
             anew: false,
         };
         match opened {
@@ -167,6 +180,7 @@ impl Storage {
     /// Goes on with this file, which was just opened.
     fn take(&mut self, connection: Connection) {
         self.connection = connection;
+        self.patient = true;
         self.file = FileId::of(&self.path);
         // SQLite makes it as the file is first read, and no other process of ours deletes it as long as somebody has it open.
         self.log = FileId::of(&self.log_path);
@@ -266,25 +280,65 @@ impl Storage {
 
     /// One transaction: all changes, or none; refused where there is no file. Gives back the rows of what was added, in order.
     pub(crate) fn write(&mut self, changes: &[Change<'_>]) -> Result<Vec<i64>, Failure> {
-        if !self.is_durable() {
-            return Err(Failure::Refused("it could not be opened, or is gone".into()));
-        }
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut rows = Vec::new();
-        let done = self.apply(changes, &mut rows).and_then(|()| {
-            self.connection.prepare_cached("COMMIT")?.execute([])?;
-            Ok(())
-        });
-        if let Err(failure) = done {
-            // Nothing to be done if that fails as well: SQLite rolls back by itself then.
-            drop(self.connection.execute_batch("ROLLBACK"));
-            return Err(failure);
-        }
+        let removes = changes.iter().any(|change| matches!(change, Change::Remove(_)));
+        let added = changes.iter().filter(|change| matches!(change, Change::Add { .. })).count();
+        let uncounted = self.uncounted.saturating_add(u32::try_from(added).unwrap_or(u32::MAX));
+        let counts = removes || uncounted > MAX_UNCOUNTED;
+        let rows = self.transaction(|this| {
+            let mut counted = if counts { this.counted()? } else { Counted::default() };
+            let mut rows = Vec::new();
+            let removed = this.apply(changes, &mut rows)?;
+            if counts {
+                counted.events = counted.events.saturating_sub(removed);
+                this.keep_count(counted)?;
+            }
+            Ok(rows)
+        })?;
+        self.uncounted = if counts { 0 } else { uncounted };
         Ok(rows)
     }
 
-    fn apply(&self, changes: &[Change<'_>], rows: &mut Vec<i64>) -> Result<(), Failure> {
+    /// All of it, or nothing.
+    fn transaction<T>(
+        &mut self,
+        change: impl FnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if !self.is_durable() {
+            return Err(Failure::Refused("it could not be opened, or is gone".into()));
+        }
+        let begun = self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
+        if let Err(error) = begun {
+            let failure = Failure::from(error);
+            if matches!(failure, Failure::Busy(_)) {
+                self.wait_for_others(false)?;
+            }
+            return Err(failure);
+        }
+        let done = change(self).and_then(|changed| {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(changed)
+        });
+        match &done {
+            Ok(_) => self.wait_for_others(true)?,
+            // Nothing to be done if that fails as well: SQLite rolls back by itself then.
+            Err(_) => drop(self.connection.execute_batch("ROLLBACK")),
+        }
+        done
+    }
+
+    /// Whether a change waits for a process that holds the file. After one wait in vain none does, until a change has succeeded or
+    /// somebody says so: a call makes several, and waits once.
+    pub(crate) fn wait_for_others(&mut self, patient: bool) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.patient, patient) != patient {
+            self.connection.busy_timeout(if patient { PATIENCE } else { Duration::ZERO })?;
+        }
+        Ok(())
+    }
+
+    /// Says how many events it has removed.
+    fn apply(&self, changes: &[Change<'_>], rows: &mut Vec<i64>) -> Result<u64, Failure> {
         let connection = &self.connection;
+        let mut removed = 0;
         for change in changes {
             match change {
                 Change::Add { text, entry, stamp } => {
@@ -299,7 +353,8 @@ impl Storage {
                     ])?;
                 }
                 Change::Remove(row) => {
-                    connection.prepare_cached("DELETE FROM event WHERE id = ?")?.execute([row])?;
+                    let mut delete = connection.prepare_cached("DELETE FROM event WHERE id = ?")?;
+                    removed += delete.execute([row])? as u64;
                 }
                 Change::Save(state) => {
                     connection.prepare_cached(KEEP)?.execute(params![CORE, state])?;
@@ -309,27 +364,53 @@ impl Storage {
                 }
             }
         }
+        Ok(removed)
+    }
+
+    /// How many events there are up to the latest row: what was counted last, and what came since.
+    fn counted(&self) -> Result<Counted, Failure> {
+        let kept = self.state(COUNT)?;
+        let base = kept.as_deref().and_then(Counted::read).unwrap_or_default();
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT count(*), ifnull(max(id), ?1) FROM event WHERE id > ?1")?;
+        Ok(select.query_row([base.upto], |row| {
+            let events = base.events + row.get::<_, i64>(0)?.cast_unsigned();
+            Ok(Counted { events, upto: row.get(1)? })
+        })?)
+    }
+
+    fn keep_count(&self, counted: Counted) -> Result<(), Failure> {
+        self.connection.prepare_cached(KEEP)?.execute(params![COUNT, counted.bytes()])?;
         Ok(())
     }
 
     /// Deletes some of the events up to this row: of all, or of those without a number that are of these categories, a bit for each. In a
     /// short transaction of its own; gives back how many, and 0 once none is left.
     pub(crate) fn delete(&mut self, upto: i64, which: Option<u8>) -> Result<u64, Failure> {
-        if !self.is_durable() {
-            return Err(Failure::Refused("it could not be opened, or is gone".into()));
-        }
-        let deleted = match which {
-            None => self.connection.prepare_cached(PURGE)?.execute(params![upto])?,
-            Some(denied) => self.connection.prepare_cached(DENY)?.execute(params![upto, denied])?,
-        };
-        Ok(deleted as u64)
+        self.transaction(|this| {
+            let mut counted = this.counted()?;
+            let deleted = match which {
+                None => this.connection.prepare_cached(PURGE)?.execute(params![upto])?,
+                Some(denied) => {
+                    this.connection.prepare_cached(DENY)?.execute(params![upto, denied])?
+                }
+            };
+            counted.events = counted.events.saturating_sub(deleted as u64);
+            this.keep_count(counted)?;
+            Ok(deleted as u64)
+        })
     }
 
     /// Makes what was deleted unreadable: no log has it any more, and no file that was set aside. Says whether that is done.
-    pub(crate) fn scrub(&self) -> Result<bool, Failure> {
+    pub(crate) fn scrub(&mut self) -> Result<bool, Failure> {
         rescue::remove_set_aside(&self.path, None);
         let pragma = "PRAGMA wal_checkpoint(TRUNCATE)";
-        Ok(self.connection.query_row(pragma, [], |row| row.get::<_, i64>(0))? == 0)
+        // Calls wait meanwhile, and there is another time.
+        self.wait_for_others(false)?;
+        let busy = self.connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+        self.wait_for_others(true)?;
+        Ok(busy? == 0)
     }
 
     /// Events behind this row, oldest first, but for those without a number that are of these categories, a bit for each.
@@ -366,10 +447,9 @@ impl Storage {
         text(&self.connection, row)
     }
 
-    /// How many events there are. Looks at each: for the start, and for when others have written.
+    /// How many events there are. Looks at those alone that came since they were last counted.
     pub(crate) fn count(&self) -> Result<u64, Failure> {
-        let mut select = self.connection.prepare_cached("SELECT count(*) FROM event")?;
-        Ok(select.query_row([], |row| row.get(0)).map(i64::cast_unsigned)?)
+        Ok(self.counted()?.events)
     }
 
     /// The latest row; 0 if there is none.
@@ -433,8 +513,11 @@ impl Storage {
     }
 
     /// Begins the log beside the file anew, while nobody writes.
-    pub(crate) fn restart_log(&self) -> Result<(), Failure> {
-        Ok(self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?)
+    pub(crate) fn restart_log(&mut self) -> Result<(), Failure> {
+        self.wait_for_others(false)?;
+        let restarted = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        self.wait_for_others(true)?;
+        Ok(restarted?)
     }
 
     fn state(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
@@ -448,6 +531,27 @@ impl Storage {
 pub(crate) fn text(connection: &Connection, row: i64) -> Result<Option<String>, Failure> {
     let mut select = connection.prepare_cached("SELECT text FROM event WHERE id = ?")?;
     Ok(select.query_row([row], |row| row.get(0)).optional()?)
+}
+
+/// Events up to a row.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counted {
+    events: u64,
+    upto: i64,
+}
+
+impl Counted {
+    fn read(kept: &[u8]) -> Option<Self> {
+        let (events, upto) = (kept.first_chunk()?, kept.last_chunk()?);
+        Some(Self { events: u64::from_le_bytes(*events), upto: i64::from_le_bytes(*upto) })
+    }
+
+    fn bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&self.events.to_le_bytes());
+        bytes[8..].copy_from_slice(&self.upto.to_le_bytes());
+        bytes
+    }
 }
 
 /// Moves what was committed from the log beside the file into the file. On a connection of its own, so that who writes does not wait for
@@ -516,6 +620,9 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// the file, and a main thread must not wait for it.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// Events that are counted one by one as the file is opened, or somebody else has written: microseconds.
+const MAX_UNCOUNTED: u32 = 256;
+
 /// Events given up at once.
 const MAX_GIVEN_UP: u64 = 1_000;
 
@@ -524,6 +631,7 @@ const MAX_LOG_PAGES: i64 = 32_768;
 
 const CORE: &str = "core";
 const IDENTITY: &str = "identity";
+const COUNT: &str = "count";
 const COLUMNS: &str = "text, priority, at_ms, campaign, category";
 const ADD: &str = "INSERT INTO event (id, text, seq, session_ms, session_start, priority, at_ms, campaign, category)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";

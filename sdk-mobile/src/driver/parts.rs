@@ -230,6 +230,8 @@ impl Parts {
     /// What did not go before may go now.
     pub(super) fn try_again(&mut self) {
         self.stuck = false;
+        // Fails where the next change does.
+        drop(self.storage.wait_for_others(true));
     }
 
     /// Another process may have changed who the person is.

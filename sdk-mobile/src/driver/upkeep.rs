@@ -77,7 +77,7 @@ impl Driver {
         if let (true, Some(connection)) = (due, &beside.connection) {
             // Where it cannot be done now, it is after as many commits again.
             if storage::checkpoint(connection) == Ok(true) {
-                let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
                 drop(inner.parts.storage.restart_log());
             }
         }

@@ -115,7 +115,7 @@ pub(super) fn copy(from: &Connection, into: &Connection, with_state: bool) -> Re
         }
     }
     if with_state
-        && let Ok(mut select) = from.prepare("SELECT name, value FROM state")
+        && let Ok(mut select) = from.prepare("SELECT name, value FROM state WHERE name <> 'count'")
         && let Ok(mut rows) = select.query([])
     {
         while let Ok(Some(row)) = rows.next() {
