@@ -654,3 +654,33 @@ fn settings(options: Options) -> Result<Settings, Error> {
 
 /// Least time between two requests, milliseconds: a backlog of 100,000 events is gone in 125 requests.
 const INTERVAL_MS: u64 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_commit_is_to_survive_reaches_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (survives, synchronous) in [(Survives::Process, 1), (Survives::Power, 2)] {
+            let options = Options {
+                write_key: "wk".into(),
+                endpoint: "http://127.0.0.1:9".into(),
+                folder: folder.path().display().to_string(),
+                survives: Some(survives),
+                uploads: None,
+                max_events: 1,
+                max_bytes: 1,
+                max_age_ms: None,
+                gather_ms: 1,
+                max_batch_events: 1,
+                consent: HashMap::new(),
+            };
+            let settings = settings(options).expect("they make sense");
+            let path = folder.path().join(format!("{synchronous}.db"));
+            let (storage, _) =
+                storage::Storage::open(&path, settings.durability, settings.max_bytes);
+            assert_eq!(storage.synchronous(), synchronous);
+        }
+    }
+}

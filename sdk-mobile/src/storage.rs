@@ -520,6 +520,12 @@ impl Storage {
         Ok(restarted?)
     }
 
+    /// SQLite's word for what a commit survives: 1 is NORMAL, 2 is FULL.
+    #[cfg(test)]
+    pub(crate) fn synchronous(&self) -> i64 {
+        self.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).expect("a number")
+    }
+
     fn state(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
         let mut select =
             self.connection.prepare_cached("SELECT value FROM state WHERE name = ?")?;

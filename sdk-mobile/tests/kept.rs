@@ -208,6 +208,18 @@ fn a_folder_counts_what_it_has_without_looking_at_each() {
 }
 
 #[test]
+fn what_was_committed_is_moved_from_the_log_into_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let (core, _) = open(folder.path());
+    let bytes = || fs::metadata(folder.path().join("app/headwater.db")).unwrap().len();
+    let properties = format!(r#"{{"long":"{:>1000}"}}"#, "");
+    for _ in 0..2_000 {
+        core.track("E".into(), Some(properties.clone()), EventOptions::default()).unwrap();
+    }
+    until(&core, "the checkpoint", || bytes() > 1_500_000);
+}
+
+#[test]
 fn of_files_that_were_set_aside_the_last_one_is_kept() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("app")).unwrap();

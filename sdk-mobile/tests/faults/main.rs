@@ -60,12 +60,14 @@ scenarios! {
     consent_pending
     corrupted_front
     corrupted_middle
+    corrupted_while_open
     deleted_while_open
     disk_full
     file_of_a_later_version
     file_of_version_1
     locked
     log_deleted_while_open
+    max_age
     no_and_read_only
     no_answer
     no_noted_on_a_full_disk

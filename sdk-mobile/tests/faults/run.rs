@@ -223,6 +223,18 @@ impl<'a> Run<'a> {
                     let count = self.collector.log().len() as u64;
                     assert!(count >= value.as_u64().unwrap(), "{about}: {count}");
                 }
+                "logHasFirst" => {
+                    let log = self.collector.log();
+                    let count = usize::try_from(value.as_u64().unwrap()).unwrap();
+                    for (id, _) in self.called.iter().take(count) {
+                        assert!(
+                            log.iter().any(|event| event["messageId"] == **id),
+                            "{about}: {id}"
+                        );
+                    }
+                }
+                // So many were told as dropped, each by its id: those that were called for one after the other, from this one on.
+                "dropped" => self.expect_dropped(name, value),
                 "anonymousId" => {
                     let user = self.ask(name, "user");
                     let id = user["anonymousId"].clone();
@@ -329,6 +341,26 @@ impl<'a> Run<'a> {
             _ => assert_eq!(ids.len(), enough, "{about}"),
         }
         no_gaps(&log, about);
+    }
+
+    fn expect_dropped(&mut self, name: &str, value: &Value) {
+        let number = |what: &str| usize::try_from(value[what].as_u64().unwrap()).unwrap();
+        let (from, count) = (number("from"), number("count"));
+        let start = Instant::now();
+        loop {
+            self.hear_reports(name);
+            let dropped = self.reports.iter().filter(|report| report["kind"] == "dropped");
+            let ids: Vec<&str> =
+                dropped.map(|report| report["messageId"].as_str().unwrap_or("?")).collect();
+            if ids.len() >= count {
+                let wanted: Vec<&str> =
+                    self.called[from..from + count].iter().map(|(id, _)| id.as_str()).collect();
+                assert_eq!(ids, wanted, "{}", self.name);
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{}: {} dropped", self.name, ids.len());
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn file(&mut self, what: &str) {
