@@ -7,6 +7,7 @@ mod inner;
 mod leader;
 mod parts;
 mod upkeep;
+mod uploads;
 mod waiting;
 
 use std::{
@@ -36,7 +37,7 @@ use crate::{
     clock::Clock,
     identity::{CATEGORIES, Identity},
     lease::Lease,
-    storage::{self, Durability, Failure},
+    storage::{self, Change, Durability, Failure},
     transport::{self, Answered},
 };
 
@@ -51,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) max_bytes: u64,
     /// What holds where the person was not asked.
     pub(crate) consent: [Answer; CATEGORIES],
+    /// Whether the host makes the requests, whose answers may come to a later process.
+    pub(crate) keeps_uploads: bool,
     pub(crate) core: Config,
 }
 
@@ -286,7 +289,7 @@ impl Driver {
             if parts.opening != opening {
                 continue;
             }
-            leader.sent(id, request, dispatched, parts, now);
+            leader.sent(id, request, dispatched, parts, &self.settings, now);
             drop(inner);
             if let Some(answered) = settled {
                 self.complete_upload(id, &answered)?;
@@ -299,10 +302,13 @@ impl Driver {
 
     /// How many events the body of this upload has; nothing if nobody waits for its answer any more.
     pub(crate) fn sent(&self, id: u64) -> Result<Option<usize>, Error> {
-        match &self.lock()?.role {
-            Role::Leading(leader) => Ok(leader.events_of(id)),
-            Role::Following(_) => Ok(None),
-        }
+        let inner = self.lock()?;
+        let here = match &inner.role {
+            Role::Leading(leader) => leader.events_of(id),
+            Role::Following(_) => None,
+        };
+        // One of an earlier process, or given up long ago.
+        Ok(here.or_else(|| uploads::given(&inner.parts, id).map(|rows| rows.len())))
     }
 
     /// What came of a request.
@@ -310,8 +316,23 @@ impl Driver {
         let mut inner = self.lock()?;
         let now = self.clock.now();
         let Inner { parts, role, flushes, .. } = &mut *inner;
-        if let Role::Leading(leader) = role
-            && leader.completed(id, answered, parts, &self.settings, now)
+        let ours = match role {
+            Role::Leading(leader) => leader.completed(id, answered, parts, &self.settings, now),
+            Role::Following(_) => false,
+        };
+        if !ours && let Some(rows) = uploads::given(parts, id) {
+            match (answered, role) {
+                (Answered::Delivered(listed), Role::Leading(leader)) => {
+                    leader.answered_for(id, &rows, listed, parts);
+                }
+                (Answered::Delivered(listed), Role::Following(_)) => {
+                    uploads::settle(id, &rows, listed, parts);
+                }
+                // They may go again: whoever leads sees that the host has done with them.
+                _ => drop(parts.write(&[Change::Uploaded(id)])),
+            }
+        } else if ours
+            && let Role::Leading(leader) = role
             && !matches!(answered, Answered::Delivered(_))
         {
             let pending = parts.stored + leader.unstored();

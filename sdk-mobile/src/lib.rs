@@ -57,6 +57,10 @@ pub struct Options {
     /// Who makes the requests. Default: this library.
     #[uniffi(default = None)]
     pub uploads: Option<Uploads>,
+    /// How long a request of the host's may take, milliseconds. Default 30,000; a background session of Apple's may take seven days, and is
+    /// waited for as long: also by a later process, if [`Core::complete_upload`] tells it.
+    #[uniffi(default = None)]
+    pub upload_timeout_ms: Option<u64>,
     /// Events kept while they cannot be sent; the oldest of the least important are dropped beyond it. Default 100,000.
     #[uniffi(default = 100_000)]
     pub max_events: u64,
@@ -510,8 +514,8 @@ impl Core {
         }))
     }
 
-    /// What came of a request: the status, 0 if nobody answered; the header `Retry-After`, if there was one; the body. One that nobody waits
-    /// for (of an earlier process, or too late) is ignored.
+    /// What came of a request: the status, 0 if nobody answered; the header `Retry-After`, if there was one; the body. The host's may be one
+    /// of an earlier process, or late: a receipt counts whenever it comes.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -630,6 +634,18 @@ fn settings(options: Options) -> Result<Settings, Error> {
     for (category, answer) in options.consent {
         consent[category as usize] = answer;
     }
+    let uploads = options.uploads.unwrap_or_default();
+    let mut core = Config {
+        gather_ms: options.gather_ms,
+        interval_ms: INTERVAL_MS,
+        max_batch_events: options.max_batch_events,
+        max_age_ms: options.max_age_ms.unwrap_or(u64::MAX),
+        ..Config::DEFAULT
+    }
+    .checked();
+    if let (Uploads::Host, Some(timeout_ms)) = (uploads, options.upload_timeout_ms) {
+        core.request_timeout_ms = timeout_ms.clamp(1, MAX_UPLOAD_MS);
+    }
     Ok(Settings {
         write_key: options.write_key,
         endpoint: options.endpoint,
@@ -641,17 +657,13 @@ fn settings(options: Options) -> Result<Settings, Error> {
         max_events: options.max_events.max(1),
         max_bytes: options.max_bytes.max(1 << 20),
         consent,
-        core: Config {
-            gather_ms: options.gather_ms,
-            interval_ms: INTERVAL_MS,
-            max_batch_events: options.max_batch_events,
-            max_age_ms: options.max_age_ms.unwrap_or(u64::MAX),
-            ..Config::DEFAULT
-        }
-        .checked(),
+        keeps_uploads: uploads == Uploads::Host,
+        core,
     })
 }
 
+/// Thirty days: longer than any operating system keeps a request.
+const MAX_UPLOAD_MS: u64 = 30 * 24 * 3_600_000;
 /// Least time between two requests, milliseconds: a backlog of 100,000 events is gone in 125 requests.
 const INTERVAL_MS: u64 = 100;
 
@@ -669,6 +681,7 @@ mod tests {
                 folder: folder.path().display().to_string(),
                 survives: Some(survives),
                 uploads: None,
+                upload_timeout_ms: None,
                 max_events: 1,
                 max_bytes: 1,
                 max_age_ms: None,

@@ -101,6 +101,10 @@ pub(crate) enum Change<'a> {
     Remove(i64),
     /// What the core wants back at its next start.
     Save(&'a [u8]),
+    /// The host has these events now: the request's id, unix milliseconds, the events' rows in its order (0: in memory).
+    Uploading(u64, u64, &'a [i64]),
+    /// And has done with them.
+    Uploaded(u64),
     /// Who the person is.
     Identify(&'a str),
 }
@@ -359,6 +363,16 @@ impl Storage {
                 Change::Save(state) => {
                     connection.prepare_cached(KEEP)?.execute(params![CORE, state])?;
                 }
+                Change::Uploading(id, at_ms, rows) => {
+                    let rows: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
+                    let mut insert = connection.prepare_cached(UPLOADING)?;
+                    insert.execute(params![signed(*id), signed(*at_ms), rows])?;
+                }
+                Change::Uploaded(id) => {
+                    let mut delete =
+                        connection.prepare_cached("DELETE FROM upload WHERE id = ?")?;
+                    delete.execute([signed(*id)])?;
+                }
                 Change::Identify(text) => {
                     connection.prepare_cached(KEEP)?.execute(params![IDENTITY, text.as_bytes()])?;
                 }
@@ -486,6 +500,21 @@ impl Storage {
         Ok(least)
     }
 
+    /// What the host was given and has not answered for: each request's id, when it was, and its events' rows.
+    pub(crate) fn uploads(&self) -> Result<Vec<Given>, Failure> {
+        let mut select = self.connection.prepare_cached("SELECT id, at_ms, rows FROM upload")?;
+        let uploads = select.query_map([], |row| {
+            let rows: Vec<u8> = row.get(2)?;
+            let (rows, _) = rows.as_chunks::<8>();
+            Ok(Given {
+                id: row.get::<_, i64>(0)?.cast_unsigned(),
+                at_ms: row.get::<_, i64>(1)?.cast_unsigned(),
+                rows: rows.iter().map(|row| i64::from_le_bytes(*row)).collect(),
+            })
+        })?;
+        uploads.collect::<Result<_, _>>().map_err(Failure::from)
+    }
+
     /// What the core saved last.
     pub(crate) fn saved(&self) -> Result<Option<Vec<u8>>, Failure> {
         self.state(CORE)
@@ -537,6 +566,16 @@ impl Storage {
 pub(crate) fn text(connection: &Connection, row: i64) -> Result<Option<String>, Failure> {
     let mut select = connection.prepare_cached("SELECT text FROM event WHERE id = ?")?;
     Ok(select.query_row([row], |row| row.get(0)).optional()?)
+}
+
+/// A request that the host has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) id: u64,
+    /// Unix milliseconds.
+    pub(crate) at_ms: u64,
+    /// Of its events, in its order; 0 for one in memory.
+    pub(crate) rows: Vec<i64>,
 }
 
 /// Events up to a row.
@@ -647,6 +686,7 @@ const PURGE: &str =
     "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id <= ? ORDER BY id LIMIT 1000)";
 const DENY: &str = "DELETE FROM event WHERE id IN (SELECT id FROM event
     WHERE id <= ? AND seq IS NULL AND ? >> category & 1 ORDER BY id LIMIT 1000)";
+const UPLOADING: &str = "INSERT OR REPLACE INTO upload (id, at_ms, rows) VALUES (?, ?, ?)";
 const KEEP: &str = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)";
 const READ: &str = "SELECT id, seq, session_ms, session_start, octet_length(text), priority, at_ms, campaign, category
     FROM event WHERE id > ? AND (seq IS NOT NULL OR NOT ? >> category & 1) ORDER BY id LIMIT ?";

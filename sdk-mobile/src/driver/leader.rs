@@ -18,6 +18,7 @@ use headwater_core::{
 use super::{
     Parts, Settings, WINDOW_BYTES,
     draft::{Dispatched, Draft, Text},
+    uploads,
 };
 use crate::{
     Report,
@@ -31,7 +32,7 @@ pub(super) struct Leader {
     lease: Option<Lease>,
     client: Client<Config>,
     /// What the core knows, by its key.
-    held: BTreeMap<Key, Holding>,
+    pub(super) held: BTreeMap<Key, Holding>,
     held_bytes: u64,
     next_key: u64,
     /// Rows up to this one were handed to the core.
@@ -50,6 +51,8 @@ pub(super) struct Leader {
     /// Requests on their way, and since when.
     away: HashMap<u64, (Request, Dispatched, u64)>,
     wake_at_ms: Option<u64>,
+    /// Rows that the host of an earlier life still has: they wait for its answer.
+    pub(super) elsewhere: BTreeSet<i64>,
     /// Events that were refused alone, one after the other.
     refused_alone: u32,
     /// The event that the core has just let go of: it says why afterwards.
@@ -57,19 +60,21 @@ pub(super) struct Leader {
 }
 
 #[derive(Debug)]
-struct Holding {
-    place: Place,
+pub(super) struct Holding {
+    pub(super) place: Place,
     entry: Entry,
     /// Its number and session; none while the person has not answered.
-    stamp: Option<Stamp>,
+    pub(super) stamp: Option<Stamp>,
 }
 
 #[derive(Debug)]
-enum Place {
+pub(super) enum Place {
     /// In storage.
     Row(i64),
     /// Here: its text is on its way to storage, or was refused there.
     Memory(String),
+    /// Nowhere any more: an answer came that the core did not wait for. It hears of it with its next request.
+    Answered,
 }
 
 /// What the next transaction does.
@@ -79,13 +84,15 @@ struct Changes {
     mark: Vec<(i64, Stamp)>,
     remove: Vec<i64>,
     save: Option<Vec<u8>>,
+    /// A request that is answered for.
+    uploaded: Option<u64>,
 }
 
 impl Holding {
     fn row(&self) -> Option<i64> {
         match self.place {
             Place::Row(row) => Some(row),
-            Place::Memory(_) => None,
+            Place::Memory(_) | Place::Answered => None,
         }
     }
 }
@@ -117,6 +124,7 @@ impl Leader {
             announced: false,
             away: HashMap::new(),
             wake_at_ms: None,
+            elsewhere: uploads::rows(parts, settings, now),
             refused_alone: 0,
             forgotten: None,
         }
@@ -181,7 +189,7 @@ impl Leader {
     pub(super) fn into_memory(self) -> impl Iterator<Item = Record> {
         self.held.into_values().filter_map(|Holding { place, entry, .. }| match place {
             Place::Memory(text) => Some(Record { text, entry, stamp: None }),
-            Place::Row(_) => None,
+            Place::Row(_) | Place::Answered => None,
         })
     }
 
@@ -292,7 +300,7 @@ impl Leader {
             (Place::Memory(_), _) => self.turn.add.push(key),
             (Place::Row(row), Some(stamp)) => self.turn.mark.push((*row, stamp)),
             // It lies there without a number, as it should.
-            (Place::Row(_), None) => {}
+            (Place::Row(_), None) | (Place::Answered, _) => {}
         }
     }
 
@@ -303,6 +311,7 @@ impl Leader {
         match holding.place {
             Place::Row(row) => self.turn.remove.push(row),
             Place::Memory(_) => self.turn.add.retain(|added| *added != key),
+            Place::Answered => {}
         }
         self.forgotten = Some(holding.place);
     }
@@ -312,7 +321,7 @@ impl Leader {
     fn commit(&mut self, parts: &mut Parts) -> bool {
         let turn = std::mem::take(&mut self.turn);
         let mut changes =
-            Vec::with_capacity(turn.add.len() + turn.mark.len() + turn.remove.len() + 3);
+            Vec::with_capacity(turn.add.len() + turn.mark.len() + turn.remove.len() + 2);
         let adding: Vec<Key> = self.refused.iter().chain(&turn.add).copied().collect();
         for key in &adding {
             if let Some(Holding { place: Place::Memory(text), entry, stamp }) = self.held.get(key) {
@@ -323,6 +332,7 @@ impl Leader {
         changes.extend(turn.mark.iter().map(|(row, stamp)| Change::Mark(*row, *stamp)));
         changes.extend(turn.remove.iter().map(|row| Change::Remove(*row)));
         changes.extend(turn.save.as_deref().map(Change::Save));
+        changes.extend(turn.uploaded.map(Change::Uploaded));
         match parts.write(&changes) {
             Ok(rows) => {
                 parts.stored += rows.len() as u64;
@@ -375,6 +385,10 @@ impl Leader {
         self.caught_up = rows.len() < limit;
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
+            if self.elsewhere.contains(&row.id) {
+                self.cursor = row.id;
+                continue;
+            }
             if self.held_bytes >= parts.window_bytes {
                 self.caught_up = false;
                 break;
@@ -396,6 +410,8 @@ impl Leader {
                 let text = match self.forgotten.take() {
                     Some(Place::Memory(text)) => Some(text),
                     Some(Place::Row(row)) => parts.storage.text(row).ok().flatten(),
+                    // It has arrived, whatever became of another attempt.
+                    Some(Place::Answered) => return,
                     None => None,
                 };
                 let message_id = text.and_then(|text| transport::message_id(&text).map(str::to_owned));
@@ -432,13 +448,14 @@ impl Leader {
                 texts.push(match self.held.get(&outgoing.key) {
                     Some(Holding { place, entry, stamp }) => {
                         withdrawn |= entry.is_in(pending | denied);
-                        let text = match place {
-                            Place::Memory(text) => Text::Known(text.clone()),
-                            Place::Row(row) => Text::At(*row),
+                        let (row, text) = match place {
+                            Place::Memory(text) => (0, Text::Known(text.clone())),
+                            Place::Row(row) => (*row, Text::At(*row)),
+                            Place::Answered => (0, Text::Answered),
                         };
-                        (*stamp, text)
+                        (*stamp, row, text)
                     }
-                    None => (None, Text::Gone),
+                    None => (None, 0, Text::Gone),
                 });
             }
             return Some((Draft::new(sending, self.client.queue_id(), texts), withdrawn));
@@ -453,14 +470,20 @@ impl Leader {
         request: Request,
         dispatched: Dispatched,
         parts: &mut Parts,
+        settings: &Settings,
         now: Now,
     ) {
         for _ in 0..dispatched.missing {
             parts.tell(Report::Dropped { message_id: None, reason: STORAGE_LOST.into() });
         }
         // What nobody has answered for so long, the core has given up.
+        let forget_ms = FORGET_MS.max(settings.core.request_timeout_ms);
         self.away
-            .retain(|_, (_, _, since_ms)| now.monotonic_ms.saturating_sub(*since_ms) < FORGET_MS);
+            .retain(|_, (_, _, since_ms)| now.monotonic_ms.saturating_sub(*since_ms) < forget_ms);
+        if settings.keeps_uploads && !dispatched.asking && !dispatched.places.is_empty() {
+            // Where that fails, the events go again after this process: the collector knows them.
+            drop(parts.write(&[Change::Uploading(id, now.unix_ms, &dispatched.rows)]));
+        }
         self.away.insert(id, (request, dispatched, now.monotonic_ms));
     }
 
@@ -494,7 +517,12 @@ impl Leader {
             }
             CoreAnswer::Refused { .. } | CoreAnswer::Unreachable => {}
         }
+        self.turn.uploaded = settings.keeps_uploads.then_some(id);
         self.input(Input::Answered { request, answer }, parts, now);
+        if let (Answered::Delivered(listed), false) = (answered, dispatched.asking) {
+            // What is still here the core had given up, and would send again.
+            self.answered_for(id, &dispatched.rows, listed, parts);
+        }
         true
     }
 
@@ -511,8 +539,13 @@ impl Leader {
 /// Without a bound of its own: what waits on the disk is bounded by who appends, and what storage refuses by the window.
 fn core(settings: &Settings) -> Config {
     let events = u32::try_from(2 * window(settings)).unwrap_or(u32::MAX);
-    Config { max_queue_events: events, max_queue_bytes: 2 * WINDOW_BYTES, ..settings.core.clone() }
-        .checked()
+    let bounds = Config {
+        max_queue_events: events,
+        max_queue_bytes: 2 * WINDOW_BYTES,
+        ..settings.core.clone()
+    };
+    // The host's requests may take as long as they take.
+    Config { request_timeout_ms: settings.core.request_timeout_ms, ..bounds.checked() }
 }
 
 /// Events of which the core knows at once: more than the largest batch, few enough that looking at all of them takes microseconds.

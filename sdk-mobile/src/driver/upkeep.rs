@@ -102,7 +102,10 @@ impl Inner {
         self.keep_the_lease(settings, now);
         self.parts.try_again();
         match &mut self.role {
-            Role::Leading(leader) => leader.try_again(),
+            Role::Leading(leader) => {
+                leader.try_again();
+                leader.look_at_uploads(&mut self.parts, settings, now);
+            }
             // Leads if the one that did is gone.
             Role::Following(waiting) => {
                 // Told where it fails.
