@@ -125,7 +125,14 @@ impl Driver {
             }
             None => Role::Following(Waiting::default()),
         };
-        let inner = Inner { parts, role, flushes: Vec::new(), asleep_until_ms: 0, look_at_ms: 0 };
+        let inner = Inner {
+            parts,
+            role,
+            flushes: Vec::new(),
+            asleep_until_ms: 0,
+            look_at_ms: 0,
+            behind_since_ms: None,
+        };
         Arc::new(Self {
             settings,
             clock,
@@ -170,6 +177,9 @@ impl Driver {
             inner.store(record, &self.settings, now)
         };
         inner.parts.catch_up();
+        if durable && inner.behind_since_ms.is_some() {
+            inner.send_from_behind(&self.settings, now);
+        }
         self.finish(inner, now);
         (message_id, durable)
     }
@@ -212,6 +222,20 @@ impl Driver {
         let mut inner = self.lock()?;
         let now = self.clock.now();
         inner.input(input, &self.settings, now);
+        self.finish(inner, now);
+        Ok(())
+    }
+
+    /// The app is in front, or no longer is.
+    pub(crate) fn be_in_front(&self, in_front: bool) -> Result<(), Error> {
+        let mut inner = self.lock()?;
+        let now = self.clock.now();
+        inner.behind_since_ms = (!in_front).then_some(now.monotonic_ms);
+        let input = if in_front { Input::Online } else { Input::Leaving };
+        // Whoever does not lead has nothing to send as it leaves.
+        if in_front || matches!(inner.role, Role::Leading(_)) {
+            inner.input(input, &self.settings, now);
+        }
         self.finish(inner, now);
         Ok(())
     }

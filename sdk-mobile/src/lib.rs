@@ -476,15 +476,16 @@ impl Core {
     /// # Errors
     /// [`Error::Closed`].
     pub fn foreground(&self) -> Result<(), Error> {
-        self.driver.input(Input::Online)
+        self.driver.be_in_front(true)
     }
 
-    /// The app is about to be suspended: what was not sent yet is sent now, and asked about rather than sent again if no answer comes.
+    /// The app is about to be suspended: what was not sent yet is sent now, and asked about rather than sent again if no answer comes. Another
+    /// process that shares the folder sends from then on, if there is one.
     ///
     /// # Errors
     /// [`Error::Closed`].
     pub fn background(&self) -> Result<(), Error> {
-        self.driver.input(Input::Leaving)
+        self.driver.be_in_front(false)
     }
 
     /// The network came back, says the host.

@@ -144,6 +144,43 @@ fn a_lock_that_is_deleted_leaves_one_that_sends() {
 }
 
 #[test]
+fn an_app_in_the_background_lets_another_process_send() {
+    let folder = tempfile::tempdir().unwrap();
+    let host = || {
+        let options = Options { uploads: Some(Uploads::Host), ..options(folder.path(), NOWHERE) };
+        Core::new(options, Arc::new(Heard::default())).unwrap()
+    };
+    let upload = |core: &Core| {
+        let start = Instant::now();
+        loop {
+            if let Some(upload) = core.next_upload().unwrap() {
+                return upload;
+            }
+            assert!(start.elapsed() < PATIENCE, "waited for an upload");
+            core.pass(500);
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let success = || r#"{"success":true}"#.to_owned();
+    let (app, other) = (host(), host());
+    track(&app, "Application Backgrounded");
+    app.background().unwrap();
+    let leaving = upload(&app);
+    app.complete_upload(leaving.id, 200, None, success()).unwrap();
+    // The system may suspend it from here on: it does nothing more.
+    track(&other, "Seen");
+    let others = upload(&other);
+    other.complete_upload(others.id, 200, None, success()).unwrap();
+    assert_eq!(other.pending().unwrap(), 0);
+    // It still sends what is called for in the background, when nobody else does.
+    other.close();
+    track(&app, "Pushed");
+    let pushed = upload(&app);
+    app.complete_upload(pushed.id, 200, None, success()).unwrap();
+    assert_eq!(app.pending().unwrap(), 0);
+}
+
+#[test]
 fn two_that_start_at_once_on_a_new_folder_share_one_file() {
     for round in 0..20 {
         let folder = tempfile::tempdir().unwrap();

@@ -23,6 +23,8 @@ pub(super) struct Inner {
     pub(super) asleep_until_ms: u64,
     /// When it looks at what others did, monotonic milliseconds.
     pub(super) look_at_ms: u64,
+    /// Since when the app is in the background, or has last led there, monotonic milliseconds.
+    pub(super) behind_since_ms: Option<u64>,
 }
 
 pub(super) enum Role {
@@ -249,6 +251,34 @@ impl Inner {
         true
     }
 
+    /// In the background the system may suspend this process at any moment, with the lease, and nobody else would send: it leads there only
+    /// as long as it has something to send.
+    fn rest(&mut self, now: Now) {
+        if self.behind_since_ms.is_some()
+            && self.flushes.is_empty()
+            && matches!(&self.role, Role::Leading(leader) if leader.is_idle(now))
+        {
+            self.behind_since_ms = Some(now.monotonic_ms);
+            self.give_way();
+        }
+    }
+
+    /// Sends what there is without waiting for company, if nobody else leads.
+    pub(super) fn send_from_behind(&mut self, settings: &Settings, now: Now) {
+        if let Role::Following(_) = self.role {
+            self.input(Input::Woke, settings, now);
+        }
+        if let Role::Leading(_) = self.role {
+            self.input(Input::Flush, settings, now);
+        }
+    }
+
+    /// Whether it is time to try that in the background.
+    pub(super) fn is_awake(&self, now: Now) -> bool {
+        let since_ms = self.behind_since_ms.unwrap_or(0);
+        self.parts.stored > 0 && now.monotonic_ms.saturating_sub(since_ms) >= REST_MS
+    }
+
     pub(super) fn settle(&mut self, settings: &Settings, now: Now) {
         let Self { parts, role, flushes, .. } = self;
         if let Role::Leading(leader) = role {
@@ -271,6 +301,7 @@ impl Inner {
             parts.notices.push(Notice::Flushed(flush.token, parts.stored + in_memory));
             false
         });
+        self.rest(now);
     }
 
     pub(super) fn wants_thread(&self) -> bool {
@@ -287,3 +318,6 @@ impl Inner {
             || next.is_some_and(|at_ms| at_ms < self.asleep_until_ms)
     }
 }
+
+/// How often an app in the background tries to send what waits there, milliseconds: as long as the longest wait after a failure.
+const REST_MS: u64 = 60_000;

@@ -212,6 +212,13 @@ impl Leader {
         !self.outgoing.is_empty()
     }
 
+    /// Whether nothing is under way, and nothing goes before a while has passed.
+    pub(super) fn is_idle(&self, now: Now) -> bool {
+        let soon_ms = now.monotonic_ms.saturating_add(SOON_MS);
+        let nothing_soon = self.wake_at_ms.is_none_or(|at_ms| at_ms > soon_ms);
+        self.caught_up && !self.has_outgoing() && self.away.is_empty() && nothing_soon
+    }
+
     /// Whether the host is to be told of what waits to be sent: once for each time that it looks.
     pub(super) fn announce(&mut self) -> bool {
         self.has_outgoing() && !std::mem::replace(&mut self.announced, true)
@@ -568,6 +575,9 @@ const WINDOW: usize = 2_000;
 
 /// After the first event that is refused alone, the next one waits so long, milliseconds; twice as long after each.
 const POISON_WAIT_MS: u64 = 1_000;
+
+/// What is gathered, or waits for the least time between two requests, goes by then, milliseconds.
+const SOON_MS: u64 = 1_000;
 
 /// An hour: longer than any request.
 const FORGET_MS: u64 = 3_600_000;

@@ -110,7 +110,11 @@ impl Inner {
             Role::Following(waiting) => {
                 // Told where it fails.
                 drop(waiting.write(&mut self.parts));
-                self.input(Input::Woke, settings, now);
+                if self.behind_since_ms.is_none() {
+                    self.input(Input::Woke, settings, now);
+                } else if self.is_awake(now) {
+                    self.send_from_behind(settings, now);
+                }
             }
         }
         self.look_at_note(settings, now);
