@@ -171,7 +171,7 @@ fn an_app_in_the_background_lets_another_process_send() {
     track(&other, "Seen");
     let others = upload(&other);
     other.complete_upload(others.id, 200, None, success()).unwrap();
-    assert_eq!(other.pending().unwrap(), 0);
+    assert_eq!(other.pending().unwrap(), 0, "{:?}", stored(folder.path()));
     // It still sends what is called for in the background, when nobody else does.
     other.close();
     track(&app, "Pushed");

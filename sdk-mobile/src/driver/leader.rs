@@ -48,6 +48,8 @@ pub(super) struct Leader {
     refused: BTreeSet<Key>,
     outgoing: VecDeque<(Sending, u64)>,
     announced: bool,
+    /// Whether one is being put together, without the driver's lock.
+    drafting: bool,
     /// Requests on their way, and since when.
     away: HashMap<u64, (Request, Dispatched, u64)>,
     wake_at_ms: Option<u64>,
@@ -122,6 +124,7 @@ impl Leader {
             refused: BTreeSet::new(),
             outgoing: VecDeque::new(),
             announced: false,
+            drafting: false,
             away: HashMap::new(),
             wake_at_ms: None,
             elsewhere: uploads::rows(parts, settings, now),
@@ -216,7 +219,8 @@ impl Leader {
     pub(super) fn is_idle(&self, now: Now) -> bool {
         let soon_ms = now.monotonic_ms.saturating_add(SOON_MS);
         let nothing_soon = self.wake_at_ms.is_none_or(|at_ms| at_ms > soon_ms);
-        self.caught_up && !self.has_outgoing() && self.away.is_empty() && nothing_soon
+        let under_way = self.drafting || self.has_outgoing() || !self.away.is_empty();
+        self.caught_up && !under_way && nothing_soon
     }
 
     /// Whether the host is to be told of what waits to be sent: once for each time that it looks.
@@ -465,6 +469,7 @@ impl Leader {
                     None => (None, 0, Text::Gone),
                 });
             }
+            self.drafting = true;
             return Some((Draft::new(sending, self.client.queue_id(), texts), withdrawn));
         }
         None
@@ -483,6 +488,7 @@ impl Leader {
         for _ in 0..dispatched.missing {
             parts.tell(Report::Dropped { message_id: None, reason: STORAGE_LOST.into() });
         }
+        self.drafting = false;
         // What nobody has answered for so long, the core has given up.
         let forget_ms = FORGET_MS.max(settings.core.request_timeout_ms);
         self.away
