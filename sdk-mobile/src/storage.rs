@@ -2,20 +2,21 @@
 //! outlives the process (and with [`Durability::Power`] the device's power), that a file nobody can read is set aside with what can
 //! still be read saved from it, and that a file that was deleted is written again. Knows no request, no rule about events, and no clock.
 
+mod count;
 mod opening;
 mod rescue;
 
 use std::{
     collections::BTreeSet,
-    fmt, fs,
-    io::ErrorKind,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use self::{
+    count::{Counted, MAX_UNCOUNTED},
     opening::{Door, FIRST_PATIENCE, memory, open_file},
-    rescue::{copy, replace_damaged},
+    rescue::replace_damaged,
 };
 use crate::file_id::FileId;
 use headwater_core::platform::{Entry, Key, Priority, Stamp};
@@ -221,67 +222,6 @@ impl Storage {
         Ok((pages * ask("page_size")?).cast_unsigned())
     }
 
-    /// Opens the file anew, where it was deleted, or could not be opened before, and takes along what the old one holds: the events, and
-    /// (in a new file) everything else as well. Says whether the file has a past of its own, which is then in force.
-    pub(crate) fn reopen(&mut self) -> Result<bool, Failure> {
-        let door = Door::enter(&self.path, PATIENCE);
-        if self.file.is_some() && self.file == FileId::of(&self.path) {
-            // Only the log is gone. Nobody may open the file with another one beside it: what that lacks would be missing in its midst.
-            self.write_anew(&door)?;
-            return Ok(false);
-        }
-        let fresh = open_file(&self.path, self.durability, self.max_bytes)?;
-        let others =
-            fresh.query_row("SELECT count(*) FROM state", [], |row| row.get::<_, i64>(0))?;
-        copy(&self.connection, &fresh, others == 0)?;
-        self.take(fresh);
-        Ok(others > 0)
-    }
-
-    /// Everything into another file, which then takes the name of this one.
-    fn write_anew(&mut self, door: &Door) -> Result<(), Failure> {
-        if !door.alone {
-            return Err(Failure::Refused("another process is opening it".into()));
-        }
-        let refused = |error: std::io::Error| Failure::Refused(error.to_string());
-        let whole = with_suffix(&self.path, ".whole");
-        let remove = |path: &Path| match fs::remove_file(path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(refused(error)),
-            _ => Ok(()),
-        };
-        remove(&whole)?;
-        let fresh = open_file(&whole, self.durability, self.max_bytes)?;
-        copy(&self.connection, &fresh, true)?;
-        fresh.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        drop(fresh);
-        // Before the new file has its name: a log beside it would be taken for its own.
-        remove(&self.log_path)?;
-        remove(&with_suffix(&self.path, "-shm"))?;
-        fs::rename(&whole, &self.path).map_err(refused)?;
-        self.take(open_file(&self.path, self.durability, self.max_bytes)?);
-        Ok(())
-    }
-
-    /// Sets the file aside, which was found to be damaged, and goes on with a new one that holds what can still be read of it.
-    pub(crate) fn replace(&mut self, why: &str) -> Found {
-        let mut found = Found::default();
-        let door = Door::enter(&self.path, PATIENCE);
-        // Closed first: a checkpoint of what is damaged must not land in the new file.
-        self.connection = memory();
-        let ours = self.file.take();
-        let replaced = if ours.is_some() && ours != FileId::of(&self.path) {
-            // Another process has set it aside already.
-            open_file(&self.path, self.durability, self.max_bytes)
-        } else {
-            replace_damaged(&door, &self.path, self.durability, self.max_bytes, why, &mut found)
-        };
-        match replaced {
-            Ok(connection) => self.take(connection),
-            Err(failure) => found.memory = Some(failure.to_string()),
-        }
-        found
-    }
-
     /// One transaction: all changes, or none; refused where there is no file. Gives back the rows of what was added, in order.
     pub(crate) fn write(&mut self, changes: &[Change<'_>]) -> Result<Vec<i64>, Failure> {
         let removes = changes.iter().any(|change| matches!(change, Change::Remove(_)));
@@ -381,24 +321,6 @@ impl Storage {
         Ok(removed)
     }
 
-    /// How many events there are up to the latest row: what was counted last, and what came since.
-    fn counted(&self) -> Result<Counted, Failure> {
-        let kept = self.state(COUNT)?;
-        let base = kept.as_deref().and_then(Counted::read).unwrap_or_default();
-        let mut select = self
-            .connection
-            .prepare_cached("SELECT count(*), ifnull(max(id), ?1) FROM event WHERE id > ?1")?;
-        Ok(select.query_row([base.upto], |row| {
-            let events = base.events + row.get::<_, i64>(0)?.cast_unsigned();
-            Ok(Counted { events, upto: row.get(1)? })
-        })?)
-    }
-
-    fn keep_count(&self, counted: Counted) -> Result<(), Failure> {
-        self.connection.prepare_cached(KEEP)?.execute(params![COUNT, counted.bytes()])?;
-        Ok(())
-    }
-
     /// Deletes some of the events up to this row: of all, or of those without a number that are of these categories, a bit for each. In a
     /// short transaction of its own; gives back how many, and 0 once none is left.
     pub(crate) fn delete(&mut self, upto: i64, which: Option<u8>) -> Result<u64, Failure> {
@@ -459,11 +381,6 @@ impl Storage {
     /// The text of an event; nothing if it is not there any more.
     pub(crate) fn text(&self, row: i64) -> Result<Option<String>, Failure> {
         text(&self.connection, row)
-    }
-
-    /// How many events there are. Looks at those alone that came since they were last counted.
-    pub(crate) fn count(&self) -> Result<u64, Failure> {
-        Ok(self.counted()?.events)
     }
 
     /// The latest row; 0 if there is none.
@@ -578,27 +495,6 @@ pub(crate) struct Given {
     pub(crate) rows: Vec<i64>,
 }
 
-/// Events up to a row.
-#[derive(Clone, Copy, Debug, Default)]
-struct Counted {
-    events: u64,
-    upto: i64,
-}
-
-impl Counted {
-    fn read(kept: &[u8]) -> Option<Self> {
-        let (events, upto) = (kept.first_chunk()?, kept.last_chunk()?);
-        Some(Self { events: u64::from_le_bytes(*events), upto: i64::from_le_bytes(*upto) })
-    }
-
-    fn bytes(self) -> [u8; 16] {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&self.events.to_le_bytes());
-        bytes[8..].copy_from_slice(&self.upto.to_le_bytes());
-        bytes
-    }
-}
-
 /// Moves what was committed from the log beside the file into the file. On a connection of its own, so that who writes does not wait for
 /// the disk: see [`Storage::beside`]. Says whether the log has grown all the same, since whoever writes all the time leaves no moment to
 /// begin it anew: then [`Storage::restart_log`] is due.
@@ -665,9 +561,6 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 /// the file, and a main thread must not wait for it.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Events that are counted one by one as the file is opened, or somebody else has written: microseconds.
-const MAX_UNCOUNTED: u32 = 256;
-
 /// Events given up at once.
 const MAX_GIVEN_UP: u64 = 1_000;
 
@@ -676,7 +569,6 @@ const MAX_LOG_PAGES: i64 = 32_768;
 
 const CORE: &str = "core";
 const IDENTITY: &str = "identity";
-const COUNT: &str = "count";
 const COLUMNS: &str = "text, priority, at_ms, campaign, category";
 const ADD: &str = "INSERT INTO event (id, text, seq, session_ms, session_start, priority, at_ms, campaign, category)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";

@@ -1,15 +1,78 @@
 //! Events out of a file that is damaged or gone into another one. Promises that the damaged file is set aside and not deleted, and that what
 //! cannot be read keeps nothing else from being saved. Knows nothing of when a file counts as damaged.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 
 use headwater_core::platform::Stamp;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::{
-    COLUMNS, Door, Durability, Failure, Found, IDENTITY, KEEP, add, open_file, record, text,
-    with_suffix,
+    COLUMNS, Door, Durability, Failure, FileId, Found, IDENTITY, KEEP, PATIENCE, Storage, add,
+    memory, open_file, record, text, with_suffix,
 };
+
+impl Storage {
+    /// Opens the file anew, where it was deleted, or could not be opened before, and takes along what the old one holds: the events, and
+    /// (in a new file) everything else as well. Says whether the file has a past of its own, which is then in force.
+    pub(crate) fn reopen(&mut self) -> Result<bool, Failure> {
+        let door = Door::enter(&self.path, PATIENCE);
+        if self.file.is_some() && self.file == FileId::of(&self.path) {
+            // Only the log is gone. Nobody may open the file with another one beside it: what that lacks would be missing in its midst.
+            self.write_anew(&door)?;
+            return Ok(false);
+        }
+        let fresh = open_file(&self.path, self.durability, self.max_bytes)?;
+        let others =
+            fresh.query_row("SELECT count(*) FROM state", [], |row| row.get::<_, i64>(0))?;
+        copy(&self.connection, &fresh, others == 0)?;
+        self.take(fresh);
+        Ok(others > 0)
+    }
+
+    /// Everything into another file, which then takes the name of this one.
+    fn write_anew(&mut self, door: &Door) -> Result<(), Failure> {
+        if !door.alone {
+            return Err(Failure::Refused("another process is opening it".into()));
+        }
+        let refused = |error: std::io::Error| Failure::Refused(error.to_string());
+        let whole = with_suffix(&self.path, ".whole");
+        let remove = |path: &Path| match fs::remove_file(path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(refused(error)),
+            _ => Ok(()),
+        };
+        remove(&whole)?;
+        let fresh = open_file(&whole, self.durability, self.max_bytes)?;
+        copy(&self.connection, &fresh, true)?;
+        fresh.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        drop(fresh);
+        // Before the new file has its name: a log beside it would be taken for its own.
+        remove(&self.log_path)?;
+        remove(&with_suffix(&self.path, "-shm"))?;
+        fs::rename(&whole, &self.path).map_err(refused)?;
+        self.take(open_file(&self.path, self.durability, self.max_bytes)?);
+        Ok(())
+    }
+
+    /// Sets the file aside, which was found to be damaged, and goes on with a new one that holds what can still be read of it.
+    pub(crate) fn replace(&mut self, why: &str) -> Found {
+        let mut found = Found::default();
+        let door = Door::enter(&self.path, PATIENCE);
+        // Closed first: a checkpoint of what is damaged must not land in the new file.
+        self.connection = memory();
+        let ours = self.file.take();
+        let replaced = if ours.is_some() && ours != FileId::of(&self.path) {
+            // Another process has set it aside already.
+            open_file(&self.path, self.durability, self.max_bytes)
+        } else {
+            replace_damaged(&door, &self.path, self.durability, self.max_bytes, why, &mut found)
+        };
+        match replaced {
+            Ok(connection) => self.take(connection),
+            Err(failure) => found.memory = Some(failure.to_string()),
+        }
+        found
+    }
+}
 
 /// Renames a damaged file, and makes a new one that holds what can still be read.
 pub(super) fn replace_damaged(
