@@ -65,6 +65,7 @@ scenarios! {
     disk_full
     file_of_a_later_version
     file_of_version_1
+    file_of_version_2
     locked
     log_deleted_while_open
     max_age

@@ -400,10 +400,11 @@ impl<'a> Run<'a> {
                 let connection = Connection::open(&file).unwrap();
                 connection.pragma_update(None, "user_version", 99).unwrap();
             }
-            "version1" => {
+            "version1" | "version2" => {
                 fs::create_dir_all(self.app()).unwrap();
-                let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/v1.db");
-                fs::copy(kept, &file).unwrap();
+                let name = what.replace("ersion", "");
+                let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats");
+                fs::copy(kept.join(format!("{name}.db")), &file).unwrap();
             }
             "fill" => {
                 let rest = self.app().join("rest");
