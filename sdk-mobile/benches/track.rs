@@ -170,6 +170,7 @@ fn options(folder: &Path, endpoint: &str) -> Options {
         folder: folder.join("app").display().to_string(),
         survives: None,
         uploads: None,
+        upload_timeout_ms: None,
         max_events: 1_000_000,
         max_bytes: 1 << 30,
         max_age_ms: None,

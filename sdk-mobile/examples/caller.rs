@@ -67,6 +67,7 @@ impl Caller {
                 folder: text("folder").ok_or("folder?")?,
                 survives: (command["survives"] == "power").then_some(Survives::Power),
                 uploads: (command["uploads"] == "host").then_some(Uploads::Host),
+                upload_timeout_ms: command["uploadTimeoutMs"].as_u64(),
                 max_events: number("maxEvents", 100_000),
                 max_bytes: number("maxBytes", 50 << 20),
                 max_age_ms: command["maxAgeMs"].as_u64(),

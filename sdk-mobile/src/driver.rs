@@ -3,9 +3,12 @@
 //! sends) while the others only append, and that memory is bounded whatever waits on the disk. Knows no rule about events: the core has those.
 
 mod draft;
+mod inner;
 mod leader;
 mod parts;
 mod upkeep;
+mod uploads;
+mod waiting;
 
 use std::{
     path::PathBuf,
@@ -18,18 +21,23 @@ use std::{
 use headwater_core::{
     Config,
     event::{Json, Kind},
-    platform::{Consent, Input, Key, Now, Priority},
+    platform::{Input, Now, Priority},
 };
 use rusqlite::Connection;
 use serde_json::{Map, Value};
 
-use self::{leader::Leader, parts::Parts};
+use self::{
+    inner::{Flush, Inner, Role},
+    leader::Leader,
+    parts::Parts,
+    waiting::Waiting,
+};
 use crate::{
     Answer, Error, Report,
     clock::Clock,
-    identity::{CATEGORIES, Identity, new_id},
+    identity::{CATEGORIES, Identity},
     lease::Lease,
-    storage::{self, Change, Durability, Failure, Record},
+    storage::{self, Change, Durability, Failure},
     transport::{self, Answered},
 };
 
@@ -44,6 +52,8 @@ pub(crate) struct Settings {
     pub(crate) max_bytes: u64,
     /// What holds where the person was not asked.
     pub(crate) consent: [Answer; CATEGORIES],
+    /// Whether the host makes the requests, whose answers may come to a later process.
+    pub(crate) keeps_uploads: bool,
     pub(crate) core: Config,
 }
 
@@ -103,31 +113,6 @@ struct Beside {
     connection: Option<Connection>,
 }
 
-struct Inner {
-    parts: Parts,
-    role: Role,
-    flushes: Vec<Flush>,
-    /// Until when the thread of upkeep sleeps, monotonic milliseconds.
-    asleep_until_ms: u64,
-    /// When it looks at what others did, monotonic milliseconds.
-    look_at_ms: u64,
-}
-
-enum Role {
-    /// Numbers and sends.
-    Leading(Box<Leader>),
-    /// Another process does.
-    Following,
-}
-
-struct Flush {
-    token: u64,
-    deadline_ms: u64,
-    /// Events up to this row, and up to this key, are meant.
-    row: i64,
-    key: Option<Key>,
-}
-
 impl Driver {
     /// Opens the storage and leads, if nobody else does.
     pub(crate) fn open(settings: Settings) -> Arc<Self> {
@@ -138,9 +123,16 @@ impl Driver {
             Some(lease) => {
                 Role::Leading(Box::new(Leader::begin(lease, &settings, &mut parts, now)))
             }
-            None => Role::Following,
+            None => Role::Following(Waiting::default()),
         };
-        let inner = Inner { parts, role, flushes: Vec::new(), asleep_until_ms: 0, look_at_ms: 0 };
+        let inner = Inner {
+            parts,
+            role,
+            flushes: Vec::new(),
+            asleep_until_ms: 0,
+            look_at_ms: 0,
+            behind_since_ms: None,
+        };
         Arc::new(Self {
             settings,
             clock,
@@ -158,6 +150,8 @@ impl Driver {
         let mut inner = self.lock()?;
         let now = self.clock.now();
         inner.follow(&self.settings, now, false);
+        // Somebody may have signed out, or said no, in another process.
+        inner.look_at_others(&self.settings, now);
         Ok(self.record_now(inner, said, now))
     }
 
@@ -177,12 +171,15 @@ impl Driver {
 
     fn record_now(&self, mut inner: MutexGuard<'_, Inner>, said: Said, now: Now) -> (String, bool) {
         let answer = inner.parts.identity.of(said.category, &self.settings.consent);
-        let message_id = uuid::Uuid::now_v7().to_string();
+        let message_id = message_id(now);
         let durable = answer != Answer::Denied && {
             let record = inner.parts.record(said, &message_id, answer, now);
             inner.store(record, &self.settings, now)
         };
         inner.parts.catch_up();
+        if durable && inner.behind_since_ms.is_some() {
+            inner.send_from_behind(&self.settings, now);
+        }
         self.finish(inner, now);
         (message_id, durable)
     }
@@ -204,11 +201,7 @@ impl Driver {
 
     /// Somebody else from now on.
     pub(crate) fn reset(&self) -> Result<(), Error> {
-        self.change(|identity| {
-            identity.anonymous_id = new_id();
-            identity.user_id = None;
-        })?;
-        self.input(Input::Reset)
+        self.change(Identity::become_another)
     }
 
     /// Who the person is.
@@ -233,6 +226,20 @@ impl Driver {
         Ok(())
     }
 
+    /// The app is in front, or no longer is.
+    pub(crate) fn be_in_front(&self, in_front: bool) -> Result<(), Error> {
+        let mut inner = self.lock()?;
+        let now = self.clock.now();
+        inner.behind_since_ms = (!in_front).then_some(now.monotonic_ms);
+        let input = if in_front { Input::Online } else { Input::Leaving };
+        // Whoever does not lead has nothing to send as it leaves.
+        if in_front || matches!(inner.role, Role::Leading(_)) {
+            inner.input(input, &self.settings, now);
+        }
+        self.finish(inner, now);
+        Ok(())
+    }
+
     /// Sends what there is; [`Notice::Flushed`] with this token tells how that ended.
     pub(crate) fn flush(&self, token: u64, timeout_ms: u64) -> Result<(), Error> {
         let mut inner = self.lock()?;
@@ -251,7 +258,7 @@ impl Driver {
         let Inner { parts, role, .. } = &mut *inner;
         let in_memory = match role {
             Role::Leading(leader) => leader.unstored(),
-            Role::Following => 0,
+            Role::Following(waiting) => waiting.len(),
         };
         Ok(parts.stored + in_memory)
     }
@@ -261,6 +268,9 @@ impl Driver {
         loop {
             let now = self.clock.now();
             let mut inner = self.lock()?;
+            inner.keep_the_lease(&self.settings, now);
+            inner.look_at_note(&self.settings, now);
+            inner.look_at_others(&self.settings, now);
             let opening = inner.parts.opening;
             let Inner { parts, role: Role::Leading(leader), .. } = &mut *inner else {
                 return Ok(None);
@@ -303,7 +313,7 @@ impl Driver {
             if parts.opening != opening {
                 continue;
             }
-            leader.sent(id, request, dispatched, parts, now);
+            leader.sent(id, request, dispatched, parts, &self.settings, now);
             drop(inner);
             if let Some(answered) = settled {
                 self.complete_upload(id, &answered)?;
@@ -316,10 +326,13 @@ impl Driver {
 
     /// How many events the body of this upload has; nothing if nobody waits for its answer any more.
     pub(crate) fn sent(&self, id: u64) -> Result<Option<usize>, Error> {
-        match &self.lock()?.role {
-            Role::Leading(leader) => Ok(leader.events_of(id)),
-            Role::Following => Ok(None),
-        }
+        let inner = self.lock()?;
+        let here = match &inner.role {
+            Role::Leading(leader) => leader.events_of(id),
+            Role::Following(_) => None,
+        };
+        // One of an earlier process, or given up long ago.
+        Ok(here.or_else(|| uploads::given(&inner.parts, id).map(|rows| rows.len())))
     }
 
     /// What came of a request.
@@ -327,8 +340,23 @@ impl Driver {
         let mut inner = self.lock()?;
         let now = self.clock.now();
         let Inner { parts, role, flushes, .. } = &mut *inner;
-        if let Role::Leading(leader) = role
-            && leader.completed(id, answered, parts, now)
+        let ours = match role {
+            Role::Leading(leader) => leader.completed(id, answered, parts, &self.settings, now),
+            Role::Following(_) => false,
+        };
+        if !ours && let Some(rows) = uploads::given(parts, id) {
+            match (answered, role) {
+                (Answered::Delivered(listed), Role::Leading(leader)) => {
+                    leader.answered_for(id, &rows, listed, parts);
+                }
+                (Answered::Delivered(listed), Role::Following(_)) => {
+                    uploads::settle(id, &rows, listed, parts);
+                }
+                // They may go again: whoever leads sees that the host has done with them.
+                _ => drop(parts.write(&[Change::Uploaded(id)])),
+            }
+        } else if ours
+            && let Role::Leading(leader) = role
             && !matches!(answered, Answered::Delivered(_))
         {
             let pending = parts.stored + leader.unstored();
@@ -389,7 +417,7 @@ impl Driver {
         // Taken so that nobody is between looking and sleeping.
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         // The lease goes to another process at once, not when the last reference does.
-        inner.role = Role::Following;
+        inner.role = Role::Following(Waiting::default());
         drop(inner);
         self.alarm.notify_all();
     }
@@ -418,187 +446,12 @@ impl Driver {
     }
 }
 
-impl Inner {
-    /// Stores a new event, through the core where nothing waits behind it, otherwise at the end of what waits on the disk: for its turn, or
-    /// for the person.
-    fn store(&mut self, record: Record, settings: &Settings, now: Now) -> bool {
-        let Self { parts, role, .. } = self;
-        let waits = record.entry.is_in(parts.consent().pending);
-        if let Role::Leading(leader) = role
-            && !waits
-            && leader.takes_at_once(settings)
-        {
-            return leader.track(record, parts, now);
-        }
-        let lost = |reason: &str| Report::Dropped {
-            message_id: transport::message_id(&record.text).map(str::to_owned),
-            reason: reason.into(),
-        };
-        if record.entry.bytes > settings.core.max_event_bytes {
-            parts.tell(lost("too_large"));
-            return false;
-        }
-        match parts.write(&[Change::Add { text: &record.text, entry: &record.entry, stamp: None }])
-        {
-            Ok(_) => {
-                parts.stored += 1;
-                if let (Role::Leading(leader), false) = (role, waits) {
-                    leader.look_again();
-                }
-                self.keep_bounds(settings);
-                true
-            }
-            Err(failure) => {
-                if let Failure::Damaged(why) = failure {
-                    parts.replace(&why);
-                }
-                match role {
-                    Role::Leading(leader) => leader.track(record, parts, now),
-                    Role::Following => {
-                        parts.tell(lost(leader::STORAGE_LOST));
-                        false
-                    }
-                }
-            }
-        }
-    }
-
-    /// Goes where the file goes, before anything is done with it.
-    fn follow(&mut self, settings: &Settings, now: Now, eager: bool) {
-        let Self { parts, role, .. } = self;
-        if !parts.follow_the_file(now, eager) {
-            return;
-        }
-        let Role::Leading(leader) = role else { return };
-        if leader.takes_the_lease_again(&settings.folder.join(LOCK)) {
-            if parts.storage.anew {
-                leader.begin_anew(settings, parts, now);
-            }
-        } else if let Role::Leading(leader) = std::mem::replace(role, Role::Following) {
-            // Another process was faster: it sends what this one has.
-            for record in leader.into_memory() {
-                let add = Change::Add { text: &record.text, entry: &record.entry, stamp: None };
-                if parts.write(&[add]).is_err() {
-                    let message_id = transport::message_id(&record.text).map(str::to_owned);
-                    let reason = leader::STORAGE_LOST.into();
-                    parts.tell(Report::Dropped { message_id, reason });
-                }
-            }
-        }
-    }
-
-    /// Heeds what other processes have written since the last time.
-    fn look_at_others(&mut self, settings: &Settings, now: Now) {
-        if !self.parts.others_wrote() {
-            return;
-        }
-        self.parts.stored = self.parts.storage.count().unwrap_or(self.parts.stored);
-        let before = self.parts.consent();
-        self.parts.heed();
-        self.consented(before, settings, now);
-        if let Role::Leading(leader) = &mut self.role {
-            leader.look_again();
-        }
-    }
-
-    /// Tells the core what the person has answered, if that is new.
-    fn consented(&mut self, before: Consent, settings: &Settings, now: Now) {
-        let consent = self.parts.consent();
-        if consent == before {
-            return;
-        }
-        if let Role::Leading(leader) = &mut self.role {
-            leader.look_from_the_start();
-        }
-        self.input(Input::Consent(consent), settings, now);
-    }
-
-    /// Rows behind this one are not in the core's window.
-    fn cursor(&self) -> i64 {
-        match &self.role {
-            Role::Leading(leader) => leader.cursor(),
-            Role::Following => 0,
-        }
-    }
-
-    fn input(&mut self, input: Input<'_>, settings: &Settings, now: Now) {
-        self.follow(settings, now, matches!(input, Input::Online | Input::Flush));
-        if let Role::Leading(leader) = &mut self.role {
-            leader.input(input, &mut self.parts, now);
-        } else if let Some(lease) = Lease::take(&settings.folder.join(LOCK)) {
-            self.begin(lease, settings, now);
-        }
-    }
-
-    /// Leads from now on.
-    fn begin(&mut self, lease: Lease, settings: &Settings, now: Now) {
-        self.parts.heed();
-        let leader = Leader::begin(lease, settings, &mut self.parts, now);
-        self.role = Role::Leading(Box::new(leader));
-    }
-
-    /// Gives up the oldest of the least important events that wait on the disk, where the bounds demand it.
-    fn keep_bounds(&mut self, settings: &Settings) {
-        let after = self.cursor();
-        let parts = &mut self.parts;
-        let mut excess = parts.stored.saturating_sub(settings.max_events);
-        if parts.stored.is_multiple_of(64)
-            && parts.storage.bytes().is_ok_and(|bytes| bytes > settings.max_bytes)
-        {
-            excess = excess.max(64);
-        }
-        if excess == 0 {
-            return;
-        }
-        let Ok(rows) = parts.storage.least_important(after, excess) else { return };
-        let texts: Vec<_> = rows.iter().map(|row| parts.storage.text(*row)).collect();
-        let removals: Vec<_> = rows.iter().map(|row| Change::Remove(*row)).collect();
-        if parts.write(&removals).is_err() {
-            return;
-        }
-        parts.stored = parts.stored.saturating_sub(rows.len() as u64);
-        for text in texts.into_iter().flatten().flatten() {
-            let message_id = transport::message_id(&text).map(str::to_owned);
-            parts.tell(Report::Dropped { message_id, reason: "queue_full".into() });
-        }
-    }
-
-    fn settle(&mut self, settings: &Settings, now: Now) {
-        let Self { parts, role, flushes, .. } = self;
-        if let Role::Leading(leader) = role {
-            leader.go_on(settings, parts, now);
-            if leader.announce() {
-                parts.notices.push(Notice::UploadReady);
-            }
-        }
-        flushes.retain_mut(|flush| {
-            let (done, in_memory) = match role {
-                Role::Leading(leader) => {
-                    (leader.is_done(&mut flush.key, flush.row), leader.unstored())
-                }
-                // Another process sends: nothing to wait for.
-                Role::Following => (true, 0),
-            };
-            if !done && now.monotonic_ms < flush.deadline_ms {
-                return true;
-            }
-            parts.notices.push(Notice::Flushed(flush.token, parts.stored + in_memory));
-            false
-        });
-    }
-
-    fn wants_thread(&self) -> bool {
-        let (outgoing, wake_at_ms) = match &self.role {
-            Role::Leading(leader) => (leader.has_outgoing(), leader.wake_at_ms()),
-            Role::Following => (false, None),
-        };
-        let deadline = self.flushes.iter().map(|flush| flush.deadline_ms).min();
-        let next = [wake_at_ms, deadline].into_iter().flatten().min();
-        outgoing
-            || !self.parts.notices.is_empty()
-            || self.parts.commits >= CHECKPOINT_COMMITS
-            || next.is_some_and(|at_ms| at_ms < self.asleep_until_ms)
-    }
+/// A UUID of version 7, by the client's own clock: the device's may stand before 1970.
+fn message_id(now: Now) -> String {
+    let [a, b, c, d, e, f, _, _, _, _, g, h, i, j, _, _] = uuid::Uuid::new_v4().into_bytes();
+    let random = [a, b, c, d, e, f, g, h, i, j];
+    let unix_ms = now.unix_ms.min((1 << 48) - 1);
+    uuid::Builder::from_unix_timestamp_millis(unix_ms, &random).into_uuid().to_string()
 }
 
 /// Reads members of a context; those that are the client's own to write are left out.
@@ -620,7 +473,11 @@ fn context_text(context: &Context) -> Json {
 
 /// The file of events, within the folder that the host names.
 const FILE: &str = "headwater.db";
+/// The file for what a person has decided and that one would not take.
+const NOTE: &str = "headwater.note";
 /// The file whose lock says who leads.
 const LOCK: &str = "headwater.lock";
 /// After so many commits the log beside the file is moved into it: about two megabytes.
 const CHECKPOINT_COMMITS: u32 = 256;
+/// Bytes of the texts of the events that the core knows, most of which are on the disk.
+const WINDOW_BYTES: u64 = 8 * 1024 * 1024;

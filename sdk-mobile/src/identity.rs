@@ -15,6 +15,8 @@ pub(crate) struct Identity {
     pub(crate) answers: [Option<Answer>; CATEGORIES],
     /// The app's version when it was last opened, to tell an update from a start.
     pub(crate) app: Option<String>,
+    /// Counts the persons: one more, and never 0, begins a session. It lies with each event, whoever numbers it later.
+    pub(crate) person: u32,
 }
 
 /// analytics, marketing, functional, necessary.
@@ -22,7 +24,13 @@ pub(crate) const CATEGORIES: usize = 4;
 
 impl Default for Identity {
     fn default() -> Self {
-        Self { anonymous_id: new_id(), user_id: None, answers: [None; CATEGORIES], app: None }
+        Self {
+            anonymous_id: new_id(),
+            user_id: None,
+            answers: [None; CATEGORIES],
+            app: None,
+            person: 1,
+        }
     }
 }
 
@@ -35,23 +43,12 @@ impl Identity {
             return Self { answers: [Some(Answer::Pending); CATEGORIES], ..Self::default() };
         };
         let id = |name: &str| kept[name].as_str().filter(|id| !id.is_empty()).map(str::to_owned);
-        let mut answers = [None; CATEGORIES];
-        for (at, answer) in answers.iter_mut().enumerate() {
-            *answer = match &kept["answers"][at] {
-                Value::Null => None,
-                said => Some(match said.as_str() {
-                    Some("granted") => Answer::Granted,
-                    Some("pending") => Answer::Pending,
-                    // A word that nobody knows is a no.
-                    _ => Answer::Denied,
-                }),
-            };
-        }
         Self {
             anonymous_id: id("anonymousId").unwrap_or_else(new_id),
             user_id: id("userId"),
-            answers,
+            answers: answers(&kept["answers"]),
             app: id("app"),
+            person: person(&kept["person"]),
         }
     }
 
@@ -64,18 +61,20 @@ impl Identity {
     pub(crate) fn text(&self, initial: &[Answer; CATEGORIES]) -> String {
         let nobody = (0..CATEGORIES).all(|at| self.of(at, initial) == Answer::Denied);
         let known = |id: &str| if nobody { Value::Null } else { id.into() };
-        let words = self.answers.map(|answer| match answer {
-            None => Value::Null,
-            Some(Answer::Pending) => "pending".into(),
-            Some(Answer::Granted) => "granted".into(),
-            Some(Answer::Denied) => "denied".into(),
-        });
         let user_id = self.user_id.as_deref().map_or(Value::Null, known);
         let anonymous_id = known(&self.anonymous_id);
         let kept = json!({
-            "anonymousId": anonymous_id, "userId": user_id, "answers": words, "app": self.app,
+            "anonymousId": anonymous_id, "userId": user_id, "answers": words(&self.answers), "app": self.app,
+            "person": if nobody { 1 } else { self.person },
         });
         kept.to_string()
+    }
+
+    /// Somebody else from now on: a new anonymous id, no user id, a new session.
+    pub(crate) fn become_another(&mut self) {
+        self.anonymous_id = new_id();
+        self.user_id = None;
+        self.person = self.person.checked_add(1).unwrap_or(1);
     }
 
     /// What holds for a category now.
@@ -100,6 +99,41 @@ impl Identity {
     }
 }
 
+/// The count of persons as it was kept, in an earlier format not at all.
+pub(crate) fn person(kept: &Value) -> u32 {
+    kept.as_u64().and_then(|count| u32::try_from(count).ok()).unwrap_or(1).max(1)
+}
+
+/// The answers as they are kept.
+pub(crate) fn words(answers: &[Option<Answer>; CATEGORIES]) -> [Value; CATEGORIES] {
+    answers.map(|answer| match answer {
+        None => Value::Null,
+        Some(Answer::Pending) => "pending".into(),
+        Some(Answer::Granted) => "granted".into(),
+        Some(Answer::Denied) => "denied".into(),
+    })
+}
+
+/// The answers that were kept; where there is no list of them, it is to be asked again.
+pub(crate) fn answers(kept: &Value) -> [Option<Answer>; CATEGORIES] {
+    if !kept.is_array() {
+        return [Some(Answer::Pending); CATEGORIES];
+    }
+    let mut answers = [None; CATEGORIES];
+    for (at, answer) in answers.iter_mut().enumerate() {
+        *answer = match &kept[at] {
+            Value::Null => None,
+            said => Some(match said.as_str() {
+                Some("granted") => Answer::Granted,
+                Some("pending") => Answer::Pending,
+                // A word that nobody knows is a no.
+                _ => Answer::Denied,
+            }),
+        };
+    }
+    answers
+}
+
 /// An id that nobody else has: random (version 4), so that it tells nothing.
 pub(crate) fn new_id() -> String {
     uuid::Uuid::new_v4().to_string()
@@ -117,6 +151,7 @@ mod tests {
             user_id: Some("u-1".into()),
             answers: [Some(Answer::Granted), Some(Answer::Denied), None, Some(Answer::Pending)],
             app: Some("1.2 (7)".into()),
+            person: 4,
             ..Identity::default()
         };
         assert_eq!(Identity::read(Some(&identity.text(&YES))), identity);

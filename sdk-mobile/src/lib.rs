@@ -17,9 +17,11 @@
 
 mod clock;
 mod driver;
+mod file_id;
 mod identity;
 mod lease;
 mod lifecycle;
+mod note;
 mod storage;
 mod transport;
 #[cfg(feature = "reqwest")]
@@ -55,6 +57,10 @@ pub struct Options {
     /// Who makes the requests. Default: this library.
     #[uniffi(default = None)]
     pub uploads: Option<Uploads>,
+    /// How long a request of the host's may take, milliseconds. Default 30,000; a background session of Apple's may take seven days, and is
+    /// waited for as long: also by a later process, if [`Core::complete_upload`] tells it.
+    #[uniffi(default = None)]
+    pub upload_timeout_ms: Option<u64>,
     /// Events kept while they cannot be sent; the oldest of the least important are dropped beyond it. Default 100,000.
     #[uniffi(default = 100_000)]
     pub max_events: u64,
@@ -470,15 +476,16 @@ impl Core {
     /// # Errors
     /// [`Error::Closed`].
     pub fn foreground(&self) -> Result<(), Error> {
-        self.driver.input(Input::Online)
+        self.driver.be_in_front(true)
     }
 
-    /// The app is about to be suspended: what was not sent yet is sent now, and asked about rather than sent again if no answer comes.
+    /// The app is about to be suspended: what was not sent yet is sent now, and asked about rather than sent again if no answer comes. Another
+    /// process that shares the folder sends from then on, if there is one.
     ///
     /// # Errors
     /// [`Error::Closed`].
     pub fn background(&self) -> Result<(), Error> {
-        self.driver.input(Input::Leaving)
+        self.driver.be_in_front(false)
     }
 
     /// The network came back, says the host.
@@ -508,8 +515,8 @@ impl Core {
         }))
     }
 
-    /// What came of a request: the status, 0 if nobody answered; the header `Retry-After`, if there was one; the body. One that nobody waits
-    /// for (of an earlier process, or too late) is ignored.
+    /// What came of a request: the status, 0 if nobody answered; the header `Retry-After`, if there was one; the body. The host's may be one
+    /// of an earlier process, or late: a receipt counts whenever it comes.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -628,6 +635,18 @@ fn settings(options: Options) -> Result<Settings, Error> {
     for (category, answer) in options.consent {
         consent[category as usize] = answer;
     }
+    let uploads = options.uploads.unwrap_or_default();
+    let mut core = Config {
+        gather_ms: options.gather_ms,
+        interval_ms: INTERVAL_MS,
+        max_batch_events: options.max_batch_events,
+        max_age_ms: options.max_age_ms.unwrap_or(u64::MAX),
+        ..Config::DEFAULT
+    }
+    .checked();
+    if let (Uploads::Host, Some(timeout_ms)) = (uploads, options.upload_timeout_ms) {
+        core.request_timeout_ms = timeout_ms.clamp(1, MAX_UPLOAD_MS);
+    }
     Ok(Settings {
         write_key: options.write_key,
         endpoint: options.endpoint,
@@ -639,16 +658,43 @@ fn settings(options: Options) -> Result<Settings, Error> {
         max_events: options.max_events.max(1),
         max_bytes: options.max_bytes.max(1 << 20),
         consent,
-        core: Config {
-            gather_ms: options.gather_ms,
-            interval_ms: INTERVAL_MS,
-            max_batch_events: options.max_batch_events,
-            max_age_ms: options.max_age_ms.unwrap_or(u64::MAX),
-            ..Config::DEFAULT
-        }
-        .checked(),
+        keeps_uploads: uploads == Uploads::Host,
+        core,
     })
 }
 
+/// Thirty days: longer than any operating system keeps a request.
+const MAX_UPLOAD_MS: u64 = 30 * 24 * 3_600_000;
 /// Least time between two requests, milliseconds: a backlog of 100,000 events is gone in 125 requests.
 const INTERVAL_MS: u64 = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_commit_is_to_survive_reaches_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (survives, synchronous) in [(Survives::Process, 1), (Survives::Power, 2)] {
+            let options = Options {
+                write_key: "wk".into(),
+                endpoint: "http://127.0.0.1:9".into(),
+                folder: folder.path().display().to_string(),
+                survives: Some(survives),
+                uploads: None,
+                upload_timeout_ms: None,
+                max_events: 1,
+                max_bytes: 1,
+                max_age_ms: None,
+                gather_ms: 1,
+                max_batch_events: 1,
+                consent: HashMap::new(),
+            };
+            let settings = settings(options).expect("they make sense");
+            let path = folder.path().join(format!("{synchronous}.db"));
+            let (storage, _) =
+                storage::Storage::open(&path, settings.durability, settings.max_bytes);
+            assert_eq!(storage.synchronous(), synchronous);
+        }
+    }
+}

@@ -2,15 +2,23 @@
 //! outlives the process (and with [`Durability::Power`] the device's power), that a file nobody can read is set aside with what can
 //! still be read saved from it, and that a file that was deleted is written again. Knows no request, no rule about events, and no clock.
 
+mod count;
+mod opening;
 mod rescue;
 
 use std::{
-    fmt, fs,
+    collections::BTreeSet,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use self::rescue::{copy, replace_damaged};
+use self::{
+    count::{Counted, MAX_UNCOUNTED},
+    opening::{Door, FIRST_PATIENCE, memory, open_file},
+    rescue::replace_damaged,
+};
+use crate::file_id::FileId;
 use headwater_core::platform::{Entry, Key, Priority, Stamp};
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
 
@@ -29,7 +37,9 @@ pub(crate) enum Durability {
 pub(crate) enum Failure {
     /// The bytes in the file are not a database, or not whole.
     Damaged(String),
-    /// Anything that may pass: another process holds the file, the disk is full, the folder is read-only.
+    /// Another process holds the file.
+    Busy(String),
+    /// Anything else that may pass: the disk is full, the folder is read-only.
     Refused(String),
 }
 
@@ -37,7 +47,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Damaged(why) => write!(out, "the file of events is damaged: {why}"),
-            Self::Refused(why) => write!(out, "the file of events cannot be used now: {why}"),
+            Self::Busy(why) | Self::Refused(why) => {
+                write!(out, "the file of events cannot be used now: {why}")
+            }
         }
     }
 }
@@ -48,8 +60,14 @@ impl From<rusqlite::Error> for Failure {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged(error.to_string())
             }
-            // A table that is not there, a text that is none, a number that is too large: nobody else writes this file.
-            Some(ErrorCode::Unknown) | None => Self::Damaged(error.to_string()),
+            // A text that is none, a number that is too large: nobody else writes this file.
+            None if !matches!(error, rusqlite::Error::QueryReturnedNoRows) => {
+                Self::Damaged(error.to_string())
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+                Self::Busy(error.to_string())
+            }
+            // SQLite's general error is no damage: a table that is not there is looked for as the file is opened, where nobody else is.
             _ => Self::Refused(error.to_string()),
         }
     }
@@ -84,12 +102,12 @@ pub(crate) enum Change<'a> {
     Remove(i64),
     /// What the core wants back at its next start.
     Save(&'a [u8]),
+    /// The host has these events now: the request's id, unix milliseconds, the events' rows in its order (0: in memory).
+    Uploading(u64, u64, &'a [i64]),
+    /// And has done with them.
+    Uploaded(u64),
     /// Who the person is.
     Identify(&'a str),
-    /// Every event up to this row that has no number yet and is of one of these categories, a bit for each.
-    Deny(i64, u8),
-    /// Every event up to this row.
-    Purge(i64),
 }
 
 /// An event in storage by its measures: its text stays there.
@@ -112,6 +130,13 @@ pub(crate) struct Storage {
     max_bytes: u64,
     /// Which file is open: another one in its place means that ours was deleted. Nothing for a database in memory.
     file: Option<FileId>,
+    /// The same of the log beside it, which has the latest commits, and its name.
+    log: Option<FileId>,
+    log_path: PathBuf,
+    /// Whether the next change waits for a process that holds the file: one wait is enough for a while.
+    patient: bool,
+    /// Events added since they were last counted.
+    uncounted: u32,
     /// Whether what is in force now was not written by this process's core: it has to begin anew. Taken back by whoever does.
     pub(crate) anew: bool,
 }
@@ -131,28 +156,46 @@ impl Storage {
     /// Opens the file, or makes it. Never fails: without a file, nothing is taken until [`Storage::reopen`] has found one.
     pub(crate) fn open(path: &Path, durability: Durability, max_bytes: u64) -> (Self, Found) {
         let mut found = Found::default();
+        let door = Door::enter(path, FIRST_PATIENCE);
         let opened = match open_file(path, durability, max_bytes) {
             Err(Failure::Damaged(why)) => {
-                replace_damaged(path, durability, max_bytes, &why, &mut found)
+                replace_damaged(&door, path, durability, max_bytes, &why, &mut found)
             }
             opened => opened,
         };
-        let (connection, file) = match opened {
-            Ok(connection) => (connection, FileId::of(path)),
-            Err(failure) => {
-                found.memory = Some(failure.to_string());
-                (memory(), None)
-            }
+        let mut storage = Self {
+            connection: memory(),
+            path: path.to_owned(),
+            durability,
+            max_bytes,
+            file: None,
+            log: None,
+            log_path: with_suffix(path, "-wal"),
+            patient: true,
+            uncounted: 0,
+            anew: false,
         };
-        (
-            Self { connection, path: path.to_owned(), durability, max_bytes, file, anew: false },
-            found,
-        )
+        match opened {
+            Ok(connection) => storage.take(connection),
+            Err(failure) => found.memory = Some(failure.to_string()),
+        }
+        (storage, found)
+    }
+
+    /// Goes on with this file, which was just opened.
+    fn take(&mut self, connection: Connection) {
+        self.connection = connection;
+        self.patient = true;
+        self.file = FileId::of(&self.path);
+        // SQLite makes it as the file is first read, and no other process of ours deletes it as long as somebody has it open.
+        self.log = FileId::of(&self.log_path);
     }
 
     /// Whether a file, the one that others will open, takes what is written.
     pub(crate) fn is_durable(&self) -> bool {
-        self.file.is_some() && self.file == FileId::of(&self.path)
+        self.file.is_some()
+            && self.file == FileId::of(&self.path)
+            && self.log == FileId::of(&self.log_path)
     }
 
     /// Who the person is, says a file that cannot be opened to write; nothing if there is none, or if it cannot be read.
@@ -179,55 +222,67 @@ impl Storage {
         Ok((pages * ask("page_size")?).cast_unsigned())
     }
 
-    /// Opens the file anew, where it was deleted, or could not be opened before, and takes along what the old one holds: the events, and
-    /// (in a new file) everything else as well. Says whether the file has a past of its own, which is then in force.
-    pub(crate) fn reopen(&mut self) -> Result<bool, Failure> {
-        let fresh = open_file(&self.path, self.durability, self.max_bytes)?;
-        let others =
-            fresh.query_row("SELECT count(*) FROM state", [], |row| row.get::<_, i64>(0))?;
-        copy(&self.connection, &fresh, others == 0)?;
-        self.connection = fresh;
-        self.file = FileId::of(&self.path);
-        Ok(others > 0)
-    }
-
-    /// Sets the file aside, which was found to be damaged, and goes on with a new one that holds what can still be read of it.
-    pub(crate) fn replace(&mut self, why: &str) -> Found {
-        let mut found = Found::default();
-        // Closed first: a checkpoint of what is damaged must not land in the new file.
-        self.connection = memory();
-        self.file = None;
-        match replace_damaged(&self.path, self.durability, self.max_bytes, why, &mut found) {
-            Ok(connection) => {
-                self.connection = connection;
-                self.file = FileId::of(&self.path);
-            }
-            Err(failure) => found.memory = Some(failure.to_string()),
-        }
-        found
-    }
-
     /// One transaction: all changes, or none; refused where there is no file. Gives back the rows of what was added, in order.
     pub(crate) fn write(&mut self, changes: &[Change<'_>]) -> Result<Vec<i64>, Failure> {
-        if !self.is_durable() {
-            return Err(Failure::Refused("it could not be opened, or is gone".into()));
-        }
-        self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
-        let mut rows = Vec::new();
-        let done = self.apply(changes, &mut rows).and_then(|()| {
-            self.connection.prepare_cached("COMMIT")?.execute([])?;
-            Ok(())
-        });
-        if let Err(failure) = done {
-            // Nothing to be done if that fails as well: SQLite rolls back by itself then.
-            drop(self.connection.execute_batch("ROLLBACK"));
-            return Err(failure);
-        }
+        let removes = changes.iter().any(|change| matches!(change, Change::Remove(_)));
+        let added = changes.iter().filter(|change| matches!(change, Change::Add { .. })).count();
+        let uncounted = self.uncounted.saturating_add(u32::try_from(added).unwrap_or(u32::MAX));
+        let counts = removes || uncounted > MAX_UNCOUNTED;
+        let rows = self.transaction(|this| {
+            let mut counted = if counts { this.counted()? } else { Counted::default() };
+            let mut rows = Vec::new();
+            let removed = this.apply(changes, &mut rows)?;
+            if counts {
+                counted.events = counted.events.saturating_sub(removed);
+                this.keep_count(counted)?;
+            }
+            Ok(rows)
+        })?;
+        self.uncounted = if counts { 0 } else { uncounted };
         Ok(rows)
     }
 
-    fn apply(&self, changes: &[Change<'_>], rows: &mut Vec<i64>) -> Result<(), Failure> {
+    /// All of it, or nothing.
+    fn transaction<T>(
+        &mut self,
+        change: impl FnOnce(&Self) -> Result<T, Failure>,
+    ) -> Result<T, Failure> {
+        if !self.is_durable() {
+            return Err(Failure::Refused("it could not be opened, or is gone".into()));
+        }
+        let begun = self.connection.prepare_cached("BEGIN IMMEDIATE")?.execute([]);
+        if let Err(error) = begun {
+            let failure = Failure::from(error);
+            if matches!(failure, Failure::Busy(_)) {
+                self.wait_for_others(false)?;
+            }
+            return Err(failure);
+        }
+        let done = change(self).and_then(|changed| {
+            self.connection.prepare_cached("COMMIT")?.execute([])?;
+            Ok(changed)
+        });
+        match &done {
+            Ok(_) => self.wait_for_others(true)?,
+            // Nothing to be done if that fails as well: SQLite rolls back by itself then.
+            Err(_) => drop(self.connection.execute_batch("ROLLBACK")),
+        }
+        done
+    }
+
+    /// Whether a change waits for a process that holds the file. After one wait in vain none does, until a change has succeeded or
+    /// somebody says so: a call makes several, and waits once.
+    pub(crate) fn wait_for_others(&mut self, patient: bool) -> Result<(), Failure> {
+        if std::mem::replace(&mut self.patient, patient) != patient {
+            self.connection.busy_timeout(if patient { PATIENCE } else { Duration::ZERO })?;
+        }
+        Ok(())
+    }
+
+    /// Says how many events it has removed.
+    fn apply(&self, changes: &[Change<'_>], rows: &mut Vec<i64>) -> Result<u64, Failure> {
         let connection = &self.connection;
+        let mut removed = 0;
         for change in changes {
             match change {
                 Change::Add { text, entry, stamp } => {
@@ -242,25 +297,56 @@ impl Storage {
                     ])?;
                 }
                 Change::Remove(row) => {
-                    connection.prepare_cached("DELETE FROM event WHERE id = ?")?.execute([row])?;
+                    let mut delete = connection.prepare_cached("DELETE FROM event WHERE id = ?")?;
+                    removed += delete.execute([row])? as u64;
                 }
                 Change::Save(state) => {
                     connection.prepare_cached(KEEP)?.execute(params![CORE, state])?;
                 }
+                Change::Uploading(id, at_ms, rows) => {
+                    let rows: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
+                    let mut insert = connection.prepare_cached(UPLOADING)?;
+                    insert.execute(params![signed(*id), signed(*at_ms), rows])?;
+                }
+                Change::Uploaded(id) => {
+                    let mut delete =
+                        connection.prepare_cached("DELETE FROM upload WHERE id = ?")?;
+                    delete.execute([signed(*id)])?;
+                }
                 Change::Identify(text) => {
                     connection.prepare_cached(KEEP)?.execute(params![IDENTITY, text.as_bytes()])?;
                 }
-                Change::Deny(upto, denied) => {
-                    connection.prepare_cached(DENY)?.execute(params![upto, denied])?;
-                }
-                Change::Purge(upto) => {
-                    connection
-                        .prepare_cached("DELETE FROM event WHERE id <= ?")?
-                        .execute([upto])?;
-                }
             }
         }
-        Ok(())
+        Ok(removed)
+    }
+
+    /// Deletes some of the events up to this row: of all, or of those without a number that are of these categories, a bit for each. In a
+    /// short transaction of its own; gives back how many, and 0 once none is left.
+    pub(crate) fn delete(&mut self, upto: i64, which: Option<u8>) -> Result<u64, Failure> {
+        self.transaction(|this| {
+            let mut counted = this.counted()?;
+            let deleted = match which {
+                None => this.connection.prepare_cached(PURGE)?.execute(params![upto])?,
+                Some(denied) => {
+                    this.connection.prepare_cached(DENY)?.execute(params![upto, denied])?
+                }
+            };
+            counted.events = counted.events.saturating_sub(deleted as u64);
+            this.keep_count(counted)?;
+            Ok(deleted as u64)
+        })
+    }
+
+    /// Makes what was deleted unreadable: no log has it any more, and no file that was set aside. Says whether that is done.
+    pub(crate) fn scrub(&mut self) -> Result<bool, Failure> {
+        rescue::remove_set_aside(&self.path, None);
+        let pragma = "PRAGMA wal_checkpoint(TRUNCATE)";
+        // Calls wait meanwhile, and there is another time.
+        self.wait_for_others(false)?;
+        let busy = self.connection.query_row(pragma, [], |row| row.get::<_, i64>(0));
+        self.wait_for_others(true)?;
+        Ok(busy? == 0)
     }
 
     /// Events behind this row, oldest first, but for those without a number that are of these categories, a bit for each.
@@ -297,25 +383,53 @@ impl Storage {
         text(&self.connection, row)
     }
 
-    /// How many events there are. Looks at each: for the start, and for when others have written.
-    pub(crate) fn count(&self) -> Result<u64, Failure> {
-        let mut select = self.connection.prepare_cached("SELECT count(*) FROM event")?;
-        Ok(select.query_row([], |row| row.get(0)).map(i64::cast_unsigned)?)
-    }
-
     /// The latest row; 0 if there is none.
     pub(crate) fn last_row(&self) -> Result<i64, Failure> {
         let mut select = self.connection.prepare_cached("SELECT ifnull(max(id), 0) FROM event")?;
         Ok(select.query_row([], |row| row.get(0))?)
     }
 
-    /// The oldest of the least important events behind this row.
-    pub(crate) fn least_important(&self, after: i64, limit: u64) -> Result<Vec<i64>, Failure> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT id FROM event WHERE id > ? AND seq IS NULL ORDER BY priority, id LIMIT ?",
-        )?;
-        let rows = select.query_map(params![after, signed(limit)], |row| row.get(0))?;
-        rows.collect::<Result<_, _>>().map_err(Failure::from)
+    /// The oldest of the least important events without a number, but for these: so many, and as many as are needed for so many bytes. With
+    /// their texts.
+    pub(crate) fn least_important(
+        &self,
+        but: &BTreeSet<i64>,
+        events: u64,
+        bytes: u64,
+    ) -> Result<Vec<(i64, String)>, Failure> {
+        let mut select = self
+            .connection
+            .prepare_cached("SELECT id, text FROM event WHERE seq IS NULL ORDER BY priority, id")?;
+        let mut rows = select.query([])?;
+        let (mut least, mut weight) = (Vec::new(), 0);
+        // A transaction of a bounded length: whoever needs more asks again.
+        let events = events.min(MAX_GIVEN_UP);
+        while ((least.len() as u64) < events || weight < bytes)
+            && (least.len() as u64) < MAX_GIVEN_UP
+            && let Some(row) = rows.next()?
+        {
+            let (id, text): (i64, String) = (row.get(0)?, row.get(1)?);
+            if !but.contains(&id) {
+                weight += text.len() as u64;
+                least.push((id, text));
+            }
+        }
+        Ok(least)
+    }
+
+    /// What the host was given and has not answered for: each request's id, when it was, and its events' rows.
+    pub(crate) fn uploads(&self) -> Result<Vec<Given>, Failure> {
+        let mut select = self.connection.prepare_cached("SELECT id, at_ms, rows FROM upload")?;
+        let uploads = select.query_map([], |row| {
+            let rows: Vec<u8> = row.get(2)?;
+            let (rows, _) = rows.as_chunks::<8>();
+            Ok(Given {
+                id: row.get::<_, i64>(0)?.cast_unsigned(),
+                at_ms: row.get::<_, i64>(1)?.cast_unsigned(),
+                rows: rows.iter().map(|row| i64::from_le_bytes(*row)).collect(),
+            })
+        })?;
+        uploads.collect::<Result<_, _>>().map_err(Failure::from)
     }
 
     /// What the core saved last.
@@ -345,8 +459,17 @@ impl Storage {
     }
 
     /// Begins the log beside the file anew, while nobody writes.
-    pub(crate) fn restart_log(&self) -> Result<(), Failure> {
-        Ok(self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()))?)
+    pub(crate) fn restart_log(&mut self) -> Result<(), Failure> {
+        self.wait_for_others(false)?;
+        let restarted = self.connection.query_row("PRAGMA wal_checkpoint(RESTART)", [], |_| Ok(()));
+        self.wait_for_others(true)?;
+        Ok(restarted?)
+    }
+
+    /// SQLite's word for what a commit survives: 1 is NORMAL, 2 is FULL.
+    #[cfg(test)]
+    pub(crate) fn synchronous(&self) -> i64 {
+        self.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).expect("a number")
     }
 
     fn state(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
@@ -362,6 +485,16 @@ pub(crate) fn text(connection: &Connection, row: i64) -> Result<Option<String>, 
     Ok(select.query_row([row], |row| row.get(0)).optional()?)
 }
 
+/// A request that the host has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Given {
+    pub(crate) id: u64,
+    /// Unix milliseconds.
+    pub(crate) at_ms: u64,
+    /// Of its events, in its order; 0 for one in memory.
+    pub(crate) rows: Vec<i64>,
+}
+
 /// Moves what was committed from the log beside the file into the file. On a connection of its own, so that who writes does not wait for
 /// the disk: see [`Storage::beside`]. Says whether the log has grown all the same, since whoever writes all the time leaves no moment to
 /// begin it anew: then [`Storage::restart_log`] is due.
@@ -369,69 +502,6 @@ pub(crate) fn checkpoint(connection: &Connection) -> Result<bool, Failure> {
     let pages =
         connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get::<_, i64>(1))?;
     Ok(pages > MAX_LOG_PAGES)
-}
-
-fn open_file(path: &Path, durability: Durability, max_bytes: u64) -> Result<Connection, Failure> {
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|error| Failure::Refused(error.to_string()))?;
-    }
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE
-            | OpenFlags::SQLITE_OPEN_CREATE
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    // SQLite opens what it may not write as well, and never looks again whether it may.
-    if connection.is_readonly("main")? {
-        return Err(Failure::Refused(format!("{} is read-only", path.display())));
-    }
-    prepare(&connection, durability, max_bytes)?;
-    Ok(connection)
-}
-
-fn memory() -> Connection {
-    let connection = Connection::open_in_memory().expect("SQLite opens a database in memory");
-    prepare(&connection, Durability::Process, u64::MAX).expect("a new database takes its tables");
-    connection
-}
-
-fn prepare(connection: &Connection, durability: Durability, max_bytes: u64) -> Result<(), Failure> {
-    connection.busy_timeout(PATIENCE)?;
-    connection.set_prepared_statement_cache_capacity(32);
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version > VERSION {
-        return Err(Failure::Refused(format!(
-            "a later version of Headwater wrote it (format {version}, this one reads up to {VERSION}): update the app, or delete the file to begin anew"
-        )));
-    }
-    // Of no effect on a file that has one already.
-    connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
-    let synchronous = match durability {
-        Durability::Process => "NORMAL",
-        Durability::Power => "FULL",
-    };
-    connection.pragma_update(None, "synchronous", synchronous)?;
-    // Checkpoints run elsewhere: see `checkpoint`.
-    connection.pragma_update(None, "wal_autocheckpoint", 0)?;
-    let page: u64 =
-        connection.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?.into();
-    let pages = (max_bytes / page).saturating_mul(2).clamp(256, u32::MAX.into());
-    connection.pragma_update(None, "max_page_count", signed(pages))?;
-    for (at, step) in MIGRATIONS.iter().enumerate().skip(usize::try_from(version).unwrap_or(0)) {
-        connection.execute_batch(&format!(
-            "BEGIN IMMEDIATE; {step}; PRAGMA user_version = {}; COMMIT",
-            at + 1
-        ))?;
-    }
-    // Damage at the front of the file is seen here, and not by the first caller.
-    connection.query_row(
-        "SELECT count(*) FROM (SELECT id, text FROM event ORDER BY id DESC LIMIT 1)",
-        [],
-        |_| Ok(()),
-    )?;
-    connection.query_row("SELECT count(*), max(length(value)) FROM state", [], |_| Ok(()))?;
-    Ok(())
 }
 
 fn record(row: &rusqlite::Row<'_>) -> Result<Record, rusqlite::Error> {
@@ -487,34 +557,15 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// What tells one file from another of the same name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct FileId(u64, u64);
-
-impl FileId {
-    #[cfg(unix)]
-    fn of(path: &Path) -> Option<Self> {
-        use std::os::unix::fs::MetadataExt as _;
-        fs::metadata(path).ok().map(|file| Self(file.dev(), file.ino()))
-    }
-
-    /// Elsewhere an open file cannot be deleted.
-    #[cfg(not(unix))]
-    fn of(path: &Path) -> Option<Self> {
-        fs::metadata(path).ok().map(|_| Self(0, 0))
-    }
-}
-
 /// How long a call waits for another process that writes: a transaction of ours takes microseconds, so that more is a tool that holds
 /// the file, and a main thread must not wait for it.
 const PATIENCE: Duration = Duration::from_millis(50);
 
+/// Events given up at once.
+const MAX_GIVEN_UP: u64 = 1_000;
+
 /// 32 MiB of pages of 1 KiB.
 const MAX_LOG_PAGES: i64 = 32_768;
-
-/// Three pages go to the log with each event, the event's, the core's and that of the last row: of 4 KiB, SQLite's default, they cost a call several
-/// microseconds more.
-const PAGE_BYTES: i64 = 1_024;
 
 const CORE: &str = "core";
 const IDENTITY: &str = "identity";
@@ -522,30 +573,12 @@ const COLUMNS: &str = "text, priority, at_ms, campaign, category";
 const ADD: &str = "INSERT INTO event (id, text, seq, session_ms, session_start, priority, at_ms, campaign, category)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 const MARK: &str = "UPDATE event SET seq = ?2, session_ms = ?3, session_start = ?4 WHERE id = ?1";
-const DENY: &str = "DELETE FROM event WHERE id <= ? AND seq IS NULL AND ? >> category & 1";
+// A thousand at a time: another process that calls meanwhile waits no longer than for its turn.
+const PURGE: &str =
+    "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id <= ? ORDER BY id LIMIT 1000)";
+const DENY: &str = "DELETE FROM event WHERE id IN (SELECT id FROM event
+    WHERE id <= ? AND seq IS NULL AND ? >> category & 1 ORDER BY id LIMIT 1000)";
+const UPLOADING: &str = "INSERT OR REPLACE INTO upload (id, at_ms, rows) VALUES (?, ?, ?)";
 const KEEP: &str = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)";
 const READ: &str = "SELECT id, seq, session_ms, session_start, octet_length(text), priority, at_ms, campaign, category
     FROM event WHERE id > ? AND (seq IS NOT NULL OR NOT ? >> category & 1) ORDER BY id LIMIT ?";
-
-/// The format of the file: how many of [`MIGRATIONS`] it has seen.
-const VERSION: i64 = MIGRATIONS.len() as i64;
-
-/// From each format to the next. A released one is never edited, only added to.
-const MIGRATIONS: [&str; 1] = [
-    // AUTOINCREMENT: a row's number is never used again, so that who deletes by it deletes what he means, and "behind this row" is what was
-    // not seen yet. It costs each event one page more of the log.
-    "CREATE TABLE event (
-        id INTEGER PRIMARY KEY AUTOINCREMENT,
-        text TEXT NOT NULL,
-        seq INTEGER,
-        session_ms INTEGER,
-        session_start INTEGER,
-        priority INTEGER NOT NULL,
-        at_ms INTEGER NOT NULL,
-        campaign INTEGER NOT NULL,
-        category INTEGER NOT NULL
-    ) STRICT;
-    -- What waits behind the core's window, by what is given up first. Numbered events are not in it, and cost nothing.
-    CREATE INDEX waiting ON event (priority, id) WHERE seq IS NULL;
-    CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
-];

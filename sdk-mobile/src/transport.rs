@@ -46,6 +46,11 @@ pub(crate) fn message_id(text: &str) -> Option<&str> {
     text.split_once(r#""messageId":""#)?.1.split('"').next()
 }
 
+/// Whether this is HTML or XML, and so no answer of an API's.
+fn is_page(body: &str) -> bool {
+    body.trim_start_matches(['\u{feff}', ' ', '\t', '\r', '\n']).starts_with('<')
+}
+
 /// What came of a request, before it is known which events it speaks of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answered {
@@ -72,6 +77,8 @@ impl Answered {
             }
             // Not in a collector's words; and a redirect leads nobody anywhere.
             0..400 => Self::Unreachable,
+            // A page is a proxy's, whatever it says: no event is to blame for it. Smaller requests may pass it all the same.
+            400..500 if is_page(body) && !(status == 413 && sent > 1) => Self::Unreachable,
             _ => {
                 let asked = said["error"]["retry_after_ms"].as_u64();
                 // Seconds; a date is none, and waits as after any failure.
@@ -116,6 +123,11 @@ mod tests {
         assert_eq!(read(302, ""), Answered::Unreachable);
         assert_eq!(read(0, ""), Answered::Unreachable);
         assert_eq!(read(401, "no"), Answered::Refused { status: 401, retry_after_ms: 0 });
+        assert_eq!(read(403, "\n<!doctype html>"), Answered::Unreachable);
+        assert_eq!(read(400, "<html>"), Answered::Unreachable);
+        let too_large = Answered::Refused { status: 413, retry_after_ms: 0 };
+        assert_eq!(read(413, "<html>"), too_large, "half of it may pass");
+        assert_eq!(Answered::read(413, None, "<html>", 1), Answered::Unreachable);
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 mod collector;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use collector::{Collector, Heard, options};
 use headwater_mobile::{Answer, Category, Core, Error, EventOptions, Options, Uploads};
@@ -68,6 +72,38 @@ fn a_no_reaches_what_was_not_fetched_yet() {
     assert_eq!(core.pending().unwrap(), 1);
     core.complete_upload(upload.id, 200, None, r#"{"success":true}"#.into()).unwrap();
     assert_eq!(core.pending().unwrap(), 0);
+}
+
+/// What threw, or was asleep, is asked again once the core has given the request up.
+#[test]
+fn a_host_that_missed_an_upload_hears_of_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = Arc::new(Heard::default());
+    let options =
+        Options { uploads: Some(Uploads::Host), ..options(folder.path(), "http://127.0.0.1:9") };
+    let core = Core::new(options, heard.clone()).unwrap();
+    core.track("Seen".into(), None, EventOptions::default()).unwrap();
+    heard.until("an upload", |said| (said.ready == 1).then_some(()));
+    // The request's time is over, and then the wait after it.
+    let mut time = Instant::now();
+    heard.until("another upload", |said| {
+        if time.elapsed() > Duration::from_millis(50) {
+            core.pass(36_000);
+            time = Instant::now();
+        }
+        (said.ready == 2).then_some(())
+    });
+}
+
+#[test]
+fn a_device_whose_clock_stands_before_all_time_has_ids_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let core = Core::new(options(folder.path(), "http://127.0.0.1:9"), Arc::new(Heard::default()))
+        .unwrap();
+    core.set_clock_by(-(100 * 365 * 86_400_000));
+    let recorded = core.track("Seen".into(), None, EventOptions::default()).unwrap();
+    assert!(recorded.durable);
+    assert!(recorded.message_id.starts_with("00000000-0000-7"), "{}", recorded.message_id);
 }
 
 #[test]

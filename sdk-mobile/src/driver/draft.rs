@@ -15,7 +15,7 @@ use crate::{
 pub(super) struct Draft {
     sending: Sending,
     queue: String,
-    events: Vec<(Option<Stamp>, Text)>,
+    events: Vec<(Option<Stamp>, i64, Text)>,
 }
 
 pub(super) enum Text {
@@ -24,21 +24,29 @@ pub(super) enum Text {
     At(i64),
     /// Nowhere any more.
     Gone,
+    /// Not needed: it was answered for late, or elsewhere.
+    Answered,
 }
 
 /// What of a request is in its body.
 pub(super) struct Dispatched {
     /// The positions in the core's request of the events in the body.
     pub(super) places: Vec<u32>,
+    /// Their rows; 0 for one in memory.
+    pub(super) rows: Vec<i64>,
+    /// Whether it is a question.
+    pub(super) asking: bool,
     /// Events that should be in it, and are nowhere.
     pub(super) missing: usize,
+    /// Whether it is of one event alone, which a refusal is then the fault of.
+    pub(super) single: bool,
 }
 
 impl Draft {
     pub(super) fn new(
         sending: Sending,
         queue: [u8; 16],
-        events: Vec<(Option<Stamp>, Text)>,
+        events: Vec<(Option<Stamp>, i64, Text)>,
     ) -> Self {
         Self { sending, queue: wire::queue_id(queue), events }
     }
@@ -49,7 +57,7 @@ impl Draft {
 
     /// Whether texts are still to be read.
     pub(super) fn is_open(&self) -> bool {
-        self.events.iter().any(|(_, text)| matches!(text, Text::At(_)))
+        self.events.iter().any(|(_, _, text)| matches!(text, Text::At(_)))
     }
 
     /// Reads them.
@@ -57,7 +65,7 @@ impl Draft {
         &mut self,
         mut text_of: impl FnMut(i64) -> Result<Option<String>, Failure>,
     ) -> Result<(), Failure> {
-        for (_, text) in &mut self.events {
+        for (_, _, text) in &mut self.events {
             if let Text::At(row) = text {
                 *text = text_of(*row)?.map_or(Text::Gone, Text::Known);
             }
@@ -68,21 +76,39 @@ impl Draft {
     /// The body as JSON, and what is in it.
     pub(super) fn body(self, write_key: &str, now_ms: u64) -> (Path, String, Dispatched) {
         let Sending { events, dropped, dropped_at, asking, .. } = self.sending;
-        let mut dispatched = Dispatched { places: Vec::with_capacity(events.len()), missing: 0 };
+        let single = events.len() == 1 && !asking;
+        let mut dispatched = Dispatched {
+            places: Vec::with_capacity(events.len()),
+            rows: Vec::with_capacity(events.len()),
+            asking,
+            missing: 0,
+            single,
+        };
         let mut ids = Vec::new();
+        // Whichever event should have told of them: one that is in the body does.
+        let known = |place: u32| {
+            let event = self.events.get(place as usize);
+            matches!(event, Some((_, _, Text::Known(_))))
+        };
+        let telling = if known(dropped_at) {
+            Some(dropped_at)
+        } else {
+            (0..).take(events.len()).find(|at| known(*at))
+        };
         let mut batch = Batch::new();
-        for ((place, outgoing), (stamp, text)) in (0..).zip(&events).zip(self.events) {
+        for ((place, outgoing), (stamp, row, text)) in (0..).zip(&events).zip(self.events) {
             let Text::Known(text) = text else {
-                dispatched.missing += usize::from(!asking);
+                dispatched.missing += usize::from(!asking && !matches!(text, Text::Answered));
                 continue;
             };
             dispatched.places.push(place);
+            dispatched.rows.push(row);
             if asking {
                 ids.push(transport::message_id(&text).unwrap_or_default().to_owned());
                 continue;
             }
             let stamp = stamp.unwrap_or(Stamp { seq: 0, session_ms: 0, session_start: false });
-            let dropped = if place == dropped_at { &dropped[..] } else { &[] };
+            let dropped = if Some(place) == telling { &dropped[..] } else { &[] };
             let queue = outgoing.numbered.then_some(self.queue.as_str());
             batch.push(&text, Sent { stamp, queue, dropped });
         }

@@ -9,12 +9,16 @@ use std::{
 
 use headwater_core::{
     Client, Config,
-    platform::{Consent, Effect, Entry, Input, Key, Now, Report as Told, Request, Sending, Stamp},
+    platform::{
+        Answer as CoreAnswer, Consent, Effect, Entry, Input, Key, Now, Report as Told, Request,
+        Sending, Stamp,
+    },
 };
 
 use super::{
-    Parts, Settings,
+    Parts, Settings, WINDOW_BYTES,
     draft::{Dispatched, Draft, Text},
+    uploads,
 };
 use crate::{
     Report,
@@ -28,7 +32,7 @@ pub(super) struct Leader {
     lease: Option<Lease>,
     client: Client<Config>,
     /// What the core knows, by its key.
-    held: BTreeMap<Key, Holding>,
+    pub(super) held: BTreeMap<Key, Holding>,
     held_bytes: u64,
     next_key: u64,
     /// Rows up to this one were handed to the core.
@@ -44,44 +48,53 @@ pub(super) struct Leader {
     refused: BTreeSet<Key>,
     outgoing: VecDeque<(Sending, u64)>,
     announced: bool,
+    /// Whether one is being put together, without the driver's lock.
+    drafting: bool,
     /// Requests on their way, and since when.
     away: HashMap<u64, (Request, Dispatched, u64)>,
     wake_at_ms: Option<u64>,
+    /// Rows that the host of an earlier life still has: they wait for its answer.
+    pub(super) elsewhere: BTreeSet<i64>,
+    /// Events that were refused alone, one after the other.
+    refused_alone: u32,
     /// The event that the core has just let go of: it says why afterwards.
     forgotten: Option<Place>,
 }
 
 #[derive(Debug)]
-struct Holding {
-    place: Place,
+pub(super) struct Holding {
+    pub(super) place: Place,
     entry: Entry,
     /// Its number and session; none while the person has not answered.
-    stamp: Option<Stamp>,
+    pub(super) stamp: Option<Stamp>,
 }
 
 #[derive(Debug)]
-enum Place {
+pub(super) enum Place {
     /// In storage.
     Row(i64),
     /// Here: its text is on its way to storage, or was refused there.
     Memory(String),
+    /// Nowhere any more: an answer came that the core did not wait for. It hears of it with its next request.
+    Answered,
 }
 
 /// What the next transaction does.
 #[derive(Default)]
 struct Changes {
-    purge: bool,
     add: Vec<Key>,
     mark: Vec<(i64, Stamp)>,
     remove: Vec<i64>,
     save: Option<Vec<u8>>,
+    /// A request that is answered for.
+    uploaded: Option<u64>,
 }
 
 impl Holding {
     fn row(&self) -> Option<i64> {
         match self.place {
             Place::Row(row) => Some(row),
-            Place::Memory(_) => None,
+            Place::Memory(_) | Place::Answered => None,
         }
     }
 }
@@ -111,8 +124,11 @@ impl Leader {
             refused: BTreeSet::new(),
             outgoing: VecDeque::new(),
             announced: false,
+            drafting: false,
             away: HashMap::new(),
             wake_at_ms: None,
+            elsewhere: uploads::rows(parts, settings, now),
+            refused_alone: 0,
             forgotten: None,
         }
     }
@@ -141,7 +157,7 @@ impl Leader {
     }
 
     fn room(&self, settings: &Settings) -> usize {
-        if self.held_bytes >= WINDOW_BYTES {
+        if self.held_bytes >= window_bytes(settings) {
             return 0;
         }
         window(settings).saturating_sub(self.held.len())
@@ -160,6 +176,11 @@ impl Leader {
         self.own.extend(&self.turn.remove);
     }
 
+    /// Whether nobody else can have the lease.
+    pub(super) fn holds_the_lease(&self, path: &Path) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.holds(path))
+    }
+
     /// Another process may have taken the lease while its file was gone: gives it back, and says whether this one has it still.
     pub(super) fn takes_the_lease_again(&mut self, path: &Path) -> bool {
         self.lease = None;
@@ -171,7 +192,7 @@ impl Leader {
     pub(super) fn into_memory(self) -> impl Iterator<Item = Record> {
         self.held.into_values().filter_map(|Holding { place, entry, .. }| match place {
             Place::Memory(text) => Some(Record { text, entry, stamp: None }),
-            Place::Row(_) => None,
+            Place::Row(_) | Place::Answered => None,
         })
     }
 
@@ -180,8 +201,10 @@ impl Leader {
         self.stalled = false;
     }
 
-    pub(super) fn cursor(&self) -> i64 {
-        self.cursor
+    /// Rows without a number that the core knows all the same: they wait for the person.
+    pub(super) fn unnumbered_rows(&self) -> BTreeSet<i64> {
+        let waiting = self.held.values().filter(|holding| holding.stamp.is_none());
+        waiting.filter_map(Holding::row).collect()
     }
 
     pub(super) fn wake_at_ms(&self) -> Option<u64> {
@@ -190,6 +213,14 @@ impl Leader {
 
     pub(super) fn has_outgoing(&self) -> bool {
         !self.outgoing.is_empty()
+    }
+
+    /// Whether nothing is under way, and nothing goes before a while has passed.
+    pub(super) fn is_idle(&self, now: Now) -> bool {
+        let soon_ms = now.monotonic_ms.saturating_add(SOON_MS);
+        let nothing_soon = self.wake_at_ms.is_none_or(|at_ms| at_ms > soon_ms);
+        let under_way = self.drafting || self.has_outgoing() || !self.away.is_empty();
+        self.caught_up && !under_way && nothing_soon
     }
 
     /// Whether the host is to be told of what waits to be sent: once for each time that it looks.
@@ -241,10 +272,17 @@ impl Leader {
         while let Some(effect) = self.client.poll_effect() {
             match effect {
                 Effect::Store { key, stamp } => self.store(key, stamp),
-                Effect::Forget { key } => self.forget(key),
+                Effect::Forget { key } => {
+                    let denied = parts.consent().denied;
+                    if self.held.get(&key).is_some_and(|holding| holding.entry.is_in(denied)) {
+                        parts.make_unreadable();
+                    }
+                    self.forget(key);
+                }
                 Effect::Save { state } => self.turn.save = Some(state),
                 Effect::Purge => {
-                    self.turn = Changes { purge: true, ..Changes::default() };
+                    // The rows themselves are deleted by who has heard the no: see `Parts::purged`.
+                    self.turn = Changes::default();
                     self.held.clear();
                     self.held_bytes = 0;
                     self.refused.clear();
@@ -255,7 +293,11 @@ impl Leader {
                     self.client.handle(Input::Committed { turn, durable }, now);
                 }
                 Effect::Load { limit } => self.load(limit as usize, parts, now),
-                Effect::Send(sending) => self.outgoing.push_back((sending, now.monotonic_ms)),
+                Effect::Send(sending) => {
+                    self.outgoing.push_back((sending, now.monotonic_ms));
+                    // A host that threw when it heard of the last one hears of this one.
+                    self.announced = false;
+                }
                 Effect::WakeAt { monotonic_ms } => self.wake_at_ms = Some(monotonic_ms),
                 Effect::Report(told) => self.tell(told, parts),
             }
@@ -269,7 +311,7 @@ impl Leader {
             (Place::Memory(_), _) => self.turn.add.push(key),
             (Place::Row(row), Some(stamp)) => self.turn.mark.push((*row, stamp)),
             // It lies there without a number, as it should.
-            (Place::Row(_), None) => {}
+            (Place::Row(_), None) | (Place::Answered, _) => {}
         }
     }
 
@@ -280,6 +322,7 @@ impl Leader {
         match holding.place {
             Place::Row(row) => self.turn.remove.push(row),
             Place::Memory(_) => self.turn.add.retain(|added| *added != key),
+            Place::Answered => {}
         }
         self.forgotten = Some(holding.place);
     }
@@ -289,10 +332,7 @@ impl Leader {
     fn commit(&mut self, parts: &mut Parts) -> bool {
         let turn = std::mem::take(&mut self.turn);
         let mut changes =
-            Vec::with_capacity(turn.add.len() + turn.mark.len() + turn.remove.len() + 3);
-        if turn.purge {
-            changes.push(Change::Purge(i64::MAX));
-        }
+            Vec::with_capacity(turn.add.len() + turn.mark.len() + turn.remove.len() + 2);
         let adding: Vec<Key> = self.refused.iter().chain(&turn.add).copied().collect();
         for key in &adding {
             if let Some(Holding { place: Place::Memory(text), entry, stamp }) = self.held.get(key) {
@@ -303,11 +343,9 @@ impl Leader {
         changes.extend(turn.mark.iter().map(|(row, stamp)| Change::Mark(*row, *stamp)));
         changes.extend(turn.remove.iter().map(|row| Change::Remove(*row)));
         changes.extend(turn.save.as_deref().map(Change::Save));
+        changes.extend(turn.uploaded.map(Change::Uploaded));
         match parts.write(&changes) {
             Ok(rows) => {
-                if turn.purge {
-                    parts.stored = 0;
-                }
                 parts.stored += rows.len() as u64;
                 parts.stored = parts.stored.saturating_sub(turn.remove.len() as u64);
                 for row in &turn.remove {
@@ -342,6 +380,7 @@ impl Leader {
     /// Hands over what lies behind the cursor, as far as there is room for it.
     fn load(&mut self, limit: usize, parts: &mut Parts, now: Now) {
         let limit = limit.min(parts.window.saturating_sub(self.held.len()));
+        self.cursor = self.cursor.max(parts.purged());
         let rows = match parts.storage.read(self.cursor, limit, parts.consent().pending) {
             Ok(rows) => rows,
             Err(failure) => {
@@ -357,7 +396,11 @@ impl Leader {
         self.caught_up = rows.len() < limit;
         let mut entries = Vec::with_capacity(rows.len());
         for row in rows {
-            if self.held_bytes >= WINDOW_BYTES {
+            if self.elsewhere.contains(&row.id) {
+                self.cursor = row.id;
+                continue;
+            }
+            if self.held_bytes >= parts.window_bytes {
                 self.caught_up = false;
                 break;
             }
@@ -366,8 +409,9 @@ impl Leader {
                 entries.push((self.hold(Place::Row(row.id), row.entry, row.stamp), row.stamp));
             }
         }
-        let more =
-            !self.caught_up && self.held.len() < parts.window && self.held_bytes < WINDOW_BYTES;
+        let more = !self.caught_up
+            && self.held.len() < parts.window
+            && self.held_bytes < parts.window_bytes;
         self.client.handle(Input::Loaded { entries: &entries, more }, now);
     }
 
@@ -377,6 +421,8 @@ impl Leader {
                 let text = match self.forgotten.take() {
                     Some(Place::Memory(text)) => Some(text),
                     Some(Place::Row(row)) => parts.storage.text(row).ok().flatten(),
+                    // It has arrived, whatever became of another attempt.
+                    Some(Place::Answered) => return,
                     None => None,
                 };
                 let message_id = text.and_then(|text| transport::message_id(&text).map(str::to_owned));
@@ -413,15 +459,17 @@ impl Leader {
                 texts.push(match self.held.get(&outgoing.key) {
                     Some(Holding { place, entry, stamp }) => {
                         withdrawn |= entry.is_in(pending | denied);
-                        let text = match place {
-                            Place::Memory(text) => Text::Known(text.clone()),
-                            Place::Row(row) => Text::At(*row),
+                        let (row, text) = match place {
+                            Place::Memory(text) => (0, Text::Known(text.clone())),
+                            Place::Row(row) => (*row, Text::At(*row)),
+                            Place::Answered => (0, Text::Answered),
                         };
-                        (*stamp, text)
+                        (*stamp, row, text)
                     }
-                    None => (None, Text::Gone),
+                    None => (None, 0, Text::Gone),
                 });
             }
+            self.drafting = true;
             return Some((Draft::new(sending, self.client.queue_id(), texts), withdrawn));
         }
         None
@@ -434,14 +482,21 @@ impl Leader {
         request: Request,
         dispatched: Dispatched,
         parts: &mut Parts,
+        settings: &Settings,
         now: Now,
     ) {
         for _ in 0..dispatched.missing {
             parts.tell(Report::Dropped { message_id: None, reason: STORAGE_LOST.into() });
         }
+        self.drafting = false;
         // What nobody has answered for so long, the core has given up.
+        let forget_ms = FORGET_MS.max(settings.core.request_timeout_ms);
         self.away
-            .retain(|_, (_, _, since_ms)| now.monotonic_ms.saturating_sub(*since_ms) < FORGET_MS);
+            .retain(|_, (_, _, since_ms)| now.monotonic_ms.saturating_sub(*since_ms) < forget_ms);
+        if settings.keeps_uploads && !dispatched.asking && !dispatched.places.is_empty() {
+            // Where that fails, the events go again after this process: the collector knows them.
+            drop(parts.write(&[Change::Uploading(id, now.unix_ms, &dispatched.rows)]));
+        }
         self.away.insert(id, (request, dispatched, now.monotonic_ms));
     }
 
@@ -456,12 +511,31 @@ impl Leader {
         id: u64,
         answered: &Answered,
         parts: &mut Parts,
+        settings: &Settings,
         now: Now,
     ) -> bool {
         let Some((request, dispatched, _)) = self.away.remove(&id) else { return false };
         let mut room = Vec::new();
-        let answer = answered.for_core(&dispatched.places, &mut room);
+        let mut answer = answered.for_core(&dispatched.places, &mut room);
+        match &mut answer {
+            CoreAnswer::Delivered(_) => self.refused_alone = 0,
+            CoreAnswer::Refused { status: 400 | 413 | 422, retry_after_ms }
+                if dispatched.single =>
+            {
+                // Each costs a wait, so that a server gone wrong does not empty the queue. As the collector's own demand, no flush
+                // shortens it.
+                let wait_ms = POISON_WAIT_MS << self.refused_alone.min(6);
+                *retry_after_ms = (*retry_after_ms).max(wait_ms.min(settings.core.backoff_max_ms));
+                self.refused_alone += 1;
+            }
+            CoreAnswer::Refused { .. } | CoreAnswer::Unreachable => {}
+        }
+        self.turn.uploaded = settings.keeps_uploads.then_some(id);
         self.input(Input::Answered { request, answer }, parts, now);
+        if let (Answered::Delivered(listed), false) = (answered, dispatched.asking) {
+            // What is still here the core had given up, and would send again.
+            self.answered_for(id, &dispatched.rows, listed, parts);
+        }
         true
     }
 
@@ -478,13 +552,23 @@ impl Leader {
 /// Without a bound of its own: what waits on the disk is bounded by who appends, and what storage refuses by the window.
 fn core(settings: &Settings) -> Config {
     let events = u32::try_from(2 * window(settings)).unwrap_or(u32::MAX);
-    Config { max_queue_events: events, max_queue_bytes: 2 * WINDOW_BYTES, ..settings.core.clone() }
-        .checked()
+    let bounds = Config {
+        max_queue_events: events,
+        max_queue_bytes: 2 * WINDOW_BYTES,
+        ..settings.core.clone()
+    };
+    // The host's requests may take as long as they take.
+    Config { request_timeout_ms: settings.core.request_timeout_ms, ..bounds.checked() }
 }
 
 /// Events of which the core knows at once: more than the largest batch, few enough that looking at all of them takes microseconds.
 pub(super) fn window(settings: &Settings) -> usize {
     usize::try_from(settings.max_events / 2).unwrap_or(WINDOW).clamp(1, WINDOW)
+}
+
+/// And bytes of their texts, most of which are on the disk: of a small file's bound half, the rest is for what may be given up.
+pub(super) fn window_bytes(settings: &Settings) -> u64 {
+    (settings.max_bytes / 2).min(WINDOW_BYTES)
 }
 
 /// 128 bits of the operating system's randomness. An id of version 4 has six bits that are always the same: a second one fills them in.
@@ -494,11 +578,15 @@ fn seed() -> [u64; 2] {
 }
 
 const WINDOW: usize = 2_000;
-/// Bytes of the texts of the window's events, most of which are on the disk.
-const WINDOW_BYTES: u64 = 8 * 1024 * 1024;
+
+/// After the first event that is refused alone, the next one waits so long, milliseconds; twice as long after each.
+const POISON_WAIT_MS: u64 = 1_000;
+
+/// What is gathered, or waits for the least time between two requests, goes by then, milliseconds.
+const SOON_MS: u64 = 1_000;
 
 /// An hour: longer than any request.
 const FORGET_MS: u64 = 3_600_000;
 
 /// Why an event is gone that storage had and has no longer: its number, if it had one, is told as refused by nobody.
-pub(super) const STORAGE_LOST: &str = "storage_lost";
+const STORAGE_LOST: &str = "storage_lost";

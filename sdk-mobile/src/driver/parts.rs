@@ -8,11 +8,12 @@ use headwater_core::{
     wire,
 };
 
-use super::{Context, FILE, Notice, Said, Settings, context_text, leader};
+use super::{Context, FILE, NOTE, Notice, Said, Settings, context_text, leader};
 use crate::{
     Answer, Report,
     identity::{CATEGORIES, Identity},
-    storage::{Change, Failure, Found, Record, Storage},
+    note::Note,
+    storage::{Change, Durability, Failure, Found, Record, Storage},
 };
 
 pub(super) struct Parts {
@@ -24,8 +25,20 @@ pub(super) struct Parts {
     guessed: Option<Identity>,
     /// Whether it is to be written.
     unsaved: bool,
+    /// Where a decision is noted that storage does not take.
+    note: Note,
+    /// Whether an answer or a signing out is still to be noted, if storage does not take it.
+    to_note: bool,
+    /// Whether somebody signed out since who the person is was last written.
+    signed_out: bool,
+    /// Whether this process has noted something that is still to be written.
+    noted: bool,
     /// Events up to this row that a no is still to delete: all, or those of these categories.
     owed: Option<(i64, Option<u8>)>,
+    /// Whether what was deleted is still to be made unreadable.
+    scrub: bool,
+    /// Whether that, or what is owed, did not go and is for later.
+    stuck: bool,
     /// What holds where the person was not asked.
     initial: [Answer; CATEGORIES],
     pub(super) context: Context,
@@ -36,6 +49,8 @@ pub(super) struct Parts {
     pub(super) commits: u32,
     /// Events in storage, as far as this process knows.
     pub(super) stored: u64,
+    /// Bytes of the texts that were stored since the file was last weighed.
+    pub(super) unweighed: u64,
     /// Whether storage refuses: told once.
     refusing: bool,
     /// When the file was last tried to be opened without success, monotonic milliseconds.
@@ -44,6 +59,8 @@ pub(super) struct Parts {
     pub(super) version: i64,
     /// See [`leader::window`].
     pub(super) window: usize,
+    /// See [`leader::window_bytes`].
+    pub(super) window_bytes: u64,
 }
 
 impl Parts {
@@ -68,17 +85,63 @@ impl Parts {
             opening: 1,
             identity,
             guessed,
+            note: Note::open(settings.folder.join(NOTE), settings.durability == Durability::Power),
+            to_note: false,
+            signed_out: false,
+            noted: false,
             owed: None,
+            scrub: false,
+            stuck: false,
             initial: settings.consent,
             context: Context::new(),
             context_text: context_text(&Context::new()),
             notices: Vec::new(),
             commits: 0,
+            unweighed: 0,
             refusing: false,
             window: leader::window(settings),
+            window_bytes: leader::window_bytes(settings),
         };
         parts.tell_found(found);
+        parts.heed_note();
+        // A process that died in the midst of it.
+        if parts.nobody() {
+            parts.owe_all();
+        }
+        parts.scrub = parts.identity.consent().denied != 0;
         parts
+    }
+
+    /// A no to everything deletes what is there now.
+    fn owe_all(&mut self) {
+        let upto = self.storage.last_row().unwrap_or(i64::MAX);
+        self.owed = Some((upto, None));
+    }
+
+    /// Something was deleted for a no.
+    pub(super) fn make_unreadable(&mut self) {
+        self.scrub = true;
+    }
+
+    /// Rows up to this one are as good as deleted.
+    pub(super) fn purged(&self) -> i64 {
+        match self.owed {
+            Some((upto, None)) => upto,
+            _ => 0,
+        }
+    }
+
+    /// What was decided while storage took nothing, by an earlier process or by another one, is done now.
+    pub(super) fn heed_note(&mut self) {
+        if !self.noted
+            && let Some(noted) = self.note.read()
+        {
+            self.noted = true;
+            self.change(|identity| noted.apply(identity));
+            // It may be written as it is.
+            self.unsaved = true;
+            self.catch_up();
+        }
     }
 
     /// The answers, for the core.
@@ -99,30 +162,76 @@ impl Parts {
             return;
         }
         self.unsaved = true;
+        if before.anonymous_id != self.identity.anonymous_id && self.identity.user_id.is_none() {
+            self.signed_out = true;
+            self.to_note = true;
+        }
         if before.answers != self.identity.answers {
+            self.to_note = true;
             // Later ones are called after this answer.
-            let upto = self.storage.last_row().unwrap_or(i64::MAX);
             let denied = self.identity.consent().denied;
             if self.nobody() {
-                self.owed = Some((upto, None));
+                self.owe_all();
             } else if denied != 0 && !matches!(self.owed, Some((_, None))) {
+                let upto = self.storage.last_row().unwrap_or(i64::MAX);
                 self.owed = Some((upto, Some(denied)));
             }
+            self.scrub |= denied != 0;
+            self.stuck = false;
         }
     }
 
     /// Writes what is still to be written, whatever else there is to do.
     pub(super) fn catch_up(&mut self) {
-        if let Some((upto, which)) = self.owed {
-            let change = which.map_or(Change::Purge(upto), |denied| Change::Deny(upto, denied));
-            if self.write(&[change]).is_ok() {
-                self.owed = None;
-                self.stored = self.storage.count().unwrap_or(0);
-            }
-        } else if self.unsaved {
+        if self.unsaved {
             // Told where it fails, and tried again.
             drop(self.write(&[]));
         }
+        if self.owed.is_some() && !self.stuck && !self.unsaved {
+            self.pay();
+        }
+        if self.unsaved && self.to_note && self.note.write(&self.identity, self.signed_out) {
+            self.noted = true;
+            self.to_note = false;
+        }
+    }
+
+    /// Deletes a part of what a no is still to delete: a backlog takes longer than a call should.
+    fn pay(&mut self) {
+        let Some((upto, which)) = self.owed else { return };
+        match self.storage.delete(upto, which) {
+            Ok(0) => self.owed = None,
+            Ok(deleted) => {
+                self.commits += 1;
+                self.stored = self.stored.saturating_sub(deleted);
+            }
+            Err(failure) => {
+                self.stuck = true;
+                self.refused(&failure);
+            }
+        }
+    }
+
+    /// Whether the thread of upkeep has something to delete.
+    pub(super) fn owes(&self) -> bool {
+        (self.owed.is_some() || self.scrub) && !self.stuck
+    }
+
+    /// What takes longer than a call should: deletes what a no deletes, and makes it unreadable.
+    pub(super) fn delete_on(&mut self) {
+        if self.owed.is_some() {
+            self.catch_up();
+        } else if self.scrub {
+            self.scrub = !self.storage.scrub().unwrap_or(false);
+            self.stuck |= self.scrub;
+        }
+    }
+
+    /// What did not go before may go now.
+    pub(super) fn try_again(&mut self) {
+        self.stuck = false;
+        // Fails where the next change does.
+        drop(self.storage.wait_for_others(true));
     }
 
     /// Another process may have changed who the person is.
@@ -132,11 +241,17 @@ impl Parts {
         }
         let Ok(Some(kept)) = self.storage.identity() else { return };
         let other = Identity::read(Some(&kept));
+        let before = self.nobody();
         if other.anonymous_id_is_new(&kept) {
             // Of somebody who said no only the answers are kept.
             self.identity.answers = other.answers;
         } else {
             self.identity = other;
+        }
+        if !before && self.nobody() {
+            // Whoever said so deletes it as well; and may not come to its end.
+            self.owe_all();
+            self.scrub = true;
         }
     }
 
@@ -173,7 +288,8 @@ impl Parts {
             bytes: u32::try_from(text.len()).unwrap_or(u32::MAX),
             priority,
             at_ms,
-            campaign: 0,
+            // A change of it begins a session.
+            campaign: self.identity.person,
             category: u8::try_from(category + waits).unwrap_or(0),
         };
         Record { text, entry, stamp: None }
@@ -193,17 +309,26 @@ impl Parts {
         match &written {
             Ok(_) => {
                 self.unsaved &= self.guessed.is_some();
+                if !self.unsaved {
+                    self.to_note = false;
+                    self.signed_out = false;
+                    if std::mem::take(&mut self.noted) {
+                        self.note.clear();
+                    }
+                }
                 self.commits += 1;
                 self.refusing = false;
             }
-            Err(failure) if !self.refusing => {
-                self.refusing = true;
-                let detail = failure.to_string();
-                self.tell(Report::NotDurable { detail });
-            }
-            Err(_) => {}
+            Err(failure) => self.refused(failure),
         }
         written
+    }
+
+    /// Told once, until it works again.
+    fn refused(&mut self, failure: &Failure) {
+        if !std::mem::replace(&mut self.refusing, true) {
+            self.tell(Report::NotDurable { detail: failure.to_string() });
+        }
     }
 
     /// Notices that the file was deleted, or can be opened by now, and takes everything to the one that is there now. Says whether it
@@ -251,6 +376,10 @@ impl Parts {
         let Some(guessed) = guessed else { return };
         if now.user_id != guessed.user_id {
             self.identity.user_id = now.user_id;
+        }
+        if now.person != guessed.person {
+            // Whoever signed out since is not the one that the file knows.
+            self.identity.person = self.identity.person.checked_add(1).unwrap_or(1);
         }
         if now.anonymous_id != guessed.anonymous_id {
             self.identity.anonymous_id = now.anonymous_id;

@@ -8,7 +8,10 @@ use std::{
 
 use headwater_core::platform::{Input, Now};
 
-use super::{Beside, CHECKPOINT_COMMITS, Driver, Inner, Listener, Role, Settings};
+use super::{
+    Beside, CHECKPOINT_COMMITS, Driver, Listener, Settings,
+    inner::{Inner, Role},
+};
 use crate::storage;
 
 impl Driver {
@@ -34,6 +37,7 @@ impl Driver {
             if until_ms <= now.monotonic_ms
                 || !inner.parts.notices.is_empty()
                 || inner.parts.commits >= CHECKPOINT_COMMITS
+                || inner.parts.owes()
             {
                 break now;
             }
@@ -51,6 +55,9 @@ impl Driver {
         if inner.look_at_ms <= now.monotonic_ms {
             inner.look_at_ms = now.monotonic_ms + LOOK_MS;
             inner.look_around(&self.settings, now);
+        }
+        if inner.parts.owes() {
+            inner.parts.delete_on();
         }
         inner.settle(&self.settings, now);
         let notices = std::mem::take(&mut inner.parts.notices);
@@ -70,7 +77,7 @@ impl Driver {
         if let (true, Some(connection)) = (due, &beside.connection) {
             // Where it cannot be done now, it is after as many commits again.
             if storage::checkpoint(connection) == Ok(true) {
-                let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
                 drop(inner.parts.storage.restart_log());
             }
         }
@@ -83,7 +90,7 @@ impl Inner {
     fn next_ms(&self) -> u64 {
         let wake = match &self.role {
             Role::Leading(leader) => leader.wake_at_ms(),
-            Role::Following => None,
+            Role::Following(_) => None,
         };
         let flush = self.flushes.iter().map(|flush| flush.deadline_ms).min();
         wake.into_iter().chain(flush).fold(self.look_at_ms, u64::min)
@@ -92,11 +99,25 @@ impl Inner {
     /// What other processes did meanwhile, and what could not be written when it should have been.
     fn look_around(&mut self, settings: &Settings, now: Now) {
         self.follow(settings, now, false);
+        self.keep_the_lease(settings, now);
+        self.parts.try_again();
         match &mut self.role {
-            Role::Leading(leader) => leader.try_again(),
+            Role::Leading(leader) => {
+                leader.try_again();
+                leader.look_at_uploads(&mut self.parts, settings, now);
+            }
             // Leads if the one that did is gone.
-            Role::Following => self.input(Input::Woke, settings, now),
+            Role::Following(waiting) => {
+                // Told where it fails.
+                drop(waiting.write(&mut self.parts));
+                if self.behind_since_ms.is_none() {
+                    self.input(Input::Woke, settings, now);
+                } else if self.is_awake(now) {
+                    self.send_from_behind(settings, now);
+                }
+            }
         }
+        self.look_at_note(settings, now);
         self.parts.catch_up();
         self.look_at_others(settings, now);
     }

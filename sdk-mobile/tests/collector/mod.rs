@@ -206,6 +206,7 @@ pub(crate) fn options(folder: &Path, endpoint: &str) -> Options {
         folder: folder.join("app").display().to_string(),
         survives: None,
         uploads: None,
+        upload_timeout_ms: None,
         max_events: 100_000,
         max_bytes: 50 << 20,
         max_age_ms: None,

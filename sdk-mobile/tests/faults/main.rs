@@ -60,19 +60,30 @@ scenarios! {
     consent_pending
     corrupted_front
     corrupted_middle
+    corrupted_while_open
     deleted_while_open
     disk_full
     file_of_a_later_version
     file_of_version_1
+    file_of_version_2
     locked
+    log_deleted_while_open
+    max_age
     no_and_read_only
     no_answer
+    no_noted_on_a_full_disk
+    no_noted_while_locked
     no_while_locked
     outage
     pending_backlog
     poison
+    proxy_refuses
     quota
     read_only
+    refuses_everything
+    reset_behind_a_backlog
+    reset_killed
+    reset_noted_while_locked
     same_device
     stopped
     throttled

@@ -202,6 +202,10 @@ impl<'a> Run<'a> {
                 "pending" => {
                     assert_eq!(self.ask(name, "pending")["pending"], *value, "{about}");
                 }
+                "pendingAtLeast" => {
+                    let pending = self.ask(name, "pending")["pending"].as_u64().unwrap();
+                    assert!(pending >= value.as_u64().unwrap(), "{about}: {pending}");
+                }
                 "flushed" => {
                     assert_eq!(self.flushed.map(Value::from).as_ref(), Some(value), "{about}");
                 }
@@ -219,10 +223,25 @@ impl<'a> Run<'a> {
                     let count = self.collector.log().len() as u64;
                     assert!(count >= value.as_u64().unwrap(), "{about}: {count}");
                 }
+                "logHasFirst" => {
+                    let log = self.collector.log();
+                    let count = usize::try_from(value.as_u64().unwrap()).unwrap();
+                    for (id, _) in self.called.iter().take(count) {
+                        assert!(
+                            log.iter().any(|event| event["messageId"] == **id),
+                            "{about}: {id}"
+                        );
+                    }
+                }
+                // So many were told as dropped, each by its id: those that were called for one after the other, from this one on.
+                "dropped" => self.expect_dropped(name, value),
                 "anonymousId" => {
                     let user = self.ask(name, "user");
                     let id = user["anonymousId"].clone();
                     assert_eq!(*self.device.get_or_insert(id.clone()), id, "{about}");
+                }
+                "userId" => {
+                    assert_eq!(self.ask(name, "user")["userId"], *value, "{about}");
                 }
                 "requestsAtMost" => {
                     let bodies = self.server.bodies().len() as u64;
@@ -255,6 +274,14 @@ impl<'a> Run<'a> {
                         .filter_map(|event| event["context"]["sessionId"].as_u64())
                         .collect();
                     assert_eq!(sessions.len() as u64, value.as_u64().unwrap(), "{about}");
+                }
+                // Events of the session that the latest one belongs to.
+                "inLastSession" => {
+                    let log = self.collector.log();
+                    let session = |event: &Value| event["context"]["sessionId"].as_u64().unwrap();
+                    let last = log.iter().map(session).max();
+                    let count = log.iter().filter(|event| Some(session(event)) == last).count();
+                    assert_eq!(Value::from(count), *value, "{about}");
                 }
                 "residentBelow" => {
                     let bytes = self.ask(name, "memory")["residentBytes"].as_u64().unwrap();
@@ -316,6 +343,26 @@ impl<'a> Run<'a> {
         no_gaps(&log, about);
     }
 
+    fn expect_dropped(&mut self, name: &str, value: &Value) {
+        let number = |what: &str| usize::try_from(value[what].as_u64().unwrap()).unwrap();
+        let (from, count) = (number("from"), number("count"));
+        let start = Instant::now();
+        loop {
+            self.hear_reports(name);
+            let dropped = self.reports.iter().filter(|report| report["kind"] == "dropped");
+            let ids: Vec<&str> =
+                dropped.map(|report| report["messageId"].as_str().unwrap_or("?")).collect();
+            if ids.len() >= count {
+                let wanted: Vec<&str> =
+                    self.called[from..from + count].iter().map(|(id, _)| id.as_str()).collect();
+                assert_eq!(ids, wanted, "{}", self.name);
+                return;
+            }
+            assert!(start.elapsed() < PATIENCE, "{}: {} dropped", self.name, ids.len());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn file(&mut self, what: &str) {
         let file = self.app().join("headwater.db");
         match what {
@@ -336,6 +383,12 @@ impl<'a> Run<'a> {
                     drop(fs::remove_file(format!("{}{part}", file.display())));
                 }
             }
+            "deleteLog" => fs::remove_file(format!("{}-wal", file.display())).unwrap(),
+            "deleteLogAndIndex" => {
+                for part in ["-wal", "-shm"] {
+                    fs::remove_file(format!("{}{part}", file.display())).unwrap();
+                }
+            }
             "lock" => {
                 let connection = Connection::open(&file).unwrap();
                 connection.busy_timeout(PATIENCE).unwrap();
@@ -347,10 +400,11 @@ impl<'a> Run<'a> {
                 let connection = Connection::open(&file).unwrap();
                 connection.pragma_update(None, "user_version", 99).unwrap();
             }
-            "version1" => {
+            "version1" | "version2" => {
                 fs::create_dir_all(self.app()).unwrap();
-                let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats/v1.db");
-                fs::copy(kept, &file).unwrap();
+                let name = what.replace("ersion", "");
+                let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats");
+                fs::copy(kept.join(format!("{name}.db")), &file).unwrap();
             }
             "fill" => {
                 let rest = self.app().join("rest");
