@@ -17,6 +17,7 @@
 
 mod clock;
 mod driver;
+mod endpoint;
 mod identity;
 mod lease;
 mod lifecycle;
@@ -34,6 +35,7 @@ use headwater_core::{
 };
 
 use driver::{Driver, Listener, Notice, Said, Settings};
+use endpoint::Reach;
 use identity::CATEGORIES;
 use storage::Durability;
 use transport::Answered;
@@ -183,6 +185,11 @@ pub enum Report {
         /// Which, and what was saved from it.
         detail: String,
     },
+    /// Nothing goes out: the collector cannot be reached, or somebody else answers. Events are kept. Told once for each run of failures.
+    NotSending {
+        /// Which address, and why.
+        detail: String,
+    },
 }
 
 /// Whoever owns a client. Called on a thread of the client's own, never within a call of yours.
@@ -248,6 +255,7 @@ impl std::error::Error for Error {}
 #[derive(uniffi::Object)]
 pub struct Core {
     driver: Arc<Driver>,
+    reach: Arc<Reach>,
 }
 
 #[uniffi::export]
@@ -260,6 +268,7 @@ impl Core {
     #[uniffi::constructor]
     pub fn new(options: Options, host: Arc<dyn Host>) -> Result<Arc<Self>, Error> {
         let uploads = options.uploads.unwrap_or_default();
+        let reach = Arc::new(Reach::new(&options.endpoint));
         let driver = Driver::open(settings(options)?);
         let told = Told { host, uploads };
         let upkeep = Arc::clone(&driver);
@@ -272,13 +281,13 @@ impl Core {
             .map_err(failed)?;
         #[cfg(feature = "reqwest")]
         if uploads == Uploads::BuiltIn {
-            let uploader = Arc::clone(&driver);
+            let (uploader, reach) = (Arc::clone(&driver), Arc::clone(&reach));
             thread::Builder::new()
                 .name("headwater-upload".into())
-                .spawn(move || uploader::run(&uploader))
+                .spawn(move || uploader::run(&uploader, &reach))
                 .map_err(failed)?;
         }
-        Ok(Arc::new(Self { driver }))
+        Ok(Arc::new(Self { driver, reach }))
     }
 
     /// Somebody did something. `properties`: a JSON object.
@@ -508,8 +517,8 @@ impl Core {
         }))
     }
 
-    /// What came of a request: the status, 0 if nobody answered; the header `Retry-After`, if there was one; the body. One that nobody waits
-    /// for (of an earlier process, or too late) is ignored.
+    /// What came of a request: the status; the header `Retry-After`, if there was one; the body. If nobody answered, the status is 0 and the
+    /// body says why, or nothing if the host gave it up on purpose. One that nobody waits for (of an earlier process, or too late) is ignored.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -521,8 +530,11 @@ impl Core {
         body: String,
     ) -> Result<(), Error> {
         let Some(sent) = self.driver.sent(id)? else { return Ok(()) };
-        self.driver
-            .complete_upload(id, &Answered::read(status, retry_after.as_deref(), &body, sent))
+        let answered = Answered::read(status, retry_after.as_deref(), &body, sent);
+        if let Some(why) = self.reach.told(&answered, status, &body) {
+            self.driver.tell_not_sending(&why);
+        }
+        self.driver.complete_upload(id, &answered)
     }
 
     /// Ends this client's threads; what is stored stays. Every later call is refused.
@@ -610,12 +622,8 @@ fn settings(options: Options) -> Result<Settings, Error> {
     if options.write_key.trim().is_empty() {
         return invalid("write_key is empty: name the key of a source that the collector knows");
     }
-    let address = options.endpoint.split_once("://");
-    if !address.is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && !rest.is_empty())
-    {
-        return invalid(
-            "endpoint is no address: say where the collector is, such as https://events.example.com",
-        );
+    if let Err(wrong) = endpoint::check(&options.endpoint) {
+        return invalid(&wrong);
     }
     if options.folder.trim().is_empty() {
         return invalid("folder is empty: name a folder in the app's private storage");
