@@ -1,9 +1,9 @@
 //! Where the collector is: whether an address can be one, and why nothing reaches it. Promises a word for the first of a run of failures and
 //! for none of the others, and that a mistake in the address is seen as the client opens. Sends nothing.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use crate::transport::Answered;
+use crate::transport::{Answered, Path};
 
 /// Says what is wrong with an address.
 pub(crate) fn check(endpoint: &str) -> Result<(), String> {
@@ -46,16 +46,37 @@ pub(crate) fn check(endpoint: &str) -> Result<(), String> {
 pub(crate) struct Reach {
     endpoint: String,
     failing: AtomicBool,
+    /// The last request that was a question which events have arrived.
+    question: AtomicU64,
 }
 
 impl Reach {
     pub(crate) fn new(endpoint: &str) -> Self {
-        Self { endpoint: endpoint.to_owned(), failing: AtomicBool::new(false) }
+        Self {
+            endpoint: endpoint.to_owned(),
+            failing: AtomicBool::new(false),
+            question: AtomicU64::new(0),
+        }
+    }
+
+    /// This request goes out.
+    pub(crate) fn sends(&self, id: u64, url: &str) {
+        if url == Path::Seen.url(&self.endpoint) {
+            self.question.store(id, Relaxed);
+        }
     }
 
     /// What is to be told after this answer. `status` is 0 if nobody answered, and `cause` says why; without a cause it was given up on purpose.
-    pub(crate) fn told(&self, answered: &Answered, status: u16, cause: &str) -> Option<String> {
+    pub(crate) fn told(
+        &self,
+        id: u64,
+        answered: &Answered,
+        status: u16,
+        cause: &str,
+    ) -> Option<String> {
         let why = match answered {
+            // Other servers of Segment's API do not know the question: the events go once more.
+            Answered::Refused { .. } if id == self.question.load(Relaxed) => return None,
             // Of a key that is refused, and of an event, other reports tell.
             Answered::Delivered(_)
             | Answered::Refused { status: 400 | 401 | 403 | 413 | 422, .. } => {
@@ -135,9 +156,9 @@ mod tests {
     #[test]
     fn each_run_of_failures_is_told_once() {
         let reach = Reach::new("https://a.example");
-        let unreachable = |status, cause| reach.told(&Answered::Unreachable, status, cause);
+        let unreachable = |status, cause| reach.told(1, &Answered::Unreachable, status, cause);
         let refused =
-            |status| reach.told(&Answered::Refused { status, retry_after_ms: 0 }, status, "");
+            |status| reach.told(1, &Answered::Refused { status, retry_after_ms: 0 }, status, "");
         assert_eq!(unreachable(0, ""), None, "given up on purpose");
         let said = unreachable(0, "no such host").expect("the first of a run");
         assert!(said.starts_with("https://a.example cannot be reached: no such host."), "{said}");
@@ -147,9 +168,16 @@ mod tests {
             assert_eq!(refused(ends), None);
             assert!(refused(404).is_some_and(|said| said.contains("answered 404")), "{ends}");
         }
-        assert_eq!(reach.told(&Answered::Delivered(Vec::new()), 200, ""), None);
+        assert_eq!(reach.told(1, &Answered::Delivered(Vec::new()), 200, ""), None);
         assert!(unreachable(200, "").is_some_and(|said| said.contains("not as a collector does")));
-        assert_eq!(reach.told(&Answered::Delivered(Vec::new()), 200, ""), None);
+        assert_eq!(reach.told(1, &Answered::Delivered(Vec::new()), 200, ""), None);
         assert!(unreachable(302, "").is_some_and(|said| said.contains("redirect")));
+        assert_eq!(reach.told(1, &Answered::Delivered(Vec::new()), 200, ""), None);
+        // A question that a server does not know is no failure.
+        reach.sends(1, "https://a.example/v1/seen?receipt=1");
+        assert_eq!(refused(404), None);
+        reach.sends(2, "https://a.example/v1/batch?receipt=1");
+        let answered = Answered::Refused { status: 404, retry_after_ms: 0 };
+        assert!(reach.told(2, &answered, 404, "").is_some());
     }
 }

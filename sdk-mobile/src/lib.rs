@@ -42,6 +42,11 @@ use transport::Answered;
 
 uniffi::setup_scaffolding!();
 
+/// Its program in Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// What a client needs to know at its start. Only the first three have no default.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct Options {
@@ -75,6 +80,26 @@ pub struct Options {
     /// What holds for a category of events until the person was asked. Default: granted.
     #[uniffi(default)]
     pub consent: HashMap<Category, Answer>,
+}
+
+impl Options {
+    /// The defaults, for what has none.
+    #[must_use]
+    pub fn new(write_key: &str, endpoint: &str, folder: &str) -> Self {
+        Self {
+            write_key: write_key.to_owned(),
+            endpoint: endpoint.to_owned(),
+            folder: folder.to_owned(),
+            survives: None,
+            uploads: None,
+            max_events: 100_000,
+            max_bytes: 50 << 20,
+            max_age_ms: None,
+            gather_ms: 100,
+            max_batch_events: 100,
+            consent: HashMap::new(),
+        }
+    }
 }
 
 /// What a commit survives.
@@ -269,8 +294,9 @@ impl Core {
     pub fn new(options: Options, host: Arc<dyn Host>) -> Result<Arc<Self>, Error> {
         let uploads = options.uploads.unwrap_or_default();
         let reach = Arc::new(Reach::new(&options.endpoint));
+        let folder = options.folder.clone();
         let driver = Driver::open(settings(options)?);
-        let told = Told { host, uploads };
+        let told = Told { host, uploads, folder };
         let upkeep = Arc::clone(&driver);
         let failed = |error: std::io::Error| Error::InvalidOptions {
             detail: format!("no thread can be started: {error}"),
@@ -504,6 +530,7 @@ impl Core {
     /// [`Error::Closed`].
     pub fn next_upload(&self) -> Result<Option<Upload>, Error> {
         let Some(upload) = self.driver.next_upload()? else { return Ok(None) };
+        self.reach.sends(upload.id, &upload.url);
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         Ok(Some(Upload {
             id: upload.id,
@@ -531,7 +558,7 @@ impl Core {
     ) -> Result<(), Error> {
         let Some(sent) = self.driver.sent(id)? else { return Ok(()) };
         let answered = Answered::read(status, retry_after.as_deref(), &body, sent);
-        if let Some(why) = self.reach.told(&answered, status, &body) {
+        if let Some(why) = self.reach.told(id, &answered, status, &body) {
             self.driver.tell_not_sending(&why);
         }
         self.driver.complete_upload(id, &answered)
@@ -585,12 +612,20 @@ impl Drop for Core {
 struct Told {
     host: Arc<dyn Host>,
     uploads: Uploads,
+    folder: String,
 }
 
 impl Listener for Told {
     fn hear(&self, notice: Notice) {
         // A host that throws has heard it all the same.
         drop(match notice {
+            Notice::Report(Report::NotDurable { detail }) => {
+                let folder = &self.folder;
+                let detail = format!(
+                    "{detail}. The folder is {folder}: it needs room, and to be this process's to write"
+                );
+                self.host.report(Report::NotDurable { detail })
+            }
             Notice::Report(report) => self.host.report(report),
             Notice::Flushed(token, pending) => self.host.flushed(token, pending),
             Notice::UploadReady if self.uploads == Uploads::Host => self.host.upload_ready(),

@@ -26,6 +26,7 @@ pub(crate) fn run(driver: &Driver, reach: &Reach) {
     };
     while driver.wait_for_upload() {
         while let Ok(Some(upload)) = driver.next_upload() {
+            reach.sends(upload.id, &upload.url);
             let request = client
                 .post(&upload.url)
                 .header("content-type", "application/json")
@@ -35,7 +36,7 @@ pub(crate) fn run(driver: &Driver, reach: &Reach) {
                 .body(upload.body);
             let Ok(Some(sent)) = driver.sent(upload.id) else { continue };
             let (answered, status, cause) = answer(request, sent);
-            if let Some(why) = reach.told(&answered, status, &cause) {
+            if let Some(why) = reach.told(upload.id, &answered, status, &cause) {
                 driver.tell_not_sending(&why);
             }
             // Closed meanwhile: nobody waits for it.

@@ -164,6 +164,23 @@ fn a_host_says_why_nobody_answered_or_that_it_gave_up_on_purpose() {
     assert_eq!(heard.reports(), [Report::NotSending { detail: detail.into() }]);
 }
 
+#[test]
+fn a_folder_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app");
+    std::fs::write(&file, "no folder").unwrap();
+    let heard = Arc::new(Heard::default());
+    let core = Core::new(options(folder.path(), "http://127.0.0.1:9"), heard.clone()).unwrap();
+    assert!(!core.track("E".into(), None, EventOptions::default()).unwrap().durable);
+    let detail = heard.until("a report", |said| {
+        said.reports.iter().find_map(|report| match report {
+            Report::NotDurable { detail } => Some(detail.clone()),
+            _ => None,
+        })
+    });
+    assert!(detail.contains(&format!("The folder is {}: ", file.display())), "{detail}");
+}
+
 /// Rust's own programs ignore the signal; those of others die of it. The mask is what counts for both.
 #[cfg(target_os = "linux")]
 #[test]
