@@ -34,6 +34,7 @@ impl Host for Heard {
             Report::Stopped { status } => json!({"kind": "stopped", "status": status}),
             Report::NotDurable { detail } => json!({"kind": "notDurable", "detail": detail}),
             Report::StateLost { detail } => json!({"kind": "stateLost", "detail": detail}),
+            Report::NotSending { detail } => json!({"kind": "notSending", "detail": detail}),
         };
         self.reports.lock().map_err(|_| HostFailure::Threw)?.push(said);
         Ok(())

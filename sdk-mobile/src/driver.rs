@@ -396,10 +396,9 @@ impl Driver {
     }
 
     /// Nothing will be sent, for this reason.
-    #[cfg(feature = "reqwest")]
     pub(crate) fn tell_not_sending(&self, why: &str) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.parts.tell(Report::NotDurable { detail: why.to_owned() });
+        inner.parts.tell(Report::NotSending { detail: why.to_owned() });
         drop(inner);
         self.alarm.notify_all();
     }

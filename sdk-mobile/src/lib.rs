@@ -17,6 +17,7 @@
 
 mod clock;
 mod driver;
+mod endpoint;
 mod file_id;
 mod identity;
 mod lease;
@@ -36,11 +37,17 @@ use headwater_core::{
 };
 
 use driver::{Driver, Listener, Notice, Said, Settings};
+use endpoint::Reach;
 use identity::CATEGORIES;
 use storage::Durability;
 use transport::Answered;
 
 uniffi::setup_scaffolding!();
+
+/// Its program in Rust compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// What a client needs to know at its start. Only the first three have no default.
 #[derive(Clone, Debug, uniffi::Record)]
@@ -79,6 +86,27 @@ pub struct Options {
     /// What holds for a category of events until the person was asked. Default: granted.
     #[uniffi(default)]
     pub consent: HashMap<Category, Answer>,
+}
+
+impl Options {
+    /// The defaults, for what has none.
+    #[must_use]
+    pub fn new(write_key: &str, endpoint: &str, folder: &str) -> Self {
+        Self {
+            write_key: write_key.to_owned(),
+            endpoint: endpoint.to_owned(),
+            folder: folder.to_owned(),
+            survives: None,
+            uploads: None,
+            upload_timeout_ms: None,
+            max_events: 100_000,
+            max_bytes: 50 << 20,
+            max_age_ms: None,
+            gather_ms: 100,
+            max_batch_events: 100,
+            consent: HashMap::new(),
+        }
+    }
 }
 
 /// What a commit survives.
@@ -189,6 +217,11 @@ pub enum Report {
         /// Which, and what was saved from it.
         detail: String,
     },
+    /// Nothing goes out: the collector cannot be reached, or somebody else answers. Events are kept. Told once for each run of failures.
+    NotSending {
+        /// Which address, and why.
+        detail: String,
+    },
 }
 
 /// Whoever owns a client. Called on a thread of the client's own, never within a call of yours.
@@ -254,6 +287,7 @@ impl std::error::Error for Error {}
 #[derive(uniffi::Object)]
 pub struct Core {
     driver: Arc<Driver>,
+    reach: Arc<Reach>,
 }
 
 #[uniffi::export]
@@ -266,8 +300,10 @@ impl Core {
     #[uniffi::constructor]
     pub fn new(options: Options, host: Arc<dyn Host>) -> Result<Arc<Self>, Error> {
         let uploads = options.uploads.unwrap_or_default();
+        let reach = Arc::new(Reach::new(&options.endpoint));
+        let folder = options.folder.clone();
         let driver = Driver::open(settings(options)?);
-        let told = Told { host, uploads };
+        let told = Told { host, uploads, folder };
         let upkeep = Arc::clone(&driver);
         let failed = |error: std::io::Error| Error::InvalidOptions {
             detail: format!("no thread can be started: {error}"),
@@ -278,13 +314,13 @@ impl Core {
             .map_err(failed)?;
         #[cfg(feature = "reqwest")]
         if uploads == Uploads::BuiltIn {
-            let uploader = Arc::clone(&driver);
+            let (uploader, reach) = (Arc::clone(&driver), Arc::clone(&reach));
             thread::Builder::new()
                 .name("headwater-upload".into())
-                .spawn(move || uploader::run(&uploader))
+                .spawn(move || uploader::run(&uploader, &reach))
                 .map_err(failed)?;
         }
-        Ok(Arc::new(Self { driver }))
+        Ok(Arc::new(Self { driver, reach }))
     }
 
     /// Somebody did something. `properties`: a JSON object.
@@ -502,6 +538,7 @@ impl Core {
     /// [`Error::Closed`].
     pub fn next_upload(&self) -> Result<Option<Upload>, Error> {
         let Some(upload) = self.driver.next_upload()? else { return Ok(None) };
+        self.reach.sends(upload.id, &upload.url);
         let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         Ok(Some(Upload {
             id: upload.id,
@@ -515,8 +552,9 @@ impl Core {
         }))
     }
 
-    /// What came of a request: the status, 0 if nobody answered; the header `Retry-After`, if there was one; the body. The host's may be one
-    /// of an earlier process, or late: a receipt counts whenever it comes.
+    /// What came of a request: the status; the header `Retry-After`, if there was one; the body. If nobody answered, the status is 0 and the
+    /// body says why, or nothing if the host gave it up on purpose. It may be a request of an earlier process, or a late answer: a receipt
+    /// counts whenever it comes.
     ///
     /// # Errors
     /// [`Error::Closed`].
@@ -528,8 +566,11 @@ impl Core {
         body: String,
     ) -> Result<(), Error> {
         let Some(sent) = self.driver.sent(id)? else { return Ok(()) };
-        self.driver
-            .complete_upload(id, &Answered::read(status, retry_after.as_deref(), &body, sent))
+        let answered = Answered::read(status, retry_after.as_deref(), &body, sent);
+        if let Some(why) = self.reach.told(id, &answered, status, &body) {
+            self.driver.tell_not_sending(&why);
+        }
+        self.driver.complete_upload(id, &answered)
     }
 
     /// Ends this client's threads; what is stored stays. Every later call is refused.
@@ -580,12 +621,20 @@ impl Drop for Core {
 struct Told {
     host: Arc<dyn Host>,
     uploads: Uploads,
+    folder: String,
 }
 
 impl Listener for Told {
     fn hear(&self, notice: Notice) {
         // A host that throws has heard it all the same.
         drop(match notice {
+            Notice::Report(Report::NotDurable { detail }) => {
+                let folder = &self.folder;
+                let detail = format!(
+                    "{detail}. The folder is {folder}: it needs room, and to be this process's to write"
+                );
+                self.host.report(Report::NotDurable { detail })
+            }
             Notice::Report(report) => self.host.report(report),
             Notice::Flushed(token, pending) => self.host.flushed(token, pending),
             Notice::UploadReady if self.uploads == Uploads::Host => self.host.upload_ready(),
@@ -617,12 +666,8 @@ fn settings(options: Options) -> Result<Settings, Error> {
     if options.write_key.trim().is_empty() {
         return invalid("write_key is empty: name the key of a source that the collector knows");
     }
-    let address = options.endpoint.split_once("://");
-    if !address.is_some_and(|(scheme, rest)| matches!(scheme, "http" | "https") && !rest.is_empty())
-    {
-        return invalid(
-            "endpoint is no address: say where the collector is, such as https://events.example.com",
-        );
+    if let Err(wrong) = endpoint::check(&options.endpoint) {
+        return invalid(&wrong);
     }
     if options.folder.trim().is_empty() {
         return invalid("folder is empty: name a folder in the app's private storage");

@@ -4,20 +4,39 @@
 // HEADWATER_NATIVE. HEADWATER_TESTING=1 (a library with virtual time), HEADWATER_STAND_INS=1 (Apple's modules, played) and HEADWATER_SPEED=1
 // are for our tests and measurements.
 
+import Foundation
 import PackageDescription
 
 let native = Context.environment["HEADWATER_NATIVE"]
+
+/// What a build needs that is made by a step of its own: SwiftPM and the linker would name a file, and no way to it.
+func need(_ path: String, _ what: String) {
+    if FileManager.default.fileExists(atPath: path) { return }
+    FileHandle.standardError.write(Data("Headwater: \(path) is missing. \(what)\n".utf8))
+    exit(1)
+}
+let checkout = URL(fileURLWithPath: Context.packageDirectory).resolvingSymlinksInPath()
+    .deletingLastPathComponent().deletingLastPathComponent().path
 let testing = Context.environment["HEADWATER_TESTING"] == "1"
 let speed = Context.environment["HEADWATER_SPEED"] == "1"
 let standIns = Context.environment["HEADWATER_STAND_INS"] == "1"
 
 #if os(macOS)
+need(Context.packageDirectory + "/Generated", "Run \(checkout)/sdk-mobile/swift/xcframework first.")
 let core = Target.binaryTarget(name: "HeadwaterCoreFFI", path: "HeadwaterCoreFFI.xcframework")
 // The XCFramework is linked by itself.
 let link: [LinkerSetting] = []
 let resources: [Resource] = [.copy("PrivacyInfo.xcprivacy")]
 let leftOut: [String] = []
 #else
+need(
+    Context.packageDirectory + "/Generated/HeadwaterCore/HeadwaterCore.swift",
+    "In \(checkout), run: cargo build -p headwater-mobile -p headwater-bindgen && sdk-mobile/swift/generate")
+if let native {
+    need(
+        native + "/libheadwater_mobile.so",
+        "HEADWATER_NATIVE names the folder of the library that sdk-mobile/library (or cargo build -p headwater-mobile) makes.")
+}
 let core = Target.systemLibrary(name: "HeadwaterCoreFFI", path: "Generated/HeadwaterCoreFFI")
 // Only for a build that names a folder: SwiftPM refuses unsafe flags in a dependency, and one that names none has none.
 let folder = native.map { [LinkerSetting.unsafeFlags(["-L", $0, "-Xlinker", "-rpath", "-Xlinker", $0])] } ?? []

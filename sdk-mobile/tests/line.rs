@@ -9,7 +9,7 @@ use std::{
 };
 
 use collector::{Collector, Heard, options};
-use headwater_mobile::{Answer, Category, Core, Error, EventOptions, Options, Uploads};
+use headwater_mobile::{Answer, Category, Core, Error, EventOptions, Options, Report, Uploads};
 
 #[test]
 fn an_event_reaches_the_log_with_its_number_and_identity() {
@@ -145,4 +145,107 @@ fn what_makes_no_sense_is_refused_with_what_to_do() {
         assert!(matches!(said, Err(Error::InvalidJson { .. })), "{bad}: {said:?}");
     }
     assert_eq!(core.pending().unwrap(), 0);
+}
+
+#[test]
+fn why_nothing_goes_out_is_told_once_for_each_run_of_failures() {
+    let folder = tempfile::tempdir().unwrap();
+    let collector = Collector::start(folder.path());
+    let port = collector.port();
+    collector.kill();
+    let heard = Arc::new(Heard::default());
+    let endpoint = format!("http://127.0.0.1:{port}");
+    let core = Core::new(options(folder.path(), &endpoint), heard.clone()).unwrap();
+    let not_sending = || {
+        let told = heard.reports().into_iter().filter_map(|report| match report {
+            Report::NotSending { detail } => Some(detail),
+            _ => None,
+        });
+        told.collect::<Vec<_>>()
+    };
+    let flush = |token| {
+        core.flush(token, 20_000).unwrap();
+        heard.flushed(token)
+    };
+    core.track("E".into(), None, EventOptions::default()).unwrap();
+    assert_eq!((flush(1), flush(2)), (1, 1));
+    let told = not_sending();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with(&format!("{endpoint} cannot be reached: ")), "{told:?}");
+    assert!(told[0].to_lowercase().contains("refused"), "{told:?}");
+
+    let collector = Collector::start_at(folder.path(), port);
+    assert_eq!(flush(3), 0);
+    collector.kill();
+    core.track("E".into(), None, EventOptions::default()).unwrap();
+    assert_eq!(flush(4), 1);
+    assert_eq!(not_sending().len(), 2);
+}
+
+#[test]
+fn a_host_says_why_nobody_answered_or_that_it_gave_up_on_purpose() {
+    let folder = tempfile::tempdir().unwrap();
+    let heard = Arc::new(Heard::default());
+    let options =
+        Options { uploads: Some(Uploads::Host), ..options(folder.path(), "http://127.0.0.1:9") };
+    let core = Core::new(options, heard.clone()).unwrap();
+    core.track("E".into(), None, EventOptions::default()).unwrap();
+    for (token, cause) in [(1, ""), (2, "no such host"), (3, "no such host")] {
+        core.flush(token, 20_000).unwrap();
+        let upload = heard.until("an upload", |_| core.next_upload().unwrap());
+        core.complete_upload(upload.id, 0, None, cause.into()).unwrap();
+        heard.flushed(token);
+    }
+    let detail = "http://127.0.0.1:9 cannot be reached: no such host. Events are kept, and it is tried again";
+    assert_eq!(heard.reports(), [Report::NotSending { detail: detail.into() }]);
+}
+
+#[test]
+fn a_folder_that_cannot_be_used_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("app");
+    std::fs::write(&file, "no folder").unwrap();
+    let heard = Arc::new(Heard::default());
+    let core = Core::new(options(folder.path(), "http://127.0.0.1:9"), heard.clone()).unwrap();
+    assert!(!core.track("E".into(), None, EventOptions::default()).unwrap().durable);
+    let detail = heard.until("a report", |said| {
+        said.reports.iter().find_map(|report| match report {
+            Report::NotDurable { detail } => Some(detail.clone()),
+            _ => None,
+        })
+    });
+    assert!(detail.contains(&format!("The folder is {}: ", file.display())), "{detail}");
+}
+
+/// Rust's own programs ignore the signal; those of others die of it. The mask is what counts for both.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_server_that_hangs_up_ends_no_process() {
+    use std::fs::{read_dir, read_to_string};
+
+    const SIGPIPE: u64 = 1 << (13 - 1);
+    let folder = tempfile::tempdir().unwrap();
+    let heard = Arc::new(Heard::default());
+    let core = Core::new(options(folder.path(), "http://127.0.0.1:9"), heard.clone()).unwrap();
+    core.track("E".into(), None, EventOptions::default()).unwrap();
+    core.flush(1, 20_000).unwrap();
+    heard.flushed(1);
+    // Names are cut to fifteen letters. The second one is reqwest's, which writes to the sockets.
+    for name in ["headwater-uploa", "reqwest-interna"] {
+        heard.until("a thread with the mask", |_| {
+            let threads =
+                read_dir("/proc/self/task").unwrap().flatten().map(|thread| thread.path());
+            let masks = threads.filter_map(|thread| {
+                let status = read_to_string(thread.join("status")).ok()?;
+                let field = |name: &str| {
+                    status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+                };
+                (field("Name:")? == name)
+                    .then(|| u64::from_str_radix(field("SigBlk:")?, 16).ok())?
+            });
+            let masks: Vec<_> = masks.collect();
+            (!masks.is_empty() && masks.iter().all(|mask| mask & SIGPIPE != 0)).then_some(())
+        });
+    }
+    core.close();
 }

@@ -49,6 +49,8 @@ public final class Headwater: Sendable {
         if options.uploads.byHost {
             let uploads = try URLSessionUploads(core: core, options: options, folder: folder)
             self.uploads.with { $0 = uploads }
+            // A no that was said as an earlier process ended: what it left with the system must not go.
+            if Category.allCases.contains(where: { consent($0) != .granted }) { uploads.withdraw(ofEarlierProcesses: true) }
             listener.whenReady { [weak uploads] in uploads?.fetch() }
         }
         let lifecycle = Lifecycle(self)
@@ -99,12 +101,15 @@ public final class Headwater: Sendable {
     /// Somebody else uses the device from now on: a new anonymous id, no user id, a new session.
     public func reset() {
         try? core.reset()
+        // The system would go on with them for hours, in the name of who was here before. Sent anew by this process, they are soon gone.
+        if let uploads = urlSessionUploads, uploads.outlivesTheApp { uploads.withdraw() }
     }
 
     /// The person's answers; categories that are not named keep theirs. A no deletes what was kept of the category.
     public func setConsent(_ answers: [Category: Answer]) {
         try? core.setConsent(
             answers: Dictionary(uniqueKeysWithValues: answers.map { ($0.key.forCore, $0.value.forCore) }))
+        if answers.values.contains(where: { $0 != .granted }) { urlSessionUploads?.withdraw() }
     }
 
     /// One answer for all categories.
@@ -162,6 +167,9 @@ public final class Headwater: Sendable {
             try? core.setContext(context: JSONValue.text(context))
         }
     }
+
+    /// Whether another attempt at what is left could do something. Of a client that was closed in the middle nobody knows.
+    var isWorthAnother: Bool { urlSessionUploads?.isWorthAnother ?? true }
 
     /// The uploads of this side of the boundary, if they are made here.
     var urlSessionUploads: URLSessionUploads? { uploads.with { $0 } }

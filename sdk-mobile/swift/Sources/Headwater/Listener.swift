@@ -57,6 +57,8 @@ final class Listener: HeadwaterCore.Host {
     }
 
     /// For tests.
+    var unheard: [Headwater.Report] { state.with { $0.unheard } }
+    /// For tests.
     var someoneWaits: Bool { state.with { !$0.waiting.isEmpty } }
 
     func end(_ token: UInt64, _ pending: UInt64) {

@@ -122,6 +122,8 @@ extension Headwater {
         case notDurable(detail: String)
         /// A file could not be read, and was set aside.
         case stateLost(detail: String)
+        /// Nothing goes out: the collector cannot be reached, or somebody else answers. Events are kept. Told once for each run of failures.
+        case notSending(detail: String)
         /// An event was recorded without its properties, traits or context: they have no JSON form.
         case fieldsLost(messageId: String, detail: String)
     }
@@ -147,6 +149,7 @@ extension Headwater.Options {
             folder: folder.path,
             survives: survives == .power ? .power : .process,
             uploads: uploads.byHost ? .host : .builtIn,
+            uploadTimeoutMs: uploads.timeoutMs,
             maxEvents: UInt64(clamping: maxEvents),
             maxBytes: UInt64(clamping: maxBytes),
             maxAgeMs: maxAge.map(Time.ms),
@@ -158,6 +161,12 @@ extension Headwater.Options {
 }
 
 extension Headwater.Uploads {
+    /// How long the core waits for an answer; the system tries for seven days in the background (`timeoutIntervalForResource`).
+    var timeoutMs: UInt64? {
+        if case .backgroundURLSession = self { return 7 * 24 * 3600 * 1000 }
+        return nil
+    }
+
     /// Whether the requests are made on this side of the boundary.
     var byHost: Bool {
         switch self {
@@ -218,6 +227,31 @@ extension Headwater.Report {
         case .stopped(let status): self = .stopped(status: Int(status))
         case .notDurable(let detail): self = .notDurable(detail: detail)
         case .stateLost(let detail): self = .stateLost(detail: detail)
+        case .notSending(let detail): self = .notSending(detail: detail)
+        }
+    }
+}
+
+extension Headwater.Report: CustomStringConvertible {
+    /// A sentence, with what to do where something can be done.
+    public var description: String {
+        switch self {
+        case .dropped(let messageId, let reason): "an event was dropped: \(reason)\(messageId.map { ", \($0)" } ?? "")"
+        case .stopped(let status):
+            "the collector refuses the write key (\(status)): compare writeKey with the write_key of the source in the configuration of the "
+                + "collector at endpoint; what is stored is sent once they are the same"
+        case .notDurable(let detail): "events are in memory alone: \(detail)"
+        case .stateLost(let detail): detail
+        case .notSending(let detail): detail
+        case .fieldsLost(let messageId, let detail): "\(messageId) was recorded without its fields: \(detail)"
+        }
+    }
+}
+
+extension Headwater.Failure: LocalizedError {
+    public var errorDescription: String? {
+        switch self {
+        case .invalidOptions(let detail): detail
         }
     }
 }

@@ -1,6 +1,6 @@
 // The requests by URLSession: the default on Apple's platforms. Promises that each request is answered to the core exactly once, that no redirect
-// is followed (an answer counts from the collector alone), no cookie sent or kept, and that a large answer costs no more than its bound. Knows no
-// event. On Linux it is compiled for our tests only, so that nobody else links libcurl.
+// is followed (an answer counts from the collector alone), no cookie sent or kept, that a large answer costs no more than its bound, and that
+// nothing of what was withdrawn stays with the system. Knows no event. On Linux it is compiled for our tests only, so that nobody else links libcurl.
 
 #if canImport(Darwin) || HEADWATER_TESTING
 
@@ -15,14 +15,34 @@ internal import FoundationNetworking
 
 final class URLSessionUploads: NSObject, URLSessionDataDelegate {
     private let core: Core
-    private let session: Locked<URLSession?> = Locked(nil)
+    let session: Locked<URLSession?> = Locked(nil)
     private let bodies: Locked<[Int: Data]> = Locked([:])
     /// Where the bodies lie that a background session sends.
     private let files: URL?
     /// Ids of requests begin anew in each process, and a background session tells of those of earlier ones.
     private let process = UUID().uuidString
-    /// UIKit's handler, which comes from the main thread and is called there.
-    private let eventsHandled: Locked<(() -> Void)?> = Locked(nil)
+    private let wakening = Locked(Wakening())
+    private let course = Locked(Course())
+
+    /// What the system has woken the app for.
+    private struct Wakening {
+        /// UIKit's handler, which comes from the main thread and is called there.
+        var handler: (() -> Void)?
+        /// All was told before the handler came.
+        var isOver = false
+    }
+
+    /// How it goes.
+    private struct Course {
+        /// Requests that nobody has answered yet.
+        var away = 0
+        /// Whether the last one to come back was not answered, or was told to come again.
+        var failed = false
+        /// Whether the collector refuses the key, as far as is known.
+        var stopped = false
+        /// How often what was away was withdrawn.
+        var withdrawals = 0
+    }
 
     init(core: Core, options: Headwater.Options, folder: URL) throws {
         self.core = core
@@ -51,26 +71,73 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
 
     /// Makes every request that is to be made now.
     func fetch() {
-        while let upload = try? core.nextUpload() { send(upload) }
+        while true {
+            let before = course.with { $0.withdrawals }
+            guard let upload = try? core.nextUpload() else { return }
+            course.with { $0.away += 1 }
+            send(upload, before)
+        }
     }
 
-    /// Lets what is on its way end; nobody waits for it.
+    /// For tests.
+    var away: Int { course.with { $0.away } }
+
+    /// Whether another attempt could do what these did not: nothing that only waits for the person, or for another write key.
+    var isWorthAnother: Bool { course.with { !$0.stopped && ($0.away > 0 || $0.failed) } }
+
+    /// Whether the system goes on with requests while the app does not run.
+    var outlivesTheApp: Bool { files != nil }
+
+    /// What is on its way was made before the person's answer, or by somebody else: it is given up, here and in the system, and its files go.
+    /// What may still be sent is sent anew. `ofEarlierProcesses`: of those alone.
+    func withdraw(ofEarlierProcesses: Bool = false) {
+        if !ofEarlierProcesses { course.with { $0.withdrawals += 1 } }
+        guard let session = session.with({ $0 }) else { return }
+        let (files, process) = (files, process)
+        session.getAllTasks { tasks in
+            for task in tasks where !ofEarlierProcesses || task.taskDescription?.hasPrefix(process) != true {
+                task.cancel()
+                // The system may end the app before it tells of the cancelled task.
+                if let files, let name = task.taskDescription {
+                    try? FileManager.default.removeItem(at: files.appendingPathComponent(name))
+                }
+            }
+        }
+    }
+
+    /// Lets what is on its way end; nobody waits for it, and nobody will tell the system later.
     func close() {
         session.with { session in
             session?.finishTasksAndInvalidate()
             session = nil
         }
+        eventsEnded()
     }
 
     /// The system has woken the app for a background session; called when all of it was told.
     @MainActor
     func whenEventsHandled(_ completion: @escaping () -> Void) {
-        eventsHandled.with { $0 = completion }
+        let isOver = wakening.with { wakening in
+            if !wakening.isOver { wakening.handler = completion }
+            defer { wakening.isOver = false }
+            return wakening.isOver
+        }
+        if isOver { completion() }
     }
 
-    private func send(_ upload: Upload) {
+    private func eventsEnded() {
+        DispatchQueue.main.async { [wakening] in
+            let handler = wakening.with { wakening in
+                defer { wakening.handler = nil }
+                return wakening.handler
+            }
+            handler?()
+        }
+    }
+
+    private func send(_ upload: Upload, _ withdrawals: Int) {
         guard let url = URL(string: upload.url), let session = session.with({ $0 }) else {
-            return complete(upload.id, status: 0)
+            return complete(upload.id, status: 0, body: "\(upload.url) is no address")
         }
         var request = URLRequest(url: url, timeoutInterval: Double(upload.timeoutMs) / 1000)
         request.httpMethod = "POST"
@@ -83,7 +150,7 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
                 try upload.body.write(to: file)
             } catch {
                 // No room: as if there were no network.
-                return complete(upload.id, status: 0)
+                return complete(upload.id, status: 0, body: "\(file.path) cannot be written, \(error.localizedDescription)")
             }
             task = session.uploadTask(with: request, fromFile: file)
         } else {
@@ -91,9 +158,16 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
         }
         task.taskDescription = "\(process).\(upload.id)"
         task.resume()
+        // Withdrawn between the core's word and this one: whoever looked then did not see it.
+        if course.with({ $0.withdrawals }) != withdrawals { task.cancel() }
     }
 
-    private func complete(_ id: UInt64, status: Int, retryAfter: String? = nil, body: String = "") {
+    private func complete(_ id: UInt64, status: Int, retryAfter: String? = nil, body: String) {
+        course.with { course in
+            course.away -= 1
+            course.failed = status == 0 || status == 408 || status >= 429
+            if status != 0 { course.stopped = status == 401 || status == 403 }
+        }
         // Closed meanwhile: nobody waits for it.
         try? core.completeUpload(id: id, status: UInt16(clamping: status), retryAfter: retryAfter, body: body)
     }
@@ -116,11 +190,13 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
         guard name.hasPrefix(process), let id = UInt64(name.dropFirst(process.count + 1)) else { return }
         let response = task.response as? HTTPURLResponse
         var status = response?.statusCode ?? 0
-        // What breaks off is no receipt; a refusal is one without its words, too.
-        if error != nil, status < 400 { status = 0 }
-        complete(
-            id, status: status, retryAfter: response?.value(forHTTPHeaderField: "Retry-After"),
-            body: String(decoding: body, as: UTF8.self))
+        var text = String(decoding: body, as: UTF8.self)
+        // What breaks off is no receipt; a refusal is one without its words, too. The core takes the cause where it has no answer.
+        if let error, status < 400 {
+            status = 0
+            text = (error as? URLError)?.code == .cancelled && body.count <= Self.maxAnswerBytes ? "" : error.localizedDescription
+        }
+        complete(id, status: status, retryAfter: response?.value(forHTTPHeaderField: "Retry-After"), body: text)
     }
 
     // By its selector: SDKs differ in whether the handler is Sendable, and a method that only nearly fits would not be called.
@@ -136,13 +212,11 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
 
     #if canImport(Darwin) || HEADWATER_STAND_INS
     func urlSessionDidFinishEvents(forBackgroundURLSession session: URLSession) {
-        DispatchQueue.main.async { [eventsHandled] in
-            let handled = eventsHandled.with { handled in
-                defer { handled = nil }
-                return handled
-            }
-            handled?()
+        let isAwaited = wakening.with { wakening in
+            wakening.isOver = wakening.handler == nil
+            return !wakening.isOver
         }
+        if isAwaited { eventsEnded() }
     }
     #endif
 
@@ -173,7 +247,10 @@ final class URLSessionUploads: Sendable {
         throw Headwater.Failure.invalidOptions("there is no URLSession in this build: use uploads = .builtIn")
     }
 
+    var isWorthAnother: Bool { false }
+    var outlivesTheApp: Bool { false }
     func fetch() {}
+    func withdraw(ofEarlierProcesses: Bool = false) {}
     func close() {}
     func whenEventsHandled(_ completion: @escaping () -> Void) {}
 }

@@ -142,7 +142,7 @@ final class Silent {
             while case let peer = accept(socket, nil, nil), peer >= 0 {
                 var room = [UInt8](repeating: 0, count: 65_536)
                 _ = read(peer, &room, room.count)
-                _ = answer.withCString { write(peer, $0, strlen($0)) }
+                _ = answer.withCString { send(peer, $0, strlen($0), Int32(MSG_NOSIGNAL)) }
                 close(peer)
             }
         }

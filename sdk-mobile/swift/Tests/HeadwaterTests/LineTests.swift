@@ -137,6 +137,43 @@ import Testing
         #expect(try await collector.events(0).isEmpty)
     }
 
+    /// A Swift program has not Rust's own answer to SIGPIPE: it would die of it.
+    @Test func aServerThatSpeaksAnotherLanguageEndsNoProcess() async throws {
+        // SwiftPM ignores it, for its tests as well; a program does not.
+        signal(SIGPIPE, SIG_DFL)
+        let folder = try Folder()
+        let collector = try Collector(in: folder)
+        let client = try Headwater(
+            writeKey: "wk_test", endpoint: collector.endpoint.replacingOccurrences(of: "http://", with: "https://"),
+            options: folder.options { $0.uploads = .builtIn })
+        // Whether it hangs up before the last word or after it is a race: of twenty it loses some.
+        client.track("E")
+        for _ in 0..<20 { #expect(await client.flush(timeout: patience) == 1) }
+    }
+
+    @Test(arguments: [Headwater.Uploads.builtIn, .urlSession])
+    func whyNothingGoesOutIsTold(_ uploads: Headwater.Uploads) async throws {
+        let client = try Folder().alone { $0.uploads = uploads }
+        client.track("E")
+        guard case .notSending(let detail)? = await first(client.reports, where: { _ in true }) else {
+            Issue.record("no report")
+            return
+        }
+        #expect(detail.hasPrefix("http://127.0.0.1:1 cannot be reached: "), "\(detail)")
+    }
+
+    @Test func aFailureIsASentence() throws {
+        let folder = try Folder()
+        for endpoint in ["events.example.com", "https://", "https://events.example.com/v1"] {
+            do {
+                _ = try Headwater(writeKey: "wk_test", endpoint: endpoint, options: folder.options())
+                Issue.record("\(endpoint) was taken")
+            } catch {
+                #expect(error.localizedDescription.contains("endpoint \"\(endpoint)\""), "\(error.localizedDescription)")
+            }
+        }
+    }
+
     @Test func theVersionIsTheWorkspaces() throws {
         let manifest = URL(fileURLWithPath: #filePath).appendingPathComponent("../../../../../Cargo.toml")
         let text = try String(contentsOf: manifest.standardizedFileURL, encoding: .utf8)

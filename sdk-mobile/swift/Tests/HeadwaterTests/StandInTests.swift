@@ -80,6 +80,92 @@ import UIKit
         #expect(await BGTaskScheduler.shared.run(task) == false)
     }
 
+    @Test func theSystemGetsItsTimeBackFromAClientThatIsGone() async throws {
+        let silent = try Silent()
+        var client: Headwater? = try Headwater(
+            writeKey: "wk_test", endpoint: "http://127.0.0.1:\(silent.port)", options: Folder().options())
+        client?.track("Waits")
+        await settled()
+        post(UIApplication.didEnterBackgroundNotification)
+        try await until("there is a task") { !UIApplication.shared.tasks.isEmpty }
+        client?.close()
+        client = nil
+        try await until("the background task ends") { UIApplication.shared.tasks.isEmpty }
+    }
+
+    @Test func noRefreshIsAskedForWhatWaitsForThePersonOrForAKey() async throws {
+        let folder = try Folder()
+        let collector = try Collector(in: folder)
+        for (key, consent) in [("wk_unknown", [:]), ("wk_test", [.analytics: .pending])] as [(String, [Headwater.Category: Headwater.Answer])] {
+            let client = try Headwater(
+                writeKey: key, endpoint: collector.endpoint,
+                options: folder.options {
+                    $0.folder = folder.url.appendingPathComponent(key)
+                    $0.consent = consent
+                })
+            let task = "io.headwater.test.\(UUID().uuidString)"
+            client.registerRefresh(identifier: task)
+            client.track("Waits")
+            await settled()
+            post(UIApplication.didEnterBackgroundNotification)
+            try await until("the background task ends") { UIApplication.shared.tasks.isEmpty }
+            #expect(await BGTaskScheduler.shared.run(task) == false)
+            #expect(client.pending > 0)
+            #expect(!BGTaskScheduler.shared.submitted.contains(task), "\(key)")
+            client.close()
+        }
+    }
+
+    @Test func aNoTakesBackWhatIsWithTheSystem() async throws {
+        let folder = try Folder()
+        let silent = try Silent()
+        let files = folder.url.appendingPathComponent("app/uploads")
+        func left() -> [String] { (try? FileManager.default.contentsOfDirectory(atPath: files.path)) ?? [] }
+        let client = try Headwater(
+            writeKey: "wk_test", endpoint: "http://127.0.0.1:\(silent.port)",
+            options: folder.options { ($0.uploads, $0.lifecycle) = (.backgroundURLSession("shop.events"), false) })
+        for take in 0..<2 {
+            client.track("Waits")
+            if take == 1 { client.online() }
+            try await until("a body is with the system") { !left().isEmpty }
+            // Foundation on Linux falls over a task that is cancelled while libcurl waits for its body.
+            let start = Date()
+            while await !isSent(client) {
+                try #require(-start.timeIntervalSinceNow < patience, "the body goes out")
+                try await Task.sleep(nanoseconds: 1_000_000)
+            }
+            if take == 0 { client.reset() } else { client.setConsent(.denied) }
+            try await until("it is gone") { left().isEmpty && client.urlSessionUploads?.away == 0 }
+        }
+        #expect(client.pending == 0)
+        // Nobody is told of what was given up on purpose.
+        #expect(client.listener.unheard.isEmpty)
+    }
+
+    private func isSent(_ client: Headwater) async -> Bool {
+        guard let session = client.urlSessionUploads?.session.with({ $0 }) else { return false }
+        let sent: [Int64] = await withCheckedContinuation { waiting in
+            session.getAllTasks { waiting.resume(returning: $0.map(\.countOfBytesSent)) }
+        }
+        return !sent.isEmpty && sent.allSatisfy { $0 > 0 }
+    }
+
+    @Test func theSystemsHandlerIsCalledWhicheverComesFirst() async throws {
+        let client = try Folder().alone { ($0.uploads, $0.lifecycle) = (.backgroundURLSession("shop.events"), false) }
+        var handled = 0
+        client.urlSessionUploads?.urlSessionDidFinishEvents(forBackgroundURLSession: .shared)
+        await settled()
+        client.handleEvents(forBackgroundSession: "shop.events") { handled += 1 }
+        await settled()
+        #expect(handled == 1)
+        client.handleEvents(forBackgroundSession: "shop.events") { handled += 1 }
+        await settled()
+        #expect(handled == 1)
+        client.close()
+        await settled()
+        #expect(handled == 2)
+    }
+
     @Test func aRefreshSendsWhatWaits() async throws {
         let folder = try Folder()
         let collector = try Collector(in: folder)

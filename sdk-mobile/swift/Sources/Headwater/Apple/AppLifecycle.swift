@@ -11,7 +11,7 @@ final class AppLifecycle {
     private weak var client: Headwater?
     /// Whether the person has seen the app since it was launched. Scenes enter the foreground at launch, too.
     private var seen = false
-    private var task = UIBackgroundTaskIdentifier.invalid
+    private var time: BackgroundTime?
     nonisolated private let observers = Observers()
 
     init(_ client: Headwater) {
@@ -47,24 +47,19 @@ final class AppLifecycle {
     private func enteredBackground() {
         guard let client else { return }
         client.track("Application Backgrounded")
-        endTask()
-        task = UIApplication.shared.beginBackgroundTask(withName: "headwater") { [weak self] in self?.endTask() }
-        let own = task
+        // Not one of an earlier time in the background.
+        time?.end()
+        // Held by what ends it, whatever becomes of this client.
+        let own = BackgroundTime()
+        time = own
         client.background()
-        Task { [weak self] in
+        Task {
             let left = await client.flush(timeout: Self.mostSeconds)
             #if canImport(BackgroundTasks)
-            if left > 0 { client.scheduleRefresh() }
+            if left > 0, client.isWorthAnother { client.scheduleRefresh() }
             #endif
-            // Not one of a later time in the background.
-            if self?.task == own { self?.endTask() }
+            own.end()
         }
-    }
-
-    private func endTask() {
-        guard task != .invalid else { return }
-        UIApplication.shared.endBackgroundTask(task)
-        task = .invalid
     }
 
     /// What only the main thread may ask.
@@ -86,6 +81,22 @@ final class AppLifecycle {
 
     /// The system gives about 30 seconds.
     private static let mostSeconds = 20.0
+}
+
+/// Time that the system gives an app which it would suspend: ended once, by whoever comes first.
+@MainActor
+private final class BackgroundTime {
+    private var task = UIBackgroundTaskIdentifier.invalid
+
+    init() {
+        task = UIApplication.shared.beginBackgroundTask(withName: "headwater") { self.end() }
+    }
+
+    func end() {
+        guard task != .invalid else { return }
+        UIApplication.shared.endBackgroundTask(task)
+        task = .invalid
+    }
 }
 
 #endif

@@ -16,7 +16,8 @@ extension Headwater {
             let task = Locked(task)
             let sending = Task { [weak self] in
                 let left = await self?.flush(timeout: Self.mostSeconds) ?? 0
-                if left > 0 { self?.scheduleRefresh() }
+                // What only waits for the person, or for another write key, no refresh sends.
+                if left > 0, self?.isWorthAnother == true { self?.scheduleRefresh() }
                 task.with { $0.setTaskCompleted(success: left == 0) }
             }
             task.with { $0.expirationHandler = { sending.cancel() } }

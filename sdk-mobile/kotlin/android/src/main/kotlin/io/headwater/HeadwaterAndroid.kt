@@ -10,7 +10,6 @@ package io.headwater
 import android.app.Application
 import android.content.Context
 import android.content.pm.PackageManager
-import android.net.TrafficStats
 import android.os.Process
 import java.io.File
 import java.util.concurrent.ConcurrentHashMap
@@ -48,9 +47,9 @@ public fun Headwater.Companion.android(
 @JvmName("open")
 public fun Headwater.Companion.android(context: Context, options: Options, android: AndroidOptions = AndroidOptions()): Headwater {
     val application = context.applicationContext as Application
-    val job = UploadJobs(application, options, android)
-    val uploader = options.uploader ?: SystemUploader(job)
-    val headwater = Headwater(options.with(uploader))
+    // A job in a later process has the system's own HTTP alone: an app that brings another has its reasons (pins, a proxy).
+    val system = if (options.uploader == null) SystemUploader(UploadJobs(application, options, android)) else null
+    val headwater = Headwater(options.with(options.uploader ?: checkNotNull(system)))
     val device = Device(application, android.advertisingId)
     headwater.describe(device.describe(), deviceId = true)
     // What the system is asked for takes its time: never on the thread that draws.
@@ -69,16 +68,17 @@ public fun Headwater.Companion.android(context: Context, options: Options, andro
             // Closed meanwhile, perhaps.
             runCatching {
                 if (change == AppLife.Change.FRONT) headwater.describe(device.describe(), deviceId = true)
-                if (change == AppLife.Change.BACK && headwater.pending > 0) job.schedule()
+                system?.away(change == AppLife.Change.BACK)
             }
         }
     }
     aside.execute { network.listen() }
     application.registerActivityLifecycleCallbacks(life)
-    OPEN[options.folder.absolutePath] = headwater
+    val open = Open(headwater, system)
+    OPEN[options.folder.absolutePath] = open
     headwater.atEnd {
         application.unregisterActivityLifecycleCallbacks(life)
-        OPEN.remove(options.folder.absolutePath, headwater)
+        OPEN.remove(options.folder.absolutePath, open)
         network.end()
         aside.shutdown()
     }
@@ -99,26 +99,10 @@ public fun Headwater.pushToken(token: String): Recorded = identify(null, mapOf("
 
 /** The clients of this process, by their folders: a job uses the one that is there. */
 @get:JvmSynthetic
-internal val OPEN = ConcurrentHashMap<String, Headwater>()
+internal val OPEN = ConcurrentHashMap<String, Open>()
 
-/** HttpURLConnection, with a mark by which traffic is told apart; what fails is left to a job, too. */
-internal class SystemUploader(private val job: UploadJobs?) : Uploader {
-    private val http = HttpUploader()
-
-    override fun upload(request: UploadRequest): UploadAnswer {
-        TrafficStats.setThreadStatsTag(TRAFFIC)
-        try {
-            val answer = http.upload(request)
-            if (answer.status >= 429) job?.schedule()
-            return answer
-        } catch (failure: Exception) {
-            job?.schedule()
-            throw failure
-        } finally {
-            TrafficStats.clearThreadStatsTag()
-        }
-    }
-}
+/** A client, and who makes its requests, unless the app does. */
+internal class Open(val headwater: Headwater, val uploader: SystemUploader?)
 
 /** The app's version and build, as its package says. */
 @JvmSynthetic
@@ -129,5 +113,3 @@ internal fun Application.version(): Pair<String, String> = try {
 } catch (_: PackageManager.NameNotFoundException) {
     "" to ""
 }
-
-private const val TRAFFIC = 0x4857

@@ -1,6 +1,7 @@
 /*
  * What is left when the app goes is sent by a job of the system's, once there is a network, in this process or a later one. Promises one job at
- * a time, that consent holds there as in the app, and that the system hears the truth about whether to try again.
+ * a time, that consent holds there as in the app, and that the system hears the truth about whether to try again: not for what only waits for
+ * the person's answer, or for a key that the collector takes.
  */
 package io.headwater
 
@@ -11,6 +12,7 @@ import android.app.job.JobService
 import android.content.ComponentName
 import android.content.Context
 import android.os.PersistableBundle
+import android.os.SystemClock
 import java.io.File
 import java.util.concurrent.ConcurrentHashMap
 import java.util.concurrent.ExecutionException
@@ -65,7 +67,7 @@ public class HeadwaterUploadJob : JobService() {
 
     private fun run(job: JobParameters) {
         val again = try {
-            send(job.extras) > 0
+            send(job.extras)
         } catch (_: InterruptedException) {
             return // Stopped: the system knows.
         } catch (_: ExecutionException) {
@@ -78,10 +80,11 @@ public class HeadwaterUploadJob : JobService() {
         if (running.remove(job.jobId) != null) jobFinished(job, again)
     }
 
-    /** Sends what there is; says how many events are left. */
-    private fun send(about: PersistableBundle): Long {
+    /** Sends what there is; says whether another time could do more. */
+    private fun send(about: PersistableBundle): Boolean {
         val folder = requireNotNull(about.getString(FOLDER))
-        OPEN[folder]?.let { return flush(it) }
+        OPEN[folder]?.let { return it.uploader != null && flush(it.headwater, it.uploader) }
+        val uploader = SystemUploader(null)
         val options = Options(
             writeKey = requireNotNull(about.getString(KEY)),
             endpoint = requireNotNull(about.getString(ENDPOINT)),
@@ -90,13 +93,17 @@ public class HeadwaterUploadJob : JobService() {
             consent = Category.entries.mapNotNull { category ->
                 about.getString(CONSENT + category.name)?.let { category to Answer.valueOf(it) }
             }.toMap(),
-            uploader = SystemUploader(null),
+            uploader = uploader,
         )
-        return Headwater(options).use(::flush)
+        return Headwater(options).use { flush(it, uploader) }
     }
 
-    private fun flush(headwater: Headwater): Long =
-        if (headwater.pending == 0L) 0 else headwater.flushAsync(PATIENCE_MS).get(PATIENCE_MS + SLACK_MS, TimeUnit.MILLISECONDS)
+    private fun flush(headwater: Headwater, uploader: SystemUploader): Boolean {
+        if (headwater.pending == 0L) return false
+        val begun = SystemClock.elapsedRealtime()
+        val left = headwater.flushAsync(PATIENCE_MS).get(PATIENCE_MS + SLACK_MS, TimeUnit.MILLISECONDS)
+        return left > 0 && (uploader.failed || SystemClock.elapsedRealtime() - begun >= PATIENCE_MS)
+    }
 }
 
 private const val KEY = "writeKey"

@@ -16,6 +16,8 @@ import android.net.Uri
 import android.os.Bundle
 import android.os.PersistableBundle
 import java.util.concurrent.CopyOnWriteArrayList
+import java.util.concurrent.CountDownLatch
+import java.util.concurrent.TimeUnit
 import org.junit.After
 import org.junit.Assert.assertEquals
 import org.junit.Assert.assertFalse
@@ -176,22 +178,50 @@ class LifeTest {
     }
 
     @Test
-    fun `a job sends nothing that the person has not agreed to`() {
+    fun `no job waits for the person's answer or for another key`() {
         val server = server()
-        val options = Options(
+        val pending = Options(
             "wk_test", server.endpoint, application.headwaterFolder(), gatherMs = 5, consent = mapOf(Category.ANALYTICS to Answer.PENDING),
         )
-        val headwater = Headwater.android(application, options).also { closing.add(it) }
-        val activity = Robolectric.buildActivity(ShopActivity::class.java).setup()
-        activity.pause().stop()
-        val job = eventually("a job") { jobs.allPendingJobs.singleOrNull() }
-        headwater.close()
-        run(job.extras)
-        assertEquals(0, server.requests)
-        Headwater.android(application, options).use { again ->
-            again.setConsent(Answer.GRANTED)
-            server.events(3)
+        val refusing = Server(status = 401).also { closing.add(it) }
+        val unknown = Options("wk_unknown", refusing.endpoint, application.headwaterFolder("unknown"), gatherMs = 5)
+        for (options in listOf(pending, unknown)) {
+            val headwater = Headwater.android(application, options).also { closing.add(it) }
+            val stopped = CountDownLatch(if (options == unknown) 1 else 0)
+            headwater.onReport { if (it is Report.Stopped) stopped.countDown() }
+            headwater.track("Waits")
+            assertTrue(stopped.await(60, TimeUnit.SECONDS))
+            val activity = Robolectric.buildActivity(ShopActivity::class.java).setup()
+            activity.pause().stop()
+            eventually("the app is known to be away") { true.takeIf { OPEN[options.folder.absolutePath]?.uploader?.isAway == true } }
+            assertEquals(4, headwater.pending)
+            assertTrue(jobs.allPendingJobs.isEmpty())
+            // One that was asked for before does not come again, in this process nor in a later one.
+            UploadJobs(application, options, AndroidOptions()).schedule()
+            val job = jobs.allPendingJobs.single()
+            assertFalse(run(job.extras).isRescheduleNeeded)
+            headwater.close()
+            assertFalse(run(job.extras).isRescheduleNeeded)
+            jobs.cancelAll()
         }
+        assertEquals(0, server.requests)
+        Headwater.android(application, pending).use { again ->
+            again.setConsent(Answer.GRANTED)
+            server.events(4)
+        }
+    }
+
+    @Test
+    fun `a job never goes around an uploader of the app's own`() {
+        val own = Uploader { throw java.io.IOException("pinned") }
+        val options = Options("wk_test", "http://127.0.0.1:${freePort()}", application.headwaterFolder(), gatherMs = 5, uploader = own)
+        val headwater = Headwater.android(application, options).also { closing.add(it) }
+        headwater.track("Pinned")
+        assertEquals(1L, headwater.flushAsync(20_000).get())
+        Robolectric.buildActivity(ShopActivity::class.java).setup().pause().stop()
+        assertTrue(jobs.allPendingJobs.isEmpty())
+        UploadJobs(application, options, AndroidOptions()).schedule()
+        assertFalse(run(jobs.allPendingJobs.single().extras).isRescheduleNeeded)
     }
 
     @Test

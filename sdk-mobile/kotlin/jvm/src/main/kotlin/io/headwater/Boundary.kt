@@ -58,6 +58,7 @@ internal fun CoreReport.fromCore(): Report = when (this) {
     is CoreReport.Stopped -> Report.Stopped(status.toInt())
     is CoreReport.NotDurable -> Report.NotDurable(detail)
     is CoreReport.StateLost -> Report.StateLost(detail)
+    is CoreReport.NotSending -> Report.NotSending(detail)
 }
 
 /** Less than nothing is nothing. */

@@ -5,6 +5,7 @@
  */
 package io.headwater
 
+import com.sun.jna.Platform
 import io.headwater.core.Core
 import io.headwater.core.Host
 import java.util.concurrent.CompletableFuture
@@ -30,6 +31,7 @@ import kotlinx.serialization.SerializationStrategy
  * ```
  *
  * @throws IllegalArgumentException if an option makes no sense. A folder that cannot be used is none: see [Report.NotDurable].
+ * @throws UnsatisfiedLinkError if the native library is missing, or is not of this release.
  */
 public class Headwater(options: Options) : AutoCloseable {
     private val reports = Reports()
@@ -43,6 +45,8 @@ public class Headwater(options: Options) : AutoCloseable {
         Core(options.toCore(), Ear(reports, flushes, uploads))
     } catch (wrong: io.headwater.core.Exception.InvalidOptions) {
         throw IllegalArgumentException(wrong.detail, wrong)
+    } catch (failure: LinkageError) {
+        throw withoutLibrary(failure)
     }
 
     init {
@@ -73,16 +77,42 @@ public class Headwater(options: Options) : AutoCloseable {
     /** Somebody saw a screen of an app. */
     @JvmOverloads
     public fun screen(name: String, category: String? = null, properties: Map<String, *>? = null, options: EventOptions? = null): Recorded =
-        say(properties?.let(JsonText::of), options) { text, said ->
-            core.screen(wellFormed(name), category?.let(::wellFormed), text, said)
-        }
+        screen(name, category, properties?.let(JsonText::of), options)
+
+    /** The same; the properties: a serializable class. */
+    public fun <T> screen(name: String, category: String?, properties: T, serializer: SerializationStrategy<T>, options: EventOptions? = null): Recorded =
+        screen(name, category, JsonText.of(serializer, properties), options)
+
+    /** The same; the properties: a `@Serializable` class. */
+    public inline fun <reified T : Any> screen(name: String, category: String?, properties: T, options: EventOptions? = null): Recorded =
+        screen(name, category, properties, typeOf<T>(), options)
+
+    @PublishedApi
+    internal fun screen(name: String, category: String?, properties: Any, type: KType, options: EventOptions?): Recorded =
+        screen(name, category, JsonText.of(type, properties), options)
+
+    private fun screen(name: String, category: String?, fields: JsonText?, options: EventOptions?): Recorded =
+        say(fields, options) { text, said -> core.screen(wellFormed(name), category?.let(::wellFormed), text, said) }
 
     /** Somebody saw a page. */
     @JvmOverloads
     public fun page(name: String?, category: String? = null, properties: Map<String, *>? = null, options: EventOptions? = null): Recorded =
-        say(properties?.let(JsonText::of), options) { text, said ->
-            core.page(name?.let(::wellFormed), category?.let(::wellFormed), text, said)
-        }
+        page(name, category, properties?.let(JsonText::of), options)
+
+    /** The same; the properties: a serializable class. */
+    public fun <T> page(name: String?, category: String?, properties: T, serializer: SerializationStrategy<T>, options: EventOptions? = null): Recorded =
+        page(name, category, JsonText.of(serializer, properties), options)
+
+    /** The same; the properties: a `@Serializable` class. */
+    public inline fun <reified T : Any> page(name: String?, category: String?, properties: T, options: EventOptions? = null): Recorded =
+        page(name, category, properties, typeOf<T>(), options)
+
+    @PublishedApi
+    internal fun page(name: String?, category: String?, properties: Any, type: KType, options: EventOptions?): Recorded =
+        page(name, category, JsonText.of(type, properties), options)
+
+    private fun page(name: String?, category: String?, fields: JsonText?, options: EventOptions?): Recorded =
+        say(fields, options) { text, said -> core.page(name?.let(::wellFormed), category?.let(::wellFormed), text, said) }
 
     /** Somebody is known by this user id from now on (without one: by what is known already), and by these traits. */
     @JvmOverloads
@@ -107,7 +137,22 @@ public class Headwater(options: Options) : AutoCloseable {
     /** Somebody belongs to this account. */
     @JvmOverloads
     public fun group(groupId: String, traits: Map<String, *>? = null, options: EventOptions? = null): Recorded =
-        say(traits?.let(JsonText::of), options) { text, said -> core.group(wellFormed(groupId), text, said) }
+        group(groupId, traits?.let(JsonText::of), options)
+
+    /** The same; the traits: a serializable class. */
+    public fun <T> group(groupId: String, traits: T, serializer: SerializationStrategy<T>, options: EventOptions? = null): Recorded =
+        group(groupId, JsonText.of(serializer, traits), options)
+
+    /** The same; the traits: a `@Serializable` class. */
+    public inline fun <reified T : Any> group(groupId: String, traits: T, options: EventOptions? = null): Recorded =
+        group(groupId, traits, typeOf<T>(), options)
+
+    @PublishedApi
+    internal fun group(groupId: String, traits: Any, type: KType, options: EventOptions?): Recorded =
+        group(groupId, JsonText.of(type, traits), options)
+
+    private fun group(groupId: String, fields: JsonText?, options: EventOptions?): Recorded =
+        say(fields, options) { text, said -> core.group(wellFormed(groupId), text, said) }
 
     /** The person known until now (or by `previousId`) is the one with this user id. */
     @JvmOverloads
@@ -282,4 +327,17 @@ private class Ear(
         // Whatever waits for it may do as it likes there.
         Dispatchers.Default.asExecutor().execute { flush.complete(pending.toLong()) }
     }
+}
+
+/** One sentence that says what to do, in place of what JNA and the boundary say of themselves. */
+private fun withoutLibrary(failure: LinkageError): UnsatisfiedLinkError {
+    val causes = generateSequence<Throwable>(failure) { it.cause }.map { it.toString() }.joinToString()
+    val file = System.mapLibraryName("headwater_mobile")
+    val said = if ("Unable to load library" in causes || "UnsatisfiedLinkError" in causes && file in causes && "symbol" !in causes) {
+        "there is no $file for ${Platform.RESOURCE_PREFIX}: put it into the jar (in the folder ${Platform.RESOURCE_PREFIX}/), or name its folder " +
+            "with -Djna.library.path=FOLDER; of its own folders JNA found it in none"
+    } else {
+        "the $file that was found is not of this release ($VERSION) of Headwater: the jar and the library must be of one build"
+    }
+    return UnsatisfiedLinkError(said).apply { initCause(failure) }
 }

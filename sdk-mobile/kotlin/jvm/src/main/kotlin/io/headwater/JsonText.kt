@@ -38,11 +38,18 @@ internal class JsonText private constructor(val text: String, val altered: Strin
         /** The same of what nobody may have written a serializer for. */
         fun <T : Any> of(type: KType, value: T): JsonText {
             @Suppress("UNCHECKED_CAST")
-            val serializer = serializerOrNull(type) as SerializationStrategy<T>?
+            val serializer = try {
+                serializerOrNull(type) as SerializationStrategy<T>?
+            } catch (_: IllegalArgumentException) {
+                null // `List<*>`: its values say what they are.
+            }
             return if (serializer == null) any(value) else of(serializer, value)
         }
 
-        private fun any(value: Any): JsonText = if (value is Map<*, *>) of(value) else of(mapOf("value" to value))
+        private fun any(value: Any): JsonText = if (value is Map<*, *>) of(value) else Writer(value).run {
+            map(mapOf("value" to value), "")
+            if (unsaid) JsonText("{}", "all of it: ${notSerializable(value)}") else JsonText(out.toString(), altered)
+        }
     }
 }
 
@@ -52,8 +59,12 @@ internal fun wellFormed(text: String): String {
     return buildString(text.length) { sound(text) { append(it) } }
 }
 
-private class Writer {
+/** `whole`: the value that stands for all properties, if it is one alone. */
+private class Writer(private val whole: Any? = null) {
     val out = StringBuilder(256)
+
+    /** Whether nothing could be said of `whole`. */
+    var unsaid = false
 
     /** The first value that could not be kept, and why. */
     var altered: String? = null
@@ -109,13 +120,20 @@ private class Writer {
         }
     }
 
-    /** A serializable class as its serializer says; anything else as it calls itself. Times of java.time and kotlin.time do so by ISO 8601. */
+    /**
+     * A serializable class as its serializer says; anything else as it calls itself. Times of java.time and kotlin.time do so by ISO 8601. What
+     * was meant to be an object would become its members in a line of text, which no reader can use: that is nothing, and told.
+     */
     @OptIn(InternalSerializationApi::class)
     private fun other(value: Any, path: String) {
         @Suppress("UNCHECKED_CAST")
         val serializer = value::class.serializerOrNull() as SerializationStrategy<Any>?
+        if (serializer == null) {
+            unsaid = value === whole
+            return if (unsaid || isOfMembers(value)) nothing(path, notSerializable(value)) else string(value.toString())
+        }
         try {
-            if (serializer == null) string(value.toString()) else value(SERIALIZABLE.encodeToJsonElement(serializer, value), path)
+            value(SERIALIZABLE.encodeToJsonElement(serializer, value), path)
         } catch (_: StackOverflowError) {
             nothing(path, "it contains itself")
         }
@@ -189,6 +207,17 @@ private class Writer {
         out.append('"')
     }
 }
+
+/** A data class, or a record of Java's. */
+private fun isOfMembers(value: Any): Boolean {
+    val type = value.javaClass
+    // A data class has no mark of its own in its bytes; what it always has is a component for each member, and a copy of itself.
+    return type.superclass?.name == "java.lang.Record" ||
+        type.isAnnotationPresent(Metadata::class.java) && type.methods.any { it.name == "component1" } && type.methods.any { it.name == "copy" }
+}
+
+private fun notSerializable(value: Any) =
+    "${value.javaClass.name} has no serializer: mark it @Serializable and apply Kotlin's serialization plugin, or give a map"
 
 /** Each character of a text, with U+FFFD in place of half a surrogate pair. */
 private inline fun sound(text: String, each: (Char) -> Unit) {

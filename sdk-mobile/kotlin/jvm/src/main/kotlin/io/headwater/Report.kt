@@ -33,7 +33,10 @@ public sealed class Report {
     public data class Stopped(
         /** The status. */
         public val status: Int,
-    ) : Report()
+    ) : Report() {
+        override fun toString(): String = "Stopped(status=$status): the collector refuses the write key. Compare `writeKey` with the `write_key` " +
+            "of the source in the configuration of the collector at `endpoint`; what is stored is sent once they are the same"
+    }
 
     /** Storage refuses: events are in memory alone until it takes them again. Told once. */
     public data class NotDurable(
@@ -47,7 +50,13 @@ public sealed class Report {
         public val detail: String,
     ) : Report()
 
-    /** A value had no JSON form (it contains itself, could not be read, nests too deep): the event went without it. */
+    /** Nothing goes out: the collector cannot be reached, or somebody else answers. Events are kept. Told once for each run of failures. */
+    public data class NotSending(
+        /** Which address, and why. */
+        public val detail: String,
+    ) : Report()
+
+    /** A value had no JSON form (it contains itself, could not be read, nests too deep, is of a class without a serializer): the event went without it. */
     public data class Altered(
         /** Of which event. */
         public val messageId: String,

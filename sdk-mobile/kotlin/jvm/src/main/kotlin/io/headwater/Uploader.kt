@@ -31,7 +31,7 @@ public class UploadAnswer(
     public val status: Int,
     /** The header `Retry-After`, if there was one. */
     public val retryAfter: String?,
-    /** The body. */
+    /** The body; if nobody answered, why. */
     public val body: String,
 )
 
@@ -65,7 +65,9 @@ internal class Uploads(private val uploader: Uploader) {
                     val upload = core.nextUpload() ?: break
                     val answer = answer(UploadRequest(upload.url, upload.headers, upload.body, upload.timeoutMs.toLong()))
                     val status = answer.status.coerceIn(0, 999).toUShort()
-                    core.completeUpload(upload.id, status, answer.retryAfter?.let(::wellFormed), wellFormed(answer.body))
+                    // Without a status the body is the cause, which is told.
+                    val body = answer.body.ifEmpty { if (answer.status == 0) "the uploader had no answer" else "" }
+                    core.completeUpload(upload.id, status, answer.retryAfter?.let(::wellFormed), wellFormed(body))
                 }
             } catch (_: io.headwater.core.Exception.Closed) {
                 return
@@ -79,9 +81,7 @@ internal class Uploads(private val uploader: Uploader) {
 
     private fun answer(request: UploadRequest): UploadAnswer = try {
         uploader.upload(request)
-    } catch (_: Throwable) {
-        NOBODY
+    } catch (failure: Throwable) {
+        UploadAnswer(0, null, failure.toString())
     }
 }
-
-private val NOBODY = UploadAnswer(0, null, "")

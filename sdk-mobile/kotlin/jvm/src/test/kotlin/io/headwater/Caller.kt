@@ -1,6 +1,6 @@
 /*
  * The caller of the fault suite: one JSON command a line on stdin, each answered with one JSON line on stdout, until stdin ends. Promises to
- * use the public library alone (and the clocks of a testing build, by their names), and that every line is written before the next is read.
+ * use the public library alone (and the clocks of a testing build), and that every line is written before the next is read.
  */
 package io.headwater
 
@@ -63,8 +63,8 @@ internal class Caller(private val answer: (String) -> Unit) {
             }
             "pending" -> say("pending" to JsonPrimitive(client().pending))
             "user" -> client().user.let { say("anonymousId" to JsonPrimitive(it.anonymousId), "userId" to JsonPrimitive(it.userId)) }
-            "pass" -> clock("pass", command.getValue("ms").jsonPrimitive.int).also { ok() }
-            "setClockBy" -> clock("setClockBy", command.getValue("byMs").jsonPrimitive.long).also { ok() }
+            "pass" -> Clocks.pass(client(), command.getValue("ms").jsonPrimitive.int).also { ok() }
+            "setClockBy" -> Clocks.setBy(client(), command.getValue("byMs").jsonPrimitive.long).also { ok() }
             "reports" -> {
                 val all = generateSequence { heard.poll() }.toList()
                 say("reports" to kotlinx.serialization.json.JsonArray(all))
@@ -110,14 +110,6 @@ internal class Caller(private val answer: (String) -> Unit) {
     private fun recorded(it: Recorded) = say("messageId" to JsonPrimitive(it.messageId), "durable" to JsonPrimitive(it.durable))
 
     private fun say(vararg members: Pair<String, JsonElement>) = answer(JsonObject(mapOf(*members)).toString())
-
-    /** The clocks are there in a testing build alone, so they are called by name. */
-    private fun clock(name: String, ms: Any) {
-        val core = client().core
-        val method = core.javaClass.methods.find { it.name == name || it.name.startsWith("$name-") }
-            ?: error("this build's clocks cannot be moved: cargo build -p headwater-mobile --features testing")
-        method.invoke(core, ms)
-    }
 }
 
 private fun JsonObject.text(name: String) = this[name]?.takeUnless { it is JsonNull }?.jsonPrimitive?.content
@@ -148,6 +140,10 @@ private fun Report.toJson() = buildJsonObject {
         }
         is Report.StateLost -> {
             put("kind", "stateLost")
+            put("detail", it.detail)
+        }
+        is Report.NotSending -> {
+            put("kind", "notSending")
             put("detail", it.detail)
         }
         is Report.Altered -> {

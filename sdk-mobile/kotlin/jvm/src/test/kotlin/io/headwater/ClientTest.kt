@@ -104,14 +104,14 @@ internal class ClientTest {
             val heard = CompletableFuture<List<String>>()
             headwater.onReport { error("a listener's own mistake") }
             val calling = headwater.onReport { report ->
-                if (heard.isDone) return@onReport
+                if (heard.isDone || report !is Report.Dropped) return@onReport
                 val all = listOf(
                     headwater.track("From Within").messageId,
                     headwater.user.anonymousId,
                     "${headwater.pending}",
                     "${runBlocking { headwater.flush(1.seconds) }}",
                     Thread.currentThread().name,
-                    (report as Report.Dropped).reason,
+                    report.reason,
                 )
                 headwater.reset()
                 headwater.setConsent(Answer.GRANTED)
@@ -141,6 +141,37 @@ internal class ClientTest {
     }
 
     @Test
+    fun `why nothing goes out is told, by whichever way it should have gone`() {
+        for ((name, uploader) in mapOf("native" to null, "host" to HttpUploader())) {
+            Headwater(Options("wk_test", NOWHERE, File(folder, name), uploader = uploader)).use { headwater ->
+                val heard = CompletableFuture<Report>()
+                headwater.onReport(heard::complete)
+                headwater.track("E")
+                val told = heard.get(60, TimeUnit.SECONDS) as Report.NotSending
+                assertTrue(told.detail.startsWith("$NOWHERE cannot be reached: ") && "refused" in told.detail.lowercase(), told.detail)
+            }
+        }
+    }
+
+    @Test
+    fun `a listener that does not come back costs no more than its bound`() {
+        val reports = Reports()
+        val (begun, go) = CountDownLatch(1) to CountDownLatch(1)
+        val heard = CopyOnWriteArrayList<Report>()
+        reports.listen {
+            heard += it
+            begun.countDown()
+            go.await()
+        }
+        reports.say(Report.Stopped(0))
+        begun.await()
+        for (n in 1..5000) reports.say(Report.Stopped(n))
+        go.countDown()
+        eventually("the last report") { heard.lastOrNull().takeIf { it == Report.Stopped(5000) } }
+        assertEquals(listOf(0) + (4001..5000), heard.map { (it as Report.Stopped).status })
+    }
+
+    @Test
     fun `a callback may close the client`() {
         val headwater = Headwater(Options("wk_test", NOWHERE, File(folder, "app"), maxEvents = 1))
         val done = CountDownLatch(1)
@@ -156,7 +187,7 @@ internal class ClientTest {
     fun `after the end verbs are told as dropped and questions fail`() {
         val headwater = Headwater(options(folder, NOWHERE))
         val heard = CopyOnWriteArrayList<Report>()
-        headwater.onReport(heard::add)
+        headwater.onReport { if (it !is Report.NotSending) heard += it }
         headwater.track("Before")
         headwater.close()
         headwater.close()
@@ -226,13 +257,13 @@ internal class ClientTest {
                 assertEquals(ids.map { it.messageId }, events.map { it.at("messageId") })
                 assertEquals("""{"n":null}""", events[0].at("properties"))
                 assertEquals("""{"self":null}""", events[1].at("properties"))
-                assertTrue(events[2].at("properties.value")!!.startsWith("Thread["))
+                assertEquals("{}", events[2].at("properties"))
                 assertEquals("Half a pair \uFFFD", events[3].at("event"))
                 assertEquals("""{"${'\uFFFD'}":"${'\uFFFD'}"}""", events[3].at("properties"))
                 assertEquals("u \uFFFD", events[5].at("userId"))
-                val altered = eventually("reports") { heard.filterIsInstance<Report.Altered>().takeIf { it.size == 3 } }
-                assertEquals(listOf(1, 4, 5).map { ids[it].messageId }, altered.map { it.messageId })
-                assertEquals("context.self.self: it contains itself", altered[1].detail)
+                val altered = eventually("reports") { heard.filterIsInstance<Report.Altered>().takeIf { it.size == 4 } }
+                assertEquals(listOf(1, 2, 4, 5).map { ids[it].messageId }, altered.map { it.messageId })
+                assertEquals("context.self.self: it contains itself", altered[2].detail)
                 val dropped = eventually("a drop") { heard.filterIsInstance<Report.Dropped>().firstOrNull() }
                 assertEquals(Report.Dropped(large.messageId, "too_large"), dropped)
             }
@@ -241,7 +272,7 @@ internal class ClientTest {
 
     @Test
     fun `options that make no sense are refused as the client opens`() {
-        for (wrong in listOf(Options("", NOWHERE, folder), Options("wk", "events.example.com", folder))) {
+        for (wrong in listOf(Options("", NOWHERE, folder), Options("wk", "events.example.com", folder), Options("wk", "$NOWHERE/v1", folder))) {
             val said = assertThrows(IllegalArgumentException::class.java) { Headwater(wrong) }
             assertTrue(said.message!!.isNotEmpty())
         }

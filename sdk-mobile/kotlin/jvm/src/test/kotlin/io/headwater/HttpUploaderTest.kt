@@ -12,6 +12,7 @@ import java.net.InetSocketAddress
 import java.net.ServerSocket
 import java.util.concurrent.CompletableFuture
 import java.util.concurrent.TimeUnit
+import kotlin.concurrent.thread
 import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.runBlocking
 import org.junit.jupiter.api.Assertions.assertEquals
@@ -87,6 +88,35 @@ internal class HttpUploaderTest {
         } finally {
             ended.complete(Unit)
             trickling.stop(0)
+        }
+    }
+
+    @Test
+    fun `a server that drips its head, or reads nothing, is given up in time`() {
+        for (drips in listOf(true, false)) {
+            ServerSocket(0, 1, InetAddress.getLoopbackAddress()).use { server ->
+                val ended = CompletableFuture<Unit>()
+                val dripping = thread {
+                    runCatching {
+                        server.accept().use { peer ->
+                            val end = System.nanoTime() + 10_000_000_000
+                            // A read that has a byte is over: only all of them together take too long.
+                            while (!ended.isDone && System.nanoTime() < end) {
+                                if (drips) peer.getOutputStream().write('x'.code)
+                                runCatching { ended.get(20, TimeUnit.MILLISECONDS) }
+                            }
+                        }
+                    }
+                }
+                // More than the sockets between the two hold.
+                val request = UploadRequest("http://127.0.0.1:${server.localPort}/", emptyMap(), ByteArray(if (drips) 10 else 64 shl 20), 500)
+                val begun = System.nanoTime()
+                assertThrows(IOException::class.java) { HttpUploader().upload(request) }
+                val took = (System.nanoTime() - begun) / 1_000_000
+                ended.complete(Unit)
+                dripping.join()
+                assertTrue(took < 8_000, "$took ms; drips: $drips")
+            }
         }
     }
 

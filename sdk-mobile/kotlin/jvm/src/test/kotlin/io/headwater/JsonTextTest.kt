@@ -106,8 +106,22 @@ internal class JsonTextTest {
     @Test
     fun `properties that are no object are in one`() {
         assertEquals("{\"value\":[1,2]}", JsonText.of(kotlin.reflect.typeOf<List<Int>>(), listOf(1, 2)).text)
-        assertEquals("{\"value\":\"as it calls itself\"}", JsonText.of(kotlin.reflect.typeOf<Plain>(), Plain()).text)
         assertEquals("{\"amount\":1.0,\"currency\":\"EUR\"}", JsonText.of(kotlin.reflect.typeOf<Any>(), Money(1.0) as Any).text.let(::unwrapped))
+    }
+
+    /** As a class is whose module has not the serialization plugin. */
+    private data class Traits(val plan: String, val seats: Int)
+
+    @Test
+    fun `a class that nobody can serialize is told, and not sent as a line of text`() {
+        val name = Traits::class.java.name
+        val says = "$name has no serializer: mark it @Serializable and apply Kotlin's serialization plugin, or give a map"
+        val alone = JsonText.of(kotlin.reflect.typeOf<Traits>(), Traits("pro", 5))
+        assertEquals(listOf("{}", "all of it: $says"), listOf(alone.text, alone.altered))
+        altered("{\"n\":1,\"of\":{\"traits\":null}}", "of.traits: $says", mapOf("n" to 1, "of" to mapOf("traits" to Traits("pro", 5))))
+        // Within a map it is a word that it says of itself; alone it was meant to be members.
+        assertEquals("{}", JsonText.of(kotlin.reflect.typeOf<Plain>(), Plain()).text)
+        assertEquals("{\"value\":\"DAYS\"}", JsonText.of(kotlin.reflect.typeOf<Comparable<*>>(), TimeUnit.DAYS as Any).text)
     }
 
     private fun unwrapped(text: String) = Json.parseToJsonElement(text).jsonObject.let { (it["value"] ?: it) as JsonElement }.toString()

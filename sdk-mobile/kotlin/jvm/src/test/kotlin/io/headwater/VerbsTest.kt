@@ -41,6 +41,9 @@ internal class VerbsTest {
                 headwater.screen("Checkout", "Shop", mapOf("step" to 1))
                 headwater.page("Start")
                 headwater.group("g-1", mapOf("seats" to 5))
+                headwater.screen("Kettle", "Shop", Order.Line("kettle-01"))
+                headwater.page(null, null, Order.Line("mug-02"), Order.Line.serializer())
+                headwater.group("g-2", Order.Line("lid-03"))
                 headwater.alias("u-2")
                 val before = headwater.user
                 assertEquals("u-2", before.userId)
@@ -49,12 +52,12 @@ internal class VerbsTest {
                 assertEquals(0, runBlocking { headwater.flush() })
                 assertEquals(0, headwater.pending)
 
-                val events = collector.events(10)
+                val events = collector.events(13)
                 assertEquals(
-                    listOf("track", "track", "track", "track", "identify", "screen", "page", "group", "alias", "track"),
+                    listOf("track", "track", "track", "track", "identify", "screen", "page", "group", "screen", "page", "group", "alias", "track"),
                     events.map { it.at("type") },
                 )
-                assertEquals((1..10).map { "$it" }, events.map { it.at("context.headwater.seq") })
+                assertEquals((1..13).map { "$it" }, events.map { it.at("context.headwater.seq") })
                 assertEquals(first.messageId, events[0].at("messageId"))
                 assertEquals("""{"items":2,"tags":["a","b"]}""", events[0].at("properties"))
                 assertEquals("""{"order_id":"o-1","revenue":49.9,"lines":[{"sku":"kettle-01"}]}""", events[1].at("properties"))
@@ -64,12 +67,13 @@ internal class VerbsTest {
                 assertEquals(listOf("Checkout", "1"), listOf(events[5].at("name"), events[5].at("properties.step")))
                 assertEquals("Start", events[6].at("name"))
                 assertEquals(listOf("g-1", "5", "u-1"), listOf(events[7].at("groupId"), events[7].at("traits.seats"), events[7].at("userId")))
-                assertEquals(listOf("u-1", "u-2"), listOf(events[8].at("previousId"), events[8].at("userId")))
-                assertEquals(before.anonymousId, events[8].at("anonymousId"))
-                assertNotEquals(before.anonymousId, events[9].at("anonymousId"))
-                assertNull(events[9].at("userId"))
-                assertEquals("Other", events[9].at("context.app.name"))
-                assertTrue(events[9].at("timestamp")!!.startsWith("2023-11-14T22:13:20"), events[9].at("timestamp"))
+                assertEquals(listOf("kettle-01", "mug-02", "lid-03"), listOf(events[8].at("properties.sku"), events[9].at("properties.sku"), events[10].at("traits.sku")))
+                assertEquals(listOf("u-1", "u-2"), listOf(events[11].at("previousId"), events[11].at("userId")))
+                assertEquals(before.anonymousId, events[11].at("anonymousId"))
+                assertNotEquals(before.anonymousId, events[12].at("anonymousId"))
+                assertNull(events[12].at("userId"))
+                assertEquals("Other", events[12].at("context.app.name"))
+                assertTrue(events[12].at("timestamp")!!.startsWith("2023-11-14T22:13:20"), events[12].at("timestamp"))
             }
         }
     }

@@ -1,0 +1,51 @@
+/*
+ * Requests by the system's own HTTP, and the knowledge whether a job could do what they did not. Promises that a job is asked for while the app
+ * is away and something is on its way, or after a failure that time may mend; never for what only waits for the person or for another key.
+ */
+package io.headwater
+
+import android.net.TrafficStats
+
+/** HttpURLConnection, with a mark by which traffic is told apart; what fails, or is on its way as the app goes, is left to a job, too. */
+internal class SystemUploader(private val job: UploadJobs?) : Uploader {
+    private val http = HttpUploader()
+    private val lock = Any()
+    private var busy = false
+
+    /** Whether the last request failed in a way that time may mend. */
+    @Volatile var failed = false
+        private set
+
+    /** Whether the app has gone. */
+    @Volatile var isAway = false
+        private set
+
+    /** The app goes, or comes back. Away, its process may be ended with what is on its way. */
+    fun away(now: Boolean) {
+        val onItsWay = synchronized(lock) {
+            isAway = now
+            now && busy
+        }
+        if (onItsWay) job?.schedule()
+    }
+
+    override fun upload(request: UploadRequest): UploadAnswer {
+        val leaving = synchronized(lock) {
+            busy = true
+            isAway
+        }
+        if (leaving) job?.schedule()
+        TrafficStats.setThreadStatsTag(TRAFFIC)
+        var status = 0
+        try {
+            return http.upload(request).also { status = it.status }
+        } finally {
+            TrafficStats.clearThreadStatsTag()
+            failed = status == 0 || status == 408 || status >= 429
+            synchronized(lock) { busy = false }
+            if (failed) job?.schedule()
+        }
+    }
+}
+
+private const val TRAFFIC = 0x4857
