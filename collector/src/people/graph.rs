@@ -405,8 +405,13 @@ fn edge_between(db: &Connection, a: Node, b: Node) -> Result<Option<Edge>> {
 
 /// All statements about an identifier, in their order.
 pub(super) fn edges_of(db: &Connection, node: Node) -> Result<Vec<Edge>> {
+    first_edges_of(db, node, i64::MAX)
+}
+
+/// The first statements about an identifier: whoever has a public key can make as many as he likes.
+pub(super) fn first_edges_of(db: &Connection, node: Node, limit: i64) -> Result<Vec<Edge>> {
     let mut query = db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM edge WHERE a = ?1 UNION ALL SELECT {COLUMNS} FROM edge WHERE b = ?1 ORDER BY 1"
+        "SELECT {COLUMNS} FROM edge WHERE a = ?1 UNION ALL SELECT {COLUMNS} FROM edge WHERE b = ?1 ORDER BY 1 LIMIT ?2"
     ))?;
-    query.query_map([node], edge)?.collect()
+    query.query_map([node, limit], edge)?.collect()
 }

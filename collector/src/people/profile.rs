@@ -17,6 +17,9 @@ use super::{
 };
 use crate::event_log::{Offset, Timestamp};
 
+/// Statements about one identifier that are listed.
+const MAX_EDGES: i64 = 500;
+
 /// A person's name for programs: of its first identifier, so that of two who are merged the elder's stays, and the other's
 /// goes on being understood.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +127,8 @@ pub struct Graph {
     pub identifiers: Vec<Known>,
     /// All that was said about them, with what became of it.
     pub edges: Vec<Statement>,
+    /// Whether there is more than is listed.
+    pub partial: bool,
 }
 
 /// An edge, to be read.
@@ -353,11 +358,14 @@ pub(super) fn moment(ms: i64) -> String {
 pub(crate) fn graph_of(db: &Connection, person: PersonId) -> Result<Graph> {
     let members = graph::members(db, person.0)?;
     let mut edges = BTreeMap::new();
+    let mut partial = false;
     for (node, _) in &members {
-        edges.extend(graph::edges_of(db, *node)?.into_iter().map(|edge| (edge.id, edge)));
+        let found = graph::first_edges_of(db, *node, MAX_EDGES)?;
+        partial |= i64::try_from(found.len()).is_ok_and(|found| found >= MAX_EDGES);
+        edges.extend(found.into_iter().map(|edge| (edge.id, edge)));
     }
     let edges = edges.into_values().map(|edge| statement(db, edge)).collect::<Result<_>>()?;
-    Ok(Graph { person, identifiers: known(&members), edges })
+    Ok(Graph { person, identifiers: known(&members), edges, partial })
 }
 
 fn statement(db: &Connection, edge: Edge) -> Result<Statement> {

@@ -432,7 +432,7 @@ impl<'a> Run<'a> {
     fn mount(&mut self) -> bool {
         fs::create_dir_all(self.app()).unwrap();
         let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=2m", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=4m", "tmpfs"])
             .arg(self.app())
             .output();
         self.mounted = mount.is_ok_and(|mount| mount.status.success());

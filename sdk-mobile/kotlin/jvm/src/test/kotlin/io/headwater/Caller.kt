@@ -85,6 +85,7 @@ internal class Caller(private val answer: (String) -> Unit) {
                 survives = if (command.text("survives") == "power") Survives.POWER else Survives.PROCESS,
                 maxEvents = command["maxEvents"]?.jsonPrimitive?.long ?: from.maxEvents,
                 maxBytes = command["maxBytes"]?.jsonPrimitive?.long ?: from.maxBytes,
+                maxAgeMs = command["maxAgeMs"]?.jsonPrimitive?.long,
                 gatherMs = command["gatherMs"]?.jsonPrimitive?.long ?: from.gatherMs,
                 maxBatchEvents = command["maxBatchEvents"]?.jsonPrimitive?.int ?: from.maxBatchEvents,
                 consent = command.answers("consent"),
