@@ -61,6 +61,11 @@ pub(crate) enum DeskError {
         /// What is wrong.
         cause: OrderError,
     },
+    /// Not everything of the person is known yet: nothing was erased.
+    #[error(
+        "people are behind the log, and what is not known cannot be erased; wait until `GET /v1/projection` says that they are up to date"
+    )]
+    Behind,
     /// It would change nothing.
     #[error("{0}")]
     Refused(String),
@@ -174,7 +179,8 @@ impl Desk {
         }
         let id = uuid::Uuid::now_v7().to_string();
         self.log.append([order.event(&id)]).await?;
-        self.caught_up().await;
+        // It is in the log: who does not see it yet will.
+        let _ = self.up_to_date().await;
         Ok(Some(()))
     }
 
@@ -195,7 +201,7 @@ impl Desk {
     /// devices is refused. Can be asked for again if it fails midway. What was delivered before is not called back: consumers
     /// get an event `Person Erased`. `None` if nobody is known by this.
     pub(crate) async fn erase(&self, text: &str) -> Result<Option<Erased>, DeskError> {
-        self.caught_up().await;
+        self.up_to_date().await?;
         let traces = |text: String| {
             self.read(move |db| match people::person_of(db, &text)? {
                 Some(person) => Ok(Some((person, people::traces(db, person)?))),
@@ -212,7 +218,7 @@ impl Desk {
         let gone = identifiers.clone();
         spawn_blocking(move || suppressed.add(&state, &gone, now)).await??;
         // Nothing more comes; what came meanwhile belongs to it.
-        self.caught_up().await;
+        self.up_to_date().await?;
         let Some((_, people::Traces { members, records })) = traces(person.to_string()).await?
         else {
             return Ok(None);
@@ -243,9 +249,10 @@ impl Desk {
     }
 
     /// Waits until the state has what the log has now, but not for ever.
-    pub(crate) async fn caught_up(&self) {
+    async fn up_to_date(&self) -> Result<(), DeskError> {
         let end = *self.log.end().borrow();
-        let _ = timeout(SEEN_WITHIN, self.projection.wait_for(end)).await;
+        let waited = timeout(SEEN_WITHIN, self.projection.wait_for(end)).await;
+        waited.map_err(|_| DeskError::Behind)
     }
 
     /// Changes whenever the state does.
@@ -264,5 +271,60 @@ impl Desk {
     /// Makes the state anew from the log, beside the one in use.
     pub(crate) async fn rebuild(&self) -> Result<(), DeskError> {
         Ok(self.projection.rebuild().await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        event_log::{FileSystem, NewEvent, Options, system_clock},
+        projection::Projection,
+    };
+
+    #[tokio::test]
+    async fn nobody_is_erased_in_part_while_people_are_behind_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, clock) = (Arc::new(FileSystem), system_clock());
+        let (options, dir) = (Options::default(), folder.path().join("log"));
+        let (log, _) = EventLog::open(&dir, options, disk, Arc::clone(&clock)).unwrap();
+        let log = Arc::new(log);
+        let said = |id: &str| {
+            let json =
+                format!(r#"{{"type":"track","event":"Seen","messageId":"{id}","userId":"u-1"}}"#);
+            NewEvent::new("web".parse().unwrap(), id.to_owned(), "d", json)
+        };
+        log.append([said("1")]).await.unwrap();
+        let limits = Limits::default();
+        let projection = Projection::open(folder.path(), &log, limits.clone()).unwrap();
+        let state = State::open(&folder.path().join("state.db")).unwrap();
+        let suppressed = Suppressed::read(&state).unwrap();
+        let desk = Desk {
+            projection: projection.handle(),
+            log: Arc::clone(&log),
+            limits,
+            clock,
+            state,
+            suppressed,
+            consumers: Consumers::default(),
+        };
+        desk.up_to_date().await.unwrap();
+        // Nobody tells the projection of it.
+        log.append([said("2")]).await.unwrap();
+        tokio::time::pause();
+        let erased = desk.erase("u-1").await;
+        assert!(matches!(erased, Err(DeskError::Behind)), "{erased:?}");
+        assert!(desk.profile("u-1").await.unwrap().is_some());
+        assert!(!desk.suppressed.has(Some("u-1"), None));
+
+        let (stop, stopped) = watch::channel(false);
+        let (tell, told) = watch::channel(Offset::START);
+        let following = tokio::spawn(projection.follow(told, stopped));
+        tell.send_replace(*log.end().borrow());
+        tokio::time::resume();
+        assert_eq!(desk.erase("u-1").await.unwrap().unwrap().events, 2);
+        assert!(desk.profile("u-1").await.unwrap().is_none());
+        stop.send_replace(true);
+        following.await.unwrap();
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headwater_collector::state::State;
+use headwater_collector::{people, state::State};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use server::{PATIENCE, Receiver, SECRET, Server, client};
@@ -81,32 +81,11 @@ fn names(timeline: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-/// All that the state has, in words: people, why, and what they did.
+/// All that is known, in words.
 fn everything(data: &Path) -> Vec<String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let db = Connection::open_with_flags(data.join("people.db"), flags).unwrap();
-    let tables = [
-        "SELECT id, kind, value, person FROM identifier",
-        "SELECT * FROM edge",
-        "SELECT * FROM seen",
-        "SELECT m.identifier, m.time, m.record, m.call, n.text FROM moment m JOIN name n ON n.id = m.name",
-        "SELECT * FROM trait_text",
-        "SELECT * FROM account",
-        "SELECT * FROM membership",
-        "SELECT * FROM decision",
-    ];
-    let mut all = Vec::new();
-    for table in tables {
-        let mut query = db.prepare(table).unwrap();
-        let columns = query.column_count();
-        let mut rows = query.query([]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            let value = |at| format!("{:?}", row.get::<_, rusqlite::types::Value>(at).unwrap());
-            all.push(format!("{table}: {}", (0..columns).map(value).collect::<Vec<_>>().join("|")));
-        }
-    }
-    all.sort();
-    all
+    people::testing::everything(&db)
 }
 
 #[tokio::test]

@@ -5,121 +5,50 @@
 mod server;
 
 use std::{
-    fs,
-    io::{BufRead as _, BufReader},
     path::Path,
-    process::{Child, Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
+use headwater_collector::people;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
-use server::{PATIENCE, client};
+use server::{PATIENCE, running::Running};
 
-const KEY: &str = "wk_killed";
+/// Operators' decisions are believed, and so is the CRM.
+const TRUSTED: &str = "trust = 'server'\n";
 
-/// The binary on `data` in a folder; killed as it is dropped.
-struct Running {
-    process: Child,
-    url: String,
-    token: String,
+async fn rebuild(running: &Running) {
+    running.order("/v1/projection/rebuild", &json!({})).await;
 }
 
-impl Running {
-    fn start(folder: &Path) -> Self {
-        let config = format!(
-            "listen = '127.0.0.1:0'\n[sources.crm]\nwrite_key = '{KEY}'\ntrust = 'server'\n"
-        );
-        fs::write(folder.join("headwater.toml"), config).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
-        command.args(["serve", "--config", "headwater.toml"]).current_dir(folder);
-        command.env("HEADWATER_LOG", "off").stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let first = lines.next().unwrap().unwrap();
-        let url = first.strip_prefix("headwater listens on ").unwrap().to_owned();
-        let kept = folder.join("token");
-        let token = fs::read_to_string(&kept).unwrap_or_else(|_| {
-            let line = lines.nth(1).unwrap().unwrap();
-            let token = line.strip_prefix("admin token: ").unwrap().to_owned();
-            fs::write(&kept, &token).unwrap();
-            token
-        });
-        Self { process, url, token }
-    }
-
-    fn kill(mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-    }
-
-    async fn send(&self, events: &[Value]) -> bool {
-        let post = client().post(format!("{}/v1/batch", self.url)).basic_auth(KEY, Some(""));
-        let answer = post.body(json!({"batch": events}).to_string()).send().await;
-        answer.is_ok_and(|answer| answer.status() == 200)
-    }
-
-    async fn rebuild(&self) {
-        let post = client().post(format!("{}/v1/projection/rebuild", self.url));
-        drop(post.bearer_auth(&self.token).send().await);
-    }
-
-    async fn caught_up(&self) {
-        let begun = Instant::now();
-        loop {
-            let get = client().get(format!("{}/v1/projection", self.url)).bearer_auth(&self.token);
-            let at = server::json(get.send().await.unwrap()).await;
-            if at["applied"] == at["end"] && at["rebuild"].is_null() {
-                return;
-            }
-            assert!(begun.elapsed() < PATIENCE, "{at}");
-            tokio::time::sleep(Duration::from_millis(5)).await;
+async fn caught_up(running: &Running) {
+    let begun = Instant::now();
+    loop {
+        let at = running.get("/v1/projection").await;
+        if at["applied"] == at["end"] && at["rebuild"].is_null() {
+            return;
         }
-    }
-
-    fn person(&self, arguments: &[&str]) -> (bool, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
-        command.arg("person").args(arguments).args(["--url", &self.url]);
-        command.env("HEADWATER_ADMIN_TOKEN", &self.token).env("HEADWATER_LOG", "warn");
-        let output = command.output().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        (output.status.success(), text(output.stdout), text(output.stderr))
+        assert!(begun.elapsed() < PATIENCE, "{at}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
-impl Drop for Running {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
+/// `headwater person`: whether it succeeded, what it printed, and what it complained of.
+fn person(running: &Running, arguments: &[&str]) -> (bool, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.arg("person").args(arguments).args(["--url", &running.url]);
+    command.env("HEADWATER_ADMIN_TOKEN", &running.token).env("HEADWATER_LOG", "warn");
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
 }
 
 /// All that is known, in words.
 fn everything(data: &Path) -> Vec<String> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let db = Connection::open_with_flags(data.join("people.db"), flags).unwrap();
-    let tables = [
-        "SELECT * FROM identifier",
-        "SELECT * FROM edge",
-        "SELECT * FROM seen",
-        "SELECT m.identifier, m.time, m.record, m.call, n.text FROM moment m JOIN name n ON n.id = m.name",
-        "SELECT * FROM trait_text",
-        "SELECT * FROM account",
-        "SELECT * FROM membership",
-        "SELECT * FROM decision",
-    ];
-    let mut all = Vec::new();
-    for table in tables {
-        let mut query = db.prepare(table).unwrap();
-        let columns = query.column_count();
-        let mut rows = query.query([]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            let value = |at| format!("{:?}", row.get::<_, rusqlite::types::Value>(at).unwrap());
-            all.push(format!("{table}: {}", (0..columns).map(value).collect::<Vec<_>>().join("|")));
-        }
-    }
-    all.sort();
-    all
+    people::testing::everything(&db)
 }
 
 /// Somebody's visit: devices, users, addresses, accounts and aliases that cross others'.
@@ -142,24 +71,24 @@ async fn people_are_those_of_a_clean_fold_whenever_the_server_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut n = 0;
     for round in 0..rounds {
-        let running = Running::start(folder.path());
+        let running = Running::start(folder.path(), TRUSTED);
         if round % 2 == 1 {
-            running.rebuild().await;
+            rebuild(&running).await;
         }
         // Whatever the machine does meanwhile: the moment differs from round to round.
         let until = Instant::now() + Duration::from_millis(20 + round * 13 % 150);
         while Instant::now() < until {
             let events: Vec<_> = (n..n + 25).flat_map(visit).collect();
             n += 25;
-            assert!(running.send(&events).await);
+            running.send(&events).await;
         }
         running.kill();
     }
-    let running = Running::start(folder.path());
-    running.caught_up().await;
+    let running = Running::start(folder.path(), TRUSTED);
+    caught_up(&running).await;
     let survived = everything(&folder.path().join("data"));
-    running.rebuild().await;
-    running.caught_up().await;
+    rebuild(&running).await;
+    caught_up(&running).await;
     let clean = everything(&folder.path().join("data"));
     assert_eq!(survived.len(), clean.len());
     assert!(survived == clean, "{:?}", survived.iter().zip(&clean).find(|(a, b)| a != b));
@@ -170,26 +99,24 @@ async fn people_are_those_of_a_clean_fold_whenever_the_server_is_killed() {
 #[tokio::test]
 async fn people_are_asked_for_and_decided_about_from_the_command_line() {
     let folder = tempfile::tempdir().unwrap();
-    let running = Running::start(folder.path());
-    assert!(
-        running
+    let running = Running::start(folder.path(), TRUSTED);
+    running
             .send(&[
                 json!({"type": "identify", "anonymousId": "d-1", "userId": "u-1", "traits": {"name": "\u{1b}[2JA shopper", "plan": "pro"}}),
                 json!({"type": "identify", "userId": "u-2", "traits": {"plan": "free"}}),
                 json!({"type": "track", "event": "Bought", "userId": "u-1"}),
             ])
-            .await
-    );
-    running.caught_up().await;
+            .await;
+    caught_up(&running).await;
     let says = |arguments: &[&str]| {
-        let (done, text, errors) = running.person(arguments);
+        let (done, text, errors) = person(&running, arguments);
         assert!(done, "{arguments:?}: {errors}");
         text
     };
     let shown = says(&["show", "u-1"]);
     assert!(shown.starts_with("\\u{1b}[2JA shopper  p_10\n"), "{shown}");
     assert!(
-        shown.contains("  user       u-1\n") && shown.contains("  plan = pro  (crm, "),
+        shown.contains("  user       u-1\n") && shown.contains("  plan = pro  (web, "),
         "{shown}"
     );
     let timeline = says(&["timeline", "u-1", "--limit", "1"]);
@@ -203,15 +130,15 @@ async fn people_are_asked_for_and_decided_about_from_the_command_line() {
     );
     assert!(says(&["merge", "u-1", "u-2"]).contains("u-2"));
     assert!(!says(&["unmerge", "user:u-1", "user:u-2"]).contains("u-2"));
-    let (done, _, why) = running.person(&["unmerge", "user:u-1", "user:u-2"]);
+    let (done, _, why) = person(&running, &["unmerge", "user:u-1", "user:u-2"]);
     assert!(!done && why.contains("nothing says that these two are one person"), "{why}");
     let exported = says(&["export", "u-2"]);
     assert_eq!(exported.lines().count(), 3, "{exported}");
-    let (done, _, why) = running.person(&["erase", "u-2", "--confirm", "u-2"]);
+    let (done, _, why) = person(&running, &["erase", "u-2", "--confirm", "u-2"]);
     assert!(!done && why.contains("`confirm` is the person's id, `p_"), "{why}");
     let id: Value = serde_json::from_str(&says(&["show", "u-2", "--json"])).unwrap();
     let erased = says(&["erase", "u-2", "--confirm", id["id"].as_str().unwrap()]);
     assert!(erased.ends_with("is erased: 3 events are gone from the log\n"), "{erased}");
-    let (done, _, why) = running.person(&["show", "u-2"]);
+    let (done, _, why) = person(&running, &["show", "u-2"]);
     assert!(!done && why.contains("nobody is known by this"), "{why}");
 }

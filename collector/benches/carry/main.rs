@@ -12,6 +12,7 @@
 #[path = "../ingest/events.rs"]
 #[allow(dead_code, reason = "each benchmark uses its own part of it")]
 mod events;
+mod figures;
 mod filled;
 #[path = "../ingest/floor.rs"]
 mod floor;
@@ -27,12 +28,12 @@ mod varied;
 
 use std::{
     path::{Path, PathBuf},
-    str::FromStr,
     time::Duration,
 };
 
 use anyhow::Context as _;
 
+use figures::{at, setting};
 use listen::{Listener, Sse, Webhook};
 use server::{Program, Server};
 
@@ -119,25 +120,4 @@ fn carry(listener: Listener, folder: &Path, rate: u64, time: Duration) -> anyhow
     let mut answered = sent.answered;
     answered.sort_unstable();
     Ok(Seen { arrived, answered })
-}
-
-/// The value that this share of the sorted ones does not exceed.
-fn at(sorted: &[Duration], share: f64) -> Duration {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a place in a list"
-    )]
-    let place = (sorted.len() as f64 * share) as usize;
-    sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
-}
-
-fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    match std::env::var(name) {
-        Ok(value) => value.parse().with_context(|| format!("{name}={value}")),
-        Err(_) => Ok(default),
-    }
 }

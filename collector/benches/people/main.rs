@@ -11,6 +11,8 @@
 #[path = "../ingest/events.rs"]
 #[allow(dead_code, reason = "each benchmark uses its own part of it")]
 mod events;
+#[path = "../carry/figures.rs"]
+mod figures;
 #[path = "../carry/filled.rs"]
 #[allow(dead_code, reason = "each benchmark uses its own part of it")]
 mod filled;
@@ -28,13 +30,13 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     path::{Path, PathBuf},
-    str::FromStr,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, bail, ensure};
 use serde_json::{Value, json};
 
+use figures::{at, setting};
 use server::{Program, Server};
 
 /// Visits under way at a time, whose events come interleaved.
@@ -299,25 +301,4 @@ fn visible(server: &Server, n: u64) -> anyhow::Result<Duration> {
         ensure!(begun.elapsed() < Duration::from_secs(30), "{who} is not seen");
     }
     Ok(begun.elapsed())
-}
-
-/// The value that this share of the sorted ones does not exceed.
-fn at(sorted: &[Duration], share: f64) -> Duration {
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a place in a list"
-    )]
-    let place = (sorted.len() as f64 * share) as usize;
-    sorted.get(place.min(sorted.len().saturating_sub(1))).copied().unwrap_or_default()
-}
-
-fn setting<T: FromStr>(name: &str, default: T) -> anyhow::Result<T>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    match std::env::var(name) {
-        Ok(value) => value.parse().with_context(|| format!("{name}={value}")),
-        Err(_) => Ok(default),
-    }
 }

@@ -1,7 +1,7 @@
 //! What came in last, over all people: the end of the log, each record with the person it is of.
 //! Promises a bounded look at the log's end, whatever its size. Deliberately keeps nothing.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use tokio::task::spawn_blocking;
 
@@ -49,7 +49,7 @@ pub(crate) async fn came(
             records.extend(more);
         }
         readers.read(|db| {
-            let mut known: HashMap<String, Option<Who>> = HashMap::new();
+            let mut known = BTreeMap::new();
             let mut came = Vec::new();
             for record in records.iter().rev() {
                 came.push(tell(db, record, &mut known)?);
@@ -63,34 +63,24 @@ pub(crate) async fn came(
 fn tell(
     db: &rusqlite::Connection,
     record: &Record,
-    known: &mut HashMap<String, Option<Who>>,
+    known: &mut BTreeMap<people::PersonId, Who>,
 ) -> rusqlite::Result<Came> {
     let event: serde_json::Value = serde_json::from_str(&record.json).unwrap_or_default();
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let call = text("type");
     let name = if call == "track" { text("event") } else { text("name") };
-    let ours = *record.source == *people::SOURCE;
-    let mut who = None;
-    for (kind, id) in [("user", text("userId")), ("anonymous", text("anonymousId"))] {
-        if id.is_empty() || ours || who.is_some() {
-            continue;
-        }
-        let key = format!("{kind}:{id}");
-        who = match known.get(&key) {
-            Some(who) => who.clone(),
+    let who = match people::person_of_record(db, record)? {
+        None => None,
+        Some(person) => match known.get(&person) {
+            Some(who) => Some(who.clone()),
             None => {
-                let found = match people::person_of(db, &key)? {
-                    Some(person) => {
-                        let profile = people::profile(db, person)?;
-                        Some(Who { id: profile.id.to_string(), name: profile.name })
-                    }
-                    None => None,
-                };
-                known.insert(key, found.clone());
-                found
+                let profile = people::profile(db, person)?;
+                let who = Who { id: profile.id.to_string(), name: profile.name };
+                known.insert(person, who.clone());
+                Some(who)
             }
-        };
-    }
+        },
+    };
     Ok(Came {
         offset: record.offset.to_string(),
         at: When::at(record.received_at),

@@ -188,14 +188,14 @@ impl Http {
             ["live"] => self.coming_in(session).await,
             ["live", "stream"] => {
                 let all = FollowAll::from(self.desk.standing().applied);
-                self.follow_console(session, all).await
+                self.follow_console(session, all)
             }
             ["people", who] => self.person(who, query, session).await,
             ["people", who, "live"] => {
                 self.known_person(who).await?;
                 let person =
                     FollowPerson::of(who, query.wanted()?, *self.ingest.log.end().borrow());
-                self.follow_console(session, person).await
+                self.follow_console(session, person)
             }
             ["people", who, "merge"] => self.preview_merge(who, query, session).await,
             ["people", who, "unmerge"] => self.preview_unmerge(who, query, session).await,
@@ -204,7 +204,7 @@ impl Http {
                 self.desk.account(id).await?.ok_or(NO_ACCOUNT)?;
                 let account =
                     FollowAccount::of(id, query.wanted()?, *self.ingest.log.end().borrow());
-                self.follow_console(session, account).await
+                self.follow_console(session, account)
             }
             _ => Err(Trouble::NotFound("There is no such page.")),
         }

@@ -1,20 +1,19 @@
 //! Open pages that follow what happens: parts of them, sent again as server-sent events when they have changed.
-//! Promises that a page costs one look for each change of the state, and no more than an eye can follow; that it ends with its
-//! session. Deliberately knows nothing of HTTP but how an event is framed.
+//! Promises that a page is told no more than an eye can follow, and ends with its session. Deliberately knows nothing of HTTP but
+//! how an event is framed.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    str::FromStr as _,
+    time::{Duration, Instant},
+};
 
 use askama::Template;
 use bytes::Bytes;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
 
 use super::{
     Http,
-    answer::stream,
     console::{Paged, account_story, person_story},
+    follow::Followed,
 };
 use crate::{
     console::{
@@ -23,7 +22,6 @@ use crate::{
     },
     desk::{Desk, DeskError},
     event_log::Offset,
-    limits::HEARTBEAT,
     people::{Page, Wanted},
 };
 
@@ -33,73 +31,21 @@ const TELL_EVERY: Duration = Duration::from_millis(25);
 /// Rows that are sent at once, where many come in.
 const ROWS: u32 = 50;
 
-/// What a page follows.
-pub(super) trait Followed: Send + 'static {
-    /// The parts that are other than they were; `None` if what is followed is gone.
-    fn look(
-        &mut self,
-        desk: &Desk,
-    ) -> impl Future<Output = Result<Option<String>, DeskError>> + Send;
-}
-
 impl Http {
     /// Follows it for as long as the session, the page and the server last.
-    pub(super) async fn follow_console(
-        &self,
-        session: &Session,
-        mut followed: impl Followed,
-    ) -> Paged {
-        let seat = self.seats.take()?;
-        let (pieces, answer) = mpsc::channel(1);
-        let (desk, mut draining) = (self.desk.clone(), self.draining.clone());
+    pub(super) fn follow_console(&self, session: &Session, followed: impl Followed) -> Paged {
         let (session, console, door) = (session.clone(), self.console.clone(), self.door.clone());
-        tokio::spawn(async move {
-            let _seat = seat;
-            let mut changes = desk.changes();
-            // Says that it is live, before there is anything to say.
-            if pieces.send(Ok(Bytes::from_static(b":\n\n"))).await.is_err() {
-                return;
-            }
-            loop {
-                changes.borrow_and_update();
-                let now = Instant::now();
-                let goes_on =
-                    console.sessions.goes_on(&session, &door.admins.get(), now.into_std());
-                if *draining.borrow() || !goes_on {
-                    return;
-                }
-                match followed.look(&desk).await {
-                    Ok(Some(html)) if html.trim().is_empty() => {}
-                    Ok(Some(html)) => {
-                        if pieces.send(Ok(framed(&html))).await.is_err() {
-                            return;
-                        }
-                    }
-                    Ok(None) => return,
-                    Err(error) => {
-                        tracing::warn!(%error, "a page cannot be followed");
-                        return;
-                    }
-                }
-                sleep_until(now + TELL_EVERY).await;
-                tokio::select! {
-                    changed = changes.changed() => if changed.is_err() { return },
-                    () = async { drop(draining.wait_for(|draining| *draining).await) } => return,
-                    () = pieces.closed() => return,
-                    () = tokio::time::sleep(HEARTBEAT) => {
-                        if pieces.send(Ok(Bytes::from_static(b":\n\n"))).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-            }
-        });
-        Ok(stream("text/event-stream", answer))
+        let goes_on =
+            move || console.sessions.goes_on(&session, &door.admins.get(), Instant::now());
+        Ok(self.follow(followed, TELL_EVERY, goes_on)?)
     }
 }
 
-/// As one event: every line break that the format knows begins another line of data.
+/// As one event: every line break that the format knows begins another line of data. Nothing of nothing.
 fn framed(html: &str) -> Bytes {
+    if html.trim().is_empty() {
+        return Bytes::new();
+    }
     let mut text = String::with_capacity(html.len() + 1024);
     for line in html.split(['\n', '\r']).filter(|line| !line.is_empty()) {
         text.push_str("data: ");
@@ -166,12 +112,12 @@ impl FollowPerson {
 }
 
 impl Followed for FollowPerson {
-    async fn look(&mut self, desk: &Desk) -> Result<Option<String>, DeskError> {
+    async fn look(&mut self, desk: &Desk) -> Result<Option<Bytes>, DeskError> {
         let Some(profile) = desk.profile(&self.who).await? else { return Ok(None) };
         let view = PersonView::of(&profile);
         // Whatever happens to a person changes when it was seen last, how often, or what is known.
         if self.profile.as_ref() == Some(&view) {
-            return Ok(Some(String::new()));
+            return Ok(Some(Bytes::new()));
         }
         let Some(page) = desk.timeline(&self.who, self.told.wanted.clone()).await? else {
             return Ok(None);
@@ -187,7 +133,7 @@ impl Followed for FollowPerson {
             PersonLive { p: &view, s: &story, g: &graph, changed_graph, changed_story, said };
         let html = rendered(&part);
         (self.profile, self.graph, self.offsets) = (Some(view), Some(graph), Some(now));
-        Ok(Some(html))
+        Ok(Some(framed(&html)))
     }
 }
 
@@ -206,11 +152,11 @@ impl FollowAccount {
 }
 
 impl Followed for FollowAccount {
-    async fn look(&mut self, desk: &Desk) -> Result<Option<String>, DeskError> {
+    async fn look(&mut self, desk: &Desk) -> Result<Option<Bytes>, DeskError> {
         let Some(account) = desk.account(&self.id).await? else { return Ok(None) };
         let view = AccountView::of(&account);
         if self.view.as_ref() == Some(&view) {
-            return Ok(Some(String::new()));
+            return Ok(Some(Bytes::new()));
         }
         let Some(page) = desk.account_timeline(&self.id, self.told.wanted.clone()).await? else {
             return Ok(None);
@@ -222,7 +168,7 @@ impl Followed for FollowAccount {
         let part = AccountLive { a: &view, s: &story, changed_story, said };
         let html = rendered(&part);
         (self.view, self.offsets) = (Some(view), Some(now));
-        Ok(Some(html))
+        Ok(Some(framed(&html)))
     }
 }
 
@@ -238,14 +184,14 @@ impl FollowAll {
 }
 
 impl Followed for FollowAll {
-    async fn look(&mut self, desk: &Desk) -> Result<Option<String>, DeskError> {
+    async fn look(&mut self, desk: &Desk) -> Result<Option<Bytes>, DeskError> {
         let end = desk.standing().applied;
         if end == self.after {
-            return Ok(Some(String::new()));
+            return Ok(Some(Bytes::new()));
         }
         let rows = came(desk, (self.after, end), ROWS).await?;
         self.after = end;
-        Ok(Some(rendered(&RowsLive { rows, is_fresh: true })))
+        Ok(Some(framed(&rendered(&RowsLive { rows, is_fresh: true }))))
     }
 }
 

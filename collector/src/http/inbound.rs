@@ -4,7 +4,7 @@
 //! nobody has. Deliberately knows neither signatures nor mappings: see `inbound`.
 
 use bytes::Bytes;
-use hyper::{Request, StatusCode, Version, body::Body, header, http::request::Parts};
+use hyper::{Request, StatusCode, body::Body, header, http::request::Parts};
 use serde_json::json;
 
 use super::{
@@ -38,9 +38,7 @@ impl Http {
         let (head, body) = request.into_parts();
         let name = head.uri.path().strip_prefix("/v1/in/").unwrap_or_default();
         let Some(inbound) = self.inbounds.named(name) else {
-            if head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) {
-                body::discard(body, &self.limits).await;
-            }
+            self.let_go_by(&head, body).await;
             let message = "there is no inbound webhook of this name";
             return Err(Failure::new(StatusCode::NOT_FOUND, "unknown_inbound", message));
         };

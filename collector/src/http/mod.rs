@@ -15,6 +15,7 @@ mod console_sign_in;
 mod consumers;
 mod cookie;
 mod door;
+mod follow;
 mod heads;
 mod inbound;
 mod people;

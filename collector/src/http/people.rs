@@ -9,20 +9,18 @@ use hyper::{Method, Request, StatusCode, body::Body, header};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use tokio::sync::mpsc;
 
 use super::{
     Http,
     answer::{Answer, Failure, ok, set, stream},
     auth, body,
+    follow::Followed,
 };
 use crate::{
     desk::{Desk, DeskError},
     event_log::Offset,
-    limits::{HEARTBEAT, MAX_ORDER_BYTES, MAX_PAGE},
+    limits::{MAX_ORDER_BYTES, MAX_PAGE},
     people::{Identifier, Order, Wanted},
 };
 
@@ -89,7 +87,7 @@ impl Http {
             ["people", who, "timeline"] => {
                 known(desk.timeline(who, wanted(query)?).await?, NO_PERSON)
             }
-            ["people", who, "live"] => self.follow(who).await,
+            ["people", who, "live"] => self.follow_person(who).await,
             ["people", who, "merge"] => {
                 let MergeOrder { with, preview } = read_order(body)?;
                 let (a, b) = (desk.identifier(who).await?, desk.identifier(&with).await?);
@@ -184,56 +182,29 @@ impl Http {
     }
 
     /// Says when something about a person has changed, as server-sent events.
-    async fn follow(&self, who: &str) -> Result<Answer, Failure> {
+    async fn follow_person(&self, who: &str) -> Result<Answer, Failure> {
         self.desk.find(who).await?.ok_or_else(|| not_found(NO_PERSON))?;
-        let seat = self.seats.take()?;
-        let (pieces, answer) = mpsc::channel(1);
-        let (desk, mut draining, who) = (self.desk.clone(), self.draining.clone(), who.to_owned());
-        tokio::spawn(async move {
-            let _seat = seat;
-            let (mut changes, mut told) = (desk.changes(), None);
-            while !*draining.borrow() {
-                changes.borrow_and_update();
-                let now = Instant::now();
-                let said = match desk.profile(&who).await {
-                    Ok(Some(profile)) => {
-                        let text = serde_json::to_string(&profile).unwrap_or_default();
-                        (told.as_ref() != Some(&text)).then(|| {
-                            let piece = format!("event: profile\ndata: {text}\n\n");
-                            told = Some(text);
-                            piece
-                        })
-                    }
-                    Ok(None) => return,
-                    Err(error) => {
-                        tracing::warn!(%error, "a person cannot be followed");
-                        return;
-                    }
-                };
-                if let Some(piece) = said
-                    && pieces.send(Ok(piece.into())).await.is_err()
-                {
-                    return;
-                }
-                sleep_until(now + TELL_EVERY).await;
-                loop {
-                    tokio::select! {
-                        changed = changes.changed() => match changed {
-                            Ok(()) => break,
-                            Err(_) => return,
-                        },
-                        () = async { drop(draining.wait_for(|draining| *draining).await) } => return,
-                        () = pieces.closed() => return,
-                        () = tokio::time::sleep(HEARTBEAT) => {
-                            if pieces.send(Ok(Bytes::from_static(b":\n\n"))).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                }
-            }
-        });
-        Ok(stream("text/event-stream", answer))
+        let person = FollowedProfile { who: who.to_owned(), told: String::new() };
+        self.follow(person, TELL_EVERY, || true)
+    }
+}
+
+/// A profile, as it changes.
+struct FollowedProfile {
+    who: String,
+    told: String,
+}
+
+impl Followed for FollowedProfile {
+    async fn look(&mut self, desk: &Desk) -> Result<Option<Bytes>, DeskError> {
+        let Some(profile) = desk.profile(&self.who).await? else { return Ok(None) };
+        let text = text_of(&profile);
+        if self.told == text {
+            return Ok(Some(Bytes::new()));
+        }
+        let piece = format!("event: profile\ndata: {text}\n\n");
+        self.told = text;
+        Ok(Some(piece.into()))
     }
 }
 
@@ -291,10 +262,13 @@ fn known<T: Serialize>(found: Option<T>, what: &'static str) -> Result<Answer, F
 }
 
 fn answer(value: &impl Serialize) -> Answer {
-    let text = serde_json::to_string(value).expect("maps with names that are texts are JSON");
-    let mut answer = ok("application/json", text);
+    let mut answer = ok("application/json", text_of(value));
     set(answer.headers_mut(), header::CACHE_CONTROL, "no-store");
     answer
+}
+
+fn text_of(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("maps with names that are texts are JSON")
 }
 
 fn read_order<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Failure> {

@@ -196,10 +196,7 @@ impl Http {
         let source = match self.source(&head.headers) {
             Ok(source) => source,
             Err(stranger) => {
-                // Over HTTP/2 he reads the answer at any time, and who waits for a 100 has sent nothing.
-                if head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) {
-                    body::discard(body, &self.limits).await;
-                }
+                self.let_go_by(head, body).await;
                 return Err(stranger);
             }
         };
@@ -209,6 +206,17 @@ impl Http {
         let encoding = Encoding::of(encodings.map(HeaderValue::as_bytes), &body)?;
         let (origin, client) = (origin(&head.headers), from.address);
         Ok((Incoming { body, encoding, shape, source, origin, client, cookie: None }, held))
+    }
+
+    /// Lets a body that nobody wants go by, so that its sender gets to read why.
+    pub(super) async fn let_go_by<B>(&self, head: &Parts, body: B)
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        // Over HTTP/2 he reads the answer at any time, and who waits for a 100 has sent nothing.
+        if head.version < Version::HTTP_2 && !head.headers.contains_key(header::EXPECT) {
+            body::discard(body, &self.limits).await;
+        }
     }
 
     /// The source whose key the header has, if it has one.

@@ -145,9 +145,8 @@ impl Fold {
             Order::Merge(a, b) => {
                 let a = self.node(db, &mut numbers, a)?;
                 let b = self.node(db, &mut numbers, b)?;
-                self.pairs.clear();
                 decided(db, record, [a, b])?;
-                self.link(db, &mut numbers, record, (a, b), ("operator", true))
+                self.link(db, &mut numbers, record, (a, b), (graph::OPERATOR, true))
             }
             Order::Unmerge(a, b) => {
                 let (Some(a), Some(b)) = (graph::find(db, a)?, graph::find(db, b)?) else {
@@ -194,7 +193,8 @@ impl Fold {
         (a, b): (Node, Node),
         (via, ordered): (&str, bool),
     ) -> Result<()> {
-        if a == b || self.pairs.get(&(a, b)).is_some() {
+        // That it was said is remembered; what someone decides counts whenever it is said.
+        if a == b || !ordered && self.pairs.get(&(a, b)).is_some() {
             return Ok(());
         }
         if ordered || !graph::is_known(db, a, b)? {

@@ -42,6 +42,9 @@ pub(super) const SCHEMA: &str = "
 /// Numbers of one record: it may bring up so many identifiers, and as many edges.
 pub(super) const PER_RECORD: i64 = 16;
 
+/// How an operator's decision was said.
+pub(super) const OPERATOR: &str = "operator";
+
 /// The number of an identifier: of its record, and of its place among those that the record brought up.
 pub(crate) type Node = i64;
 
@@ -170,11 +173,16 @@ pub(super) fn is_known(db: &Connection, a: Node, b: Node) -> Result<bool> {
     db.prepare_cached("SELECT 1 FROM edge WHERE a = ?1 AND b = ?2")?.exists([a, b])
 }
 
-/// Says that two identifiers are one person; what becomes of it. Said again it changes nothing, unless someone orders it:
-/// then what was refused or taken back counts anew, with its old number.
+/// Says that two identifiers are one person; what becomes of it. Said again it changes nothing, unless someone orders it: then what
+/// was refused counts anew, with its old number, and what an operator took back if it is an operator again.
 pub(super) fn link(db: &Connection, limits: &Limits, edge: &Edge) -> Result<State> {
     if let Some(known) = edge_between(db, edge.a, edge.b)? {
-        if !edge.ordered || known.state == State::Accepted {
+        let stands = match known.state {
+            State::Accepted => true,
+            State::Refused(_) => !edge.ordered || known.ordered,
+            State::Retracted => edge.via != OPERATOR,
+        };
+        if stands {
             return Ok(known.state);
         }
         let reopen = "UPDATE edge SET ordered = 1, via = ?2, time = ?3, source = ?4, trusted = ?5, state = 'refused' WHERE id = ?1";

@@ -19,6 +19,8 @@ mod profile;
 mod said;
 mod search;
 mod seen;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -35,8 +37,8 @@ pub(crate) use account::account;
 pub(crate) use erase::{Traces, forget, traces};
 pub(crate) use fold::Fold;
 pub(crate) use graph::{Node, identifier};
-pub(crate) use orders::{ERASED, Order, SOURCE, said};
-pub(crate) use profile::{graph_of, person_of, preview, profile};
+pub(crate) use orders::{ERASED, Order, said};
+pub(crate) use profile::{graph_of, person_of, person_of_record, preview, profile};
 pub(crate) use search::search;
 pub(crate) use timeline::{Of, timeline};
 

@@ -13,9 +13,10 @@ use super::{
     graph::{self, Edge, Node, State},
     identifier::{Identifier, Kind},
     limits::Limits,
+    orders,
     seen::{About, Fact, Seen, TRAIT},
 };
-use crate::event_log::{Offset, Timestamp};
+use crate::event_log::{Offset, Record, Timestamp};
 
 /// Statements about one identifier that are listed.
 const MAX_EDGES: i64 = 500;
@@ -196,6 +197,19 @@ fn node_of(db: &Connection, text: &str) -> Result<Option<Node>> {
         }
     }
     Ok(None)
+}
+
+/// Who did this, if it is known: by the surest identifier that the record names.
+pub(crate) fn person_of_record(db: &Connection, record: &Record) -> Result<Option<PersonId>> {
+    if orders::is_ours(record) {
+        return Ok(None);
+    }
+    let said = super::said::Said::of(record);
+    let first = said.as_ref().and_then(|said| said.identifiers.first());
+    let Some(node) = first.map(|first| graph::find(db, first)).transpose()?.flatten() else {
+        return Ok(None);
+    };
+    Ok(Some(PersonId(graph::person(db, node)?)))
 }
 
 /// What is known of a person.
@@ -403,7 +417,7 @@ pub(crate) fn preview(
             id: i64::MAX,
             a,
             b,
-            via: "operator".to_owned(),
+            via: graph::OPERATOR.to_owned(),
             time_ms: 0,
             source: String::new(),
             trusted: true,

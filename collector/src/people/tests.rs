@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use super::*;
+use super::{orders::SOURCE, testing::everything, *};
 use crate::event_log::{Flags, Offset, Origin, Record, Timestamp, Trust};
 
 /// People of records that a test writes.
@@ -77,33 +77,6 @@ impl World {
     fn everything(&self) -> Vec<String> {
         everything(&self.db)
     }
-}
-
-fn everything(db: &Connection) -> Vec<String> {
-    let tables = [
-        "SELECT id, kind, value, person FROM identifier",
-        "SELECT id, a, b, via, time, source, trusted, ordered, state, reason FROM edge",
-        "SELECT id, first, last, events, sessions, session, about FROM seen",
-        "SELECT m.identifier, m.time, m.record, m.call, n.text FROM moment m JOIN name n ON n.id = m.name",
-        "SELECT text, name, identifier FROM trait_text",
-        "SELECT id, value, about FROM account",
-        "SELECT account, identifier, record, time FROM membership",
-        "SELECT identifier, record, 'decision' FROM decision",
-    ];
-    let mut all = Vec::new();
-    for table in tables {
-        let mut query = db.prepare(table).unwrap();
-        let columns = query.column_count();
-        let mut rows = query.query([]).unwrap();
-        while let Some(row) = rows.next().unwrap() {
-            let value =
-                |column| format!("{:?}", row.get::<_, rusqlite::types::Value>(column).unwrap());
-            let values = (0..columns).map(value);
-            all.push(format!("{table}: {}", values.collect::<Vec<_>>().join(" | ")));
-        }
-    }
-    all.sort();
-    all
 }
 
 const BEGIN_MS: i64 = 1_735_689_600_000;
@@ -232,6 +205,25 @@ fn an_alias_from_a_public_key_fuses_no_two_users_and_one_from_a_server_does() {
         world.said(&track("Seen", &json!({"userId": user})));
     }
     world.record(&alias, |record| record.trust = Trust::Server);
+    assert!(world.same("u-1", "u-2"));
+}
+
+#[test]
+fn what_an_operator_takes_back_no_server_says_again() {
+    let mut world = World::new();
+    for user in ["u-1", "u-2"] {
+        world.said(&track("Seen", &json!({"userId": user})));
+    }
+    let alias = json!({"type": "alias", "userId": "u-2", "previousId": "u-1"});
+    // From a public key first: what a server says then still counts.
+    world.said(&alias);
+    for together in [true, false] {
+        world.record(&alias, |record| record.trust = Trust::Server);
+        assert_eq!(world.same("u-1", "u-2"), together);
+        world.unmerge("user:u-1", "user:u-2");
+        assert!(!world.same("u-1", "u-2"));
+    }
+    world.merge("user:u-1", "user:u-2");
     assert!(world.same("u-1", "u-2"));
 }
 
@@ -420,7 +412,11 @@ fn history() -> impl Strategy<Value = Vec<Value>> {
         1 => (id("u", 3), id("d", 4)).prop_map(|(u, d)| json!({"unmerge": [format!("user:{u}"), format!("anonymous:{d}")]})),
         1 => (id("u", 3), id("u", 3)).prop_map(|(a, b)| json!({"merge": [format!("user:{a}"), format!("user:{b}")]})),
     ];
-    prop::collection::vec(event, 1..40)
+    let from_server = (event, any::<bool>()).prop_map(|(mut event, server)| {
+        event["server"] = json!(server);
+        event
+    });
+    prop::collection::vec(from_server, 1..40)
 }
 
 fn records(history: &[Value]) -> Vec<Record> {
@@ -436,7 +432,13 @@ fn records(history: &[Value]) -> Vec<Record> {
             (_, Some((a, b))) => Some(Order::Unmerge(a, b)),
             _ => None,
         };
-        let Some(order) = order else { return record(n, event) };
+        let Some(order) = order else {
+            let mut record = record(n, event);
+            if event["server"] == true {
+                record.trust = Trust::Server;
+            }
+            return record;
+        };
         let said = order.event(&n.to_string());
         let json = serde_json::from_str(&said.json).unwrap();
         Record { origin: said.origin, source: said.source, trust: said.trust, ..record(n, &json) }

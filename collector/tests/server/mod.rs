@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod running;
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
