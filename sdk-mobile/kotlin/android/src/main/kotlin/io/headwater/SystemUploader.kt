@@ -16,6 +16,10 @@ internal class SystemUploader(private val job: UploadJobs?) : Uploader {
     @Volatile var failed = false
         private set
 
+    /** Whether the last request was refused in a way that time does not mend. */
+    @Volatile var refused = false
+        private set
+
     /** Whether the app has gone. */
     @Volatile var isAway = false
         private set
@@ -42,6 +46,7 @@ internal class SystemUploader(private val job: UploadJobs?) : Uploader {
         } finally {
             TrafficStats.clearThreadStatsTag()
             failed = status == 0 || status == 408 || status >= 429
+            refused = !failed && status !in 200..299
             synchronized(lock) { busy = false }
             if (failed) job?.schedule()
         }

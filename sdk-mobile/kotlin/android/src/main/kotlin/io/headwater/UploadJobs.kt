@@ -102,7 +102,10 @@ public class HeadwaterUploadJob : JobService() {
         if (headwater.pending == 0L) return false
         val begun = SystemClock.elapsedRealtime()
         val left = headwater.flushAsync(PATIENCE_MS).get(PATIENCE_MS + SLACK_MS, TimeUnit.MILLISECONDS)
-        return left > 0 && (uploader.failed || SystemClock.elapsedRealtime() - begun >= PATIENCE_MS)
+        val over = SystemClock.elapsedRealtime() - begun >= PATIENCE_MS
+        // What a process was sending as it was ended is held back until nobody can be sending it any more.
+        val heldBack = !uploader.refused && Category.entries.none { headwater.consent(it) == Answer.PENDING }
+        return left > 0 && (uploader.failed || over || heldBack)
     }
 }
 

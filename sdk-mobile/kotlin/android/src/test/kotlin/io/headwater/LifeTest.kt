@@ -15,6 +15,8 @@ import android.net.NetworkCapabilities
 import android.net.Uri
 import android.os.Bundle
 import android.os.PersistableBundle
+import java.net.InetAddress
+import java.net.ServerSocket
 import java.util.concurrent.CopyOnWriteArrayList
 import java.util.concurrent.CountDownLatch
 import java.util.concurrent.TimeUnit
@@ -159,12 +161,27 @@ class LifeTest {
         // Still no server: the system is told to try again.
         assertTrue(run(job.extras).isRescheduleNeeded)
         val server = server(port)
-        assertFalse(run(job.extras).isRescheduleNeeded)
+        // What was on its way as the client ended is held back for its time.
+        eventually("a job that leaves nothing") { true.takeUnless { run(job.extras).isRescheduleNeeded } }
         assertEquals(left, server.events.size.toLong())
         assertTrue(server.events.any { it.at("event") == "Left Behind" })
         // Nothing is left, and nothing is sent twice.
         assertFalse(run(job.extras).isRescheduleNeeded)
         assertEquals(left, server.events.size.toLong())
+    }
+
+    @Test
+    fun `what was on its way as the process ended is not forgotten by the job`() {
+        val silent = ServerSocket(0, 1, InetAddress.getLoopbackAddress()).also { closing.add(it) }
+        val headwater = client("http://127.0.0.1:${silent.localPort}", AndroidOptions(lifecycle = false))
+        headwater.track("On Its Way")
+        silent.accept().use {
+            Robolectric.buildActivity(ShopActivity::class.java).setup().pause().stop()
+            val job = eventually("a job") { jobs.allPendingJobs.singleOrNull() }
+            headwater.close()
+            // The request may still arrive: it is not made again yet, and the system is told to come back.
+            assertTrue(run(job.extras).isRescheduleNeeded)
+        }
     }
 
     @Test
@@ -262,6 +279,8 @@ class LifeTest {
         assertTrue(service.onStartJob(parameters))
         val shadow = shadowOf(service)
         eventually("the end of the job") { shadow.takeIf { it.isJobFinished } }
+        // Robolectric notes what the job said after it notes that it ended.
+        eventually("the end of its thread") { true.takeIf { Thread.getAllStackTraces().keys.none { it.name == "headwater-job" } } }
         return shadow
     }
 }
