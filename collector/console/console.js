@@ -33,6 +33,11 @@ function tellTimes() {
     const title = whole.format(date);
     if (element.title !== title) element.title = title;
   }
+  for (const element of document.querySelectorAll('[data-country]')) {
+    try {
+      say(element, new Intl.DisplayNames(undefined, { type: 'region' }).of(element.dataset.country));
+    } catch { /* no code of a country: what was said stays */ }
+  }
   for (const element of document.querySelectorAll('[data-zone]')) {
     try {
       const there = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', weekday: 'short', timeZone: element.dataset.zone });

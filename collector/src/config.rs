@@ -44,6 +44,9 @@ pub struct Config {
     /// What of the address is stored that a device sends from, and of `context.ip` that it claims: `keep`, `truncate` (to its
     /// network: the first three of four numbers, of IPv6 the first three of eight groups) or `drop`. Default `keep`.
     pub ip: Ip,
+    /// A file in MaxMind's format by which the country of a device's address is written into its events, as `context.ipCountry`:
+    /// `GeoLite2-Country.mmdb` or the like. Read again when it changes. Default: none.
+    pub countries: Option<PathBuf>,
     /// How much history is kept. Default: all of it.
     pub log: LogConfig,
     /// Producers by name. Without any, a source `web` gets a write key of its own, kept in `data`.
@@ -88,6 +91,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8420)),
             data: PathBuf::from("./data"),
             ip: Ip::Keep,
+            countries: None,
             log: LogConfig::default(),
             sources: BTreeMap::new(),
             inbound: BTreeMap::new(),
@@ -136,6 +140,7 @@ impl Config {
             listen,
             data,
             ip,
+            countries,
             log,
             consumers,
             sources: _,
@@ -151,6 +156,7 @@ impl Config {
             ("listen", *listen != next.listen),
             ("data", *data != next.data),
             ("ip", *ip != next.ip),
+            ("countries", *countries != next.countries),
             ("log", *log != next.log),
             ("people", *people != next.people),
         ];

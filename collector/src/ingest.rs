@@ -13,6 +13,7 @@ use bytes::Bytes;
 
 use crate::{
     config::Ip,
+    countries::Countries,
     decode::{DecodeError, Encoding, Shape, WireBatch, inflate},
     event_log::{AppendError, Appended, Appending, Clock, EventLog},
     limits::{ENVELOPE_BYTES, MAX_BODY_BYTES},
@@ -39,6 +40,8 @@ pub struct Ingest {
     pub clock: Clock,
     /// What of addresses is stored.
     pub ip: Ip,
+    /// Where addresses are.
+    pub countries: Arc<Countries>,
     /// Whose events are not.
     pub suppressed: Suppressed,
 }
@@ -180,7 +183,9 @@ impl Ingest {
             received_at: (self.clock)(),
             client: incoming.client,
             ip: self.ip,
+            countries: Some(&self.countries),
             cookie: incoming.cookie.as_deref(),
+            is_ours: false,
             identity_secrets: &source.identity_secrets,
             suppressed: Some(&self.suppressed),
         };

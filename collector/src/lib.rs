@@ -25,6 +25,7 @@ pub mod check;
 pub mod config;
 mod console;
 mod consumer;
+pub mod countries;
 mod current;
 pub mod decode;
 mod desk;
@@ -69,6 +70,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use crate::{
     config::{Config, ConsumerConfig, Name, Secret, SourceConfig, WriteKey},
     consumer::{Consumer, Outlet, Surroundings},
+    countries::{Countries, CountriesError},
     desk::Desk,
     event_log::{Disk, EventLog, FileSystem, Offset, OpenError, Recovered, system_clock},
     http::{Door, Http, Lookout},
@@ -145,6 +147,9 @@ pub enum StartError {
     /// The mapping of an inbound webhook cannot be used.
     #[error(transparent)]
     Inbound(#[from] InboundError),
+    /// The file of countries cannot be used.
+    #[error(transparent)]
+    Countries(#[from] CountriesError),
     /// A consumer cannot deliver as configured.
     #[error("consumer `{consumer}`: {cause}")]
     Consumer {
@@ -163,6 +168,7 @@ impl Collector {
         warn_if_others_can_read(&config.data);
         let clock = system_clock();
         let inbounds = Inbounds::open(&config)?;
+        let countries = Arc::new(Countries::open(config.countries.as_deref())?);
         // Before anything is changed: a later release may have been here.
         State::refuse_later(&config.data.join("state.db"))?;
         // The log first: it locks the folder, so that two servers never share a database either.
@@ -198,7 +204,8 @@ impl Collector {
             .map(|(name, consumer)| open_consumer(name, &consumer, around.clone()))
             .collect::<Result<_, _>>()?;
         let suppressed = Suppressed::read(&state)?;
-        let ingest = Ingest { log, sources, metrics, clock, ip: config.ip, suppressed };
+        let ip = config.ip;
+        let ingest = Ingest { log, sources, metrics, clock, ip, countries, suppressed };
         let projection = Projection::open(&config.data, &ingest.log, config.people.clone())?;
         let limits = HttpLimits::default();
         Ok(Self {
@@ -291,7 +298,12 @@ impl Collector {
         for consumer in self.consumers {
             consumers.spawn(consumer.run(draining.clone()));
         }
-        let mut lookout = Lookout::new(Arc::clone(&self.door), self.state, self.config.data);
+        let mut lookout = Lookout::new(
+            Arc::clone(&self.door),
+            self.state,
+            self.config.data,
+            Arc::clone(&self.ingest.countries),
+        );
         let looked = tokio::task::spawn_blocking(move || {
             lookout.look();
             lookout

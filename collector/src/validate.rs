@@ -14,6 +14,7 @@ use subtle::ConstantTimeEq as _;
 
 use crate::{
     config::{EventFilter, IdentitySecret, Ip, Secret},
+    countries::Countries,
     decode::{EventType, Member, Shape, WireBatch},
     event_log::{Flags, NewEvent, Origin, SourceName, Timestamp, Trust, body_hash},
     event_time,
@@ -47,10 +48,14 @@ pub struct Sender<'a> {
     pub client: Option<IpAddr>,
     /// What of addresses is stored.
     pub ip: Ip,
+    /// Where addresses are; `None` leaves what the events say of it as it is.
+    pub countries: Option<&'a Countries>,
     /// The id in the cookie that the server had set, if it came with the request.
     pub cookie: Option<&'a str>,
     /// Who a person is must be signed with one of these; none if it need not be.
     pub identity_secrets: &'a [Secret<IdentitySecret>],
+    /// The events are a collector's own, come back: what only it says of them stays.
+    pub is_ours: bool,
     /// Who was erased.
     pub suppressed: Option<&'a Suppressed>,
 }
@@ -67,8 +72,10 @@ impl Sender<'_> {
             received_at,
             client: None,
             ip: Ip::Keep,
+            countries: None,
             cookie: None,
             identity_secrets: &[],
+            is_ours: false,
             suppressed: None,
         }
     }
@@ -169,13 +176,7 @@ pub fn validate<'a>(
     let mut envelope = Envelope {
         shape,
         sent_at: batch.sent_at.and_then(time),
-        additions: Additions::new(
-            context.and_then(|value| members_of(value.get())),
-            // A server's own address says nothing of the person.
-            sender.client.filter(|_| sender.trust == Trust::Client),
-            sender.ip,
-            sender.cookie,
-        ),
+        additions: Additions::new(context.and_then(|value| members_of(value.get())), sender),
         unreadable: context.is_some_and(|value| members_of(value.get()).is_none()),
         integrations,
         bytes: [context, integrations].into_iter().flatten().map(|value| value.get().len()).sum(),
@@ -207,10 +208,10 @@ pub fn validate<'a>(
 type Refusal = (Reason, Cow<'static, str>);
 
 /// What the batch says for all of its events.
-struct Envelope<'a> {
+struct Envelope<'a, 's> {
     shape: Shape,
     sent_at: Option<Timestamp>,
-    additions: Additions<'a>,
+    additions: Additions<'a, 's>,
     /// It has a context that cannot be taken apart.
     unreadable: bool,
     integrations: Option<&'a RawValue>,
@@ -223,7 +224,7 @@ struct Envelope<'a> {
 impl<'a> Fields<'_, 'a> {
     fn into_event(
         self,
-        envelope: &Envelope<'a>,
+        envelope: &Envelope<'a, '_>,
         sender: &Sender<'_>,
         memory: &'a Memory,
         fresh_id: &mut impl FnMut() -> String,
@@ -307,7 +308,7 @@ impl<'a> Fields<'_, 'a> {
     fn check_size_and_depth(
         &self,
         max_event_bytes: usize,
-        envelope: &Envelope<'_>,
+        envelope: &Envelope<'_, '_>,
     ) -> Result<usize, Refusal> {
         let own: usize =
             self.members.iter().map(|(name, raw)| name.len() + raw.get().len() + 4).sum();
@@ -381,7 +382,7 @@ impl<'a> Fields<'_, 'a> {
         event_type: EventType,
         (fresh_id, claimed_time): (Option<&str>, Option<Timestamp>),
         context: Option<&str>,
-        envelope: &Envelope<'_>,
+        envelope: &Envelope<'_, '_>,
     ) -> (&'m str, u32) {
         json.plain_text("type", event_type.as_str());
         if let Some(id) = fresh_id {

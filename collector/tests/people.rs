@@ -7,10 +7,11 @@ mod server;
 use std::{
     fs,
     path::Path,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use headwater_collector::{people, state::State};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use headwater_collector::{event_log::Timestamp, people, state::State};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use server::{PATIENCE, Receiver, SECRET, Server, client};
@@ -18,6 +19,26 @@ use server::{PATIENCE, Receiver, SECRET, Server, client};
 const SOURCES: &str = "[sources.web]\nwrite_key = 'wk_web'\n[sources.app]\nwrite_key = 'wk_app'\n\
     [sources.payments]\nwrite_key = 'wk_pay'\ntrust = 'server'\n\
     [sources.support]\nwrite_key = 'wk_help'\ntrust = 'server'\n";
+
+const STRIPE_SECRET: &str = "whsec_0123456789abcdef0123456789abcdef";
+const ZENDESK_SECRET: &str = "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ==";
+
+/// A web page, an app, and two systems that post what they document.
+fn four_channels() -> String {
+    format!(
+        "[sources.web]\nwrite_key = 'wk_web'\n[sources.app]\nwrite_key = 'wk_app'\n\
+         [inbound.payments]\nkind = 'stripe'\nsecret = '{STRIPE_SECRET}'\n\
+         [inbound.support]\nkind = 'zendesk'\nsecret = '{ZENDESK_SECRET}'\n"
+    )
+}
+
+fn minutes_ago(minutes: u64) -> String {
+    Timestamp::from_unix_ms(i64::try_from((now() - minutes * 60) * 1000).unwrap()).to_string()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
 
 /// Speaks to a server as an operator.
 struct Operator<'s> {
@@ -56,6 +77,17 @@ impl Operator<'_> {
         self.caught_up().await;
     }
 
+    /// What another system posts.
+    async fn delivered(&self, to: &str, headers: &[(&'static str, String)], body: String) {
+        let mut post = client().post(self.server.at(&format!("/v1/in/{to}"))).body(body);
+        for (name, value) in headers {
+            post = post.header(*name, value);
+        }
+        let answer = post.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        self.caught_up().await;
+    }
+
     /// Waits until people have what the log has.
     async fn caught_up(&self) {
         let begun = Instant::now();
@@ -91,23 +123,23 @@ fn everything(data: &Path) -> Vec<String> {
 #[tokio::test]
 async fn one_person_across_web_app_payments_and_support() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_with(folder.path(), SOURCES).await;
+    let server = Server::start_with(folder.path(), &four_channels()).await;
     let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
     operator
         .send(
             "wk_web",
-            json!([{"type": "page", "name": "Pricing", "anonymousId": "d-1", "messageId": "1"}]),
+            json!([{"type": "page", "name": "Pricing", "anonymousId": "d-1", "messageId": "1", "timestamp": minutes_ago(30)}]),
         )
         .await;
     operator
         .send(
             "wk_web",
-            json!([{"type": "identify", "anonymousId": "d-1", "userId": "u-1", "messageId": "2",
+            json!([{"type": "identify", "anonymousId": "d-1", "userId": "u-1", "messageId": "2", "timestamp": minutes_ago(29),
             "traits": {"email": "Shopper@example.com", "name": "A shopper"}}]),
         )
         .await;
     operator
-        .send("wk_app", json!([{"type": "screen", "name": "Home", "anonymousId": "phone", "userId": "u-1", "messageId": "3"}]))
+        .send("wk_app", json!([{"type": "screen", "name": "Home", "anonymousId": "phone", "userId": "u-1", "messageId": "3", "timestamp": minutes_ago(20)}]))
         .await;
 
     // A page that is open sees what comes, as it comes.
@@ -125,19 +157,36 @@ async fn one_person_across_web_app_payments_and_support() {
         }
     };
     assert_eq!(next().await["events"], 3);
-    let ids = json!([{"type": "stripe_customer_id", "id": "cus_1"}]);
-    operator
-        .send(
-            "wk_pay",
-            json!([{"type": "track", "event": "Payment Failed", "userId": "u-1", "messageId": "4",
-            "context": {"externalIds": ids}}]),
-        )
-        .await;
+    let failed = json!({
+        "id": "evt_1", "object": "event", "type": "invoice.payment_failed",
+        "created": now() - 600,
+        "data": {"object": {
+            "id": "in_1", "object": "invoice", "customer": "cus_1",
+            "customer_email": "shopper@EXAMPLE.com", "amount_due": 4900, "currency": "usd",
+        }},
+    });
+    let (at, body) = (now(), failed.to_string());
+    let mac = hmac_sha256::HMAC::mac(format!("{at}.{body}").as_bytes(), STRIPE_SECRET.as_bytes());
+    let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+    let signature = [("stripe-signature", format!("t={at},v1={hex}"))];
+    operator.delivered("payments", &signature, body).await;
     assert_eq!(next().await["events"], 4);
-    operator
-        .send("wk_help", json!([{"type": "track", "event": "Ticket Opened", "anonymousId": "zendesk_user_id:9", "messageId": "5",
-            "context": {"externalIds": [{"type": "zendesk_user_id", "id": "9"}], "traits": {"email": "shopper@example.com"}}}]))
-        .await;
+
+    // Ten minutes later, by the address alone.
+    let ticket = json!({
+        "type": "ticket.opened",
+        "ticket": {"id": "77", "subject": "My card?", "priority": "high", "channel": "email"},
+        "requester": {"id": "9", "email": "shopper@example.com"},
+    });
+    let at = Timestamp::from_unix_ms(i64::try_from(now() * 1000).unwrap()).to_string();
+    let body = ticket.to_string();
+    let mac = hmac_sha256::HMAC::mac(format!("{at}{body}").as_bytes(), ZENDESK_SECRET.as_bytes());
+    let signature = [
+        ("x-zendesk-webhook-invocation-id", "call-1".to_owned()),
+        ("x-zendesk-webhook-signature", BASE64_STANDARD.encode(mac)),
+        ("x-zendesk-webhook-signature-timestamp", at),
+    ];
+    operator.delivered("support", &signature, body).await;
     assert_eq!(next().await["events"], 5);
 
     let person = operator.get("/v1/people/shopper%40example.com").await;
@@ -206,7 +255,7 @@ async fn one_person_across_web_app_payments_and_support() {
     let token = operator.token.clone();
     server.stop().await;
     let before = everything(folder.path());
-    let server = Server::start_with(folder.path(), SOURCES).await;
+    let server = Server::start_with(folder.path(), &four_channels()).await;
     let operator = Operator { server: &server, token };
     assert_eq!(operator.get("/v1/people/u-1").await, merged);
     operator.order("/v1/projection/rebuild", json!({})).await;

@@ -10,7 +10,7 @@ use super::{
     latest::{Came, Who},
     words::{When, count, label, value},
 };
-use crate::people::{Account, Found, Known, PersonId, Profile, Said};
+use crate::people::{Account, Device, Found, Known, PersonId, Profile, Said};
 
 /// What needs no escape in a part of a path or in a parameter.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -91,6 +91,11 @@ pub(crate) struct PersonView {
     pub(crate) initial: String,
     /// An IANA time zone, to tell what time it is where they are.
     pub(crate) zone: Option<String>,
+    /// Two letters of ISO 3166-1.
+    pub(crate) country: Option<String>,
+    /// `Firefox on Linux`.
+    pub(crate) device: Option<String>,
+    pub(crate) bot: bool,
     pub(crate) sessions: u64,
     pub(crate) events: u64,
     pub(crate) first_seen: Option<When>,
@@ -118,6 +123,9 @@ impl PersonView {
             name: profile.name.clone(),
             initial: initial(&profile.name),
             zone: profile.facts.get("timezone").and_then(Said::text),
+            country: profile.facts.get("country").and_then(Said::text),
+            device: profile.device.as_ref().and_then(device),
+            bot: profile.bot,
             sessions: profile.sessions,
             events: profile.events,
             first_seen: profile.first_seen.as_deref().map(When::of),
@@ -128,6 +136,13 @@ impl PersonView {
             channels: channels.collect(),
             accounts: accounts.collect(),
         }
+    }
+}
+
+fn device(device: &Device) -> Option<String> {
+    match (&device.browser, &device.os) {
+        (Some(browser), Some(os)) => Some(format!("{browser} on {os}")),
+        (one, other) => one.clone().or_else(|| other.clone()),
     }
 }
 

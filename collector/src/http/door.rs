@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     config::{Config, CookieConfig, Network, PathPrefix, TlsConfig},
+    countries::Countries,
     current::Current,
     limits::{LOOK_PAUSE, MIN_FREE_BYTES},
     state::{AdminToken, State, StateError},
@@ -85,13 +86,19 @@ pub(crate) struct Lookout {
     pub(crate) state: State,
     /// The folder whose disk must have room.
     pub(crate) data: PathBuf,
+    countries: Arc<Countries>,
     certificate: Option<(TlsConfig, Stamp)>,
     troubled: [bool; 3],
 }
 
 impl Lookout {
-    pub(crate) fn new(door: Arc<Door>, state: State, data: PathBuf) -> Self {
-        Self { door, state, data, certificate: None, troubled: [false; 3] }
+    pub(crate) fn new(
+        door: Arc<Door>,
+        state: State,
+        data: PathBuf,
+        countries: Arc<Countries>,
+    ) -> Self {
+        Self { door, state, data, countries, certificate: None, troubled: [false; 3] }
     }
 
     /// Looks until draining begins.
@@ -120,6 +127,7 @@ impl Lookout {
         });
         self.look_at_tokens();
         self.look_at_certificate();
+        self.look_at_countries();
         self.look_at_clock(SystemTime::now());
     }
 
@@ -189,6 +197,14 @@ impl Lookout {
         }
     }
 
+    fn look_at_countries(&self) {
+        match self.countries.look() {
+            Ok(true) => tracing::info!("addresses are looked up in the new file of countries"),
+            Ok(false) => {}
+            Err(error) => tracing::error!(%error, "the countries of before stay in use"),
+        }
+    }
+
     /// Says it the first time in a row.
     fn trouble(&mut self, what: usize, say: impl FnOnce()) {
         if !std::mem::replace(&mut self.troubled[what], true) {
@@ -209,7 +225,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state.db")).unwrap();
         let door = Arc::new(Door::new(config, Vec::new()).unwrap());
-        (Lookout::new(door, state, folder.path().to_owned()), folder)
+        (Lookout::new(door, state, folder.path().to_owned(), Arc::default()), folder)
     }
 
     #[test]

@@ -247,6 +247,7 @@ fn event(
         trust: told.trust.unwrap_or(Trust::Client),
         // What a source's own limit let in, and the collector added to it, is let in again.
         max_event_bytes: MAX_BODY_BYTES,
+        is_ours: written_by_a_log,
         ..Sender::new(source.clone(), received_at)
     };
     let mut body = String::with_capacity(text.len() + 16);

@@ -9,6 +9,7 @@
 //! ```
 
 mod account;
+mod device;
 mod erase;
 mod fold;
 mod graph;
@@ -26,6 +27,7 @@ mod tests;
 mod timeline;
 
 pub use account::{Account, Member};
+pub use device::Device;
 pub use graph::{Edge, State as EdgeState};
 pub use identifier::{Identifier, Kind, MAX_IDENTIFIER_BYTES, NotAnIdentifier};
 pub use limits::Limits;

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::{
     account,
+    device::Device,
     fold::read_seen,
     graph::{self, Edge, Node, State},
     identifier::{Identifier, Kind},
@@ -58,6 +59,10 @@ pub struct Profile {
     pub traits: BTreeMap<String, Said>,
     /// What its devices say, each with where that comes from.
     pub facts: BTreeMap<String, Said>,
+    /// The device it was last seen with, by its `userAgent`; `null` if that says nothing.
+    pub device: Option<Device>,
+    /// Whether it is a program: by its device, or because an event says so (`context.bot`).
+    pub bot: bool,
     /// Of its events; absent without any.
     pub first_seen: Option<String>,
     /// Of its events; absent without any.
@@ -242,6 +247,9 @@ fn of_members(
         events: channel.2,
     });
     let (traits, facts) = said(&whole.about);
+    let device = facts.get("userAgent").and_then(Said::text).and_then(|text| Device::of(&text));
+    let is_said = |said: &Said| said.value.get() == "true";
+    let bot = facts.get("bot").is_some_and(is_said) || device.as_ref().is_some_and(Device::is_bot);
     let was_seen = whole.events > 0;
     Ok(Profile {
         id,
@@ -249,6 +257,8 @@ fn of_members(
         identifiers: known(members),
         traits,
         facts,
+        device,
+        bot,
         first_seen: was_seen.then(|| moment(whole.first_ms)),
         last_seen: was_seen.then(|| moment(whole.last_ms)),
         events: whole.events,

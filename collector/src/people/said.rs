@@ -90,6 +90,7 @@ struct Context<'a> {
     session_id: Option<&'a RawValue>,
     campaign: Option<&'a RawValue>,
     location: Option<&'a RawValue>,
+    ip_country: Option<&'a RawValue>,
     locale: Option<&'a RawValue>,
     timezone: Option<&'a RawValue>,
     user_agent: Option<&'a RawValue>,
@@ -111,6 +112,7 @@ impl<'a> Context<'a> {
                 "sessionId" => &mut context.session_id,
                 "campaign" => &mut context.campaign,
                 "location" => &mut context.location,
+                "ipCountry" => &mut context.ip_country,
                 "locale" => &mut context.locale,
                 "timezone" => &mut context.timezone,
                 "userAgent" => &mut context.user_agent,
@@ -179,7 +181,9 @@ impl<'a> Said<'a> {
 
         let group = wire.group_id.or_else(|| text(context.group_id));
         let group = group.filter(|id| !id.is_empty() && id.len() <= super::MAX_IDENTIFIER_BYTES);
-        let country = object_member(context.location, "country");
+        // What the collector found out before what the device says.
+        let country =
+            raw(context.ip_country).or_else(|| object_member(context.location, "country"));
         let facts = [
             ("campaign", raw(context.campaign)),
             ("country", country),

@@ -8,46 +8,69 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use super::{
-    Memory, Reason, Refusal, members_of,
+    Memory, Reason, Refusal, Sender, members_of,
     text::{Kind, ObjectText, kind, unquoted},
 };
-use crate::{config::Ip, decode::Member};
+use crate::{
+    config::Ip,
+    countries::{Countries, Country},
+    decode::Member,
+    event_log::Trust,
+};
 
 /// What goes into the contexts of a batch's events.
 #[derive(Debug, Default)]
-pub(super) struct Additions<'a> {
+pub(super) struct Additions<'a, 's> {
     /// What the batch says for all.
     shared: Option<Vec<Member<'a>>>,
     /// What the collector knows: members, as text between braces. Each of them, and both.
     ip_text: String,
     cookie: String,
+    country: String,
     known: String,
     ip: Ip,
+    /// What a claimed address is looked up in.
+    countries: Option<&'s Countries>,
+    /// What only the collector says was said by one.
+    is_ours: bool,
 }
 
 /// What is looked for in every context, made ready once.
-static NAMES: LazyLock<[memmem::Finder<'static>; 3]> =
-    LazyLock::new(|| ["\"ip\"", "\"signature\"", "\"cookieId\""].map(memmem::Finder::new));
+static NAMES: LazyLock<[memmem::Finder<'static>; 4]> = LazyLock::new(|| {
+    ["\"ip\"", "\"signature\"", "\"cookieId\"", "\"ipCountry\""].map(memmem::Finder::new)
+});
 /// The member with the address.
 const IP: &str = "ip";
 /// The member with the id of the cookie that the server had set. Only the server says it: it outlives what a script can store.
 const COOKIE: &str = "cookieId";
+/// The member with the country of the address. Only the collector says it: it is what rules may go by.
+const COUNTRY: &str = "ipCountry";
 /// The member that proves who a person is: not for readers of the log.
 pub(super) const SIGNATURE: &str = "signature";
 
-impl<'a> Additions<'a> {
-    /// `client` is the device's address, if the collector may take it for that; `cookie` is a text without anything to escape.
-    pub(super) fn new(
-        shared: Option<Vec<Member<'a>>>,
-        client: Option<IpAddr>,
-        ip: Ip,
-        cookie: Option<&str>,
-    ) -> Self {
-        let ip_text = client.and_then(|client| stored(client, ip));
-        let ip_text = ip_text.map_or_else(String::new, |ip| format!("\"{IP}\":\"{ip}\""));
-        let cookie = cookie.map_or_else(String::new, |id| format!("\"{COOKIE}\":\"{id}\""));
-        let both = if ip_text.is_empty() || cookie.is_empty() { "" } else { "," };
-        Self { shared, known: [&*ip_text, both, &cookie].concat(), ip_text, cookie, ip }
+impl<'a, 's> Additions<'a, 's> {
+    /// `shared` is what the batch says for all.
+    pub(super) fn new(shared: Option<Vec<Member<'a>>>, sender: &Sender<'s>) -> Self {
+        let Sender { trust, ip, cookie, countries, is_ours, .. } = *sender;
+        // A server's own address says nothing of the person, and speaks for others; a browser is not asked where it is.
+        let by_server = trust == Trust::Server;
+        let client = sender.client.filter(|_| !by_server);
+        let member = |name: &str, text: Option<&str>| {
+            text.map_or_else(String::new, |text| format!("\"{name}\":\"{text}\""))
+        };
+        let country = client.zip(countries).and_then(|(client, all)| all.of(client));
+        let country = member(COUNTRY, country.as_ref().map(Country::as_str));
+        let ip_text = member(IP, client.and_then(|client| stored(client, ip)).as_deref());
+        let cookie = member(COOKIE, cookie);
+        let known = [&*ip_text, &*cookie, &*country].into_iter().filter(|text| !text.is_empty());
+        let known = known.collect::<Vec<_>>().join(",");
+        let countries = countries.filter(|all| by_server && !is_ours && !all.is_empty());
+        Self { shared, ip_text, cookie, country, known, ip, countries, is_ours }
+    }
+
+    /// Where a server says that the person is.
+    fn country_of_claimed(&self, ip: Option<&RawValue>) -> Option<Country> {
+        self.countries?.of(unquoted(ip?)?.parse().ok()?)
     }
 
     /// The context of an event, if it has one; an error if it would have to be taken apart and cannot be. What is put together
@@ -63,11 +86,11 @@ impl<'a> Additions<'a> {
             return Ok(any.then(|| self.merged(&[], memory)));
         };
         // Each is in the text if it is a member, and nearly never otherwise.
-        let [ip, signature, cookie] = &*NAMES;
+        let [ip, signature, cookie, country] = &*NAMES;
         let has = |name: &memmem::Finder<'_>| name.find(text.as_bytes()).is_some();
-        let touched = (self.ip != Ip::Keep || !self.known.is_empty()) && has(ip)
-            || has(signature)
-            || has(cookie);
+        let reads_ip = self.ip != Ip::Keep || !self.known.is_empty() || self.countries.is_some();
+        let touched =
+            reads_ip && has(ip) || has(signature) || !self.is_ours && (has(cookie) || has(country));
         if touched || self.shared.is_some() || text.contains("\\u") && self.ip != Ip::Keep {
             let odd = || (Reason::InvalidField, "`context` has a name that is no text".into());
             return Ok(Some(self.merged(&members_of(text).ok_or_else(odd)?, memory)));
@@ -91,9 +114,16 @@ impl<'a> Additions<'a> {
             context.members(&self.ip_text);
         }
         context.members(&self.cookie);
-        for (name, raw) in shared.chain(own) {
+        context.members(&self.country);
+        let all = || shared.clone().chain(own);
+        let claimed = all().find(|(name, _)| name == IP).map(|(_, raw)| *raw);
+        if let Some(country) = self.country_of_claimed(claimed) {
+            context.plain_text(COUNTRY, country.as_str());
+        }
+        for (name, raw) in all() {
             match &**name {
-                SIGNATURE | COOKIE => {}
+                SIGNATURE => {}
+                COOKIE | COUNTRY if !self.is_ours => {}
                 IP if self.ip != Ip::Keep => {
                     let claimed = unquoted(raw).and_then(|text| text.parse().ok());
                     if let Some(ip) = claimed.and_then(|claimed| stored(claimed, self.ip)) {
@@ -131,13 +161,24 @@ fn stored(address: IpAddr, ip: Ip) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event_log::Timestamp;
 
-    fn with<'a>(client: Option<&str>, ip: Ip, shared: Option<&'a str>) -> Additions<'a> {
-        let shared = shared.and_then(members_of);
-        Additions::new(shared, client.map(|client| client.parse().unwrap()), ip, None)
+    fn sender(client: Option<&str>, ip: Ip) -> Sender<'static> {
+        let client = client.map(|client| client.parse().unwrap());
+        Sender { client, ip, ..Sender::new("web".parse().unwrap(), Timestamp::from_unix_ms(0)) }
     }
 
-    fn context(additions: &Additions<'_>, own: &str) -> Option<String> {
+    fn with<'a>(client: Option<&str>, ip: Ip, shared: Option<&'a str>) -> Additions<'a, 'static> {
+        Additions::new(shared.and_then(members_of), &sender(client, ip))
+    }
+
+    fn countries() -> Countries {
+        let file =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/countries/countries.mmdb");
+        Countries::open(Some(&file)).unwrap()
+    }
+
+    fn context(additions: &Additions<'_, '_>, own: &str) -> Option<String> {
         let raw: &RawValue = serde_json::from_str(own).unwrap();
         additions.context(Some(raw), &Memory::new()).unwrap().map(str::to_owned)
     }
@@ -165,7 +206,10 @@ mod tests {
 
     #[test]
     fn the_cookie_s_id_is_the_server_s_word() {
-        let additions = Additions::new(None, "203.0.113.7".parse().ok(), Ip::Keep, Some("c1"));
+        let additions = Additions::new(
+            None,
+            &Sender { cookie: Some("c1"), ..sender(Some("203.0.113.7"), Ip::Keep) },
+        );
         for (own, stored) in [
             ("null", r#"{"ip":"203.0.113.7","cookieId":"c1"}"#),
             (r#"{"a":1}"#, r#"{"ip":"203.0.113.7","cookieId":"c1","a":1}"#),
@@ -175,6 +219,48 @@ mod tests {
         }
         let without = with(None, Ip::Keep, None);
         assert_eq!(context(&without, r#"{"cookieId":"forged","a":1}"#).unwrap(), r#"{"a":1}"#);
+    }
+
+    #[test]
+    fn the_country_of_an_address_is_the_collector_s_word() {
+        let countries = countries();
+        let with = |client: Option<&str>, ip, trust| {
+            Additions::new(
+                None,
+                &Sender { trust, countries: Some(&countries), ..sender(client, ip) },
+            )
+        };
+        let swedish = Some("203.0.113.7");
+        for (client, ip, trust, own, stored) in [
+            (swedish, Ip::Keep, Trust::Client, "null", r#"{"ip":"203.0.113.7","ipCountry":"SE"}"#),
+            // Of the address as it came, whatever is stored of it.
+            (swedish, Ip::Drop, Trust::Client, r#"{"a":1}"#, r#"{"ipCountry":"SE","a":1}"#),
+            // A browser says which address it has, and which country that is, to no avail.
+            (
+                swedish,
+                Ip::Keep,
+                Trust::Client,
+                r#"{"ip":"198.51.100.9","ipCountry":"FR"}"#,
+                r#"{"ipCountry":"SE","ip":"198.51.100.9"}"#,
+            ),
+            (None, Ip::Keep, Trust::Client, r#"{"ipCountry":"FR"}"#, "{}"),
+            (Some("127.0.0.1"), Ip::Drop, Trust::Client, r#"{"a":1}"#, r#"{"a":1}"#),
+            // A server speaks for a person.
+            (
+                None,
+                Ip::Truncate,
+                Trust::Server,
+                r#"{"ip":"198.51.100.9","a":1}"#,
+                r#"{"ipCountry":"DE","ip":"198.51.100.0","a":1}"#,
+            ),
+            (None, Ip::Keep, Trust::Server, r#"{"ip":"nowhere"}"#, r#"{"ip":"nowhere"}"#),
+        ] {
+            assert_eq!(context(&with(client, ip, trust), own).as_deref(), Some(stored), "{own}");
+        }
+        // What a collector has written comes back as it was.
+        let ours = Sender { is_ours: true, ..sender(None, Ip::Keep) };
+        let own = r#"{"ipCountry":"SE","ip":"203.0.113.7"}"#;
+        assert_eq!(context(&Additions::new(None, &ours), own).as_deref(), Some(own));
     }
 
     #[test]
