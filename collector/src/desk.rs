@@ -171,27 +171,27 @@ impl Desk {
     }
 
     /// Puts a decision into the log, and waits until the state has it; `None` if one of the two is not known. What would
-    /// change nothing is refused.
-    pub(crate) async fn decide(&self, order: &Order) -> Result<Option<()>, DeskError> {
+    /// change nothing is refused. `by` is the name of the token of who decides.
+    pub(crate) async fn decide(&self, order: &Order, by: &str) -> Result<Option<()>, DeskError> {
         let Some(preview) = self.preview(order).await? else { return Ok(None) };
         if let Some(why) = preview.refused {
             return Err(DeskError::Refused(why));
         }
         let id = uuid::Uuid::now_v7().to_string();
-        self.log.append([order.event(&id)]).await?;
+        self.log.append([order.event(&id, by)]).await?;
         // It is in the log: who does not see it yet will.
         let _ = self.up_to_date().await;
         Ok(Some(()))
     }
 
-    /// The first identifier of a person, by which an order can name it.
+    /// The identifier by which somebody is named, of a person's own id its first: what an order is about, and what takes it back.
     pub(crate) async fn identifier(
         &self,
         text: &str,
     ) -> Result<Option<Identifier<'static>>, DeskError> {
         let text = text.to_owned();
-        self.read(move |db| match people::person_of(db, &text)? {
-            Some(person) => people::identifier(db, person.node()).map(Some),
+        self.read(move |db| match people::node_of(db, &text)? {
+            Some(node) => people::identifier(db, node).map(Some),
             None => Ok(None),
         })
         .await
@@ -200,7 +200,7 @@ impl Desk {
     /// Erases a person for good: from the log, from the state and from what waits for delivery; what still arrives from its
     /// devices is refused. Can be asked for again if it fails midway. What was delivered before is not called back: consumers
     /// get an event `Person Erased`. `None` if nobody is known by this.
-    pub(crate) async fn erase(&self, text: &str) -> Result<Option<Erased>, DeskError> {
+    pub(crate) async fn erase(&self, text: &str, by: &str) -> Result<Option<Erased>, DeskError> {
         self.up_to_date().await?;
         let traces = |text: String| {
             self.read(move |db| match people::person_of(db, &text)? {
@@ -236,6 +236,7 @@ impl Desk {
         let known = identifiers.iter().filter(|id| !matches!(id.kind, Kind::Email | Kind::Phone));
         let properties = json!({
             "person": person.to_string(),
+            "by": by,
             "identifiers": known.map(ToString::to_string).collect::<Vec<_>>(),
         });
         let id = uuid::Uuid::now_v7().to_string();
@@ -244,7 +245,7 @@ impl Desk {
         let audited =
             Audited { at: now, action: "erase".to_owned(), subject, events: erased.records };
         spawn_blocking(move || state.audit(&audited)).await??;
-        tracing::info!(person = %person, events = erased.records, "a person was erased");
+        tracing::info!(person = %person, by, events = erased.records, "a person was erased");
         Ok(Some(Erased { person, events: erased.records }))
     }
 
@@ -312,7 +313,7 @@ mod tests {
         // Nobody tells the projection of it.
         log.append([said("2")]).await.unwrap();
         tokio::time::pause();
-        let erased = desk.erase("u-1").await;
+        let erased = desk.erase("u-1", "first").await;
         assert!(matches!(erased, Err(DeskError::Behind)), "{erased:?}");
         assert!(desk.profile("u-1").await.unwrap().is_some());
         assert!(!desk.suppressed.has(Some("u-1"), None));
@@ -322,7 +323,7 @@ mod tests {
         let following = tokio::spawn(projection.follow(told, stopped));
         tell.send_replace(*log.end().borrow());
         tokio::time::resume();
-        assert_eq!(desk.erase("u-1").await.unwrap().unwrap().events, 2);
+        assert_eq!(desk.erase("u-1", "first").await.unwrap().unwrap().events, 2);
         assert!(desk.profile("u-1").await.unwrap().is_none());
         stop.send_replace(true);
         following.await.unwrap();

@@ -11,7 +11,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use headwater_collector::{event_log::Timestamp, people, state::State};
+use headwater_collector::{event_log::Timestamp, import, people, state::State};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use server::{PATIENCE, Receiver, SECRET, Server, client};
@@ -38,6 +38,19 @@ fn minutes_ago(minutes: u64) -> String {
 
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// As Zendesk posts and signs it.
+fn zendesk(call: &str, ticket: &Value) -> ([(&'static str, String); 3], String) {
+    let at = Timestamp::from_unix_ms(i64::try_from(now() * 1000).unwrap()).to_string();
+    let body = ticket.to_string();
+    let mac = hmac_sha256::HMAC::mac(format!("{at}{body}").as_bytes(), ZENDESK_SECRET.as_bytes());
+    let headers = [
+        ("x-zendesk-webhook-invocation-id", call.to_owned()),
+        ("x-zendesk-webhook-signature", BASE64_STANDARD.encode(mac)),
+        ("x-zendesk-webhook-signature-timestamp", at),
+    ];
+    (headers, body)
 }
 
 /// Speaks to a server as an operator.
@@ -78,14 +91,16 @@ impl Operator<'_> {
     }
 
     /// What another system posts.
-    async fn delivered(&self, to: &str, headers: &[(&'static str, String)], body: String) {
+    async fn delivered(&self, to: &str, headers: &[(&'static str, String)], body: String) -> Value {
         let mut post = client().post(self.server.at(&format!("/v1/in/{to}"))).body(body);
         for (name, value) in headers {
             post = post.header(*name, value);
         }
         let answer = post.send().await.unwrap();
-        assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+        let (status, text) = (answer.status(), answer.text().await.unwrap());
+        assert_eq!(status, 200, "{text}");
         self.caught_up().await;
+        serde_json::from_str(&text).unwrap()
     }
 
     /// Waits until people have what the log has.
@@ -178,15 +193,8 @@ async fn one_person_across_web_app_payments_and_support() {
         "ticket": {"id": "77", "subject": "My card?", "priority": "high", "channel": "email"},
         "requester": {"id": "9", "email": "shopper@example.com"},
     });
-    let at = Timestamp::from_unix_ms(i64::try_from(now() * 1000).unwrap()).to_string();
-    let body = ticket.to_string();
-    let mac = hmac_sha256::HMAC::mac(format!("{at}{body}").as_bytes(), ZENDESK_SECRET.as_bytes());
-    let signature = [
-        ("x-zendesk-webhook-invocation-id", "call-1".to_owned()),
-        ("x-zendesk-webhook-signature", BASE64_STANDARD.encode(mac)),
-        ("x-zendesk-webhook-signature-timestamp", at),
-    ];
-    operator.delivered("support", &signature, body).await;
+    let (headers, body) = zendesk("call-1", &ticket);
+    operator.delivered("support", &headers, body).await;
     assert_eq!(next().await["events"], 5);
 
     let person = operator.get("/v1/people/shopper%40example.com").await;
@@ -250,6 +258,24 @@ async fn one_person_across_web_app_payments_and_support() {
     assert_eq!(states.iter().filter(|state| **state == "retracted").count(), 1);
     let merged = operator.order("/v1/people/u-1/merge", json!({"with": "d-1"})).await;
     assert_eq!(merged["events"], 5);
+    let graph = operator.get("/v1/people/u-1/graph").await;
+    let mut by_hand = graph["edges"].as_array().unwrap().iter().filter(|e| e["via"] == "operator");
+    assert_eq!(by_hand.next().unwrap()["source"], "first", "the name of the token");
+    // A merge is taken back with the words it was made with.
+    let made_up = json!({"with": "external:zendesk_user_id:9"});
+    operator
+        .send(
+            "wk_web",
+            json!([{"type": "track", "event": "Seen", "anonymousId": "d-2", "messageId": "6"}]),
+        )
+        .await;
+    assert_eq!(operator.order("/v1/people/d-2/merge", made_up).await["events"], 6);
+    let same = json!({"a": "anonymous:d-2", "b": "external:zendesk_user_id:9"});
+    operator.order("/v1/people/d-2/unmerge", same).await;
+    assert_eq!(operator.get("/v1/people/u-1").await["events"], 5);
+    let (status, answer) =
+        operator.ask(reqwest::Method::GET, "/v1/people/u-1/timeline?name=Seen", None).await;
+    assert_eq!((status, &answer["error"]["code"]), (400, &json!("invalid_parameter")));
 
     // After a restart it is the same, and so it is made anew.
     let token = operator.token.clone();
@@ -271,7 +297,8 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
     let folder = tempfile::tempdir().unwrap();
     let receiver = Receiver::start().await;
     let hook = format!(
-        "{SOURCES}[consumers.crm]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\nallow_private = true\n",
+        "{SOURCES}[consumers.crm]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\nallow_private = true\n\
+         [inbound.desk]\nkind = 'zendesk'\nsecret = '{ZENDESK_SECRET}'\n",
         receiver.url
     );
     let server = Server::start_with(folder.path(), &hook).await;
@@ -320,6 +347,11 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
     assert_eq!(receipt["accepted"], 1);
     assert_eq!(receipt["events"][0]["reason"], "suppressed");
     assert_eq!(receipt["events"][1]["reason"], "suppressed");
+    // Another system need not send it again.
+    let ticket = json!({"type": "ticket.opened", "ticket": {"id": "1"}, "requester": {"id": "9", "external_id": "user-goes"}});
+    let (headers, body) = zendesk("call-2", &ticket);
+    let answer = operator.delivered("desk", &headers, body).await;
+    assert_eq!(answer, json!({"success": true, "accepted": 0, "duplicate": 0, "suppressed": 1}));
 
     let events = server.events(&operator.token).await;
     let said: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap_or("-")).collect();
@@ -352,7 +384,17 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
     let audited = State::open(&folder.path().join("state.db")).unwrap().audited().unwrap();
     assert_eq!((&*audited[0].action, &*audited[0].subject, audited[0].events), ("erase", &*id, 2));
 
-    // And it does not come back with a restart or a rebuild.
+    // And it does not come back with a file, a restart or a rebuild.
+    let lines = [
+        json!({"type": "track", "event": "Old", "userId": "user-goes", "messageId": "7"}),
+        json!({"type": "track", "event": "Old", "userId": "u-3", "messageId": "8"}),
+    ];
+    let lines = lines.map(|line| format!("{line}\n")).concat();
+    let source = "legacy".parse().unwrap();
+    let imported =
+        import::import(folder.path(), &mut lines.as_bytes(), Some(&source), &mut Refusals).await;
+    let imported = imported.unwrap();
+    assert_eq!((imported.accepted, imported.refused), (1, 1));
     let server = Server::start_with(folder.path(), &hook).await;
     let operator = Operator { server: &server, token };
     operator.order("/v1/projection/rebuild", json!({})).await;
@@ -361,6 +403,17 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
     assert_eq!(status, 404);
     assert_eq!(operator.get("/v1/people/u-2").await["events"], 2);
     server.stop().await;
+}
+
+/// Asserts that it is said why.
+struct Refusals;
+
+impl import::Progress for Refusals {
+    fn refused(&mut self, line: u64, why: &str) {
+        assert_eq!((line, why.split(':').next()), (1, Some("suppressed")), "{why}");
+    }
+
+    fn reached(&mut self, _imported: import::Imported) {}
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -35,11 +35,17 @@ pub(super) fn admin(given: &[u8], tokens: &[AdminToken]) -> Option<[u8; 32]> {
     bool::from(known).then_some(hash)
 }
 
-/// Lets only the holder of an admin token pass.
-pub(super) fn require_admin(headers: &HeaderMap, tokens: &[AdminToken]) -> Result<(), Failure> {
+/// The name of the token with this hash.
+pub(super) fn name_of(hash: &[u8; 32], tokens: &[AdminToken]) -> Option<String> {
+    tokens.iter().find(|token| token.hash == *hash).map(|token| token.name.clone())
+}
+
+/// Lets only the holder of an admin token pass; says the token's name.
+pub(super) fn require_admin(headers: &HeaderMap, tokens: &[AdminToken]) -> Result<String, Failure> {
     let given = credentials(headers, "bearer");
-    if given.is_some_and(|given| admin(given, tokens).is_some()) {
-        return Ok(());
+    let known = given.and_then(|given| admin(given, tokens));
+    if let Some(name) = known.and_then(|hash| name_of(&hash, tokens)) {
+        return Ok(name);
     }
     let message = match given {
         Some(_) => {
@@ -83,10 +89,14 @@ mod tests {
     #[test]
     fn only_the_token_reads() {
         let hash = |text: &str| Sha256::digest(text).into();
-        let token = |text| AdminToken { name: "a".to_owned(), made_at: None, hash: hash(text) };
-        let tokens = [token("token"), token("second")];
-        require_admin(&with("Bearer token"), &tokens).unwrap();
-        require_admin(&with("Bearer second"), &tokens).unwrap();
+        let token = |name: &str, text| AdminToken {
+            name: name.to_owned(),
+            made_at: None,
+            hash: hash(text),
+        };
+        let tokens = [token("a", "token"), token("b", "second")];
+        assert_eq!(require_admin(&with("Bearer token"), &tokens).unwrap(), "a");
+        assert_eq!(require_admin(&with("Bearer second"), &tokens).unwrap(), "b");
         require_admin(&with("Bearer token"), &[]).unwrap_err();
         for wrong in ["Bearer tokem", "Bearer", "Bearer ", "Basic token", "token"] {
             require_admin(&with(wrong), &tokens).unwrap_err();

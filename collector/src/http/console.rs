@@ -218,8 +218,8 @@ impl Http {
                 self.desk.rebuild().await?;
                 Ok(see("/console"))
             }
-            ["people", who, "merge"] => self.merge(who, form).await,
-            ["people", who, "unmerge"] => self.unmerge(who, form).await,
+            ["people", who, "merge"] => self.merge(who, form, &session.name).await,
+            ["people", who, "unmerge"] => self.unmerge(who, form, &session.name).await,
             _ => Err(Trouble::NotFound("There is no such page.")),
         }
     }

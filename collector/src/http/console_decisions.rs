@@ -114,18 +114,18 @@ impl Http {
     }
 
     /// Makes one person of two.
-    pub(super) async fn merge(&self, who: &str, form: &Pairs) -> Paged {
+    pub(super) async fn merge(&self, who: &str, form: &Pairs, by: &str) -> Paged {
         let (a, b) = self.both(form).await?;
-        self.desk.decide(&Order::Merge(a, b)).await?.ok_or(NO_PERSON)?;
+        self.desk.decide(&Order::Merge(a, b), by).await?.ok_or(NO_PERSON)?;
         let id = self.known_person(who).await?.to_string();
         Ok(see(&format!("{}?done=merged", person_address(&id))))
     }
 
     /// Takes a statement back.
-    pub(super) async fn unmerge(&self, who: &str, form: &Pairs) -> Paged {
+    pub(super) async fn unmerge(&self, who: &str, form: &Pairs, by: &str) -> Paged {
         let (a, b) = two(form)?;
         let undo = format!("a={}&b={}", part(&a.to_string()), part(&b.to_string()));
-        self.desk.decide(&Order::Unmerge(a, b)).await?.ok_or(NO_PERSON)?;
+        self.desk.decide(&Order::Unmerge(a, b), by).await?.ok_or(NO_PERSON)?;
         let id = self.known_person(who).await?.to_string();
         Ok(see(&format!("{}?done=taken-back&{undo}", person_address(&id))))
     }

@@ -22,6 +22,7 @@ use crate::{
     },
     ingest::{Incoming, Receipt},
     limits::{MAX_BATCH_BYTES, MAX_INBOUND_BYTES, MAX_INBOUND_VALUES},
+    validate::Reason,
 };
 
 impl Http {
@@ -67,12 +68,18 @@ impl Http {
         count("ignored", ignored);
         let mut failures: Vec<_> = failures.iter().map(ToString::to_string).collect();
         let (mut receipt, is_ignored) = (Receipt::default(), events.is_empty());
+        let mut suppressed = 0;
         for batch in batches(&events) {
             let taken = self.hand_in(batch.incoming(&inbound)).await?;
             receipt.accepted += taken.accepted;
             receipt.duplicate += taken.duplicate;
             for event in taken.not_accepted {
                 let Some((reason, detail)) = event.refused else { continue };
+                if reason == Reason::Suppressed {
+                    // Sent again, it would be refused again: who was erased stays so.
+                    suppressed += 1;
+                    continue;
+                }
                 let Some(made) = batch.events.get(event.index) else { continue };
                 let why = format!("{}: {detail}", reason.as_str());
                 failures.push(inbound.not_taken(made, &why).to_string());
@@ -89,6 +96,9 @@ impl Http {
         } else {
             said["accepted"] = json!(receipt.accepted);
             said["duplicate"] = json!(receipt.duplicate);
+            if suppressed > 0 {
+                said["suppressed"] = json!(suppressed);
+            }
         }
         Ok(ok("application/json", said.to_string()))
     }

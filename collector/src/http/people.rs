@@ -58,7 +58,7 @@ impl Http {
     where
         B: Body<Data = Bytes> + Unpin,
     {
-        auth::require_admin(request.headers(), &self.door.admins.get())?;
+        let by = auth::require_admin(request.headers(), &self.door.admins.get())?;
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         let parts = path.split('/').skip(2).map(decoded).collect::<Result<Vec<_>, _>>()?;
@@ -80,6 +80,12 @@ impl Http {
         if body.len() > MAX_ORDER_BYTES {
             return Err(too_large());
         }
+        let parameters: &[&str] = match parts[..] {
+            ["people"] => &["q", "limit"],
+            [_, _, "timeline"] => &["before", "event", "type", "source", "limit"],
+            _ => &[],
+        };
+        only(query, parameters)?;
         match parts[..] {
             ["people"] => search(desk, query).await,
             ["people", who] => known(desk.profile(who).await?, NO_PERSON),
@@ -92,12 +98,12 @@ impl Http {
                 let MergeOrder { with, preview } = read_order(body)?;
                 let (a, b) = (desk.identifier(who).await?, desk.identifier(&with).await?);
                 let (Some(a), Some(b)) = (a, b) else { return Err(not_found(NO_PERSON)) };
-                self.decide(who, &Order::Merge(a, b), preview).await
+                self.decide(who, &Order::Merge(a, b), &by, preview).await
             }
             ["people", who, "unmerge"] => {
                 let UnmergeOrder { a, b, preview } = read_order(body)?;
                 let order = Order::Unmerge(identifier(&a)?, identifier(&b)?);
-                self.decide(who, &order, preview).await
+                self.decide(who, &order, &by, preview).await
             }
             ["people", who, "erase"] => {
                 let EraseOrder { confirm } = read_order(body)?;
@@ -107,7 +113,8 @@ impl Http {
                         format!("erasing is for good: `confirm` is the person's id, `{person}`");
                     return Err(invalid(&message));
                 }
-                let erased = desk.erase(&confirm).await?.ok_or_else(|| not_found(NO_PERSON))?;
+                let erased =
+                    desk.erase(&confirm, &by).await?.ok_or_else(|| not_found(NO_PERSON))?;
                 Ok(answer(&json!({"person": erased.person, "events": erased.events})))
             }
             ["people", who, "export"] => self.export(who).await,
@@ -125,11 +132,17 @@ impl Http {
     }
 
     /// Carries out what was decided about a person, or says what it would lead to.
-    async fn decide(&self, who: &str, order: &Order, preview: bool) -> Result<Answer, Failure> {
+    async fn decide(
+        &self,
+        who: &str,
+        order: &Order,
+        by: &str,
+        preview: bool,
+    ) -> Result<Answer, Failure> {
         if preview {
             return known(self.desk.preview(order).await?, NO_PERSON);
         }
-        self.desk.decide(order).await?.ok_or_else(|| not_found(NO_PERSON))?;
+        self.desk.decide(order, by).await?.ok_or_else(|| not_found(NO_PERSON))?;
         known(self.desk.profile(who).await?, NO_PERSON)
     }
 
@@ -295,6 +308,22 @@ fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Failure>
     value.map(|value| decoded(&value.replace('+', " "))).transpose()
 }
 
+/// A parameter that is misspelt would ask for everything.
+fn only(query: Option<&str>, known: &[&str]) -> Result<(), Failure> {
+    let given = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    let mut names = given.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
+    match names.find(|name| !known.contains(name)) {
+        None => Ok(()),
+        Some(name) if known.is_empty() => {
+            Err(wrong_parameter(&format!("`{name}`: there are no parameters here")))
+        }
+        Some(name) => Err(wrong_parameter(&format!(
+            "`{name}` is no parameter here; there are `{}`",
+            known.join("`, `")
+        ))),
+    }
+}
+
 const NO_PERSON: &str = "nobody is known by this; `GET /v1/people?q=…` finds people by how an identifier or a trait begins";
 const NO_ACCOUNT: &str = "no account has this id";
 
@@ -319,6 +348,11 @@ impl From<DeskError> for Failure {
     fn from(error: DeskError) -> Self {
         match error {
             DeskError::Refused(why) => Failure::new(StatusCode::CONFLICT, "changes_nothing", why),
+            DeskError::Behind => {
+                let message = error.to_string();
+                Failure::new(StatusCode::SERVICE_UNAVAILABLE, "people_behind", message)
+                    .retry_after(Duration::from_secs(5))
+            }
             error => {
                 let message = error.to_string();
                 Failure::new(StatusCode::SERVICE_UNAVAILABLE, "storage_failed", message)

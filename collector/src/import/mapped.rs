@@ -15,6 +15,7 @@ use crate::{
     event_log::{Clock, NewEvent, Origin, SourceName, Trust},
     inbound::mapping::{About, Made, Mapping},
     limits::MAX_EVENT_BYTES,
+    suppressed::Suppressed,
     validate::{Memory, Sender, Validated, validate},
 };
 
@@ -87,7 +88,7 @@ impl<P: Progress> Importing<'_, P> {
             self.refuse(&failure.to_string());
         }
         for made in &mapped.events {
-            match event(made, source, &self.clock) {
+            match event(made, source, &self.clock, self.suppressed.as_ref()) {
                 Ok(event) => self.add(event).await?,
                 Err(why) => self.refuse(&mapping.not_taken(made, &why).to_string()),
             }
@@ -96,11 +97,17 @@ impl<P: Progress> Importing<'_, P> {
     }
 }
 
-fn event(made: &Made, source: &SourceName, clock: &Clock) -> Result<NewEvent<'static>, String> {
+fn event(
+    made: &Made,
+    source: &SourceName,
+    clock: &Clock,
+    suppressed: Option<&Suppressed>,
+) -> Result<NewEvent<'static>, String> {
     let sender = Sender {
         // Who may write into the data folder has said what it means.
         trust: Trust::Server,
         max_event_bytes: MAX_EVENT_BYTES,
+        suppressed,
         ..Sender::new(source.clone(), clock())
     };
     let body = format!("{{\"batch\":[{}]}}", made.json);

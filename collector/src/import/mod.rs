@@ -24,6 +24,8 @@ use crate::{
     event_time,
     export::Beside,
     limits::{MAX_BATCH_BYTES, MAX_BODY_BYTES},
+    state::{State, StateError},
+    suppressed::Suppressed,
     validate::{Memory, Sender, Validated, validate},
 };
 
@@ -53,6 +55,9 @@ pub enum ImportError {
     /// The folder cannot be used.
     #[error(transparent)]
     Folder(OpenError),
+    /// Who was erased cannot be told.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// The lines cannot be read.
     #[error("line {line} cannot be read: {cause}")]
     Unreadable {
@@ -98,7 +103,7 @@ pub async fn import(
         if line.trim_ascii().is_empty() {
             continue;
         }
-        match event(&line, source, &importing.clock) {
+        match event(&line, source, &importing.clock, importing.suppressed.as_ref()) {
             Ok(event) => importing.add(event).await?,
             Err(why) => importing.refuse(&why),
         }
@@ -110,6 +115,7 @@ pub async fn import(
 struct Importing<'p, P> {
     log: EventLog,
     clock: Clock,
+    suppressed: Option<Suppressed>,
     imported: Imported,
     batch: Vec<NewEvent<'static>>,
     bytes: usize,
@@ -127,8 +133,14 @@ impl<'p, P: Progress> Importing<'p, P> {
             OpenError::InUse(_) => ImportError::InUse,
             other => ImportError::Folder(other),
         })?;
+        let state = data.join("state.db");
+        let suppressed = match state.exists() {
+            true => Some(State::open(&state).and_then(|state| Suppressed::read(&state))?),
+            // Nobody was erased from a new folder.
+            false => None,
+        };
         let imported = Imported::default();
-        Ok(Self { log, clock, imported, batch: Vec::new(), bytes: 0, progress })
+        Ok(Self { log, clock, suppressed, imported, batch: Vec::new(), bytes: 0, progress })
     }
 
     /// Counts it too. False at the end.
@@ -226,6 +238,7 @@ fn event(
     line: &[u8],
     source: Option<&SourceName>,
     clock: &Clock,
+    suppressed: Option<&Suppressed>,
 ) -> Result<NewEvent<'static>, String> {
     if line.len() > MAX_LINE_BYTES {
         return Err(format!("too_large: a line has at most {MAX_LINE_BYTES} bytes"));
@@ -248,6 +261,7 @@ fn event(
         // What a source's own limit let in, and the collector added to it, is let in again.
         max_event_bytes: MAX_BODY_BYTES,
         is_ours: written_by_a_log,
+        suppressed,
         ..Sender::new(source.clone(), received_at)
     };
     let mut body = String::with_capacity(text.len() + 16);

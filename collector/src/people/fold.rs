@@ -46,8 +46,11 @@ pub(super) const SCHEMA: &str = "
     CREATE TABLE account (
         id INTEGER PRIMARY KEY,
         value TEXT NOT NULL UNIQUE,
+        -- In lower case, to be found by.
+        name TEXT,
         about TEXT NOT NULL
     ) STRICT;
+    CREATE INDEX account_name ON account (name) WHERE name IS NOT NULL;
     CREATE TABLE membership (
         account INTEGER NOT NULL,
         identifier INTEGER NOT NULL,
@@ -204,7 +207,10 @@ impl Fold {
                 b,
                 via: via.to_owned(),
                 time_ms: record.event_time.unix_ms(),
-                source: record.source.to_string(),
+                source: (via == graph::OPERATOR)
+                    .then(|| orders::by(record))
+                    .flatten()
+                    .unwrap_or_else(|| record.source.to_string()),
                 trusted: record.trust == Trust::Server,
                 ordered,
                 state: State::Accepted,
@@ -276,21 +282,19 @@ impl Fold {
             let Some(fact) = fact(json) else { continue };
             let text = searchable(&fact);
             if let Some(before) = seen.about.take(&format!("{TRAIT}{name}"), fact) {
-                changes.push((name, before.as_ref().and_then(searchable), text));
+                let before = before.as_ref().map(searchable).unwrap_or_default();
+                changes.push((name, before, text));
             }
         }
         self.changed.push(main);
         for (name, before, now) in changes {
-            if before == now {
-                continue;
-            }
-            if let Some(before) = before {
+            for before in before.iter().filter(|text| !now.contains(text)) {
                 db.prepare_cached(
                     "DELETE FROM trait_text WHERE text = ?1 AND name = ?2 AND identifier = ?3",
                 )?
                 .execute(params![before, name, main])?;
             }
-            if let Some(now) = now {
+            for now in now.iter().filter(|text| !before.contains(text)) {
                 db.prepare_cached("INSERT OR IGNORE INTO trait_text VALUES (?1, ?2, ?3)")?
                     .execute(params![now, name, main])?;
             }
@@ -356,7 +360,7 @@ impl Fold {
                     Some(account) => account,
                     None => {
                         let account = record.offset.to_number();
-                        db.prepare_cached("INSERT INTO account VALUES (?1, ?2, '{}')")?
+                        db.prepare_cached("INSERT INTO account VALUES (?1, ?2, NULL, '{}')")?
                             .execute(params![account, group])?;
                         account
                     }
@@ -375,8 +379,10 @@ impl Fold {
                     let _ = about.take(&format!("{TRAIT}{name}"), fact);
                 }
             }
-            db.prepare_cached("UPDATE account SET about = ?2 WHERE id = ?1")?
-                .execute(params![account, text_of(&about)])?;
+            let name = about.facts.get(&format!("{TRAIT}name"));
+            let name = name.and_then(|name| searchable(name).into_iter().next());
+            db.prepare_cached("UPDATE account SET name = ?2, about = ?3 WHERE id = ?1")?
+                .execute(params![account, name, text_of(&about)])?;
         }
         if self.memberships.get(&(account, main)).is_none() {
             db.prepare_cached("INSERT OR IGNORE INTO membership VALUES (?1, ?2, ?3, ?4)")?
@@ -466,11 +472,17 @@ fn text_of(about: &About) -> String {
     serde_json::to_string(about).expect("maps of texts to JSON are JSON")
 }
 
-/// What a trait can be found by.
-pub(super) fn searchable(fact: &Fact) -> Option<String> {
-    let text: String = serde_json::from_str(fact.json()).ok()?;
+/// What a trait can be found by: itself, and what begins at its second, third and fourth word, as a surname does.
+pub(super) fn searchable(fact: &Fact) -> Vec<String> {
+    let Ok(text) = serde_json::from_str::<String>(fact.json()) else { return Vec::new() };
     let text = text.trim().to_lowercase();
-    (!text.is_empty() && text.len() <= SEARCHABLE_BYTES).then_some(text)
+    if text.is_empty() || text.len() > SEARCHABLE_BYTES {
+        return Vec::new();
+    }
+    let words = text.match_indices(' ').map(|(at, _)| text[at..].trim_start());
+    let mut all: Vec<String> = words.take(3).map(str::to_owned).collect();
+    all.insert(0, text);
+    all
 }
 
 pub(super) fn read_seen(db: &Connection, node: Node) -> Result<Option<Seen>> {

@@ -23,6 +23,8 @@ pub(super) const SCHEMA: &str = "
     CREATE UNIQUE INDEX identifier_value ON identifier (value, kind);
     -- Most people have one identifier: theirs is not in it.
     CREATE INDEX identifier_person ON identifier (person) WHERE person <> id;
+    -- By the id alone, which is what people have at hand of another system's.
+    CREATE INDEX identifier_elsewhere ON identifier (substr(value, instr(value, ':') + 1)) WHERE kind = 2;
     CREATE TABLE edge (
         id INTEGER PRIMARY KEY,
         a INTEGER NOT NULL,
@@ -117,6 +119,14 @@ pub(super) fn find(db: &Connection, identifier: &Identifier<'_>) -> Result<Optio
     let found =
         query.query_row(params![identifier.value, identifier.kind.number()], |row| row.get(0));
     found.optional()
+}
+
+/// The first identifier at another system whose own id this is.
+pub(super) fn find_elsewhere(db: &Connection, id: &str) -> Result<Option<Node>> {
+    let mut query = db.prepare_cached(
+        "SELECT id FROM identifier WHERE kind = 2 AND substr(value, instr(value, ':') + 1) = ?1 ORDER BY id LIMIT 1",
+    )?;
+    query.query_row([id], |row| row.get(0)).optional()
 }
 
 /// A new identifier, as yet a person of its own.

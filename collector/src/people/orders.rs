@@ -48,14 +48,20 @@ impl Order {
         }
     }
 
-    /// As an event for the log.
-    pub(crate) fn event(&self, message_id: &str) -> NewEvent<'static> {
+    /// As an event for the log. `by` is the name of the token of who decided.
+    pub(crate) fn event(&self, message_id: &str, by: &str) -> NewEvent<'static> {
         let (name, a, b) = match self {
             Self::Merge(a, b) => (MERGED, a, b),
             Self::Unmerge(a, b) => (UNMERGED, a, b),
         };
-        said(message_id, name, &json!({ "a": a.to_string(), "b": b.to_string() }))
+        said(message_id, name, &json!({ "a": a.to_string(), "b": b.to_string(), "by": by }))
     }
+}
+
+/// Who decided, by the name of the token; of older records, nobody by name.
+pub(super) fn by(record: &Record) -> Option<String> {
+    let event: Value = serde_json::from_str(&record.json).ok()?;
+    Some(event["properties"]["by"].as_str()?.to_owned())
 }
 
 /// Whether the collector itself said this, on someone's order: nobody did it.

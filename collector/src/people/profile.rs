@@ -182,7 +182,8 @@ pub(crate) fn person_of(db: &Connection, text: &str) -> Result<Option<PersonId>>
     Ok(Some(PersonId(graph::person(db, node)?)))
 }
 
-fn node_of(db: &Connection, text: &str) -> Result<Option<Node>> {
+/// The identifier that this names: of a person's own id, its first.
+pub(crate) fn node_of(db: &Connection, text: &str) -> Result<Option<Node>> {
     if let Some(number) = text.strip_prefix("p_").and_then(|hex| Node::from_str_radix(hex, 16).ok())
     {
         let known = "SELECT 1 FROM identifier WHERE id = ?1";
@@ -201,7 +202,7 @@ fn node_of(db: &Connection, text: &str) -> Result<Option<Node>> {
             return Ok(Some(node));
         }
     }
-    Ok(None)
+    graph::find_elsewhere(db, text)
 }
 
 /// Who did this, if it is known: by the surest identifier that the record names.

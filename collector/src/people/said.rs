@@ -174,7 +174,7 @@ impl<'a> Said<'a> {
             trait_text("phone").and_then(|phone| Identifier::new(Kind::Phone, phone)),
             anonymous.and_then(|id| Identifier::new(Kind::Anonymous, id)),
         ];
-        let externals = externals.into_iter().filter_map(|id| Identifier::new(Kind::External, id));
+        let externals = externals.into_iter().filter_map(elsewhere);
         let mut identifiers: Vec<_> = found.into_iter().flatten().chain(externals).collect();
         identifiers.sort();
         identifiers.dedup();
@@ -272,6 +272,15 @@ fn external_ids(list: Option<&RawValue>) -> Vec<String> {
     let ids = ids.filter_map(|id| serde_json::from_value::<WireExternalId>(id).ok());
     let ids = ids.filter(|id| !id.kind.is_empty() && !id.kind.contains(':'));
     ids.take(MAX_EXTERNAL_IDS).map(|id| format!("{}:{}", id.kind, id.id)).collect()
+}
+
+/// An id at another system; an address or a number among them is what it is everywhere.
+fn elsewhere<'a>(id: String) -> Option<Identifier<'a>> {
+    match id.split_once(':') {
+        Some(("email", address)) => Identifier::new(Kind::Email, address.to_owned()),
+        Some(("phone", number)) => Identifier::new(Kind::Phone, number.to_owned()),
+        _ => Identifier::new(Kind::External, id),
+    }
 }
 
 fn raw(value: Option<&RawValue>) -> Option<Box<str>> {

@@ -72,6 +72,17 @@ pub(crate) fn search(db: &Connection, text: &str, limit: usize) -> Result<Vec<Fo
             add(person, graph::identifier(db, node)?.to_string());
         }
     }
+    let mut query = db.prepare_cached(
+        "SELECT id, person FROM identifier WHERE kind = 2 AND substr(value, instr(value, ':') + 1) >= ?1
+         AND substr(value, instr(value, ':') + 1) < ?2 ORDER BY substr(value, instr(value, ':') + 1) LIMIT ?3",
+    )?;
+    let elsewhere = query.query_map(params![text, after(text), rows], |row| {
+        Ok((row.get(0)?, PersonId(row.get(1)?)))
+    })?;
+    for row in elsewhere {
+        let (node, person): (graph::Node, PersonId) = row?;
+        add(person, graph::identifier(db, node)?.to_string());
+    }
     let lower = text.to_lowercase();
     let mut query = db.prepare_cached(
         "SELECT t.text, t.name, i.person FROM trait_text t JOIN identifier i ON i.id = t.identifier
@@ -90,17 +101,30 @@ pub(crate) fn search(db: &Connection, text: &str, limit: usize) -> Result<Vec<Fo
     for (id, because) in found {
         all.push(Found::Person { id, name: name_of(db, id)?, because });
     }
-    let mut query = db.prepare_cached(
-        "SELECT value, about FROM account WHERE value >= ?1 AND value < ?2 ORDER BY value LIMIT ?3",
-    )?;
-    let room = i64::try_from(limit - all.len()).unwrap_or(0);
-    let accounts = query.query_map(params![text, after(text), room], |row| {
-        let (id, about): (String, String) = (row.get(0)?, row.get(1)?);
-        let about: About = serde_json::from_str(&about).unwrap_or_default();
-        let name = account_name(&id, &said(&about).0);
-        Ok(Found::Account { because: format!("account: {id}"), id, name })
-    })?;
-    all.extend(accounts.collect::<Result<Vec<_>>>()?);
+    let mut accounts: Vec<(String, Found)> = Vec::new();
+    for (column, text) in [("value", text), ("name", &*lower)] {
+        let mut query = db.prepare_cached(&format!(
+            "SELECT value, about FROM account WHERE {column} >= ?1 AND {column} < ?2 ORDER BY {column} LIMIT ?3"
+        ))?;
+        let found = query.query_map(params![text, after(text), rows], |row| {
+            let (id, about): (String, String) = (row.get(0)?, row.get(1)?);
+            let about: About = serde_json::from_str(&about).unwrap_or_default();
+            let name = account_name(&id, &said(&about).0);
+            let because = match column {
+                "value" => format!("account: {id}"),
+                _ => format!("name: {name}"),
+            };
+            Ok((id.clone(), Found::Account { because, id, name }))
+        })?;
+        for account in found {
+            let account = account?;
+            if !accounts.iter().any(|(known, _)| *known == account.0) {
+                accounts.push(account);
+            }
+        }
+    }
+    let room = limit - all.len();
+    all.extend(accounts.into_iter().map(|(_, found)| found).take(room));
     Ok(all)
 }
 

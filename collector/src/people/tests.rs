@@ -43,7 +43,7 @@ impl World {
     }
 
     fn ordered(&mut self, order: &Order) {
-        let event = order.event("order");
+        let event = order.event("order", "first");
         let json: Value = serde_json::from_str(&event.json).unwrap();
         self.record(&json, |record| {
             (record.origin, record.source) = (event.origin.clone(), event.source.clone());
@@ -234,7 +234,7 @@ fn nobody_else_can_write_an_order() {
         world.said(&track("Seen", &json!({"userId": user})));
     }
     let order = Order::Merge("user:u-1".parse().unwrap(), "user:u-2".parse().unwrap());
-    let json: Value = serde_json::from_str(&order.event("m").json).unwrap();
+    let json: Value = serde_json::from_str(&order.event("m", "first").json).unwrap();
     world.record(&json, |record| record.source = SOURCE.parse().unwrap());
     world.record(&json, |record| {
         record.origin = Origin::Derived { by: "operator".into(), depth: 1 };
@@ -350,6 +350,39 @@ fn people_are_found_by_how_something_begins() {
 }
 
 #[test]
+fn people_are_found_by_a_surname_and_by_what_another_system_calls_them() {
+    let mut world = World::new();
+    world.said(&identify("d-1", "u-1", &json!({"name": "Ada  King Lovelace"})));
+    let ids = json!([{"type": "stripe_customer_id", "id": "cus_N42"}, {"type": "email", "id": "Ada@Example.com"}]);
+    let mut paid = track("Paid", &json!({"userId": "u-1"}));
+    paid["context"] = json!({ "externalIds": ids });
+    world.said(&paid);
+    world.said(&json!({"type": "group", "userId": "u-1", "groupId": "g-7", "messageId": "g",
+        "traits": {"name": "Example Holding"}}));
+    for (text, because) in [
+        ("lovelace", "name: lovelace"),
+        ("King Love", "name: king lovelace"),
+        ("cus_N", "external:stripe_customer_id:cus_N42"),
+        // An address is one, wherever it is said.
+        ("ada@example.com", "ada@example.com"),
+    ] {
+        let found = search(&world.db, text, 10).unwrap();
+        let [Found::Person { because: said, .. }] = &found[..] else { panic!("{text}: {found:?}") };
+        assert_eq!(said, because);
+    }
+    for text in ["example h", "g-"] {
+        let found = search(&world.db, text, 10).unwrap();
+        let [Found::Account { id, .. }] = &found[..] else { panic!("{text}: {found:?}") };
+        assert_eq!(id, "g-7");
+    }
+    assert!(world.same("cus_N42", "email:ada@example.com"), "also without its system's name");
+    // What a name was is no longer found, in none of its words.
+    world.said(&identify("d-1", "u-1", &json!({"name": "Ada King"})));
+    assert_eq!(search(&world.db, "lovelace", 10).unwrap(), []);
+    assert_eq!(search(&world.db, "king", 10).unwrap().len(), 1);
+}
+
+#[test]
 fn a_preview_is_what_comes_to_pass() {
     let mut world = World::new();
     world.said(&identify("d-1", "u-1", &json!({"plan": "pro", "city": "Oslo"})));
@@ -439,7 +472,7 @@ fn records(history: &[Value]) -> Vec<Record> {
             }
             return record;
         };
-        let said = order.event(&n.to_string());
+        let said = order.event(&n.to_string(), "first");
         let json = serde_json::from_str(&said.json).unwrap();
         Record { origin: said.origin, source: said.source, trust: said.trust, ..record(n, &json) }
     });

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, Trans
 use crate::{event_log::Offset, people};
 
 /// Of the tables and of what is folded into them. A file of another is made anew from the log.
-pub(super) const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 2;
 
 /// Pages kept in memory, in KiB: what is touched again and again is in the folds' own memory.
 const CACHE_KIB: i64 = 16 * 1024;
