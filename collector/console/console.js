@@ -77,7 +77,15 @@ document.addEventListener('keydown', (event) => {
   search.focus();
 });
 
+/** A visitor who signs in has a name then, on the tab as well. */
+function tellTitle() {
+  const name = document.querySelector('.name h1')?.textContent;
+  const title = document.title.replace(/^.* · /, `${name} · `);
+  if (name && document.title !== title) document.title = title;
+}
+
 function tidy() {
+  tellTitle();
   tellTimes();
   tellPulse();
   const rows = document.querySelectorAll('#rows > li');

@@ -451,16 +451,17 @@ async fn reload_at(mut hangup: Signal, reload: Reload, arguments: Serve) {
 fn announce(collector: &Collector, scheme: &str, address: SocketAddr) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(out, "headwater listens on {scheme}://{address}")?;
+    // A browser on this machine cannot open "every address".
+    let near = match address.ip().is_unspecified() {
+        true => format!("localhost:{}", address.port()),
+        false => address.to_string(),
+    };
+    writeln!(out, "people, and what they do now: {scheme}://{near}/console")?;
     if let Some(key) = collector.default_write_key() {
-        // A browser on this machine cannot open "every address".
-        let address = match address.ip().is_unspecified() {
-            true => format!("localhost:{}", address.port()),
-            false => address.to_string(),
-        };
         writeln!(out, "put this into your pages:")?;
         writeln!(
             out,
-            "  <script async src=\"{scheme}://{address}/headwater.js\" data-write-key=\"{key}\"></script>"
+            "  <script async src=\"{scheme}://{near}/headwater.js\" data-write-key=\"{key}\"></script>"
         )?;
     }
     if let Some(token) = collector.new_admin_token() {

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
+import { createHmac } from 'node:crypto';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +13,10 @@ import { createCollector } from '../demo/collector.mjs';
 const BINARY = process.env.HEADWATER ?? new URL('../../target/debug/headwater', import.meta.url).pathname;
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
+
+const STRIPE_SECRET = 'whsec_0123456789abcdef0123456789abcdef';
+const ZENDESK_SECRET = 'dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ==';
+const mac = (secret, text) => createHmac('sha256', secret).update(text);
 
 const toml = (folder) => (listen) => `listen = "${listen}"
 data = "${folder}/data"
@@ -25,6 +30,12 @@ trust = "server"
 [sources.support]
 write_key = "wk_support"
 trust = "server"
+[inbound.stripe]
+kind = "stripe"
+secret = "${STRIPE_SECRET}"
+[inbound.zendesk]
+kind = "zendesk"
+secret = "${ZENDESK_SECRET}"
 `;
 
 /** Starts a collector and a browser, calls `story` with them, ends both, and asserts that no page did what the policy forbids. */
@@ -99,6 +110,27 @@ class Console {
     });
     const receipt = await answer.json();
     assert.equal(receipt.accepted, batch.length, JSON.stringify(receipt));
+  }
+
+  /** Posts as Stripe does, signed; gives the answer. */
+  async stripe(payload) {
+    const [at, body] = [Math.floor(Date.now() / 1000), JSON.stringify(payload)];
+    return this.delivered('stripe', body, { 'stripe-signature': `t=${at},v1=${mac(STRIPE_SECRET, `${at}.${body}`).digest('hex')}` });
+  }
+
+  /** Posts as Zendesk does, signed; gives the answer. */
+  async zendesk(call, payload) {
+    const [at, body] = [new Date().toISOString(), JSON.stringify(payload)];
+    return this.delivered('zendesk', body, {
+      'x-zendesk-webhook-invocation-id': call, 'x-zendesk-webhook-signature-timestamp': at,
+      'x-zendesk-webhook-signature': mac(ZENDESK_SECRET, `${at}${body}`).digest('base64'),
+    });
+  }
+
+  async delivered(to, body, headers) {
+    const answer = await fetch(`${this.url}/v1/in/${to}`, { method: 'POST', headers, body });
+    const said = await answer.json();
+    assert.equal(said.accepted, 1, JSON.stringify(said));
   }
 
   /** What the API knows of somebody, once it knows anybody. */

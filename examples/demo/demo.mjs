@@ -211,7 +211,7 @@ async function main() {
       collector: { url: collector.url, pid: collector.state().pid }, receiver: { url: receiver.url },
     }));
   } else {
-    console.log(`\n  The demo is at  ${url}\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
+    console.log(`\n  The demo is at  ${url}\n\n  People, and what they do:  ${collector.url}/console  (sign in with the admin token)\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
   }
 }
 

@@ -206,6 +206,19 @@ fn profile(person: &Value) -> String {
         text +=
             &format!("  member of {} ({})\n", said(&account["name"]), said(&account["account"]));
     }
+    if let (Some(first), Some(last)) = (person["firstSeen"].as_str(), person["lastSeen"].as_str()) {
+        let (events, visits) = (said(&person["events"]), said(&person["sessions"]));
+        text += &format!(
+            "  {events} events in {visits} visits, the first {}, the last {}\n",
+            printable(first),
+            printable(last)
+        );
+    }
+    if let Some(kind) = person["device"]["kind"].as_str() {
+        let parts = ["browser", "version", "os"].map(|part| &person["device"][part]);
+        let parts: Vec<_> = parts.into_iter().filter(|part| part.is_string()).map(said).collect();
+        text += &format!("  last with a {}: {}\n", printable(kind), parts.join(", "));
+    }
     for channel in list(&person["channels"]) {
         let (source, events) = (said(&channel["source"]), said(&channel["events"]));
         text +=
@@ -239,11 +252,14 @@ fn timeline(page: &Value) -> String {
         );
         for moment in list(&chapter["moments"]) {
             let (at, source) = (said(&moment["at"]), said(&moment["source"]));
-            text += &format!(
-                "  {at}  {source:<12} {:<9} {}\n",
+            let line = format!(
+                "  {at}  {source:<12} {:<9} {}  {}",
                 said(&moment["type"]),
-                said(&moment["name"])
+                said(&moment["name"]),
+                details(&moment["event"])
             );
+            text += line.trim_end();
+            text.push('\n');
         }
     }
     if let Some(next) = page["next"].as_str() {
@@ -252,18 +268,41 @@ fn timeline(page: &Value) -> String {
     text
 }
 
+/// What an event says besides its name, as far as a line has room.
+fn details(event: &Value) -> String {
+    let members = ["properties", "traits"].map(|part| event[part].as_object());
+    let simple = members
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|(_, value)| value.is_string() || value.is_number() || value.is_boolean());
+    let told: Vec<_> = simple
+        .take(DETAILS)
+        .map(|(name, value)| {
+            let value: String = said(value).chars().take(DETAIL).collect();
+            format!("{}: {value}", printable(name))
+        })
+        .collect();
+    told.join(", ")
+}
+
+/// Of an event's properties, and letters of each.
+const DETAILS: usize = 4;
+const DETAIL: usize = 40;
+
 fn graph(graph: &Value) -> String {
     let mut text = String::new();
     for edge in list(&graph["edges"]) {
         let trust = if edge["trusted"] == true { "trusted" } else { "a public key" };
         text += &format!(
-            "{:<9} {} = {}  ({} by {}, {trust}, {})\n",
+            "{:<9} {} = {}  ({} by {}, {trust}, {}, record {})\n",
             said(&edge["state"]),
             said(&edge["a"]),
             said(&edge["b"]),
             said(&edge["via"]),
             said(&edge["source"]),
-            said(&edge["at"])
+            said(&edge["at"]),
+            said(&edge["offset"])
         );
         if let Some(reason) = edge["reason"].as_str() {
             text += &format!("          {}\n", printable(reason));

@@ -82,7 +82,7 @@ pub(crate) fn draw(identifiers: &[Known], edges: &[Statement]) -> Drawing {
             last = group;
         }
         places.push((text, y));
-        let label = super::words::short(value, LABEL);
+        let label = super::words::both_ends(value, LABEL);
         drawing.nodes.push(Node { y, label, is_own });
     }
     drawing.height = y + ROW;

@@ -23,8 +23,8 @@ pub(crate) use files::Files;
 pub(crate) use follow::StoryView;
 pub(crate) use latest::{came, people as seen_last};
 pub(crate) use pages::{
-    AccountLive, AccountPage, Decision, Done, Frame, Home, LivePage, MergePage, Onward, PersonLive,
-    PersonPage, Problem, RowsLive, SignIn, State,
+    AccountLive, AccountPage, Decision, Done, Frame, Home, LivePage, MergePage, Onward, PersonGone,
+    PersonLive, PersonPage, Problem, RowsLive, SignIn, State,
 };
 pub(crate) use patience::Patience;
 pub(crate) use sessions::{Session, Sessions};

@@ -98,6 +98,10 @@ pub(crate) struct PersonLive<'a> {
 }
 
 #[derive(Template)]
+#[template(path = "person_gone.html")]
+pub(crate) struct PersonGone;
+
+#[derive(Template)]
 #[template(path = "account.html")]
 pub(crate) struct AccountPage {
     pub(crate) frame: Frame,

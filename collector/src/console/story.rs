@@ -60,9 +60,16 @@ impl Story {
 impl Told {
     fn of(chapter: Chapter) -> Self {
         let sources: Vec<_> = chapter.sources.iter().rev().map(|source| label(source)).collect();
+        let sources = match &sources[..] {
+            [first, second, third, rest @ ..] if !rest.is_empty() => {
+                format!("{first}, {second}, {third} and {} more", rest.len())
+            }
+            [most @ .., last] if !most.is_empty() => format!("{} and {last}", most.join(", ")),
+            _ => sources.concat(),
+        };
         let heading = match span(&chapter.from, &chapter.to) {
-            Some(span) => format!("{}, {span}", sources.join(" and ")),
-            None => sources.join(" and "),
+            Some(span) => format!("{sources}, {span}"),
+            None => sources,
         };
         let size = count(chapter.moments.len() as u64, "event", "events");
         let key = chapter.moments.last().map(|moment| moment.offset.clone()).unwrap_or_default();
@@ -138,6 +145,28 @@ pub(crate) fn what(call: &str, name: &str, event: &Value) -> String {
     }
 }
 
+/// Properties that tell what an event was about, as Segment's specification names them, and those of our mappings.
+const TELLING: [&str; 18] = [
+    "subject",
+    "product",
+    "product_name",
+    "sku",
+    "query",
+    "plan",
+    "amount",
+    "value",
+    "total",
+    "revenue",
+    "price",
+    "currency",
+    "reason",
+    "code",
+    "decline_code",
+    "priority",
+    "rating",
+    "status",
+];
+
 /// What was said with it, as far as a line has room.
 fn with(call: &str, event: &Value) -> String {
     let object = if matches!(call, "identify" | "group") { "traits" } else { "properties" };
@@ -148,7 +177,12 @@ fn with(call: &str, event: &Value) -> String {
         !dull.contains(&name.as_str())
             && matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
     });
-    let said = said.take(PROPERTIES).map(|(name, json)| {
+    // A line has room for a few: what tells most, then as they are sorted.
+    let mut said: Vec<_> = said.collect();
+    said.sort_by_key(|(name, _)| {
+        TELLING.iter().position(|known| name == known).unwrap_or(usize::MAX)
+    });
+    let said = said.into_iter().take(PROPERTIES).map(|(name, json)| {
         format!("{}: {}", short(name, PROPERTY), short(&value(&json.to_string()), PROPERTY))
     });
     said.collect::<Vec<_>>().join(" · ")
@@ -209,6 +243,8 @@ mod tests {
     fn a_line_says_the_first_simple_properties() {
         let event = json!({"properties": {"plan": "pro", "url": "u", "items": [1], "value": 4.5}});
         assert_eq!(with("track", &event), "plan: pro · value: 4.5");
+        let failed = json!({"properties": {"attempt": 1, "amount": 4900, "currency": "usd", "reason": "declined"}});
+        assert_eq!(with("track", &failed), "amount: 4900 · currency: usd · reason: declined");
         assert_eq!(with("track", &json!({"properties": 5})), "");
     }
 }

@@ -114,6 +114,18 @@ pub(crate) fn short(text: &str, most: usize) -> String {
     cut
 }
 
+/// At most so many letters, with an ellipsis in the middle: ids of one kind begin alike.
+pub(crate) fn both_ends(text: &str, most: usize) -> String {
+    let letters: Vec<char> = text.chars().collect();
+    if letters.len() <= most {
+        return text.to_owned();
+    }
+    let end = most / 2;
+    let begin = most - end - 1;
+    let both = letters[..begin].iter().chain(['…'].iter()).chain(&letters[letters.len() - end..]);
+    both.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,5 +161,7 @@ mod tests {
             assert_eq!(label(name), text);
         }
         assert_eq!(short("äbcdef", 4), "äbc…");
+        assert_eq!(both_ends("äbcdefgh", 5), "äb…gh");
+        assert_eq!(both_ends("äbcde", 5), "äbcde");
     }
 }

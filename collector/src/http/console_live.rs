@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     console::{
-        AccountLive, AccountView, GraphView, PersonLive, PersonView, RowsLive, Session, StoryView,
-        came,
+        AccountLive, AccountView, GraphView, PersonGone, PersonLive, PersonView, RowsLive, Session,
+        StoryView, came,
     },
     desk::{Desk, DeskError},
     event_log::Offset,
@@ -113,7 +113,11 @@ impl FollowPerson {
 
 impl Followed for FollowPerson {
     async fn look(&mut self, desk: &Desk) -> Result<Option<Bytes>, DeskError> {
-        let Some(profile) = desk.profile(&self.who).await? else { return Ok(None) };
+        let Some(profile) = desk.profile(&self.who).await? else {
+            // An open page goes on showing what is nowhere else any more, unless it is told.
+            let shown = self.profile.take();
+            return Ok(shown.map(|_| framed(&rendered(&PersonGone))));
+        };
         let view = PersonView::of(&profile);
         // Whatever happens to a person changes when it was seen last, how often, or what is known.
         if self.profile.as_ref() == Some(&view) {
