@@ -5,7 +5,11 @@
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
-use tokio::{sync::watch, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::{Mutex, watch},
+    task::spawn_blocking,
+    time::timeout,
+};
 
 use crate::{
     consumer::{Consumers, OrderError},
@@ -16,12 +20,15 @@ use crate::{
         Profile, Wanted,
     },
     projection::{DatabaseError, Handle, Rebuild},
-    state::{Audited, State, StateError},
+    state::{Audited, Erasure, State, StateError},
     suppressed::Suppressed,
 };
 
 /// How long who decided something waits to see it: longer only while the projection catches up with a backlog.
 const SEEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// After an erasure could not be finished: a disk that was full may have room.
+const TRY_AGAIN: Duration = Duration::from_secs(30);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -33,6 +40,8 @@ pub(crate) struct Desk {
     pub(crate) state: State,
     pub(crate) suppressed: Suppressed,
     pub(crate) consumers: Consumers,
+    /// One at a time.
+    pub(crate) erasing: Arc<Mutex<()>>,
 }
 
 /// Why there is no answer.
@@ -198,32 +207,74 @@ impl Desk {
     }
 
     /// Erases a person for good: from the log, from the state and from what waits for delivery; what still arrives from its
-    /// devices is refused. Can be asked for again if it fails midway. What was delivered before is not called back: consumers
-    /// get an event `Person Erased`. `None` if nobody is known by this.
+    /// devices is refused. What was delivered before is not called back: consumers get an event `Person Erased`. `None` if
+    /// nobody is known by this. Once begun it comes to its end, whoever hangs up, and after a crash too. `by` is the name of
+    /// the token of who orders it.
     pub(crate) async fn erase(&self, text: &str, by: &str) -> Result<Option<Erased>, DeskError> {
-        self.up_to_date().await?;
-        let traces = |text: String| {
-            self.read(move |db| match people::person_of(db, &text)? {
-                Some(person) => Ok(Some((person, people::traces(db, person)?))),
+        let (desk, text, by) = (self.clone(), text.to_owned(), by.to_owned());
+        tokio::spawn(async move {
+            let _one_at_a_time = desk.erasing.lock().await;
+            desk.up_to_date().await?;
+            let found = desk.read(move |db| match people::person_of(db, &text)? {
+                Some(person) => Ok(Some((person, people::identifiers(db, person)?))),
                 None => Ok(None),
-            })
-        };
-        let Some((person, people::Traces { members, .. })) = traces(text.to_owned()).await? else {
-            return Ok(None);
-        };
-        let identifiers: Vec<_> =
-            members.iter().map(|(_, identifier)| identifier.clone()).collect();
-        let now = (self.clock)();
+            });
+            let Some((person, identifiers)) = found.await? else { return Ok(None) };
+            let erasure = Erasure {
+                id: uuid::Uuid::now_v7().to_string(),
+                person: person.to_string(),
+                by,
+                at: (desk.clock)(),
+                identifiers: identifiers.iter().map(ToString::to_string).collect(),
+                events: 0,
+            };
+            let (state, begun) = (desk.state.clone(), erasure.clone());
+            spawn_blocking(move || state.begin_erasure(&begun)).await??;
+            let events = desk.finish(&erasure).await?;
+            Ok(Some(Erased { person, events }))
+        })
+        .await?
+    }
+
+    /// Brings erasures to their end that a crash or a full disk has cut short, until `stop`.
+    pub(crate) async fn finish_erasures(self, mut stop: watch::Receiver<bool>) {
+        loop {
+            if let Err(error) = self.finish_all().await {
+                tracing::error!(%error, "somebody is not erased yet; it is tried again");
+            }
+            tokio::select! {
+                () = async { drop(stop.wait_for(|stop| *stop).await) } => return,
+                () = tokio::time::sleep(TRY_AGAIN) => {}
+            }
+        }
+    }
+
+    async fn finish_all(&self) -> Result<(), DeskError> {
+        let _one_at_a_time = self.erasing.lock().await;
+        let state = self.state.clone();
+        for erasure in spawn_blocking(move || state.erasures()).await?? {
+            tracing::info!(person = erasure.person, "an erasure that was cut short is finished");
+            self.finish(&erasure).await?;
+        }
+        Ok(())
+    }
+
+    /// From wherever it got to: each step can be done again.
+    async fn finish(&self, erasure: &Erasure) -> Result<u64, DeskError> {
+        let identifiers: Vec<Identifier<'static>> =
+            erasure.identifiers.iter().filter_map(|text| text.parse().ok()).collect();
         let (suppressed, state) = (self.suppressed.clone(), self.state.clone());
-        let gone = identifiers.clone();
-        spawn_blocking(move || suppressed.add(&state, &gone, now)).await??;
+        let (gone, at) = (identifiers.clone(), erasure.at);
+        spawn_blocking(move || suppressed.add(&state, &gone, at)).await??;
         // Nothing more comes; what came meanwhile belongs to it.
+        self.log.settled().await?;
         self.up_to_date().await?;
-        let Some((_, people::Traces { members, records })) = traces(person.to_string()).await?
-        else {
-            return Ok(None);
-        };
+        let known = identifiers.clone();
+        let people::Traces { nodes, records } =
+            self.read(move |db| people::traces(db, &known)).await?;
         let erased = self.log.erase(&records).await?;
+        let (state, id) = (self.state.clone(), erasure.id.clone());
+        let events = spawn_blocking(move || state.note_erased(&id, erased.records)).await??;
         for (name, consumer) in &self.consumers {
             for part in records.chunks(MAX_PAGE) {
                 let dropped = consumer.drop_parked(Some(part.to_vec())).await;
@@ -231,22 +282,21 @@ impl Desk {
                 dropped.map_err(|cause| DeskError::Consumer { consumer, cause })?;
             }
         }
-        let nodes = members.into_iter().map(|(node, _)| node).collect();
         self.projection.forget(nodes).await?;
-        let known = identifiers.iter().filter(|id| !matches!(id.kind, Kind::Email | Kind::Phone));
+        let lasting = identifiers.iter().filter(|id| !matches!(id.kind, Kind::Email | Kind::Phone));
         let properties = json!({
-            "person": person.to_string(),
-            "by": by,
-            "identifiers": known.map(ToString::to_string).collect::<Vec<_>>(),
+            "person": erasure.person,
+            "by": erasure.by,
+            "identifiers": lasting.map(ToString::to_string).collect::<Vec<_>>(),
         });
-        let id = uuid::Uuid::now_v7().to_string();
-        self.log.append([people::said(&id, people::ERASED, &properties)]).await?;
-        let (state, subject) = (self.state.clone(), person.to_string());
-        let audited =
-            Audited { at: now, action: "erase".to_owned(), subject, events: erased.records };
-        spawn_blocking(move || state.audit(&audited)).await??;
-        tracing::info!(person = %person, by, events = erased.records, "a person was erased");
-        Ok(Some(Erased { person, events: erased.records }))
+        // Said again it is recognised by its id.
+        self.log.append([people::said(&erasure.id, people::ERASED, &properties)]).await?;
+        let (state, id) = (self.state.clone(), erasure.id.clone());
+        let (at, subject) = (erasure.at, erasure.person.clone());
+        let audited = Audited { at, action: "erase".to_owned(), subject, events };
+        spawn_blocking(move || state.end_erasure(&id, &audited)).await??;
+        tracing::info!(person = erasure.person, by = erasure.by, events, "a person was erased");
+        Ok(events)
     }
 
     /// Waits until the state has what the log has now, but not for ever.
@@ -281,6 +331,7 @@ mod tests {
     use crate::{
         event_log::{FileSystem, NewEvent, Options, system_clock},
         projection::Projection,
+        suppressed::Named,
     };
 
     #[tokio::test]
@@ -297,7 +348,13 @@ mod tests {
         };
         log.append([said("1")]).await.unwrap();
         let limits = Limits::default();
-        let projection = Projection::open(folder.path(), &log, limits.clone()).unwrap();
+        let projection = Projection::open(
+            folder.path(),
+            &log,
+            limits.clone(),
+            Arc::new(|| Arc::new(|_, _| false)),
+        )
+        .unwrap();
         let state = State::open(&folder.path().join("state.db")).unwrap();
         let suppressed = Suppressed::read(&state).unwrap();
         let desk = Desk {
@@ -308,6 +365,7 @@ mod tests {
             state,
             suppressed,
             consumers: Consumers::default(),
+            erasing: Arc::default(),
         };
         desk.up_to_date().await.unwrap();
         // Nobody tells the projection of it.
@@ -316,7 +374,8 @@ mod tests {
         let erased = desk.erase("u-1", "first").await;
         assert!(matches!(erased, Err(DeskError::Behind)), "{erased:?}");
         assert!(desk.profile("u-1").await.unwrap().is_some());
-        assert!(!desk.suppressed.has(Some("u-1"), None));
+        let named = Named { user_id: Some("u-1"), ..Named::default() };
+        assert!(!desk.suppressed.has(named));
 
         let (stop, stopped) = watch::channel(false);
         let (tell, told) = watch::channel(Offset::START);

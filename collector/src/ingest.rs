@@ -189,6 +189,7 @@ impl Ingest {
             identity_secrets: &source.identity_secrets,
             suppressed: Some(&self.suppressed),
         };
+        let _asking = self.suppressed.asking();
         let memory = Memory::with_capacity(text.len() + text.len() / ROOM + ROOM_AT_LEAST);
         let Validated { events, indexes, refused } =
             validate(&batch, incoming.shape, &sender, &memory, fresh_id);

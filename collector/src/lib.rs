@@ -206,7 +206,9 @@ impl Collector {
         let suppressed = Suppressed::read(&state)?;
         let ip = config.ip;
         let ingest = Ingest { log, sources, metrics, clock, ip, countries, suppressed };
-        let projection = Projection::open(&config.data, &ingest.log, config.people.clone())?;
+        let (known, erasures) = (ingest.suppressed.clone(), state.clone());
+        let gone = Arc::new(move || known.gone(&erasures.erasures().unwrap_or_default()));
+        let projection = Projection::open(&config.data, &ingest.log, config.people.clone(), gone)?;
         let limits = HttpLimits::default();
         Ok(Self {
             ingest,
@@ -291,7 +293,9 @@ impl Collector {
             state: self.state.clone(),
             suppressed: self.ingest.suppressed.clone(),
             consumers: handles.clone(),
+            erasing: Arc::default(),
         };
+        let finish_erasures = tokio::spawn(desk.clone().finish_erasures(draining.clone()));
         let follow = tokio::spawn(self.projection.follow(log.end(), draining.clone()));
 
         let mut consumers = JoinSet::new();
@@ -335,6 +339,7 @@ impl Collector {
             }
         }
         let _ = follow.await;
+        let _ = finish_erasures.await;
         let projection = self.projection;
         let _ = tokio::task::spawn_blocking(move || drop(projection)).await;
         let closing = Arc::clone(&log);

@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub use consumers::{Pause, Reached, Replay};
-pub use erased::{Audited, HASH_BYTES};
+pub use erased::{Audited, Erasure, HASH_BYTES};
 
 /// The database. Cheap to clone; calls may block on the disk for a few milliseconds.
 #[derive(Clone, Debug)]
@@ -54,7 +54,7 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -100,6 +100,17 @@ const MIGRATIONS: [&str; 4] = [
         subject TEXT NOT NULL,
         events INTEGER NOT NULL
     ) STRICT;
+",
+    "
+    -- Erasures that have begun: with names, for as long as they are under way.
+    CREATE TABLE erasure (
+        id TEXT PRIMARY KEY,
+        person TEXT NOT NULL,
+        by TEXT NOT NULL,
+        at_ms INTEGER NOT NULL,
+        identifiers TEXT NOT NULL, -- a JSON list
+        events INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
 ",
 ];
 

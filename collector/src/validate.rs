@@ -20,7 +20,7 @@ use crate::{
     event_time,
     limits::{MAX_BATCH_BYTES, MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES},
     stamp::Stamp,
-    suppressed::Suppressed,
+    suppressed::{Named, Suppressed},
 };
 use context::{Additions, SIGNATURE};
 use fields::{
@@ -242,7 +242,14 @@ impl<'a> Fields<'_, 'a> {
             let detail = "an event has a `userId` or an `anonymousId`, not empty";
             return Err((Reason::MissingUserId, detail.into()));
         }
-        let is_erased = |all: &Suppressed| all.has(user_id.as_deref(), anonymous_id.as_deref());
+        let previous_id = self.text(PREVIOUS_ID)?;
+        let named = Named {
+            user_id: user_id.as_deref(),
+            anonymous_id: anonymous_id.as_deref(),
+            previous_id: previous_id.as_deref(),
+            context: self.raw(CONTEXT).map(RawValue::get),
+        };
+        let is_erased = |all: &Suppressed| all.has(named);
         if sender.suppressed.is_some_and(is_erased) {
             let detail = "this person was erased; nothing more is stored of them";
             return Err((Reason::Suppressed, detail.into()));

@@ -11,7 +11,11 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use headwater_collector::{event_log::Timestamp, import, people, state::State};
+use headwater_collector::{
+    event_log::Timestamp,
+    import, people,
+    state::{Erasure, State},
+};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use server::{PATIENCE, Receiver, SECRET, Server, client};
@@ -414,6 +418,131 @@ impl import::Progress for Refusals {
     }
 
     fn reached(&mut self, _imported: import::Imported) {}
+}
+
+/// All events that readers get, as one text.
+async fn all_events(server: &Server, token: &str) -> String {
+    server.events(token).await.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn who_is_erased_while_its_events_pour_in_is_in_no_file_and_in_no_rebuild() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), SOURCES).await;
+    let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    let people = 6;
+    for round in 0..people {
+        let who = format!("leaves-{round}");
+        let url = server.at("/v1/batch");
+        let sent = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let writers = (0..4).map(|writer| {
+            let (who, url, sent) = (who.clone(), url.clone(), std::sync::Arc::clone(&sent));
+            tokio::spawn(async move {
+                for n in 0.. {
+                    let event = json!({"type": "track", "event": "Seen", "userId": who, "messageId": format!("{who}-{writer}-{n}")});
+                    let post = client().post(&url).basic_auth("wk_web", Some(""));
+                    let post = post.body(json!({"batch": [event]}).to_string());
+                    let answer = post.send().await.unwrap();
+                    assert_eq!(answer.status(), 200);
+                    if sent.load(std::sync::atomic::Ordering::SeqCst) {
+                        return;
+                    }
+                }
+            })
+        });
+        let writers: Vec<_> = writers.collect();
+        // Somebody else, at the same device: what is said of both is the other's.
+        let shared = json!([{"type": "track", "event": "Seen", "userId": who, "anonymousId": "till"},
+            {"type": "track", "event": "Bought", "userId": "stays", "anonymousId": "till"}]);
+        operator.send("wk_web", shared).await;
+        let id =
+            operator.get(&format!("/v1/people/{who}")).await["id"].as_str().unwrap().to_owned();
+        operator.order(&format!("/v1/people/{id}/erase"), json!({ "confirm": id })).await;
+        sent.store(true, std::sync::atomic::Ordering::SeqCst);
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let events = all_events(&server, &operator.token).await;
+        let of_them = events.lines().filter(|line| line.contains(&who));
+        assert_eq!(of_them.filter(|line| !line.contains("Person Erased")).count(), 0, "{who}");
+    }
+    operator.caught_up().await;
+    let before = everything(folder.path());
+    operator.order("/v1/projection/rebuild", json!({})).await;
+    operator.caught_up().await;
+    assert_eq!(operator.get("/v1/people/stays").await["events"], people);
+    assert_eq!(everything(folder.path()), before, "made anew it is the same");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_erasure_that_a_crash_cut_short_is_finished_after_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), SOURCES).await;
+    let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    operator
+        .send(
+            "wk_web",
+            json!([{"type": "track", "event": "Seen", "userId": "half-gone", "messageId": "1"}]),
+        )
+        .await;
+    let id = operator.get("/v1/people/half-gone").await["id"].as_str().unwrap().to_owned();
+    let token = operator.token.clone();
+    server.stop().await;
+    let state = State::open(&folder.path().join("state.db")).unwrap();
+    let erasure = Erasure {
+        id: "erasure-1".to_owned(),
+        person: id.clone(),
+        by: "first".to_owned(),
+        at: Timestamp::from_unix_ms(1),
+        identifiers: vec!["user:half-gone".to_owned()],
+        events: 0,
+    };
+    state.begin_erasure(&erasure).unwrap();
+    drop(state);
+
+    let server = Server::start_with(folder.path(), SOURCES).await;
+    let operator = Operator { server: &server, token };
+    let begun = Instant::now();
+    while !all_events(&server, &operator.token).await.contains("Person Erased") {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let gone = operator.ask(reqwest::Method::GET, "/v1/people/half-gone", None).await.0;
+    assert_eq!(gone, 404);
+    assert_eq!(server.events(&operator.token).await.len(), 1);
+    server.stop().await;
+    let state = State::open(&folder.path().join("state.db")).unwrap();
+    assert_eq!(state.erasures().unwrap(), []);
+    assert_eq!(state.audited().unwrap()[0].subject, id);
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_made_anew_while_the_server_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), SOURCES).await;
+    let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    let some = |from: usize| -> Value {
+        let event = |n: usize| json!({"type": "identify", "userId": format!("u-{n}"), "messageId": n.to_string(), "traits": {"name": format!("Number {n}")}});
+        (from..from + 300).map(event).collect()
+    };
+    operator.send("wk_web", some(0)).await;
+    let token = operator.token.clone();
+    server.stop().await;
+    let path = folder.path().join("people.db");
+    let mut bytes = fs::read(&path).unwrap();
+    let pages = bytes.len() / 4096;
+    // Beyond the schema's own pages.
+    bytes[4096 * (pages / 2)..].fill(0xA5);
+    fs::write(&path, bytes).unwrap();
+
+    let server = Server::start_with(folder.path(), SOURCES).await;
+    let operator = Operator { server: &server, token };
+    operator.send("wk_web", some(300)).await;
+    for known in ["u-0", "u-299", "u-300", "u-599"] {
+        assert_eq!(operator.get(&format!("/v1/people/{known}")).await["events"], 1, "{known}");
+    }
+    server.stop().await;
 }
 
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {

@@ -362,6 +362,11 @@ impl EventLog {
         seen::seen(&self.memory, &self.source, &self.hash_key.of(source), ids.iter())
     }
 
+    /// Resolves when all that was taken in before is on disk, whoever waits for it.
+    pub async fn settled(&self) -> Result<(), AppendError> {
+        self.request(dedup::Batch::new(&self.hash_key, &[]), false).await.map(drop)
+    }
+
     fn request(&self, batch: dedup::Batch, seal: bool) -> Appending {
         let (answer, answered) = oneshot::channel();
         let arrived = std::time::Instant::now();

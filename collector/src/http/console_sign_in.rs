@@ -99,7 +99,12 @@ pub(super) fn is_followed_link(headers: &HeaderMap) -> bool {
 pub(super) fn own_page(next: &str) -> &str {
     let rest = next.strip_prefix("/console");
     let is_own = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
-    if is_own && next.bytes().all(|byte| byte.is_ascii_graphic()) { next } else { "/console" }
+    let goes_up = next.split(['/', '?']).any(|part| part == "..") || next.contains('%');
+    if is_own && !goes_up && next.bytes().all(|byte| byte.is_ascii_graphic()) {
+        next
+    } else {
+        "/console"
+    }
 }
 
 fn set_cookie(answer: &mut Answer, cookie: &str) {

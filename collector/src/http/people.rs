@@ -22,6 +22,7 @@ use crate::{
     event_log::Offset,
     limits::{MAX_ORDER_BYTES, MAX_PAGE},
     people::{Identifier, Order, Wanted},
+    projection::DatabaseError,
 };
 
 /// A page of a timeline, or of a search, without a `limit`.
@@ -348,6 +349,9 @@ impl From<DeskError> for Failure {
     fn from(error: DeskError) -> Self {
         match error {
             DeskError::Refused(why) => Failure::new(StatusCode::CONFLICT, "changes_nothing", why),
+            DeskError::Rebuild(cause @ DatabaseError::BeginningGone(_)) => {
+                Failure::new(StatusCode::CONFLICT, "changes_nothing", cause.to_string())
+            }
             DeskError::Behind => {
                 let message = error.to_string();
                 Failure::new(StatusCode::SERVICE_UNAVAILABLE, "people_behind", message)

@@ -26,7 +26,7 @@ pub struct Device {
 /// Longest text that is looked at: browsers' own have 100 to 250 bytes.
 const MAX_BYTES: usize = 1024;
 /// What drives browsers for tests, previews and scraping; the rest is known by their own names.
-const AUTOMATED: [&str; 4] = ["HeadlessChrome", "PhantomJS", "Electron/", "Lighthouse"];
+const AUTOMATED: [&str; 3] = ["HeadlessChrome", "PhantomJS", "Lighthouse"];
 
 /// Its patterns are made ready once.
 static PARSER: LazyLock<Parser> = LazyLock::new(Parser::new);

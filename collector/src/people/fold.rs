@@ -2,7 +2,7 @@
 //! account. Promises the same tables for the same log, however it is cut into transactions. Deliberately has no clock, no
 //! randomness and no idea of time but the log's.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, sync::Arc};
 
 use lru::LruCache;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
@@ -15,7 +15,7 @@ use super::{
     said::{Call, Said},
     seen::{About, Fact, Seen, TRAIT},
 };
-use crate::event_log::{Record, Trust};
+use crate::event_log::{Record, Timestamp, Trust};
 
 /// The tables beside those of [`graph`].
 pub(super) const SCHEMA: &str = "
@@ -72,16 +72,21 @@ const SEARCHABLE_BYTES: usize = 100;
 /// Kept in memory of what was looked up last: what a busy hour's people need, some 15 MB when full.
 const REMEMBERED: usize = 1 << 13;
 
+/// Whether an identifier in a record of this time is of somebody who was erased later: others' records may name it.
+pub(crate) type Gone = Arc<dyn Fn(&Identifier<'_>, Timestamp) -> bool + Send + Sync>;
+
 /// The fold, and what it remembers between records so as not to ask the database again.
 pub(crate) struct Fold {
     limits: Limits,
+    gone: Gone,
     nodes: LruCache<Box<str>, Node>,
     pairs: LruCache<(Node, Node), ()>,
     seen: LruCache<Node, Seen>,
     /// Of `seen`, what the database has not.
     changed: Vec<Node>,
     accounts: LruCache<Box<str>, i64>,
-    memberships: LruCache<(i64, Node), ()>,
+    /// And since when.
+    memberships: LruCache<(i64, Node), i64>,
     names: LruCache<Box<str>, i64>,
     key: String,
 }
@@ -91,9 +96,10 @@ fn remembered<K: std::hash::Hash + Eq, V>() -> LruCache<K, V> {
 }
 
 impl Fold {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(limits: Limits, gone: Gone) -> Self {
         Self {
             limits,
+            gone,
             nodes: remembered(),
             pairs: remembered(),
             seen: remembered(),
@@ -116,7 +122,10 @@ impl Fold {
         if orders::is_ours(record) {
             return Ok(());
         }
-        let Some(said) = Said::of(record) else { return Ok(()) };
+        let Some(mut said) = Said::of(record) else { return Ok(()) };
+        said.identifiers.retain(|identifier| {
+            !self.limits.blocks(identifier) && !(self.gone)(identifier, record.received_at)
+        });
         if said.identifiers.is_empty() {
             return Ok(());
         }
@@ -232,16 +241,17 @@ impl Fold {
         previous: &str,
     ) -> Result<()> {
         let Some(user) = Identifier::new(Kind::User, previous) else { return Ok(()) };
-        let previous = match graph::find(db, &user)? {
-            Some(node) => node,
+        // Whoever uses a device that is shared is not whoever used it before, whoever says so.
+        let (previous, is_user) = match graph::find(db, &user)? {
+            Some(node) => (node, true),
             None => {
                 let Some(device) = Identifier::new(Kind::Anonymous, previous) else {
                     return Ok(());
                 };
-                self.node(db, numbers, &device)?
+                (self.node(db, numbers, &device)?, false)
             }
         };
-        let ordered = record.trust == Trust::Server;
+        let ordered = is_user && record.trust == Trust::Server;
         self.link(db, numbers, record, (main, previous), ("alias", ordered))
     }
 
@@ -379,15 +389,16 @@ impl Fold {
                     let _ = about.take(&format!("{TRAIT}{name}"), fact);
                 }
             }
-            let name = about.facts.get(&format!("{TRAIT}name"));
-            let name = name.and_then(|name| searchable(name).into_iter().next());
-            db.prepare_cached("UPDATE account SET name = ?2, about = ?3 WHERE id = ?1")?
-                .execute(params![account, name, text_of(&about)])?;
+            save_account(db, account, &about)?;
         }
-        if self.memberships.get(&(account, main)).is_none() {
-            db.prepare_cached("INSERT OR IGNORE INTO membership VALUES (?1, ?2, ?3, ?4)")?
-                .execute(params![account, main, record.offset.to_number(), time])?;
-            self.memberships.put((account, main), ());
+        // The earliest counts, whenever it arrives.
+        if self.memberships.get(&(account, main)).is_none_or(|since| time < *since) {
+            db.prepare_cached(
+                "INSERT INTO membership VALUES (?1, ?2, ?3, ?4)
+                 ON CONFLICT DO UPDATE SET record = excluded.record, time = excluded.time WHERE excluded.time < time",
+            )?
+            .execute(params![account, main, record.offset.to_number(), time])?;
+            self.memberships.put((account, main), time);
         }
         Ok(())
     }
@@ -426,8 +437,17 @@ impl Fold {
 
     /// Forgets all: what was folded since the last commit was not kept, or someone else has changed the tables.
     pub(crate) fn forget(&mut self) {
-        *self = Self::new(self.limits.clone());
+        *self = Self::new(self.limits.clone(), Gone::clone(&self.gone));
     }
+}
+
+/// Writes what is known of an account, and what it is found by.
+pub(super) fn save_account(db: &Connection, account: i64, about: &About) -> Result<()> {
+    let name = about.facts.get(&format!("{TRAIT}name"));
+    let name = name.and_then(|name| searchable(name).into_iter().next());
+    db.prepare_cached("UPDATE account SET name = ?2, about = ?3 WHERE id = ?1")?
+        .execute(params![account, name, text_of(about)])?;
+    Ok(())
 }
 
 /// Notes in which record someone decided about an identifier.

@@ -210,11 +210,7 @@ pub(super) fn link(db: &Connection, limits: &Limits, edge: &Edge) -> Result<Stat
     let (p, q) = (person(db, edge.a)?, person(db, edge.b)?);
     let state = match p == q {
         true => State::Accepted,
-        false => {
-            let mut both = tally(db, p)?;
-            both.add(&tally(db, q)?);
-            both.judge(limits, edge.ordered)
-        }
+        false => Tally::judge(&tally(db, p)?, &tally(db, q)?, limits, edge.ordered),
     };
     if state == State::Accepted && p != q {
         let (first, second) = (p.min(q), p.max(q));
@@ -254,9 +250,7 @@ fn settle(db: &Connection, limits: &Limits, around: [Node; 2]) -> Result<()> {
         let state = if p == q {
             State::Accepted
         } else {
-            let mut tally = people[&p].2.clone();
-            tally.add(&people[&q].2);
-            tally.judge(limits, edge.ordered)
+            Tally::judge(&people[&p].2, &people[&q].2, limits, edge.ordered)
         };
         if state == State::Accepted && p != q {
             let (_, joining, tally) = people.remove(&p.max(q)).expect("each person is in it once");
@@ -376,16 +370,18 @@ impl Tally {
         }
     }
 
-    fn judge(&self, limits: &Limits, ordered: bool) -> State {
-        let all: u32 = self.0.iter().sum();
+    /// Whether two may be one. Of what one of them has too many already, for someone decided so, it may gain no more; all else
+    /// goes on.
+    fn judge(p: &Self, q: &Self, limits: &Limits, ordered: bool) -> State {
+        let all: u32 = p.0.iter().chain(&q.0).sum();
         if all > limits.identifiers {
             let most = limits.identifiers;
             return State::Refused(format!("a person has at most {most} identifiers in all"));
         }
         // What someone has decided is bounded by the whole alone.
         let too_many = |kind: &Kind| {
-            let most = limits.of(*kind);
-            self.0[usize::from(kind.number()) - 1] > most
+            let (most, place) = (limits.of(*kind), usize::from(kind.number()) - 1);
+            p.0[place] > 0 && q.0[place] > 0 && p.0[place] + q.0[place] > most
         };
         match Kind::ALL.iter().find(|kind| !ordered && too_many(kind)) {
             Some(kind) => {

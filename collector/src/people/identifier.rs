@@ -89,7 +89,9 @@ impl<'a> Identifier<'a> {
     /// In its one spelling; `None` if this names nobody.
     pub fn new(kind: Kind, given: impl Into<Cow<'a, str>>) -> Option<Self> {
         let value = trimmed(given.into());
-        if value.is_empty() || value.len() > MAX_IDENTIFIER_BYTES || names_nobody(&value) {
+        // Of zero-width marks alone, of dashes alone.
+        let says_nothing = !value.chars().any(char::is_alphanumeric);
+        if says_nothing || value.len() > MAX_IDENTIFIER_BYTES || names_nobody(&value) {
             return None;
         }
         let value = match kind {
@@ -145,8 +147,13 @@ fn names_nobody(value: &str) -> bool {
 
 /// In lower case, all of it: the part before the `@` has case by RFC 5321, 2.4, and no provider of mailboxes goes by it.
 fn email(value: Cow<'_, str>) -> Option<Cow<'_, str>> {
+    let value = match value.strip_prefix("mailto:") {
+        Some(address) => address.to_owned().into(),
+        None => value,
+    };
     let (mailbox, domain) = value.rsplit_once('@')?;
-    let is_plausible = !mailbox.is_empty()
+    let is_plausible = !names_nobody(domain)
+        && !mailbox.is_empty()
         && !domain.is_empty()
         && !domain.starts_with('.')
         && !domain.ends_with('.')
@@ -164,6 +171,9 @@ fn email(value: Cow<'_, str>) -> Option<Cow<'_, str>> {
 /// is meant cannot be known here.
 fn phone(value: &str) -> Option<String> {
     let value = value.strip_prefix("tel:").unwrap_or(value);
+    // As it is written for those at home and abroad: the trunk's zero is not dialled after a country's number.
+    let abroad = value.starts_with('+').then(|| value.replace("(0)", ""));
+    let value = abroad.as_deref().unwrap_or(value);
     if value.contains(|c: char| !c.is_ascii_digit() && !"+-. ()/\u{a0}".contains(c)) {
         return None;
     }
@@ -190,6 +200,8 @@ mod tests {
             (Kind::User, "U-1", "U-1"),
             (Kind::Email, "Shopper@Example.COM", "shopper@example.com"),
             (Kind::Phone, "+49 (30) 1234-567", "+49301234567"),
+            (Kind::Phone, "+49 (0)30 1234567", "+49301234567"),
+            (Kind::Email, "mailto:a@example.com", "a@example.com"),
             (Kind::Phone, "0049 30 1234567", "+49301234567"),
             (Kind::Phone, "tel:030/1234567", "0301234567"),
             (Kind::External, "stripe_customer_id:cus_1", "stripe_customer_id:cus_1"),
@@ -210,6 +222,8 @@ mod tests {
             (Kind::User, "[object Object]"),
             (Kind::Anonymous, "undefined"),
             (Kind::Anonymous, &long),
+            (Kind::User, "\u{200b}"),
+            (Kind::Email, "null@null"),
             (Kind::Email, "shopper"),
             (Kind::Email, "@example.com"),
             (Kind::Email, "a@b@"),

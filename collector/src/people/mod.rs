@@ -36,8 +36,8 @@ pub use search::Found;
 pub use timeline::{Chapter, Moment, Page, Wanted};
 
 pub(crate) use account::account;
-pub(crate) use erase::{Traces, forget, traces};
-pub(crate) use fold::Fold;
+pub(crate) use erase::{Traces, forget, identifiers, traces};
+pub(crate) use fold::{Fold, Gone};
 pub(crate) use graph::{Node, identifier};
 pub(crate) use orders::{ERASED, Order, said};
 pub(crate) use profile::{graph_of, node_of, person_of, person_of_record, preview, profile};

@@ -4,12 +4,13 @@
 
 use rusqlite::{Connection, types::Value};
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "SELECT * FROM identifier",
     "SELECT * FROM edge",
     "SELECT * FROM seen",
     // The names' own numbers depend on what was asked first.
     "SELECT m.identifier, m.time, m.record, m.call, n.text FROM moment m JOIN name n ON n.id = m.name",
+    "SELECT text FROM name",
     "SELECT * FROM trait_text",
     "SELECT * FROM account",
     "SELECT * FROM membership",

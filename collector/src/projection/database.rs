@@ -37,6 +37,12 @@ pub enum DatabaseError {
     /// A new file is not as it was made.
     #[error("{0} is in use by another program; close it")]
     Unusable(PathBuf),
+    /// Another file would know less.
+    #[error(
+        "{0} cannot be made anew from the log, whose beginning retention has deleted: who was not seen since would be gone. Put `[people]` back \
+         as it was, or go back to the release that made it; to go on without them, move the file away"
+    )]
+    BeginningGone(PathBuf),
     /// The collector is ending.
     #[error("the collector is stopping")]
     Stopping,
@@ -74,6 +80,15 @@ impl Database {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether there is no file to be kept: none at all, or one that cannot be read.
+    pub(super) fn is_damaged(path: &Path) -> bool {
+        let readable = || {
+            let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            connection.query_row("SELECT format FROM projection", [], |_| Ok(()))
+        };
+        readable().is_err()
     }
 
     fn prepare(connection: Connection, format: &str) -> rusqlite::Result<Option<Self>> {
@@ -167,7 +182,7 @@ fn with(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn is_damage(error: &rusqlite::Error) -> bool {
+pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
     matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }

@@ -15,7 +15,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+        mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel},
     },
     time::{Duration, Instant},
 };
@@ -36,6 +36,8 @@ pub(crate) use readers::Readers;
 const RECORDS: usize = 8_192;
 /// A transaction is not kept open for longer, so that what was read is seen.
 const AT_MOST: Duration = Duration::from_millis(250);
+/// Of a rebuild's, beside which what comes in is still to be seen in time.
+const SHADOW_AT_MOST: Duration = Duration::from_millis(15);
 /// After the database failed: short for who waits for a profile, long for a full disk.
 const RETRY: Duration = Duration::from_millis(500);
 /// How often a rebuild says how far it is.
@@ -53,6 +55,14 @@ pub struct Rebuild {
     pub applied: Offset,
     /// Of so much, as the log was when it was last looked at.
     pub end: Offset,
+}
+
+/// Who was erased, as of when it is asked.
+pub(crate) type Erasures = Arc<dyn Fn() -> people::Gone + Send + Sync>;
+
+/// Whether retention has deleted what people were made of: made anew, those who were not seen since would be gone.
+fn lost_its_beginning(log: &EventLog) -> bool {
+    log.stats().first > Offset::from_number(1)
 }
 
 /// What runs beside the collector. Dropping it stops the thread.
@@ -89,6 +99,7 @@ impl Projection {
         data: &Path,
         log: &Arc<EventLog>,
         limits: people::Limits,
+        gone: Erasures,
     ) -> Result<Self, DatabaseError> {
         let path = data.join(FILE);
         Database::remove(&data.join(SHADOW))?;
@@ -97,6 +108,14 @@ impl Projection {
         let database = match Database::open(&path, &format, end)? {
             Some(database) => database,
             None => {
+                if lost_its_beginning(log) {
+                    if !Database::is_damaged(&path) {
+                        return Err(DatabaseError::BeginningGone(path));
+                    }
+                    tracing::error!(
+                        "the log has lost its beginning to retention: people who were not seen since are not known any more"
+                    );
+                }
                 tracing::info!("people are made anew from the log: {}", path.display());
                 Database::remove(&path)?;
                 let made = Database::open(&path, &format, end)?;
@@ -118,7 +137,8 @@ impl Projection {
             limits: limits.clone(),
             log: Arc::clone(log),
             readers: handle.readers.clone(),
-            at: Place::new(log, database, limits),
+            at: Place::new(log, database, limits, gone()),
+            gone,
             applied,
             rebuilding,
             ordered,
@@ -200,14 +220,19 @@ struct Place {
 }
 
 impl Place {
-    fn new(log: &Arc<EventLog>, database: Database, limits: people::Limits) -> Self {
+    fn new(
+        log: &Arc<EventLog>,
+        database: Database,
+        limits: people::Limits,
+        gone: people::Gone,
+    ) -> Self {
         let reader = log.reader(Some(database.applied));
-        Self { database, reader, people: people::Fold::new(limits) }
+        Self { database, reader, people: people::Fold::new(limits, gone) }
     }
 
-    /// Folds in what follows, up to a transaction's worth. Whether anything did.
-    fn step(&mut self) -> Result<bool, StepError> {
-        let stepped = self.try_step();
+    /// Folds in what follows, up to a transaction's worth, for at most this long. Whether anything did.
+    fn step(&mut self, at_most: Duration) -> Result<bool, StepError> {
+        let stepped = self.try_step(at_most);
         if stepped.is_err() {
             // What was folded was rolled back with the transaction.
             self.people.forget();
@@ -216,11 +241,11 @@ impl Place {
         stepped
     }
 
-    fn try_step(&mut self) -> Result<bool, StepError> {
+    fn try_step(&mut self, at_most: Duration) -> Result<bool, StepError> {
         let (begun, from) = (Instant::now(), self.database.applied);
         let change = self.database.begin()?;
         let mut folded = 0;
-        while folded < RECORDS && begun.elapsed() < AT_MOST {
+        while folded < RECORDS && begun.elapsed() < at_most {
             match self.reader.next_chunk(RECORDS - folded) {
                 Ok(records) if records.is_empty() => break,
                 Ok(records) => {
@@ -256,8 +281,15 @@ enum StepError {
     Log(std::io::Error),
 }
 
+impl StepError {
+    fn is_damage(&self) -> bool {
+        matches!(self, Self::Database(error) if database::is_damage(error))
+    }
+}
+
 /// The thread.
 struct Runner {
+    gone: Erasures,
     data: PathBuf,
     format: String,
     limits: people::Limits,
@@ -274,7 +306,7 @@ impl Runner {
     fn run(mut self) {
         let mut failing = false;
         loop {
-            let moved = match self.at.step() {
+            let moved = match self.at.step(AT_MOST) {
                 Ok(moved) => {
                     if std::mem::take(&mut failing) {
                         tracing::info!("the projection goes on");
@@ -287,28 +319,49 @@ impl Runner {
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
                         tracing::error!(%error, "people are not kept up to date; trying again");
+                        if error.is_damage() {
+                            self.mend();
+                        }
                     }
                     false
                 }
             };
-            let busy = moved || self.shadow_step();
-            let pause = match (busy, failing) {
-                (_, true) => RETRY,
+            // However much comes in, a rebuild goes on beside it.
+            let rebuilding = self.shadow_step();
+            let pause = match (moved || rebuilding, failing) {
                 (true, _) => Duration::ZERO,
+                (false, true) => RETRY,
                 (false, false) => Duration::from_secs(3600),
             };
-            match self.ordered.recv_timeout(pause) {
-                Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                Ok(Order::Rebuild(answer)) => {
-                    let begun = self.begin_rebuild();
-                    let _ = answer.send(begun);
+            // All that was ordered meanwhile: looks are many, and one is as good as all.
+            let mut ordered = self.ordered.recv_timeout(pause);
+            loop {
+                match ordered {
+                    Ok(Order::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(Order::Rebuild(answer)) => {
+                        let begun = self.begin_rebuild();
+                        let _ = answer.send(begun);
+                    }
+                    Ok(Order::Forget(nodes, answer)) => {
+                        let forgotten = self.forget(&nodes);
+                        let _ = answer.send(forgotten);
+                    }
+                    Ok(Order::Look) => {}
+                    Err(RecvTimeoutError::Timeout) => break,
                 }
-                Ok(Order::Forget(nodes, answer)) => {
-                    let forgotten = self.forget(&nodes);
-                    let _ = answer.send(forgotten);
-                }
-                Ok(Order::Look) | Err(RecvTimeoutError::Timeout) => {}
+                ordered = self.ordered.try_recv().map_err(|error| match error {
+                    TryRecvError::Empty => RecvTimeoutError::Timeout,
+                    TryRecvError::Disconnected => RecvTimeoutError::Disconnected,
+                });
             }
+        }
+    }
+
+    /// The file in use is damaged: another is made from the log, and takes its place.
+    fn mend(&mut self) {
+        match self.begin_rebuild() {
+            Ok(()) => tracing::warn!("the database of people is damaged, and made anew"),
+            Err(error) => tracing::error!(%error, "the damaged people cannot be made anew"),
         }
     }
 
@@ -332,13 +385,16 @@ impl Runner {
         if self.shadow.is_some() {
             return Ok(());
         }
+        if lost_its_beginning(&self.log) {
+            return Err(DatabaseError::BeginningGone(self.data.join(FILE)));
+        }
         let path = self.data.join(SHADOW);
         let end = *self.log.end().borrow();
         Database::remove(&path)?;
         let database = Database::open(&path, &self.format, end)?;
         let database = database.ok_or(DatabaseError::Unusable(path))?;
         tracing::info!("people are rebuilt from the log, beside those in use");
-        let place = Place::new(&self.log, database, self.limits.clone());
+        let place = Place::new(&self.log, database, self.limits.clone(), (self.gone)());
         self.rebuilding.send_replace(Some(Rebuild { applied: Offset::START, end }));
         self.shadow = Some((place, Instant::now()));
         Ok(())
@@ -347,7 +403,7 @@ impl Runner {
     /// One step of the rebuild, if there is one; whether there is more to do.
     fn shadow_step(&mut self) -> bool {
         let Some((shadow, said)) = &mut self.shadow else { return false };
-        let moved = match shadow.step() {
+        let moved = match shadow.step(SHADOW_AT_MOST) {
             Ok(moved) => moved,
             Err(error) => {
                 tracing::error!(%error, "the rebuild of people is given up; those in use stay");
@@ -382,7 +438,7 @@ impl Runner {
             Database::replace(&path, &self.data.join(SHADOW))?;
             Database::open(&path, &format, end)?.ok_or(DatabaseError::Unusable(path.clone()))
         });
-        self.at = Place::new(&self.log, swapped?, self.limits.clone());
+        self.at = Place::new(&self.log, swapped?, self.limits.clone(), (self.gone)());
         self.applied.send_replace(self.at.database.applied);
         tracing::info!("the rebuilt people are in use");
         Ok(())
@@ -395,5 +451,61 @@ impl Runner {
             tracing::warn!(%error, "a file of the rebuild is left");
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_log::{FileSystem, NewEvent, Options, Retention, system_clock};
+
+    fn open(folder: &Path, log: &Arc<EventLog>, email: u32) -> Result<Projection, DatabaseError> {
+        let limits = people::Limits { email, ..people::Limits::default() };
+        Projection::open(folder, log, limits, Arc::new(|| Arc::new(|_, _| false)))
+    }
+
+    #[tokio::test]
+    async fn nobody_is_forgotten_because_the_log_has_lost_its_beginning() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+        let disk = Arc::new(FileSystem);
+        let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
+        let log = Arc::new(log);
+        // What does not compress.
+        for n in 0..200_u64 {
+            let noise: String = (n * 100..n * 100 + 100)
+                .map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+                .collect();
+            let json = format!(
+                r#"{{"type":"track","event":"Seen","messageId":"{n}","userId":"u-{n}","properties":{{"n":"{noise}"}}}}"#
+            );
+            let event = NewEvent::new("web".parse().unwrap(), n.to_string(), "d", json);
+            log.append([event]).await.unwrap();
+        }
+        let end = *log.end().borrow();
+        let all = open(folder, &log, 5).unwrap();
+        all.handle().wait_for(end).await;
+        drop(all);
+
+        let retention = Retention { max_age: None, max_bytes: Some(1) };
+        log.upkeep(retention, end).await.unwrap();
+        assert!(lost_its_beginning(&log));
+        // As they are they go on; made anew they would be fewer.
+        let gone = |opened: Result<Projection, _>| {
+            matches!(opened.map(drop), Err(DatabaseError::BeginningGone(_)))
+        };
+        assert!(gone(open(folder, &log, 6)));
+        let all = open(folder, &log, 5).unwrap();
+        let rebuilt = all.handle().rebuild().await;
+        assert!(matches!(rebuilt, Err(DatabaseError::BeginningGone(_))), "{rebuilt:?}");
+        let first = |db: &Connection| people::person_of(db, "u-0");
+        assert!(all.handle().readers.read(first).unwrap().is_some());
+        drop(all);
+        // Whoever moves the file away has decided.
+        Database::remove(&folder.join(FILE)).unwrap();
+        let fewer = open(folder, &log, 6).unwrap();
+        fewer.handle().wait_for(end).await;
+        assert!(fewer.handle().readers.read(first).unwrap().is_none());
     }
 }

@@ -2,7 +2,7 @@
 //! Promises that nobody can be named by what is kept: identifiers are hashed with a key that is only here. Deliberately does not
 //! erase anything.
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
 use super::{State, StateError};
 use crate::event_log::Timestamp;
@@ -25,6 +25,37 @@ pub struct Audited {
     pub events: u64,
 }
 
+/// Somebody who is to be erased. It outlives a crash, so that what was begun is finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erasure {
+    /// Of this order.
+    pub id: String,
+    /// The person's id.
+    pub person: String,
+    /// The name of the token of who ordered it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// All that the person is known by, as `kind:value`.
+    pub identifiers: Vec<String>,
+    /// Events that are gone from the log already.
+    pub events: u64,
+}
+
+/// Notes that something was ordered and done.
+fn audit(database: &Connection, audited: &Audited) -> rusqlite::Result<()> {
+    database.execute(
+        "INSERT INTO audit (at_ms, action, subject, events) VALUES (?1, ?2, ?3, ?4)",
+        params![
+            audited.at.unix_ms(),
+            audited.action,
+            audited.subject,
+            audited.events.cast_signed()
+        ],
+    )?;
+    Ok(())
+}
+
 impl State {
     /// The key that identifiers are hashed with; made once.
     pub fn suppression_key(&self) -> Result<[u8; 32], StateError> {
@@ -39,11 +70,68 @@ impl State {
         })
     }
 
-    /// The hashes of those who are not to be stored.
-    pub fn suppressed(&self) -> Result<Vec<[u8; HASH_BYTES]>, StateError> {
+    /// The hashes of those who are not to be stored, and since when.
+    pub fn suppressed(&self) -> Result<Vec<([u8; HASH_BYTES], Timestamp)>, StateError> {
         self.with(|database| {
-            let mut query = database.prepare_cached("SELECT hash FROM suppressed")?;
-            query.query_map([], |row| row.get(0))?.collect()
+            let mut query = database.prepare_cached("SELECT hash, since_ms FROM suppressed")?;
+            let rows = query
+                .query_map([], |row| Ok((row.get(0)?, Timestamp::from_unix_ms(row.get(1)?))))?;
+            rows.collect()
+        })
+    }
+
+    /// Notes that somebody is to be erased, before anything is.
+    pub fn begin_erasure(&self, erasure: &Erasure) -> Result<(), StateError> {
+        let identifiers = serde_json::to_string(&erasure.identifiers).expect("texts are JSON");
+        self.with(|database| {
+            database.execute(
+                "INSERT INTO erasure VALUES (?1, ?2, ?3, ?4, ?5, 0)",
+                params![erasure.id, erasure.person, erasure.by, erasure.at.unix_ms(), identifiers],
+            )?;
+            Ok(())
+        })
+    }
+
+    /// Those that have begun and did not come to their end.
+    pub fn erasures(&self) -> Result<Vec<Erasure>, StateError> {
+        self.with(|database| {
+            let mut query = database
+                .prepare_cached("SELECT id, person, by, at_ms, identifiers, events FROM erasure")?;
+            let rows = query.query_map([], |row| {
+                let identifiers: String = row.get(4)?;
+                Ok(Erasure {
+                    id: row.get(0)?,
+                    person: row.get(1)?,
+                    by: row.get(2)?,
+                    at: Timestamp::from_unix_ms(row.get(3)?),
+                    identifiers: serde_json::from_str(&identifiers).unwrap_or_default(),
+                    events: row.get::<_, i64>(5)?.cast_unsigned(),
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Notes how many events an erasure has taken out of the log; what it comes to by now.
+    pub fn note_erased(&self, id: &str, events: u64) -> Result<u64, StateError> {
+        self.with(|database| {
+            let events: i64 = database.query_row(
+                "UPDATE erasure SET events = events + ?2 WHERE id = ?1 RETURNING events",
+                params![id, events.cast_signed()],
+                |row| row.get(0),
+            )?;
+            Ok(events.cast_unsigned())
+        })
+    }
+
+    /// An erasure has come to its end: what remains names nobody.
+    pub fn end_erasure(&self, id: &str, audited: &Audited) -> Result<(), StateError> {
+        self.with(|database| {
+            database.pragma_update(None, "secure_delete", true)?;
+            let change = database.unchecked_transaction()?;
+            change.execute("DELETE FROM erasure WHERE id = ?1", [id])?;
+            audit(&change, audited)?;
+            change.commit()
         })
     }
 
@@ -54,27 +142,11 @@ impl State {
             for hash in hashes {
                 change
                     .prepare_cached(
-                        "INSERT INTO suppressed VALUES (?1, ?2) ON CONFLICT DO NOTHING",
+                        "INSERT INTO suppressed VALUES (?1, ?2) ON CONFLICT DO UPDATE SET since_ms = max(since_ms, excluded.since_ms)",
                     )?
                     .execute(params![&hash[..], now.unix_ms()])?;
             }
             change.commit()
-        })
-    }
-
-    /// Notes that something was ordered and done.
-    pub fn audit(&self, audited: &Audited) -> Result<(), StateError> {
-        self.with(|database| {
-            database.execute(
-                "INSERT INTO audit (at_ms, action, subject, events) VALUES (?1, ?2, ?3, ?4)",
-                params![
-                    audited.at.unix_ms(),
-                    audited.action,
-                    audited.subject,
-                    audited.events.cast_signed()
-                ],
-            )?;
-            Ok(())
         })
     }
 
