@@ -329,37 +329,26 @@ impl Desk {
 mod tests {
     use super::*;
     use crate::{
-        event_log::{FileSystem, NewEvent, Options, system_clock},
+        event_log::{Disk, FileSystem, NewEvent, Options, system_clock, testing::FaultyDisk},
         projection::Projection,
         suppressed::Named,
     };
 
-    #[tokio::test]
-    async fn nobody_is_erased_in_part_while_people_are_behind_the_log() {
-        let folder = tempfile::tempdir().unwrap();
-        let (disk, clock) = (Arc::new(FileSystem), system_clock());
-        let (options, dir) = (Options::default(), folder.path().join("log"));
+    /// A desk, and what keeps its people up to date once it is told to.
+    async fn desk(folder: &std::path::Path, disk: Arc<dyn Disk>) -> (Desk, Projection) {
+        let clock = system_clock();
+        let (options, dir) = (Options::default(), folder.join("log"));
         let (log, _) = EventLog::open(&dir, options, disk, Arc::clone(&clock)).unwrap();
         let log = Arc::new(log);
-        let said = |id: &str| {
-            let json =
-                format!(r#"{{"type":"track","event":"Seen","messageId":"{id}","userId":"u-1"}}"#);
-            NewEvent::new("web".parse().unwrap(), id.to_owned(), "d", json)
-        };
-        log.append([said("1")]).await.unwrap();
         let limits = Limits::default();
-        let projection = Projection::open(
-            folder.path(),
-            &log,
-            limits.clone(),
-            Arc::new(|| Arc::new(|_, _| false)),
-        )
-        .unwrap();
-        let state = State::open(&folder.path().join("state.db")).unwrap();
+        let nobody = Arc::new(|| -> people::Gone { Arc::new(|_, _| false) });
+        log.append([seen("1")]).await.unwrap();
+        let projection = Projection::open(folder, &log, limits.clone(), nobody).unwrap();
+        let state = State::open(&folder.join("state.db")).unwrap();
         let suppressed = Suppressed::read(&state).unwrap();
         let desk = Desk {
             projection: projection.handle(),
-            log: Arc::clone(&log),
+            log,
             limits,
             clock,
             state,
@@ -368,8 +357,21 @@ mod tests {
             erasing: Arc::default(),
         };
         desk.up_to_date().await.unwrap();
+        (desk, projection)
+    }
+
+    fn seen(id: &str) -> NewEvent<'static> {
+        let json =
+            format!(r#"{{"type":"track","event":"Seen","messageId":"{id}","userId":"u-1"}}"#);
+        NewEvent::new("web".parse().unwrap(), id.to_owned(), "d", json)
+    }
+
+    #[tokio::test]
+    async fn nobody_is_erased_in_part_while_people_are_behind_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let (desk, projection) = desk(folder.path(), Arc::new(FileSystem)).await;
         // Nobody tells the projection of it.
-        log.append([said("2")]).await.unwrap();
+        desk.log.append([seen("2")]).await.unwrap();
         tokio::time::pause();
         let erased = desk.erase("u-1", "first").await;
         assert!(matches!(erased, Err(DeskError::Behind)), "{erased:?}");
@@ -380,10 +382,30 @@ mod tests {
         let (stop, stopped) = watch::channel(false);
         let (tell, told) = watch::channel(Offset::START);
         let following = tokio::spawn(projection.follow(told, stopped));
-        tell.send_replace(*log.end().borrow());
+        tell.send_replace(*desk.log.end().borrow());
         tokio::time::resume();
         assert_eq!(desk.erase("u-1", "first").await.unwrap().unwrap().events, 2);
         assert!(desk.profile("u-1").await.unwrap().is_none());
+        stop.send_replace(true);
+        following.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_on_its_way_into_the_log_is_erased_with_the_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::over(Arc::new(FileSystem));
+        let faults = disk.faults.clone();
+        let (desk, projection) = desk(folder.path(), Arc::new(disk)).await;
+        let (stop, stopped) = watch::channel(false);
+        let following = tokio::spawn(projection.follow(desk.log.end(), stopped));
+        faults.delay_syncs(Duration::from_millis(400));
+        // With the log, and not on disk for a while.
+        let on_its_way = desk.log.append([seen("2")]);
+        let erased = desk.erase("u-1", "first").await.unwrap().unwrap();
+        on_its_way.await.unwrap();
+        assert_eq!(erased.events, 2);
+        let left = desk.log.reader(None).next_chunk(10).unwrap();
+        assert!(left.iter().all(|record| record.json.contains(people::ERASED)), "{left:?}");
         stop.send_replace(true);
         following.await.unwrap();
     }

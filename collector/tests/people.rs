@@ -425,7 +425,7 @@ async fn all_events(server: &Server, token: &str) -> String {
     server.events(token).await.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_erased_while_its_events_pour_in_is_in_no_file_and_in_no_rebuild() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_with(folder.path(), SOURCES).await;
@@ -437,10 +437,11 @@ async fn who_is_erased_while_its_events_pour_in_is_in_no_file_and_in_no_rebuild(
         let sent = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
         let writers = (0..4).map(|writer| {
             let (who, url, sent) = (who.clone(), url.clone(), std::sync::Arc::clone(&sent));
+            let client = client();
             tokio::spawn(async move {
                 for n in 0.. {
                     let event = json!({"type": "track", "event": "Seen", "userId": who, "messageId": format!("{who}-{writer}-{n}")});
-                    let post = client().post(&url).basic_auth("wk_web", Some(""));
+                    let post = client.post(&url).basic_auth("wk_web", Some(""));
                     let post = post.body(json!({"batch": [event]}).to_string());
                     let answer = post.send().await.unwrap();
                     assert_eq!(answer.status(), 200);
