@@ -60,7 +60,8 @@ pub enum BackupError {
 /// Where the copy is until it is whole.
 const INCOMPLETE: &str = "incomplete";
 const LOG: &str = "log";
-const STATE: &str = "state.db";
+/// The state, and people: where retention has deleted the log's beginning they cannot be made anew.
+const DATABASES: [&str; 2] = ["state.db", "people.db"];
 /// A server holds the database for milliseconds.
 const BUSY: Duration = Duration::from_secs(5);
 
@@ -79,11 +80,12 @@ pub fn backup(data: &Path, dest: &Path) -> Result<BackedUp, BackupError> {
     let incomplete = dest.join(INCOMPLETE);
     crate::create_private(&incomplete.join(LOG)).map_err(unwritable)?;
 
-    // The state first: a cursor ahead of the log that is copied with it would make its consumer skip events.
-    let has_state = data.join(STATE).exists();
-    if has_state {
-        copy_state(&data.join(STATE), &incomplete.join(STATE))?;
-        let copied = std::fs::File::open(incomplete.join(STATE));
+    // These first: a cursor ahead of the log that is copied with it would make its consumer skip events.
+    let there = DATABASES.iter().filter(|database| data.join(database).exists());
+    let there: Vec<_> = there.collect();
+    for database in &there {
+        copy_database(&data.join(database), &incomplete.join(database))?;
+        let copied = std::fs::File::open(incomplete.join(database));
         copied.and_then(|file| file.sync_all()).map_err(unwritable)?;
     }
     let snapshot = Snapshot::take(Arc::new(ReadOnly), &data.join(LOG), Check::Headers);
@@ -100,8 +102,8 @@ pub fn backup(data: &Path, dest: &Path) -> Result<BackedUp, BackupError> {
         // The log first: a log without its state is delivered again, the other way round events would be skipped.
         std::fs::rename(incomplete.join(LOG), dest.join(LOG))?;
         FileSystem.sync_dir(dest)?;
-        if has_state {
-            std::fs::rename(incomplete.join(STATE), dest.join(STATE))?;
+        for database in &there {
+            std::fs::rename(incomplete.join(database), dest.join(database))?;
         }
         std::fs::remove_dir(&incomplete)?;
         FileSystem.sync_dir(dest)?;
@@ -124,7 +126,7 @@ fn is_within(dest: &Path, data: &Path) -> io::Result<bool> {
 }
 
 /// One transaction's view of the database, also while others write to it.
-fn copy_state(from: &Path, to: &Path) -> rusqlite::Result<()> {
+fn copy_database(from: &Path, to: &Path) -> rusqlite::Result<()> {
     let database = Connection::open_with_flags(from, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     database.busy_timeout(BUSY)?;
     database.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;

@@ -456,7 +456,6 @@ fn announce(collector: &Collector, scheme: &str, address: SocketAddr) -> std::io
         true => format!("localhost:{}", address.port()),
         false => address.to_string(),
     };
-    writeln!(out, "people, and what they do now: {scheme}://{near}/console")?;
     if let Some(key) = collector.default_write_key() {
         writeln!(out, "put this into your pages:")?;
         writeln!(
@@ -468,5 +467,6 @@ fn announce(collector: &Collector, scheme: &str, address: SocketAddr) -> std::io
         writeln!(out, "this reads events and operates the collector, and is not shown again:")?;
         writeln!(out, "admin token: {token}")?;
     }
+    writeln!(out, "people, and what they do now: {scheme}://{near}/console")?;
     out.flush()
 }

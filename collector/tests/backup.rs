@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use headwater_collector::event_log::*;
 use headwater_collector::state::State;
+use rusqlite::Connection;
 use server::{Server, client, ids, track};
 
 fn backup(data: &Path, dest: &Path) -> Output {
@@ -67,11 +68,20 @@ async fn a_copy_taken_under_load_is_the_log_as_it_was_at_one_moment() {
         let doctor =
             Command::new(env!("CARGO_BIN_EXE_headwater")).arg("doctor").arg(&dest).output();
         assert_eq!(doctor.unwrap().status.code(), Some(0));
+        // People of that moment, too: they cannot always be made anew.
+        let applied: i64 = Connection::open(dest.join("people.db"))
+            .unwrap()
+            .query_row("SELECT applied FROM projection", [], |row| row.get(0))
+            .unwrap();
         let restored = Server::start_with(&dest, consumer).await;
         assert_eq!((&restored.key, &restored.new_token), (&key, &None), "the same secrets");
         let events = restored.events(&token).await;
         assert!(events.len() >= last, "later copies hold more: {} {last}", events.len());
         last = events.len();
+        assert!(
+            applied <= i64::try_from(last).unwrap(),
+            "people {applied} are not ahead of {last}"
+        );
         assert_eq!(events, all[..last], "a prefix, offsets and all");
         // It goes on from there, and knows what it has.
         let receipt = restored.batch(&[before[0].clone(), track("after", "u")]).await;

@@ -319,6 +319,7 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
         "not_for_readers",
         "not_found",
         "overloaded",
+        "people_behind",
         "sdk_not_built",
         "storage_failed",
         "too_many_bodies",

@@ -75,7 +75,12 @@ impl Asking<'_> {
                     assert_eq!(self.document.ask(path, large).await, 413);
                 }
             }
-            if says("400") && method == Method::POST {
+            if says("400") && !path.contains('{') {
+                let misspelt = format!("{}?wiht=1", url(""));
+                let wrong = self.http.request(method.clone(), misspelt).bearer_auth(&self.token);
+                assert_eq!(self.document.ask(path, wrong).await, 400);
+            }
+            if says("400") && method == Method::POST && path.contains('{') {
                 for body in ["{", r#"{"x":1}"#] {
                     let wrong = ask("u-1").bearer_auth(&self.token).body(body);
                     assert_eq!(self.document.ask(path, wrong).await, 400);
