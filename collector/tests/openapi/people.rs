@@ -198,7 +198,8 @@ async fn people_answer_all_that_the_document_names() {
         "/v1/accounts/{account}",
         "/v1/accounts/{account}/timeline",
     ] {
-        assert_eq!(asking.ask(path, "u-1", "?q=u", None).await, 503, "{path}");
+        let query = if path == "/v1/people" { "?q=u" } else { "" };
+        assert_eq!(asking.ask(path, "u-1", query, None).await, 503, "{path}");
     }
     for (path, body) in [
         (merge, json!({"with": "u"})),
@@ -215,6 +216,10 @@ async fn people_answer_all_that_the_document_names() {
             operations.as_object().unwrap().values().next().unwrap()["responses"].clone();
         let responses: BTreeMap<String, Value> = serde_json::from_value(responses).unwrap();
         for status in responses.keys().map(|status| status.parse().unwrap()) {
+            // It needs a log that has lost its beginning: the projection's own test has one.
+            if (&**path, status) == (rebuild, 409) {
+                continue;
+            }
             assert!(
                 document.seen.contains(&(path.clone(), status)),
                 "{path} {status} was not seen"
