@@ -111,3 +111,32 @@ async fn who_reads_past_damage_is_told_what_is_missing() {
     drop(stream);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn who_exports_a_person_is_told_what_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    stored::fill(folder.path(), 100).await;
+    let server = Server::start(folder.path()).await;
+    let token = server.new_token.clone().unwrap();
+    let read = async |server: &Server, path: &str| {
+        client().get(server.at(path)).bearer_auth(&token).send().await.unwrap()
+    };
+    let up_to_date = async |server: &Server| {
+        let at = read_json(read(server, "/v1/projection").await).await;
+        at["applied"] == at["end"]
+    };
+    let caught_up = async { while !up_to_date(&server).await {} };
+    timeout(PATIENCE, caught_up).await.unwrap();
+    server.stop().await;
+    damage(folder.path());
+
+    let server = Server::start(folder.path()).await;
+    let exported = read(&server, "/v1/people/anonymous:anon/export").await.text().await.unwrap();
+    let lines: Vec<Value> =
+        exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2 + 99 + 1);
+    assert_eq!(lines.last().unwrap(), &json!({"unreadable": 1}));
+    let timeline = "/v1/people/anonymous:anon/timeline?limit=1000";
+    assert_eq!(read_json(read(&server, timeline).await).await["unreadable"], 1);
+    server.stop().await;
+}

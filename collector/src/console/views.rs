@@ -132,7 +132,11 @@ impl PersonView {
             last_seen: profile.last_seen.as_deref().map(When::of),
             identifiers: known(&profile.identifiers),
             traits: said("trait", &profile.traits),
-            facts: said("fact", &profile.facts),
+            // What was read from it stands beside the name.
+            facts: said("fact", &profile.facts)
+                .into_iter()
+                .filter(|fact| profile.device.is_none() || fact.key != "fact-userAgent")
+                .collect(),
             channels: channels.collect(),
             accounts: accounts.collect(),
         }

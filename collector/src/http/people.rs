@@ -147,7 +147,8 @@ impl Http {
         known(self.desk.profile(who).await?, NO_PERSON)
     }
 
-    /// Everything that is stored about a person, one JSON object a line: what is known, why, and each event, the latest first.
+    /// Everything that is stored about a person, one JSON object a line: what is known, why, each event, the latest first, and how
+    /// many events cannot be read, if there are such.
     async fn export(&self, who: &str) -> Result<Answer, Failure> {
         let (profile, graph) = (self.desk.profile(who).await?, self.desk.graph(who).await?);
         let (Some(profile), Some(graph)) = (profile, graph) else {
@@ -162,7 +163,7 @@ impl Http {
             if pieces.send(Ok(head.into())).await.is_err() {
                 return;
             }
-            let mut wanted = Wanted { limit: PAGE, ..Wanted::default() };
+            let (mut wanted, mut unreadable) = (Wanted { limit: PAGE, ..Wanted::default() }, 0);
             loop {
                 let page = match desk.timeline(&who, wanted.clone()).await {
                     Ok(Some(page)) => page,
@@ -177,6 +178,7 @@ impl Http {
                         return;
                     }
                 };
+                unreadable += page.unreadable;
                 let mut text = Vec::new();
                 for moment in page.chapters.iter().flat_map(|chapter| &chapter.moments) {
                     text.extend_from_slice(b"{\"event\":");
@@ -188,8 +190,13 @@ impl Http {
                 }
                 match page.next.as_deref().and_then(place) {
                     Some(before) => wanted.before = Some(before),
-                    None => return,
+                    None => break,
                 }
+            }
+            // Who wants everything is told what is missing.
+            if unreadable > 0 {
+                let text = format!("{}\n", json!({"unreadable": unreadable}));
+                let _ = pieces.send(Ok(text.into())).await;
             }
         });
         Ok(stream("application/x-ndjson", answer))

@@ -38,6 +38,14 @@ pub struct Page {
     /// Where to go on, if there is more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+    /// Events that belong here and cannot be read: the log is damaged where they are.
+    #[serde(skip_serializing_if = "is_none")]
+    pub unreadable: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over like this")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A visit, a call, a morning of mails.
@@ -110,6 +118,7 @@ pub(crate) fn timeline(
         nodes.extend(members.into_iter().map(|(node, _)| (node, person)));
     }
     let (mut moments, mut before, mut looked_at) = (Vec::new(), wanted.before, 0);
+    let mut unreadable = 0;
     let next = loop {
         let at_once = (wanted.limit - moments.len()).max(1) + 1;
         let mut rows = rows(db, &nodes, before, wanted, at_once)?;
@@ -117,7 +126,9 @@ pub(crate) fn timeline(
         rows.truncate(at_once - 1);
         looked_at += rows.len();
         let last = rows.last().map(|row| (row.time_ms, row.record));
-        moments.extend(read(log, rows, wanted.source.as_deref()));
+        let (found, lost) = read(log, rows, wanted.source.as_deref());
+        moments.extend(found);
+        unreadable += lost;
         match (more, last) {
             (false, _) | (true, None) => break None,
             (true, Some(last)) if moments.len() >= wanted.limit || looked_at >= LOOKED_AT => {
@@ -126,7 +137,7 @@ pub(crate) fn timeline(
             (true, last) => before = last,
         }
     };
-    Ok(Some(Page { chapters: chapters(moments), next }))
+    Ok(Some(Page { chapters: chapters(moments), next, unreadable }))
 }
 
 /// The latest of several timelines before a point.
@@ -167,9 +178,9 @@ fn rows(
     Ok(all)
 }
 
-/// The events themselves. Those that are gone, by erasure, retention or damage, are left out.
-fn read(log: &EventLog, rows: Vec<Row>, source: Option<&str>) -> Vec<Moment> {
-    let mut reader = log.reader(None);
+/// The events themselves, and how many cannot be read. Those that are gone, by erasure or retention, are left out.
+fn read(log: &EventLog, rows: Vec<Row>, source: Option<&str>) -> (Vec<Moment>, u64) {
+    let (mut reader, mut unreadable) = (log.reader(None), 0);
     // In the log's order, in which what was written together is read once.
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|index| rows[*index].record);
@@ -181,8 +192,9 @@ fn read(log: &EventLog, rows: Vec<Row>, source: Option<&str>) -> Vec<Moment> {
             Ok(records) => {
                 found[index] = records.into_iter().next().filter(|record| record.offset == wanted);
             }
-            Err(ReadError::Damaged { .. }) => {}
+            Err(ReadError::Damaged { .. }) => unreadable += 1,
             Err(ReadError::Io(error)) => {
+                unreadable += 1;
                 tracing::warn!(%error, "an event of a timeline cannot be read");
             }
         }
@@ -206,7 +218,7 @@ fn read(log: &EventLog, rows: Vec<Row>, source: Option<&str>) -> Vec<Moment> {
             time_ms: row.time_ms,
         })
     });
-    read.collect()
+    (read.collect(), unreadable)
 }
 
 fn chapters(moments: Vec<Moment>) -> Vec<Chapter> {
