@@ -88,8 +88,12 @@ function tidy() {
   tellTitle();
   tellTimes();
   tellPulse();
-  const rows = document.querySelectorAll('#rows > li');
-  for (let i = ROWS; i < rows.length; i += 1) rows[i].remove();
+  const known = new Set();
+  for (const row of document.querySelectorAll('#rows > li')) {
+    // A stream that is begun again tells again what came since the page was opened.
+    if (known.size >= ROWS || known.has(row.id)) row.remove();
+    known.add(row.id);
+  }
 }
 
 tidy();

@@ -82,3 +82,24 @@ test('a page that is open no longer shows somebody who was erased', async () => 
     desk.isFaultless();
   });
 });
+
+test('what comes in while the live view cannot listen is shown once it can, and once', async () => {
+  await withConsole(async (desk) => {
+    const page = await desk.signedIn();
+    const stream = '**/console/live/stream*';
+    await page.route(stream, (route) => route.abort());
+    await page.goto(`${desk.url}/console/live`);
+    await desk.send('wk_web', event('track', 0, { anonymousId: 'd-1', event: 'Missed' }));
+    await page.unroute(stream);
+    const missed = page.locator('.rows .what', { hasText: 'Missed' });
+    await missed.waitFor();
+    // A stream that is begun again tells again.
+    await page.evaluate(() => {
+      const rows = document.querySelector('#rows');
+      rows.prepend(rows.firstElementChild.cloneNode(true));
+    });
+    await desk.send('wk_web', event('track', 0, { anonymousId: 'd-1', event: 'Next' }));
+    await page.locator('.rows .what', { hasText: 'Next' }).waitFor();
+    assert.equal(await missed.count(), 1);
+  });
+});

@@ -187,8 +187,10 @@ impl Http {
             [] => self.home(query, session).await,
             ["live"] => self.coming_in(session).await,
             ["live", "stream"] => {
-                let all = FollowAll::from(self.desk.standing().applied);
-                self.follow_console(session, all)
+                // From where the page ends, so that nothing falls between the two.
+                let after = query.all("after").parse();
+                let after = after.unwrap_or_else(|_| self.desk.standing().applied);
+                self.follow_console(session, FollowAll::from(after))
             }
             ["people", who] => self.person(who, query, session).await,
             ["people", who, "live"] => {
@@ -255,9 +257,10 @@ impl Http {
     }
 
     async fn coming_in(&self, session: &Session) -> Paged {
-        let rows = came(&self.desk, (Offset::START, self.desk.standing().applied), LAST).await?;
+        let end = self.desk.standing().applied;
+        let rows = came(&self.desk, (Offset::START, end), LAST).await?;
         let frame = self.console.frame("Live", "live", Some(session));
-        let stream = Files::are_live().then(|| "/console/live/stream".to_owned());
+        let stream = Files::are_live().then(|| format!("/console/live/stream?after={end}"));
         Ok(html(&LivePage { frame, rows, is_fresh: false, stream }))
     }
 
