@@ -87,10 +87,16 @@ test('what comes in while the live view cannot listen is shown once it can, and 
   await withConsole(async (desk) => {
     const page = await desk.signedIn();
     const stream = '**/console/live/stream*';
-    await page.route(stream, (route) => route.abort());
+    let listen;
+    const mayListen = new Promise((may) => { listen = may; });
+    await page.route(stream, async (route) => {
+      await mayListen;
+      await route.continue();
+    });
     await page.goto(`${desk.url}/console/live`);
     await desk.send('wk_web', event('track', 0, { anonymousId: 'd-1', event: 'Missed' }));
-    await page.unroute(stream);
+    await desk.person('d-1');
+    listen();
     const missed = page.locator('.rows .what', { hasText: 'Missed' });
     await missed.waitFor();
     // A stream that is begun again tells again.
