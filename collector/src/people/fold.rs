@@ -123,9 +123,7 @@ impl Fold {
             return Ok(());
         }
         let Some(mut said) = Said::of(record) else { return Ok(()) };
-        said.identifiers.retain(|identifier| {
-            !self.limits.blocks(identifier) && !(self.gone)(identifier, record.received_at)
-        });
+        said.identifiers.retain(|identifier| self.counts(identifier, record));
         if said.identifiers.is_empty() {
             return Ok(());
         }
@@ -148,6 +146,11 @@ impl Fold {
             self.join(db, record, &said, main, group)?;
         }
         Ok(())
+    }
+
+    /// Whether an identifier in this record names somebody.
+    fn counts(&self, identifier: &Identifier<'_>, record: &Record) -> bool {
+        !self.limits.blocks(identifier) && !(self.gone)(identifier, record.received_at)
     }
 
     /// What someone decided about who is who.
@@ -241,15 +244,14 @@ impl Fold {
         previous: &str,
     ) -> Result<()> {
         let Some(user) = Identifier::new(Kind::User, previous) else { return Ok(()) };
+        let Some(device) = Identifier::new(Kind::Anonymous, previous) else { return Ok(()) };
+        if !self.counts(&user, record) || !self.counts(&device, record) {
+            return Ok(());
+        }
         // Whoever uses a device that is shared is not whoever used it before, whoever says so.
         let (previous, is_user) = match graph::find(db, &user)? {
             Some(node) => (node, true),
-            None => {
-                let Some(device) = Identifier::new(Kind::Anonymous, previous) else {
-                    return Ok(());
-                };
-                (self.node(db, numbers, &device)?, false)
-            }
+            None => (self.node(db, numbers, &device)?, false),
         };
         let ordered = is_user && record.trust == Trust::Server;
         self.link(db, numbers, record, (main, previous), ("alias", ordered))

@@ -248,6 +248,7 @@ fn what_an_operator_blocks_names_nobody() {
         world.said(&identify("kiosk", user, &json!({"email": "info@shop.example"})));
     }
     world.said(&track("Seen", &json!({"anonymousId": "kiosk"})));
+    world.said(&json!({"type": "alias", "userId": "u-1", "previousId": "kiosk", "messageId": "a"}));
     assert_eq!(world.who("u-1").identifiers.len(), 1);
     assert_eq!(world.who("u-2").identifiers.len(), 1);
     let nobody = person_of(&world.db, "kiosk").unwrap();
