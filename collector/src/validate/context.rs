@@ -91,7 +91,7 @@ impl<'a, 's> Additions<'a, 's> {
         let reads_ip = self.ip != Ip::Keep || !self.known.is_empty() || self.countries.is_some();
         let touched =
             reads_ip && has(ip) || has(signature) || !self.is_ours && (has(cookie) || has(country));
-        if touched || self.shared.is_some() || text.contains("\\u") && self.ip != Ip::Keep {
+        if touched || self.shared.is_some() || text.contains("\\u") && !self.is_ours {
             let odd = || (Reason::InvalidField, "`context` has a name that is no text".into());
             return Ok(Some(self.merged(&members_of(text).ok_or_else(odd)?, memory)));
         }
@@ -244,6 +244,7 @@ mod tests {
                 r#"{"ipCountry":"SE","ip":"198.51.100.9"}"#,
             ),
             (None, Ip::Keep, Trust::Client, r#"{"ipCountry":"FR"}"#, "{}"),
+            (None, Ip::Keep, Trust::Client, r#"{"ip\u0043ountry":"FR","a":1}"#, r#"{"a":1}"#),
             (Some("127.0.0.1"), Ip::Drop, Trust::Client, r#"{"a":1}"#, r#"{"a":1}"#),
             // A server speaks for a person.
             (
