@@ -8,12 +8,17 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
+};
 
-use crate::{event_log::Offset, people};
+use crate::{
+    event_log::{EventLog, Offset, Timestamp},
+    people,
+};
 
 /// Of the tables and of what is folded into them. A file of another is made anew from the log.
-pub(super) const FORMAT: u32 = 2;
+pub(super) const FORMAT: u32 = 3;
 
 /// Pages kept in memory, in KiB: what is touched again and again is in the folds' own memory.
 const CACHE_KIB: i64 = 16 * 1024;
@@ -56,14 +61,17 @@ pub(super) struct Database {
     pub(super) connection: Connection,
     /// Up to here it has everything.
     pub(super) applied: Offset,
+    /// When the record there was received, by which another log is known.
+    received: Option<i64>,
 }
 
 impl Database {
-    /// Opens the file, or makes it; `None` if it cannot be gone on with: of another format, damaged, or ahead of the log.
+    /// Opens the file, or makes it; `None` if it cannot be gone on with: of another format, damaged, or of another
+    /// log, as one is that is ahead.
     pub(super) fn open(
         path: &Path,
         format: &str,
-        end: Offset,
+        log: &EventLog,
     ) -> Result<Option<Self>, DatabaseError> {
         // One thread has it.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
@@ -72,7 +80,7 @@ impl Database {
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         match Self::prepare(connection, format) {
-            Ok(Some(database)) if database.applied <= end => Ok(Some(database)),
+            Ok(Some(database)) if database.is_of(log) => Ok(Some(database)),
             Ok(_) => Ok(None),
             Err(error) if is_damage(&error) => {
                 tracing::warn!(%error, "the database of people is damaged");
@@ -111,33 +119,56 @@ impl Database {
             }
             let change = connection.unchecked_transaction()?;
             change.execute_batch(
-                "CREATE TABLE projection (only INTEGER PRIMARY KEY CHECK (only = 1), format TEXT NOT NULL, applied INTEGER NOT NULL) STRICT;",
+                "CREATE TABLE projection (only INTEGER PRIMARY KEY CHECK (only = 1), format TEXT NOT NULL, applied INTEGER NOT NULL, received INTEGER) STRICT;",
             )?;
             for tables in people::SCHEMAS {
                 change.execute_batch(tables)?;
             }
-            change.execute("INSERT INTO projection VALUES (1, ?1, 0)", [format])?;
+            change.execute("INSERT INTO projection VALUES (1, ?1, 0, NULL)", [format])?;
             change.commit()?;
-            return Ok(Some(Self { connection, applied: Offset::START }));
+            return Ok(Some(Self { connection, applied: Offset::START, received: None }));
         }
-        let found: Option<(String, i64)> = connection
-            .query_row("SELECT format, applied FROM projection", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
-            })
+        // Of another format it need not have the other columns.
+        let known: Option<String> = connection
+            .query_row("SELECT format FROM projection", [], |row| row.get(0))
             .optional()?;
-        Ok(found
-            .filter(|(known, _)| known == format)
-            .map(|(_, applied)| Self { connection, applied: Offset::from_number(applied) }))
+        if known.is_none_or(|known| known != format) {
+            return Ok(None);
+        }
+        let (applied, received) =
+            connection.query_row("SELECT applied, received FROM projection", [], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })?;
+        Ok(Some(Self { connection, applied: Offset::from_number(applied), received }))
+    }
+
+    /// Whether it can have been made from this log: a folder may have been put together from two.
+    fn is_of(&self, log: &EventLog) -> bool {
+        if self.applied > *log.end().borrow() {
+            return false;
+        }
+        let Some(received) = self.received else { return true };
+        // What retention has deleted, an erasure has emptied or a disk has damaged says nothing.
+        let found = log.reader(Some(self.applied.before())).next_chunk(1);
+        let record = found.ok().and_then(|records| records.into_iter().next());
+        record.is_none_or(|record| {
+            record.offset != self.applied || record.received_at.unix_ms() == received
+        })
     }
 
     pub(super) fn begin(&self) -> rusqlite::Result<Transaction<'_>> {
         Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate)
     }
 
-    pub(super) fn save(change: &Transaction<'_>, applied: Offset) -> rusqlite::Result<()> {
+    /// How far it has got, and when the record there was received, if it could be read.
+    pub(super) fn save(
+        change: &Transaction<'_>,
+        applied: Offset,
+        received: Option<Timestamp>,
+    ) -> rusqlite::Result<()> {
         change
-            .prepare_cached("UPDATE projection SET applied = ?1")?
-            .execute([applied.to_number()])?;
+            .prepare_cached("UPDATE projection SET applied = ?1, received = ?2")?
+            .execute(params![applied.to_number(), received.map(Timestamp::unix_ms)])?;
         Ok(())
     }
 

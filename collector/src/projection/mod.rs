@@ -104,8 +104,7 @@ impl Projection {
         let path = data.join(FILE);
         Database::remove(&data.join(SHADOW))?;
         let format = format!("{FORMAT} {limits:?}");
-        let end = *log.end().borrow();
-        let database = match Database::open(&path, &format, end)? {
+        let database = match Database::open(&path, &format, log)? {
             Some(database) => database,
             None => {
                 if lost_its_beginning(log) {
@@ -118,7 +117,7 @@ impl Projection {
                 }
                 tracing::info!("people are made anew from the log: {}", path.display());
                 Database::remove(&path)?;
-                let made = Database::open(&path, &format, end)?;
+                let made = Database::open(&path, &format, log)?;
                 made.ok_or(DatabaseError::Unusable(path.clone()))?
             }
         };
@@ -244,7 +243,7 @@ impl Place {
     fn try_step(&mut self, at_most: Duration) -> Result<bool, StepError> {
         let (begun, from) = (Instant::now(), self.database.applied);
         let change = self.database.begin()?;
-        let mut folded = 0;
+        let (mut folded, mut last) = (0, None);
         while folded < RECORDS && begun.elapsed() < at_most {
             match self.reader.next_chunk(RECORDS - folded) {
                 Ok(records) if records.is_empty() => break,
@@ -253,6 +252,7 @@ impl Place {
                         self.people.record(&change, record)?;
                     }
                     folded += records.len();
+                    last = records.last().map(|record| (record.offset, record.received_at));
                 }
                 Err(error @ ReadError::Damaged { .. }) => {
                     tracing::error!(%error, "people are folded without these events");
@@ -265,7 +265,8 @@ impl Place {
             return Ok(false);
         }
         self.people.flush(&change)?;
-        Database::save(&change, applied)?;
+        let received = last.filter(|(offset, _)| *offset == applied).map(|(_, at)| at);
+        Database::save(&change, applied, received)?;
         change.commit()?;
         self.database.applied = applied;
         Ok(true)
@@ -391,7 +392,7 @@ impl Runner {
         let path = self.data.join(SHADOW);
         let end = *self.log.end().borrow();
         Database::remove(&path)?;
-        let database = Database::open(&path, &self.format, end)?;
+        let database = Database::open(&path, &self.format, &self.log)?;
         let database = database.ok_or(DatabaseError::Unusable(path))?;
         tracing::info!("people are rebuilt from the log, beside those in use");
         let place = Place::new(&self.log, database, self.limits.clone(), (self.gone)());
@@ -429,14 +430,14 @@ impl Runner {
     fn swap(&mut self) -> Result<(), DatabaseError> {
         let Some((shadow, _)) = self.shadow.take() else { return Ok(()) };
         let (path, format) = (self.data.join(FILE), self.format.clone());
-        let end = *self.log.end().borrow();
+        let log = Arc::clone(&self.log);
         let Place { database, .. } = shadow;
         database.close()?;
         let swapped = self.readers.while_closed(|| -> Result<Database, DatabaseError> {
             // Its own connection has to be closed before its file goes.
             self.at.database.connection = Connection::open_in_memory()?;
             Database::replace(&path, &self.data.join(SHADOW))?;
-            Database::open(&path, &format, end)?.ok_or(DatabaseError::Unusable(path.clone()))
+            Database::open(&path, &format, &log)?.ok_or(DatabaseError::Unusable(path.clone()))
         });
         self.at = Place::new(&self.log, swapped?, self.limits.clone(), (self.gone)());
         self.applied.send_replace(self.at.database.applied);
