@@ -156,6 +156,15 @@ fn what_cannot_be_imported_says_why() {
         assert!(done.said.contains(part), "{}", done.said);
         assert!(!folder.path().join("data").exists());
     }
+    // Of two columns of one name a row would have the last.
+    let twice = "id,name,name\n1,a,b\n";
+    let done = import(folder.path(), "t.csv", twice, ORDERS, &source);
+    assert_ne!(done.code, 0);
+    assert!(
+        done.said.contains("line 1 cannot be read: two columns are called `name`"),
+        "{}",
+        done.said
+    );
     // A quote that is not closed ends the import where it stands, not the memory.
     let long = format!("a\n1\n\"{}\n", "x\n".repeat(600_000));
     let mapping = "[[event]]\nevent = 'A'\nuser_id = 'row.a'";

@@ -142,7 +142,12 @@ impl<R: Read> Table<R> {
             .trim(csv::Trim::Headers)
             .from_reader(Bounded { rows, left: MAX_LINE_BYTES });
         let names = reader.headers().map_err(|error| unreadable(1, error))?;
-        let names = names.iter().map(str::to_owned).collect();
+        let names: Vec<String> = names.iter().map(str::to_owned).collect();
+        if let Some(twice) = (1..names.len()).find(|at| names[..*at].contains(&names[*at])) {
+            let why = format!("two columns are called `{}`; rename one", names[twice]);
+            let cause = io::Error::new(io::ErrorKind::InvalidData, why);
+            return Err(ImportError::Unreadable { line: 1, cause });
+        }
         Ok(Self { reader, names, record: csv::StringRecord::new() })
     }
 
