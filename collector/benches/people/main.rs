@@ -1,5 +1,5 @@
 //! People: how fast a log is folded into them, what they take on disk and in memory, how soon a start has them, and how quickly
-//! one is read, and an event seen in one, while others pour in.
+//! one is read, and an event seen in one, while others pour in; and what storing costs while they are made anew.
 //! Promises that all that was stored was folded before a figure is printed, and that folding stands beside reading alone in the
 //! same run. Knows nothing of how the collector does it.
 //!
@@ -134,6 +134,33 @@ fn main() -> anyhow::Result<()> {
         );
     }
     println!("\nmost memory: {:.0} MB", server.peak_memory()? as f64 / 1e6);
+    beside_a_rebuild(&server, rate, seconds)
+}
+
+/// What storing costs while people are made anew from the whole log, of what it costs while they only keep up.
+fn beside_a_rebuild(server: &Server, rate: u64, time: Duration) -> anyhow::Result<()> {
+    let store = || -> anyhow::Result<Vec<Duration>> {
+        let mut answered = pace::run(server.address, &server.write_key, rate, time)?.answered;
+        answered.sort_unstable();
+        Ok(answered)
+    };
+    let alone = store()?;
+    ensure!(ask(server, "POST", "/v1/projection/rebuild", "{}")?.0 < 300, "no rebuild");
+    let beside = store()?;
+    let standing: Value = serde_json::from_str(&ask(server, "GET", "/v1/projection", "")?.1)?;
+    ensure!(standing["rebuild"].is_object(), "the rebuild ended before the load: {standing}");
+    println!("\nstoring at {rate}/s, until the answer:\n");
+    println!("| people | p50 ms | p99 ms | of the first p99 | events |\n|---|---|---|---|---|");
+    let ms = |time: Duration| time.as_secs_f64() * 1000.0;
+    for (name, times) in [("keep up", &alone), ("are made anew from the log meanwhile", &beside)] {
+        println!(
+            "| {name} | {:.1} | {:.1} | {:.2} | {} |",
+            ms(at(times, 0.5)),
+            ms(at(times, 0.99)),
+            ms(at(times, 0.99)) / ms(at(&alone, 0.99)),
+            times.len() * 20
+        );
+    }
     Ok(())
 }
 
@@ -274,17 +301,26 @@ fn disk(data: &Path, people: u64) -> anyhow::Result<()> {
 }
 
 fn read(server: &Server, who: &str) -> anyhow::Result<bool> {
+    match ask(server, "GET", &format!("/v1/people/{who}"), "")? {
+        (200, _) => Ok(true),
+        (404, _) => Ok(false),
+        (_, answer) => bail!("{answer}"),
+    }
+}
+
+/// The status and the body of an answer.
+fn ask(server: &Server, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
     let mut stream = TcpStream::connect(server.address)?;
-    let token = &server.admin_token;
-    write!(stream, "GET /v1/people/{who} HTTP/1.0\r\nauthorization: Bearer {token}\r\n\r\n")?;
+    let (token, length) = (&server.admin_token, body.len());
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    let status = answer.split(' ').nth(1).context("an answer has a status")?;
-    match status {
-        "200" => Ok(true),
-        "404" => Ok(false),
-        _ => bail!("{answer}"),
-    }
+    let status = answer.split(' ').nth(1).context("an answer has a status")?.parse()?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    Ok((status, body.to_owned()))
 }
 
 /// From sending an event of somebody new until the profile is there.
