@@ -147,6 +147,17 @@ impl Desk {
         .await
     }
 
+    /// What sources for tests said of a person.
+    pub(crate) async fn trials(
+        &self,
+        person: PersonId,
+        after: Offset,
+        limit: usize,
+    ) -> Result<people::Trials, DeskError> {
+        let log = Arc::clone(&self.log);
+        self.read(move |db| people::trials(db, &log, person, after, limit)).await
+    }
+
     /// What is known of an account.
     pub(crate) async fn account(&self, id: &str) -> Result<Option<Account>, DeskError> {
         let (id, now) = (id.to_owned(), (self.clock)());

@@ -302,11 +302,19 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
     let receiver = Receiver::start().await;
     let hook = format!(
         "{SOURCES}[consumers.crm]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\nallow_private = true\n\
-         [inbound.desk]\nkind = 'zendesk'\nsecret = '{ZENDESK_SECRET}'\n",
+         [inbound.desk]\nkind = 'zendesk'\nsecret = '{ZENDESK_SECRET}'\n\
+         [sources.trial]\nwrite_key = 'wk_trial'\ntest = true\n",
         receiver.url
     );
     let server = Server::start_with(folder.path(), &hook).await;
     let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    // Before anybody knows who that is, too.
+    operator
+        .send("wk_trial", json!([
+            {"type": "track", "event": "Tried", "anonymousId": "device-goes", "messageId": "t-1", "properties": {"secret": "Rumpelstiltskin"}},
+            {"type": "track", "event": "Tried", "anonymousId": "d-2", "messageId": "t-2"},
+        ]))
+        .await;
     operator
         .send("wk_web", json!([
             {"type": "identify", "anonymousId": "device-goes", "userId": "user-goes", "messageId": "1",
@@ -321,9 +329,10 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
     let exported = exported.send().await.unwrap().text().await.unwrap();
     let lines: Vec<Value> =
         exported.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), 4, "{exported}");
+    assert_eq!(lines.len(), 5, "{exported}");
     assert_eq!(lines[0]["profile"]["traits"]["secret"]["value"], "Rumpelstiltskin");
     assert_eq!(lines[2]["event"]["event"], "Bought");
+    assert_eq!(lines[4]["event"]["event"], "Tried");
 
     let id = operator.get("/v1/people/user-goes").await["id"].as_str().unwrap().to_owned();
     let erase = format!("/v1/people/{id}/erase");
@@ -331,7 +340,7 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
         operator.ask(reqwest::Method::POST, &erase, Some(json!({"confirm": "yes"}))).await;
     assert_eq!((status, unsure["error"]["code"].as_str().unwrap()), (400, "invalid_order"));
     let erased = operator.order(&erase, json!({ "confirm": id })).await;
-    assert_eq!(erased["events"], 2);
+    assert_eq!(erased["events"], 3);
     for gone in [&*id, "user-goes", "device-goes", "goes@example.com"] {
         let (status, _) =
             operator.ask(reqwest::Method::GET, &format!("/v1/people/{gone}"), None).await;
@@ -359,8 +368,8 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
 
     let events = server.events(&operator.token).await;
     let said: Vec<_> = events.iter().map(|event| event["event"].as_str().unwrap_or("-")).collect();
-    assert_eq!(said, ["-", "Person Erased", "Late"]);
-    assert_eq!(events[1]["properties"]["person"], json!(id));
+    assert_eq!(said, ["Tried", "-", "Person Erased", "Late"]);
+    assert_eq!(events[2]["properties"]["person"], json!(id));
     let said =
         |attempt: &server::Attempt| -> Value { serde_json::from_slice(&attempt.body).unwrap() };
     let passed_on = receiver
@@ -386,7 +395,7 @@ async fn who_is_erased_is_nowhere_and_stays_away() {
         }
     }
     let audited = State::open(&folder.path().join("state.db")).unwrap().audited().unwrap();
-    assert_eq!((&*audited[0].action, &*audited[0].subject, audited[0].events), ("erase", &*id, 2));
+    assert_eq!((&*audited[0].action, &*audited[0].subject, audited[0].events), ("erase", &*id, 3));
 
     // And it does not come back with a file, a restart or a rebuild.
     let lines = [
@@ -609,7 +618,7 @@ async fn a_file_of_another_format_or_a_damaged_one_is_made_anew() {
     server.stop().await;
     let before = everything(folder.path());
     let file = folder.path().join("people.db");
-    let spoil: [(&str, &dyn Fn()); 4] = [
+    let spoil: [(&str, &dyn Fn()); 5] = [
         ("limits", &|| {}),
         ("format", &|| {
             Connection::open(&file)
@@ -624,6 +633,14 @@ async fn a_file_of_another_format_or_a_damaged_one_is_made_anew() {
             Connection::open(&file)
                 .unwrap()
                 .execute("UPDATE projection SET applied = 99", [])
+                .unwrap();
+        }),
+        ("of another log, as long", &|| {
+            Connection::open(&file)
+                .unwrap()
+                .execute_batch(
+                    "UPDATE projection SET received = received - 1; UPDATE seen SET events = 9;",
+                )
                 .unwrap();
         }),
     ];

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hyper::{Method, Request, StatusCode, body::Body, header};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{json, value::RawValue};
 use tokio::sync::mpsc;
 
 use super::{
@@ -21,7 +21,7 @@ use crate::{
     desk::{Desk, DeskError},
     event_log::Offset,
     limits::{MAX_ORDER_BYTES, MAX_PAGE},
-    people::{Identifier, Order, Wanted},
+    people::{Identifier, Order, PersonId, Wanted},
     projection::DatabaseError,
 };
 
@@ -147,8 +147,8 @@ impl Http {
         known(self.desk.profile(who).await?, NO_PERSON)
     }
 
-    /// Everything that is stored about a person, one JSON object a line: what is known, why, each event, the latest first, and how
-    /// many events cannot be read, if there are such.
+    /// Everything that is stored about a person, one JSON object a line: what is known, why, each event, the latest first, then
+    /// those of sources for tests, and how many events cannot be read, if there are such.
     async fn export(&self, who: &str) -> Result<Answer, Failure> {
         let (profile, graph) = (self.desk.profile(who).await?, self.desk.graph(who).await?);
         let (Some(profile), Some(graph)) = (profile, graph) else {
@@ -156,47 +156,16 @@ impl Http {
         };
         let seat = self.seats.take()?;
         let (pieces, answer) = mpsc::channel(1);
-        let (desk, who) = (self.desk.clone(), profile.id.to_string());
+        let (desk, person) = (self.desk.clone(), profile.id);
         tokio::spawn(async move {
             let _seat = seat;
             let head = format!("{}\n{}\n", json!({"profile": profile}), json!({"graph": graph}));
             if pieces.send(Ok(head.into())).await.is_err() {
                 return;
             }
-            let (mut wanted, mut unreadable) = (Wanted { limit: PAGE, ..Wanted::default() }, 0);
-            loop {
-                let page = match desk.timeline(&who, wanted.clone()).await {
-                    Ok(Some(page)) => page,
-                    // Who reads must not take this for the end.
-                    Ok(None) => {
-                        let gone = io::Error::other("the person is gone");
-                        let _ = pieces.send(Err(gone)).await;
-                        return;
-                    }
-                    Err(error) => {
-                        let _ = pieces.send(Err(io::Error::other(error))).await;
-                        return;
-                    }
-                };
-                unreadable += page.unreadable;
-                let mut text = Vec::new();
-                for moment in page.chapters.iter().flat_map(|chapter| &chapter.moments) {
-                    text.extend_from_slice(b"{\"event\":");
-                    text.extend_from_slice(moment.event.get().as_bytes());
-                    text.extend_from_slice(b"}\n");
-                }
-                if !text.is_empty() && pieces.send(Ok(text.into())).await.is_err() {
-                    return;
-                }
-                match page.next.as_deref().and_then(place) {
-                    Some(before) => wanted.before = Some(before),
-                    None => break,
-                }
-            }
-            // Who wants everything is told what is missing.
-            if unreadable > 0 {
-                let text = format!("{}\n", json!({"unreadable": unreadable}));
-                let _ = pieces.send(Ok(text.into())).await;
+            // Who reads must not take a failure for the end.
+            if let Err(error) = export_events(&desk, person, &pieces).await {
+                let _ = pieces.send(Err(error)).await;
             }
         });
         Ok(stream("application/x-ndjson", answer))
@@ -208,6 +177,59 @@ impl Http {
         let person = FollowedProfile { who: who.to_owned(), told: String::new() };
         self.follow(person, TELL_EVERY, || true)
     }
+}
+
+/// All that a person did, a line each, until nobody reads any more.
+async fn export_events(
+    desk: &Desk,
+    person: PersonId,
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
+) -> io::Result<()> {
+    let gone = || io::Error::other("the person is gone");
+    let (who, mut unreadable) = (person.to_string(), 0);
+    let mut wanted = Wanted { limit: PAGE, ..Wanted::default() };
+    loop {
+        let page = desk.timeline(&who, wanted.clone()).await.map_err(io::Error::other)?;
+        let page = page.ok_or_else(gone)?;
+        unreadable += page.unreadable;
+        let moments = page.chapters.iter().flat_map(|chapter| &chapter.moments);
+        if !send_events(pieces, moments.map(|moment| &*moment.event)).await {
+            return Ok(());
+        }
+        match page.next.as_deref().and_then(place) {
+            Some(before) => wanted.before = Some(before),
+            None => break,
+        }
+    }
+    let mut after = Some(Offset::START);
+    while let Some(from) = after {
+        let trials = desk.trials(person, from, PAGE).await.map_err(io::Error::other)?;
+        unreadable += trials.unreadable;
+        if !send_events(pieces, trials.events.iter().map(|event| &**event)).await {
+            return Ok(());
+        }
+        after = trials.next;
+    }
+    // Who wants everything is told what is missing.
+    if unreadable > 0 {
+        let text = format!("{}\n", json!({"unreadable": unreadable}));
+        let _ = pieces.send(Ok(text.into())).await;
+    }
+    Ok(())
+}
+
+/// Whether anybody still reads.
+async fn send_events(
+    pieces: &mpsc::Sender<io::Result<Bytes>>,
+    events: impl Iterator<Item = &RawValue>,
+) -> bool {
+    let mut text = Vec::new();
+    for event in events {
+        text.extend_from_slice(b"{\"event\":");
+        text.extend_from_slice(event.get().as_bytes());
+        text.extend_from_slice(b"}\n");
+    }
+    text.is_empty() || pieces.send(Ok(text.into())).await.is_ok()
 }
 
 /// A profile, as it changes.

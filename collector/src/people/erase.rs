@@ -11,10 +11,11 @@ use super::{
     identifier::Identifier,
     profile::PersonId,
     seen::About,
+    trial,
 };
 use crate::event_log::Offset;
 
-const TABLES: [&str; 8] = [
+const TABLES: [&str; 9] = [
     "DELETE FROM decision WHERE identifier = ?1",
     "DELETE FROM moment WHERE identifier = ?1",
     "DELETE FROM trait_text WHERE identifier = ?1",
@@ -22,6 +23,7 @@ const TABLES: [&str; 8] = [
     "DELETE FROM seen WHERE id = ?1",
     "DELETE FROM edge WHERE a = ?1",
     "DELETE FROM edge WHERE b = ?1",
+    trial::FORGET,
     "DELETE FROM identifier WHERE id = ?1",
 ];
 
@@ -51,6 +53,9 @@ pub(crate) fn traces(db: &Connection, identifiers: &[Identifier<'static>]) -> Re
         for record in query.query_map([node], |row| row.get(0))? {
             records.push(Offset::from_number(record?));
         }
+    }
+    for identifier in identifiers {
+        records.extend(trial::records(db, identifier, Offset::START, usize::MAX)?);
     }
     records.sort_unstable();
     records.dedup();

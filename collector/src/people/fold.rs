@@ -14,6 +14,7 @@ use super::{
     orders::{self, Order},
     said::{Call, Said},
     seen::{About, Fact, Seen, TRAIT},
+    trial,
 };
 use crate::event_log::{Record, Timestamp, Trust};
 
@@ -113,8 +114,11 @@ impl Fold {
 
     /// Folds one record in, within a transaction of the caller's.
     pub(crate) fn record(&mut self, db: &Connection, record: &Record) -> Result<()> {
-        if record.flags.test || record.flags.erased {
+        if record.flags.erased {
             return Ok(());
+        }
+        if record.flags.test {
+            return self.try_out(db, record);
         }
         if let Some(order) = Order::of(record) {
             return self.obey(db, record, &order);
@@ -144,6 +148,15 @@ impl Fold {
         self.count(db, record, &said, &nodes)?;
         if let Some(group) = &said.group {
             self.join(db, record, &said, main, group)?;
+        }
+        Ok(())
+    }
+
+    /// A test counts for nobody, and is found again.
+    fn try_out(&self, db: &Connection, record: &Record) -> Result<()> {
+        let Some(said) = Said::of(record) else { return Ok(()) };
+        for identifier in said.identifiers.iter().filter(|it| self.counts(it, record)) {
+            trial::note(db, identifier, record.offset)?;
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod trial;
 
 pub use account::{Account, Member};
 pub use device::Device;
@@ -43,6 +44,7 @@ pub(crate) use orders::{ERASED, Order, said};
 pub(crate) use profile::{graph_of, node_of, person_of, person_of_record, preview, profile};
 pub(crate) use search::search;
 pub(crate) use timeline::{Of, timeline};
+pub(crate) use trial::{Trials, trials};
 
 /// What the tables are made by.
-pub(crate) const SCHEMAS: [&str; 2] = [graph::SCHEMA, fold::SCHEMA];
+pub(crate) const SCHEMAS: [&str; 3] = [graph::SCHEMA, fold::SCHEMA, trial::SCHEMA];

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, types::Value};
 
-const TABLES: [&str; 9] = [
+const TABLES: [&str; 10] = [
     "SELECT * FROM identifier",
     "SELECT * FROM edge",
     "SELECT * FROM seen",
@@ -15,6 +15,7 @@ const TABLES: [&str; 9] = [
     "SELECT * FROM account",
     "SELECT * FROM membership",
     "SELECT * FROM decision",
+    "SELECT * FROM trial",
 ];
 
 /// Everything, sorted; each line begins with its query.

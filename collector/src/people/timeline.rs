@@ -180,25 +180,8 @@ fn rows(
 
 /// The events themselves, and how many cannot be read. Those that are gone, by erasure or retention, are left out.
 fn read(log: &EventLog, rows: Vec<Row>, source: Option<&str>) -> (Vec<Moment>, u64) {
-    let (mut reader, mut unreadable) = (log.reader(None), 0);
-    // In the log's order, in which what was written together is read once.
-    let mut order: Vec<usize> = (0..rows.len()).collect();
-    order.sort_by_key(|index| rows[*index].record);
-    let mut found: Vec<Option<Record>> = rows.iter().map(|_| None).collect();
-    for index in order {
-        let wanted = rows[index].record;
-        reader.seek(wanted.before());
-        match reader.next_chunk(1) {
-            Ok(records) => {
-                found[index] = records.into_iter().next().filter(|record| record.offset == wanted);
-            }
-            Err(ReadError::Damaged { .. }) => unreadable += 1,
-            Err(ReadError::Io(error)) => {
-                unreadable += 1;
-                tracing::warn!(%error, "an event of a timeline cannot be read");
-            }
-        }
-    }
+    let offsets: Vec<Offset> = rows.iter().map(|row| row.record).collect();
+    let (found, unreadable) = read_records(log, &offsets);
     let read = rows.into_iter().zip(found).filter_map(|(row, record)| {
         let record = record?;
         if source.is_some_and(|source| *record.source != *source) {
@@ -219,6 +202,30 @@ fn read(log: &EventLog, rows: Vec<Row>, source: Option<&str>) -> (Vec<Moment>, u
         })
     });
     (read.collect(), unreadable)
+}
+
+/// The records at these offsets, in their order, and how many cannot be read.
+pub(super) fn read_records(log: &EventLog, offsets: &[Offset]) -> (Vec<Option<Record>>, u64) {
+    let (mut reader, mut unreadable) = (log.reader(None), 0);
+    // In the log's order, in which what was written together is read once.
+    let mut order: Vec<usize> = (0..offsets.len()).collect();
+    order.sort_by_key(|index| offsets[*index]);
+    let mut found: Vec<Option<Record>> = offsets.iter().map(|_| None).collect();
+    for index in order {
+        let wanted = offsets[index];
+        reader.seek(wanted.before());
+        match reader.next_chunk(1) {
+            Ok(records) => {
+                found[index] = records.into_iter().next().filter(|record| record.offset == wanted);
+            }
+            Err(ReadError::Damaged { .. }) => unreadable += 1,
+            Err(ReadError::Io(error)) => {
+                unreadable += 1;
+                tracing::warn!(%error, "an event of somebody's cannot be read");
+            }
+        }
+    }
+    (found, unreadable)
 }
 
 fn chapters(moments: Vec<Moment>) -> Vec<Chapter> {
