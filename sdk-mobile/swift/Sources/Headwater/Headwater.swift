@@ -169,7 +169,11 @@ public final class Headwater: Sendable {
     }
 
     /// Whether another attempt at what is left could do something. Of a client that was closed in the middle nobody knows.
-    var isWorthAnother: Bool { urlSessionUploads?.isWorthAnother ?? true }
+    var isWorthAnother: Bool {
+        guard let uploads = urlSessionUploads, !uploads.isWorthAnother else { return true }
+        // What an earlier process was sending as it ended is held back until nobody can be sending it any more.
+        return !uploads.isStopped && Category.allCases.allSatisfy { consent($0) != .pending }
+    }
 
     /// The uploads of this side of the boundary, if they are made here.
     var urlSessionUploads: URLSessionUploads? { uploads.with { $0 } }

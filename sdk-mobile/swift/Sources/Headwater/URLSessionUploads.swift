@@ -38,7 +38,7 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
         var away = 0
         /// Whether the last one to come back was not answered, or was told to come again.
         var failed = false
-        /// Whether the collector refuses the key, as far as is known.
+        /// Whether the last answer refused the key.
         var stopped = false
         /// How often what was away was withdrawn.
         var withdrawals = 0
@@ -81,6 +81,9 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
 
     /// For tests.
     var away: Int { course.with { $0.away } }
+
+    /// Whether the collector refuses the key, as far as is known.
+    var isStopped: Bool { course.with { $0.stopped } }
 
     /// Whether another attempt could do what these did not: nothing that only waits for the person, or for another write key.
     var isWorthAnother: Bool { course.with { !$0.stopped && ($0.away > 0 || $0.failed) } }
@@ -247,6 +250,7 @@ final class URLSessionUploads: Sendable {
         throw Headwater.Failure.invalidOptions("there is no URLSession in this build: use uploads = .builtIn")
     }
 
+    var isStopped: Bool { false }
     var isWorthAnother: Bool { false }
     var outlivesTheApp: Bool { false }
     func fetch() {}

@@ -93,6 +93,24 @@ import UIKit
         try await until("the background task ends") { UIApplication.shared.tasks.isEmpty }
     }
 
+    @Test func aRefreshIsAskedForWhatWasOnItsWayAsTheProcessEnded() async throws {
+        let folder = try Folder()
+        let silent = try Silent()
+        let endpoint = "http://127.0.0.1:\(silent.port)"
+        let earlier = try Headwater(writeKey: "wk_test", endpoint: endpoint, options: folder.options())
+        earlier.track("On Its Way")
+        try await until("a request is made") { (earlier.urlSessionUploads?.away ?? 0) > 0 }
+        earlier.close()
+        // It may still arrive: nothing is sent again yet, and the system is asked for another time.
+        let client = try Headwater(writeKey: "wk_test", endpoint: endpoint, options: folder.options())
+        defer { client.close() }
+        let task = "io.headwater.test.\(UUID().uuidString)"
+        client.registerRefresh(identifier: task)
+        #expect(await BGTaskScheduler.shared.run(task) == false)
+        #expect(client.urlSessionUploads?.away == 0)
+        #expect(BGTaskScheduler.shared.submitted.contains(task))
+    }
+
     @Test func noRefreshIsAskedForWhatWaitsForThePersonOrForAKey() async throws {
         let folder = try Folder()
         let collector = try Collector(in: folder)
