@@ -429,6 +429,39 @@ impl import::Progress for Refusals {
     fn reached(&mut self, _imported: import::Imported) {}
 }
 
+#[tokio::test]
+async fn what_operators_decided_goes_along_into_another_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), SOURCES).await;
+    let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    let seen = |n: u32| json!({"type": "track", "event": "Seen", "userId": format!("u-{n}"), "messageId": n.to_string()});
+    operator.send("wk_web", json!([seen(1), seen(2), seen(3)])).await;
+    operator.order("/v1/people/u-1/merge", json!({"with": "u-2"})).await;
+    operator.order("/v1/people/u-1/merge", json!({"with": "u-3"})).await;
+    operator.order("/v1/people/u-1/unmerge", json!({"a": "user:u-1", "b": "user:u-3"})).await;
+    let lines = client().get(server.at("/v1/events")).bearer_auth(&operator.token).send().await;
+    let lines = lines.unwrap().text().await.unwrap();
+    server.stop().await;
+
+    let other = tempfile::tempdir().unwrap();
+    let imported = import::import(other.path(), &mut lines.as_bytes(), None, &mut Refusals).await;
+    assert_eq!(imported.unwrap().accepted, 6);
+    // A source that only calls itself by our name decides nothing.
+    let forged = lines.lines().find(|line| line.contains("u-3") && line.contains("Merged"));
+    let forged = forged.unwrap().replace("\"derivedBy\":\"operator\"", "\"derivedBy\":\"someone\"");
+    let forged = forged.replace("\"messageId\":\"", "\"messageId\":\"forged-");
+    let forged = import::import(other.path(), &mut forged.as_bytes(), None, &mut Refusals).await;
+    assert_eq!(forged.unwrap().accepted, 1);
+    let server = Server::start_with(other.path(), SOURCES).await;
+    let operator = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    operator.caught_up().await;
+    let [one, two, three] = [1, 2, 3].map(|n| format!("/v1/people/u-{n}"));
+    let id = operator.get(&one).await["id"].clone();
+    assert_eq!(operator.get(&two).await["id"], id);
+    assert_ne!(operator.get(&three).await["id"], id);
+    server.stop().await;
+}
+
 /// All events that readers get, as one text.
 async fn all_events(server: &Server, token: &str) -> String {
     server.events(token).await.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")

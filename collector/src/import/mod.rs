@@ -24,6 +24,7 @@ use crate::{
     event_time,
     export::Beside,
     limits::{MAX_BATCH_BYTES, MAX_BODY_BYTES},
+    people,
     state::{State, StateError},
     suppressed::Suppressed,
     validate::{Memory, Sender, Validated, validate},
@@ -228,6 +229,7 @@ const OWN: [&str; 12] = [
 struct Told {
     source: Option<SourceName>,
     trust: Option<Trust>,
+    derived_by: Option<String>,
     order_key: Option<String>,
     time: Option<Timestamp>,
     claimed: Option<Timestamp>,
@@ -285,8 +287,10 @@ fn event(
     let Beside { queue, seq, schema_version, test, no_actions } = told.beside;
     // What it was sent at, long ago, says nothing about a clock now: the time told is the time meant.
     let event_time = told.time.map(|time| event_time::corrected(Some(time), None, received_at));
+    // What operators decided about people counts in the new log as it did in the old one.
+    let decided = told.derived_by.filter(|by| people::said_by_us(source, by));
     Ok(NewEvent {
-        origin: Origin::Import,
+        origin: decided.map_or(Origin::Import, |by| Origin::Derived { by: by.into(), depth: 1 }),
         order_key: told.order_key.map_or(event.order_key, Into::into),
         sequence: queue
             .map(|queue| Sequence { queue: String::from(queue).into(), seq })
@@ -324,6 +328,7 @@ fn told_by_a_log(members: &[Member<'_>]) -> Result<(usize, Told), String> {
                     other => return Err(format!("`trust` is client or server, not `{other}`")),
                 });
             }
+            "derivedBy" => told.derived_by = Some(text()?),
             "orderKey" => told.order_key = Some(text()?),
             "timestamp" => told.time = event_time::parse(&text()?),
             "originalTimestamp" => told.claimed = event_time::parse(&text()?),

@@ -40,7 +40,7 @@ pub(crate) use account::account;
 pub(crate) use erase::{Traces, forget, identifiers, traces};
 pub(crate) use fold::{Fold, Gone};
 pub(crate) use graph::{Node, identifier};
-pub(crate) use orders::{ERASED, Order, said};
+pub(crate) use orders::{ERASED, Order, said, said_by_us};
 pub(crate) use profile::{graph_of, node_of, person_of, person_of_record, preview, profile};
 pub(crate) use search::search;
 pub(crate) use timeline::{Of, timeline};

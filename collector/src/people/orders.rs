@@ -66,7 +66,12 @@ pub(super) fn by(record: &Record) -> Option<String> {
 
 /// Whether the collector itself said this, on someone's order: nobody did it.
 pub(crate) fn is_ours(record: &Record) -> bool {
-    matches!(&record.origin, Origin::Derived { by, .. } if **by == *BY) && *record.source == *SOURCE
+    matches!(&record.origin, Origin::Derived { by, .. } if said_by_us(&record.source, by))
+}
+
+/// Whether what this source derived by this is the collector's own word.
+pub(crate) fn said_by_us(source: &SourceName, derived_by: &str) -> bool {
+    derived_by == BY && **source == *SOURCE
 }
 
 /// What the collector says, as an event for the log.
