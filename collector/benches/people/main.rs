@@ -81,7 +81,7 @@ fn main() -> anyhow::Result<()> {
         stored as f64 / busy.as_secs_f64(),
         busy.as_secs_f64() * 1e6 / stored as f64
     );
-    println!("\nmost memory while folding: {:.0} MB", server.peak_memory()? as f64 / 1e6);
+    println!("\nmost memory while folding: {}", memory(&server)?);
     let token = server.admin_token.clone();
     server.leave()?;
     disk(&data, people)?;
@@ -133,7 +133,7 @@ fn main() -> anyhow::Result<()> {
             times.len()
         );
     }
-    println!("\nmost memory: {:.0} MB", server.peak_memory()? as f64 / 1e6);
+    println!("\nmost memory: {}", memory(&server)?);
     beside_a_rebuild(&server, rate, seconds)
 }
 
@@ -266,6 +266,19 @@ fn catch_up(server: &Server, stored: u64) -> anyhow::Result<()> {
         }
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// What the server has taken at most, and how much of it is the memory of message ids, which grows with the events.
+fn memory(server: &Server) -> anyhow::Result<String> {
+    let metrics = ask(server, "GET", "/metrics", "")?.1;
+    let ids = metrics.lines().find_map(|line| line.strip_prefix("headwater_dedup_ids_bytes "));
+    let ids: f64 = ids.context("/metrics says what the ids take")?.parse()?;
+    let peak = server.peak_memory()? as f64;
+    Ok(format!(
+        "{:.0} MB, of which {:.0} MB are ids that duplicates are known by",
+        peak / 1e6,
+        ids / 1e6
+    ))
 }
 
 /// The time that a thread has had a processor: what others on the machine do does not count.
