@@ -27,6 +27,8 @@ mod storage;
 mod transport;
 #[cfg(feature = "reqwest")]
 mod uploader;
+#[cfg(all(feature = "reqwest", any(target_os = "android", feature = "testing")))]
+mod verifier;
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, thread};
 
@@ -122,7 +124,7 @@ pub enum Survives {
 /// Who makes the requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, uniffi::Enum)]
 pub enum Uploads {
-    /// This library, on a thread of its own (builds with the feature `reqwest`).
+    /// This library, on a thread of its own (builds with the feature `reqwest`, on Android once Kotlin has set up TLS).
     #[default]
     BuiltIn,
     /// The host, with [`Core::next_upload`] and [`Core::complete_upload`], each time that [`Host::upload_ready`] is called.

@@ -1,6 +1,6 @@
-//! The built-in HTTP, for the JVM, Swift on Linux and Rust programs: a thread that makes each request and says what came of it. Promises
-//! that every request ends within its time, that no redirect is followed (an answer counts from the collector alone), that a large
-//! answer costs no more than its bound, and that a server which hangs up ends no process. Knows no event.
+//! The built-in HTTP, for the JVM, Swift on Linux and Rust programs, and for Android where it is chosen: a thread that makes each request and
+//! says what came of it. Promises that every request ends within its time, that no redirect is followed (an answer counts from the collector
+//! alone), that a large answer costs no more than its bound, and that a server which hangs up ends no process. Knows no event.
 
 use std::{error::Error as _, io::Read as _, time::Duration};
 
@@ -14,6 +14,13 @@ use crate::{driver::Driver, endpoint::Reach, transport::Answered};
 /// Runs until the client is closed.
 pub(crate) fn run(driver: &Driver, reach: &Reach) {
     hear_no_broken_pipe();
+    #[cfg(target_os = "android")]
+    if !crate::verifier::is_set_up() {
+        driver.tell_not_sending(
+            "TLS is not set up: open the client with Headwater.android(…). Events are kept",
+        );
+        return;
+    }
     // Whoever installed another one before is right.
     drop(rustls::crypto::ring::default_provider().install_default());
     let built = Client::builder()
