@@ -1,7 +1,7 @@
 /*
  * `Headwater.android(…)`: the library with an Android app's life around it. Promises a client whose files are in the app's private storage and
- * in no backup, whose requests the system's own HTTP makes, and that says by itself when the app is installed, opened and left. Knows no event
- * of the app's own.
+ * in no backup, whose requests the system's own HTTP makes unless the app chooses another, and that says by itself when the app is installed,
+ * opened and left. Knows no event of the app's own.
  */
 @file:JvmName("HeadwaterAndroid")
 
@@ -49,7 +49,7 @@ public fun Headwater.Companion.android(context: Context, options: Options, andro
     val application = context.applicationContext as Application
     // A job in a later process has the system's own HTTP alone: an app that brings another has its reasons (pins, a proxy).
     val system = if (options.uploader == null) SystemUploader(UploadJobs(application, options, android)) else null
-    val headwater = Headwater(options.with(options.uploader ?: checkNotNull(system)))
+    val headwater = Headwater(options.with(options.uploader?.ready(application) ?: checkNotNull(system)))
     val device = Device(application, android.advertisingId)
     headwater.describe(device.describe(), deviceId = true)
     // What the system is asked for takes its time: never on the thread that draws.
@@ -96,6 +96,12 @@ public fun Headwater.openedLink(url: String, referrer: String? = null): Recorded
 
 /** The token that push messages reach this device by: a trait of the person, `pushToken`. Call it again after `reset()`. */
 public fun Headwater.pushToken(token: String): Recorded = identify(null, mapOf("pushToken" to token))
+
+/** As it is, ready for its first request. If the library's own HTTP cannot be, each request fails and says why: events are kept, the app is told. */
+private fun Uploader.ready(application: Application): Uploader {
+    val why = if (this === Uploader.BUILT_IN) Verifier.setUp(application) else null
+    return if (why == null) this else Uploader { UploadAnswer(0, null, why) }
+}
 
 /** The clients of this process, by their folders: a job uses the one that is there. */
 @get:JvmSynthetic

@@ -21,12 +21,16 @@ internal class Server(port: Int = 0, private val status: Int = 200) : AutoClosea
 
     @Volatile var requests = 0
 
+    /** Who made each request, by its own word. */
+    val agents = CopyOnWriteArrayList<String>()
+
     private val server = HttpServer.create(InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0)
 
     init {
         server.createContext("/v1/batch") { exchange ->
             val body = GZIPInputStream(exchange.requestBody).readBytes().decodeToString()
             requests += 1
+            agents += exchange.requestHeaders.getFirst("user-agent").orEmpty()
             if (status == 200) {
                 val batch = Json.parseToJsonElement(body).jsonObject.getValue("batch").jsonArray.map { it.jsonObject }
                 events += batch.filter { event -> events.none { it["messageId"] == event["messageId"] } }

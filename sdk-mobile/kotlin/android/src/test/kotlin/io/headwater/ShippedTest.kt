@@ -4,6 +4,7 @@
  */
 package io.headwater
 
+import android.content.ContextWrapper
 import java.io.File
 import java.lang.reflect.Modifier
 import java.nio.ByteBuffer
@@ -31,6 +32,32 @@ class ShippedTest {
     @Test
     fun `the job is kept by its name`() {
         assertTrue(HeadwaterUploadJob::class.java.name in File(folder, "src/main/r8/proguard.txt").readText())
+    }
+
+    @Test
+    fun `what the native library calls by name is kept`() {
+        val rules = File(folder, "src/main/r8/proguard.txt").readText()
+        assertTrue("-keep class ${Verifier::class.java.name} { native <methods>; }" in rules)
+        assertTrue("class org.rustls.platformverifier.** { *; }" in rules)
+        // Of the same version as the Rust side of it: the README tells the app which.
+        val locked = File(folder, "../../../Cargo.lock").readText().substringAfter("name = \"rustls-platform-verifier-android\"\nversion = \"").substringBefore('"')
+        assertTrue(locked, "rustls:rustls-platform-verifier:$locked@aar" in File(folder, "../README.md").readText())
+    }
+
+    @Test
+    fun `a library without an HTTP of its own is one sentence, and so is none`() {
+        val java = File(System.getProperty("java.home"), "bin/java").path
+        val found = File(folder, "target/other").apply { mkdirs() }
+        fun said(where: File): String {
+            val process = ProcessBuilder(java, "-Djava.library.path=$where", "-cp", System.getProperty("java.class.path"), "io.headwater.WithoutHttp")
+                .redirectErrorStream(true).start()
+            return process.inputStream.bufferedReader().readText().also { assertEquals(it, 0, process.waitFor()) }
+        }
+        // Some library of Java's own: it has none of our methods.
+        File(System.getProperty("java.home"), "lib/${System.mapLibraryName("prefs")}").copyTo(File(found, System.mapLibraryName("headwater_mobile")), overwrite = true)
+        assertTrue(said(found), "was built without an HTTP of its own" in said(found))
+        val none = File(folder, "target/none").apply { mkdirs() }
+        assertTrue(said(none), "cannot be loaded" in said(none))
     }
 
     @Test
@@ -70,6 +97,12 @@ class ShippedTest {
         assertTrue("$name loads nothing", loaded.isNotEmpty())
         for (header in loaded) assertTrue("$name is aligned to ${elf.getLong(header + 0x30)}", elf.getLong(header + 0x30) >= 0x4000)
     }
+}
+
+/** An app on a phone whose library has no HTTP: sets it up, and says what came of it. */
+internal object WithoutHttp {
+    @JvmStatic
+    fun main(arguments: Array<String>) = println(Verifier.setUp(ContextWrapper(null)))
 }
 
 /** Only phones of 64 bits have pages of 16 KB. */

@@ -20,7 +20,7 @@ internal fun Options.toCore() = CoreOptions(
         Survives.PROCESS -> CoreSurvives.PROCESS
         Survives.POWER -> CoreSurvives.POWER
     },
-    uploads = if (uploader == null) CoreUploads.BUILT_IN else CoreUploads.HOST,
+    uploads = if (uploaderHere == null) CoreUploads.BUILT_IN else CoreUploads.HOST,
     maxEvents = maxEvents.toPositive(),
     maxBytes = maxBytes.toPositive(),
     maxAgeMs = maxAgeMs?.toPositive(),

@@ -38,7 +38,7 @@ public class Headwater(options: Options) : AutoCloseable {
     private val surroundings = Surroundings(options.context)
     private val flushes = ConcurrentHashMap<Long, CompletableFuture<Long>>()
     private val tokens = AtomicLong()
-    private val uploads = options.uploader?.let(::Uploads)
+    private val uploads = options.uploaderHere?.let(::Uploads)
     private val closed = AtomicBoolean()
     private val atEnd = CopyOnWriteArrayList<() -> Unit>()
     internal val core: Core = try {

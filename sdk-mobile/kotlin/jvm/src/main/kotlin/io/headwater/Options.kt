@@ -30,9 +30,12 @@ public class Options @JvmOverloads constructor(
     public val consent: Map<Category, Answer> = emptyMap(),
     /** Members of every event's context, beside (and in place of) those that are found out: `app`, `device`, … */
     public val context: Map<String, Any?> = emptyMap(),
-    /** Who makes the requests. `null`: the native library, on a thread of its own. */
+    /** Who makes the requests. `null`: on the JVM the native library ([Uploader.BUILT_IN]), on Android the system. */
     public val uploader: Uploader? = null,
 ) {
+    /** Who makes the requests on this side; `null`: the native library. */
+    internal val uploaderHere: Uploader? get() = uploader.takeIf { it !== Uploader.BUILT_IN }
+
     /** The same, with another uploader. */
     @HeadwaterPlatform
     public fun with(uploader: Uploader): Options = Options(

@@ -11,6 +11,13 @@ import java.util.concurrent.Semaphore
 public fun interface Uploader {
     /** A POST. Throwing means that nobody answered. Follow no redirect. */
     public fun upload(request: UploadRequest): UploadAnswer
+
+    /** Those that are there already. */
+    public companion object {
+        /** The native library's own HTTP, on a thread of its own: the default on the JVM. On Android it wants more of the app, as the README says. */
+        @JvmField
+        public val BUILT_IN: Uploader = Uploader { UploadAnswer(0, null, "the native library makes these requests itself, and no other thread") }
+    }
 }
 
 /** A POST. */

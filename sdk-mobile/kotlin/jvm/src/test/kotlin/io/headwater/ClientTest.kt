@@ -142,7 +142,7 @@ internal class ClientTest {
 
     @Test
     fun `why nothing goes out is told, by whichever way it should have gone`() {
-        for ((name, uploader) in mapOf("native" to null, "host" to HttpUploader())) {
+        for ((name, uploader) in mapOf("native" to null, "chosen" to Uploader.BUILT_IN, "host" to HttpUploader())) {
             Headwater(Options("wk_test", NOWHERE, File(folder, name), uploader = uploader)).use { headwater ->
                 val heard = CompletableFuture<Report>()
                 headwater.onReport(heard::complete)
