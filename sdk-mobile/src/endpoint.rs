@@ -89,11 +89,14 @@ impl Reach {
                 "answered {status}, but not as a collector does: is it the collector's address? A proxy or a hotel's network may stand \
                  before it"
             ),
-            Answered::Unreachable => {
+            Answered::Unreachable if status < 400 => {
                 format!(
                     "answered {status}, a redirect, which is not followed: name the address that it leads to"
                 )
             }
+            Answered::Unreachable => format!(
+                "answered {status} with a page, as no collector does: is it the collector's address, and without /v1? A proxy may stand before it"
+            ),
             Answered::Refused { status: 404 | 405 | 410, .. } => {
                 format!(
                     "answered {status}: there is no collector; is the address right, and without /v1?"
@@ -172,6 +175,8 @@ mod tests {
         assert!(unreachable(200, "").is_some_and(|said| said.contains("not as a collector does")));
         assert_eq!(reach.told(1, &Answered::Delivered(Vec::new()), 200, ""), None);
         assert!(unreachable(302, "").is_some_and(|said| said.contains("redirect")));
+        assert_eq!(reach.told(1, &Answered::Delivered(Vec::new()), 200, ""), None);
+        assert!(unreachable(404, "").is_some_and(|said| said.contains("answered 404 with a page")));
         assert_eq!(reach.told(1, &Answered::Delivered(Vec::new()), 200, ""), None);
         // A question that a server does not know is no failure.
         reach.sends(1, "https://a.example/v1/seen?receipt=1");

@@ -16,7 +16,7 @@ internal class SystemUploader(private val job: UploadJobs?) : Uploader {
     @Volatile var failed = false
         private set
 
-    /** Whether the last request was refused in a way that time does not mend. */
+    /** Whether the last answer refused the key. Other refusals are of one request: that nobody knows `/v1/seen`, or that a batch holds a bad event. */
     @Volatile var refused = false
         private set
 
@@ -46,7 +46,7 @@ internal class SystemUploader(private val job: UploadJobs?) : Uploader {
         } finally {
             TrafficStats.clearThreadStatsTag()
             failed = status == 0 || status == 408 || status >= 429
-            refused = !failed && status !in 200..299
+            if (status != 0) refused = status == 401 || status == 403
             synchronized(lock) { busy = false }
             if (failed) job?.schedule()
         }

@@ -175,13 +175,19 @@ class LifeTest {
         val silent = ServerSocket(0, 1, InetAddress.getLoopbackAddress()).also { closing.add(it) }
         val headwater = client("http://127.0.0.1:${silent.localPort}", AndroidOptions(lifecycle = false))
         headwater.track("On Its Way")
-        silent.accept().use {
+        val job = silent.accept().use {
             Robolectric.buildActivity(ShopActivity::class.java).setup().pause().stop()
             val job = eventually("a job") { jobs.allPendingJobs.singleOrNull() }
             headwater.close()
             // The request may still arrive: it is not made again yet, and the system is told to come back.
             assertTrue(run(job.extras).isRescheduleNeeded)
+            job
         }
+        silent.close()
+        // This one does not know what has arrived already; that it says so is no reason to give up.
+        val server = server(silent.localPort)
+        eventually("a job that leaves nothing") { true.takeUnless { run(job.extras).isRescheduleNeeded } }
+        assertEquals(listOf("On Its Way"), server.events.map { it.at("event") })
     }
 
     @Test
