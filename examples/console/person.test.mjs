@@ -12,7 +12,9 @@ test('people are found as one types, and a page shows what happens while it happ
   await withConsole(async (desk) => {
     const { id } = await fill(desk);
     const page = await desk.signedIn();
-    await page.keyboard.type('SHOP'); // the search has the focus
+    // The search has the focus, once the page is drawn.
+    await page.locator('#q:focus').waitFor();
+    await page.keyboard.type('SHOP');
     await page.locator('#found a', { hasText: 'A shopper' }).waitFor();
     assert.equal(new URL(page.url()).searchParams.get('q'), 'SHOP', 'the address can be passed on');
     await page.fill('#q', 'acme');
