@@ -187,9 +187,7 @@ fn read(log: &EventLog, rows: Vec<Row>, source: Option<&str>) -> (Vec<Moment>, u
         if source.is_some_and(|source| *record.source != *source) {
             return None;
         }
-        let mut line = Vec::new();
-        record.write_line(&mut line);
-        let event = RawValue::from_string(String::from_utf8(line).ok()?).ok()?;
+        let event = as_read(&record)?;
         Some(Moment {
             at: moment(row.time_ms),
             offset: row.record.to_string(),
@@ -202,6 +200,13 @@ fn read(log: &EventLog, rows: Vec<Row>, source: Option<&str>) -> (Vec<Moment>, u
         })
     });
     (read.collect(), unreadable)
+}
+
+/// A record as readers of the log get it.
+pub(super) fn as_read(record: &Record) -> Option<Box<RawValue>> {
+    let mut line = Vec::new();
+    record.write_line(&mut line);
+    RawValue::from_string(String::from_utf8(line).ok()?).ok()
 }
 
 /// The records at these offsets, in their order, and how many cannot be read.

@@ -6,7 +6,12 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, Result, params};
 use serde_json::value::RawValue;
 
-use super::{graph, identifier::Identifier, profile::PersonId, timeline::read_records};
+use super::{
+    graph,
+    identifier::Identifier,
+    profile::PersonId,
+    timeline::{as_read, read_records},
+};
 use crate::event_log::{EventLog, Offset};
 
 /// The table: by the identifier itself, which need not be anybody's yet.
@@ -74,11 +79,6 @@ pub(crate) fn trials(
     let some: Vec<Offset> = offsets.iter().copied().take(limit).collect();
     let next = some.last().copied().filter(|_| offsets.len() > limit);
     let (found, unreadable) = read_records(log, &some);
-    let text = |record: crate::event_log::Record| {
-        let mut line = Vec::new();
-        record.write_line(&mut line);
-        RawValue::from_string(String::from_utf8(line).ok()?).ok()
-    };
-    let events = found.into_iter().flatten().filter_map(text).collect();
+    let events = found.iter().flatten().filter_map(as_read).collect();
     Ok(Trials { events, unreadable, next })
 }
