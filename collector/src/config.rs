@@ -68,6 +68,8 @@ pub struct Config {
     /// With less than this free on the disk, events are answered 503, while the log can still be closed in order.
     /// Default: 512 MiB or a twentieth of the disk, whichever is less.
     pub min_free_bytes: Option<u64>,
+    /// A folder of rule files, `*.toml`: see `headwater rules`. Default: none.
+    pub rules: Option<PathBuf>,
     /// How much one person may be. Changed, people are made anew from the log at the next start.
     pub people: Limits,
 }
@@ -101,6 +103,7 @@ impl Default for Config {
             path_prefix: None,
             cookie: None,
             min_free_bytes: None,
+            rules: None,
             people: Limits::default(),
         }
     }
@@ -150,6 +153,7 @@ impl Config {
             path_prefix: _,
             cookie: _,
             min_free_bytes: _,
+            rules,
             people,
         } = self;
         let changed = [
@@ -159,6 +163,7 @@ impl Config {
             ("countries", *countries != next.countries),
             ("log", *log != next.log),
             ("people", *people != next.people),
+            ("rules", *rules != next.rules),
         ];
         let keys = changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.into());
         let gone_or_other =

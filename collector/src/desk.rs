@@ -341,7 +341,7 @@ mod tests {
     use super::*;
     use crate::{
         event_log::{Disk, FileSystem, NewEvent, Options, system_clock, testing::FaultyDisk},
-        projection::Projection,
+        projection::{Projection, Rules},
         suppressed::Named,
     };
 
@@ -354,7 +354,8 @@ mod tests {
         let limits = Limits::default();
         let nobody = Arc::new(|| -> people::Gone { Arc::new(|_, _| false) });
         log.append([seen("1")]).await.unwrap();
-        let projection = Projection::open(folder, &log, limits.clone(), nobody).unwrap();
+        let projection = 
+            Projection::open(folder, &log, limits.clone(), nobody, Rules::none()).unwrap();
         let state = State::open(&folder.join("state.db")).unwrap();
         let suppressed = Suppressed::read(&state).unwrap();
         let desk = Desk {

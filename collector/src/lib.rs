@@ -33,6 +33,7 @@ pub mod doctor;
 pub mod event_log;
 pub mod event_time;
 pub mod export;
+mod expression;
 mod http;
 pub mod import;
 pub mod inbound;
@@ -44,6 +45,7 @@ pub mod outgoing;
 pub mod people;
 pub mod projection;
 mod reload;
+pub mod rules;
 mod seen;
 pub mod sinks;
 pub mod sources;
@@ -78,7 +80,8 @@ use crate::{
     ingest::Ingest,
     limits::HttpLimits,
     metrics::Metrics,
-    projection::{DatabaseError, Projection},
+    projection::{DatabaseError, Projection, Rules},
+    rules::{RuleError, RuleSet},
     sinks::{Opening, SinkConfig, SinkError},
     sources::{Source, Sources},
     state::{State, StateError},
@@ -147,6 +150,9 @@ pub enum StartError {
     /// The mapping of an inbound webhook cannot be used.
     #[error(transparent)]
     Inbound(#[from] InboundError),
+    /// A rule file cannot be used.
+    #[error("{0}")]
+    Rules(#[from] RuleError),
     /// The file of countries cannot be used.
     #[error(transparent)]
     Countries(#[from] CountriesError),
@@ -168,6 +174,7 @@ impl Collector {
         warn_if_others_can_read(&config.data);
         let clock = system_clock();
         let inbounds = Inbounds::open(&config)?;
+        let rules = config.rules.as_deref().map(RuleSet::read).transpose()?.unwrap_or_default();
         let countries = Arc::new(Countries::open(config.countries.as_deref())?);
         // Before anything is changed: a later release may have been here.
         State::refuse_later(&config.data.join("state.db"))?;
@@ -208,7 +215,11 @@ impl Collector {
         let ingest = Ingest { log, sources, metrics, clock, ip, countries, suppressed };
         let (known, erasures) = (ingest.suppressed.clone(), state.clone());
         let gone = Arc::new(move || known.gone(&erasures.erasures().unwrap_or_default()));
-        let projection = Projection::open(&config.data, &ingest.log, config.people.clone(), gone)?;
+        let end = *ingest.log.end().borrow();
+        let in_force = Arc::new(state.in_force(rules.revisions(), end)?);
+        let rules = Rules { set: Arc::new(rules), in_force, clock: Arc::clone(&ingest.clock) };
+        let limits = config.people.clone();
+        let projection = Projection::open(&config.data, &ingest.log, limits, gone, rules)?;
         let limits = HttpLimits::default();
         Ok(Self {
             ingest,

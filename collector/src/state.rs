@@ -5,6 +5,7 @@
 
 mod consumers;
 mod erased;
+mod rules;
 
 use std::{
     path::Path,
@@ -23,6 +24,7 @@ use crate::{
 
 pub use consumers::{Pause, Reached, Replay};
 pub use erased::{Audited, Erasure, HASH_BYTES};
+pub use rules::Stopped;
 
 /// The database. Cheap to clone; calls may block on the disk for a few milliseconds.
 #[derive(Clone, Debug)]
@@ -54,7 +56,7 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -111,6 +113,19 @@ const MIGRATIONS: [&str; 5] = [
         identifiers TEXT NOT NULL, -- a JSON list
         events INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    -- Since where in the log each revision of a rule counts.
+    CREATE TABLE rule (
+        name TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        since INTEGER NOT NULL,
+        PRIMARY KEY (name, revision)
+    ) STRICT, WITHOUT ROWID;
+    -- Rules that an operator has stopped; the empty name is all of them.
+    CREATE TABLE stopped_rule (name TEXT PRIMARY KEY, by TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    -- Actions that were begun and whose destination takes no key: after a crash nobody knows whether they were done.
+    CREATE TABLE attempt (action TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
 ",
 ];
 

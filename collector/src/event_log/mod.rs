@@ -367,6 +367,16 @@ impl EventLog {
         self.request(dedup::Batch::new(&self.hash_key, &[]), false).await.map(drop)
     }
 
+    /// [`Self::settled`] for a thread that may wait.
+    pub fn settle(&self) -> Result<(), AppendError> {
+        match self.request(dedup::Batch::new(&self.hash_key, &[]), false).0 {
+            Progress::Known(known) => known.map(drop),
+            Progress::Waiting(answered) => {
+                answered.blocking_recv().unwrap_or(Err(AppendError::Closed)).map(drop)
+            }
+        }
+    }
+
     fn request(&self, batch: dedup::Batch, seal: bool) -> Appending {
         let (answer, answered) = oneshot::channel();
         let arrived = std::time::Instant::now();

@@ -16,7 +16,7 @@ use crate::event_log::Timestamp;
 /// Who was most active is asked for the last 30 days: a month has everybody's rhythm in it.
 const WINDOW_MS: i64 = 30 * 24 * 3600 * 1000;
 /// Identifiers of an account that are looked at. Larger ones are shown in part.
-const MAX_IDENTIFIERS: i64 = 2_000;
+pub(super) const MAX_IDENTIFIERS: i64 = 2_000;
 
 /// What is known of an organisation.
 #[derive(Clone, Debug, Serialize)]

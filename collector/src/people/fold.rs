@@ -76,6 +76,26 @@ const REMEMBERED: usize = 1 << 13;
 /// Whether an identifier in a record of this time is of somebody who was erased later: others' records may name it.
 pub(crate) type Gone = Arc<dyn Fn(&Identifier<'_>, Timestamp) -> bool + Send + Sync>;
 
+/// What a record was to people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Folded {
+    /// Nothing, or nothing that anyone did.
+    Nothing,
+    /// Someone did this.
+    Event {
+        /// By the surest identifier.
+        main: Node,
+        /// `track`, `page`, …
+        call: &'static str,
+        /// Of what happened, or of the page or screen.
+        name: String,
+        /// Whether it said something new about who is who.
+        linked: bool,
+    },
+    /// An operator has decided about these two.
+    Decided([Node; 2]),
+}
+
 /// The fold, and what it remembers between records so as not to ask the database again.
 pub(crate) struct Fold {
     limits: Limits,
@@ -113,23 +133,24 @@ impl Fold {
     }
 
     /// Folds one record in, within a transaction of the caller's.
-    pub(crate) fn record(&mut self, db: &Connection, record: &Record) -> Result<()> {
+    pub(crate) fn record(&mut self, db: &Connection, record: &Record) -> Result<Folded> {
         if record.flags.erased {
-            return Ok(());
+            return Ok(Folded::Nothing);
         }
         if record.flags.test {
-            return self.try_out(db, record);
+            self.try_out(db, record)?;
+            return Ok(Folded::Nothing);
         }
         if let Some(order) = Order::of(record) {
             return self.obey(db, record, &order);
         }
         if orders::is_ours(record) {
-            return Ok(());
+            return Ok(Folded::Nothing);
         }
-        let Some(mut said) = Said::of(record) else { return Ok(()) };
+        let Some(mut said) = Said::of(record) else { return Ok(Folded::Nothing) };
         said.identifiers.retain(|identifier| self.counts(identifier, record));
         if said.identifiers.is_empty() {
-            return Ok(());
+            return Ok(Folded::Nothing);
         }
         let mut numbers = Numbers::of(record);
         let nodes = said
@@ -137,19 +158,19 @@ impl Fold {
             .iter()
             .map(|identifier| self.node(db, &mut numbers, identifier))
             .collect::<Result<Vec<_>>>()?;
-        let main = nodes[0];
+        let (main, mut linked) = (nodes[0], false);
         for node in &nodes[1..] {
-            let ordered = false;
-            self.link(db, &mut numbers, record, (main, *node), (said.call.as_str(), ordered))?;
+            let via = (said.call.as_str(), false);
+            linked |= self.link(db, &mut numbers, record, (main, *node), via)?;
         }
         if let Call::Alias(Some(previous)) = &said.call {
-            self.alias(db, &mut numbers, record, main, previous)?;
+            linked |= self.alias(db, &mut numbers, record, main, previous)?;
         }
         self.count(db, record, &said, &nodes)?;
         if let Some(group) = &said.group {
             self.join(db, record, &said, main, group)?;
         }
-        Ok(())
+        Ok(Folded::Event { main, call: said.call.as_str(), name: said.name.into_owned(), linked })
     }
 
     /// A test counts for nobody, and is found again.
@@ -167,22 +188,23 @@ impl Fold {
     }
 
     /// What someone decided about who is who.
-    fn obey(&mut self, db: &Connection, record: &Record, order: &Order) -> Result<()> {
+    fn obey(&mut self, db: &Connection, record: &Record, order: &Order) -> Result<Folded> {
         let mut numbers = Numbers::of(record);
         match order {
             Order::Merge(a, b) => {
                 let a = self.node(db, &mut numbers, a)?;
                 let b = self.node(db, &mut numbers, b)?;
                 decided(db, record, [a, b])?;
-                self.link(db, &mut numbers, record, (a, b), (graph::OPERATOR, true))
+                self.link(db, &mut numbers, record, (a, b), (graph::OPERATOR, true))?;
+                Ok(Folded::Decided([a, b]))
             }
             Order::Unmerge(a, b) => {
                 let (Some(a), Some(b)) = (graph::find(db, a)?, graph::find(db, b)?) else {
-                    return Ok(());
+                    return Ok(Folded::Nothing);
                 };
                 decided(db, record, [a, b])?;
                 graph::retract(db, &self.limits, a, b)?;
-                Ok(())
+                Ok(Folded::Decided([a, b]))
             }
         }
     }
@@ -220,12 +242,13 @@ impl Fold {
         record: &Record,
         (a, b): (Node, Node),
         (via, ordered): (&str, bool),
-    ) -> Result<()> {
+    ) -> Result<bool> {
         // That it was said is remembered; what someone decides counts whenever it is said.
         if a == b || !ordered && self.pairs.get(&(a, b)).is_some() {
-            return Ok(());
+            return Ok(false);
         }
-        if ordered || !graph::is_known(db, a, b)? {
+        let is_new = ordered || !graph::is_known(db, a, b)?;
+        if is_new {
             let edge = Edge {
                 id: numbers.next_edge(),
                 a,
@@ -243,7 +266,7 @@ impl Fold {
             graph::link(db, &self.limits, &edge)?;
         }
         self.pairs.put((a, b), ());
-        Ok(())
+        Ok(is_new)
     }
 
     /// Says that a person was known by another id before: a user's if there is one, else a device's. A source that nobody can
@@ -255,11 +278,11 @@ impl Fold {
         record: &Record,
         main: Node,
         previous: &str,
-    ) -> Result<()> {
-        let Some(user) = Identifier::new(Kind::User, previous) else { return Ok(()) };
-        let Some(device) = Identifier::new(Kind::Anonymous, previous) else { return Ok(()) };
+    ) -> Result<bool> {
+        let Some(user) = Identifier::new(Kind::User, previous) else { return Ok(false) };
+        let Some(device) = Identifier::new(Kind::Anonymous, previous) else { return Ok(false) };
         if !self.counts(&user, record) || !self.counts(&device, record) {
-            return Ok(());
+            return Ok(false);
         }
         // Whoever uses a device that is shared is not whoever used it before, whoever says so.
         let (previous, is_user) = match graph::find(db, &user)? {

@@ -165,6 +165,18 @@ pub(super) fn members(db: &Connection, person: Node) -> Result<Vec<(Node, Identi
     Ok(members)
 }
 
+/// A person's identifiers by number, in the order in which they came up.
+pub(super) fn nodes(db: &Connection, person: Node) -> Result<Vec<Node>> {
+    let mut nodes = vec![person];
+    let query = "SELECT id FROM identifier WHERE person = ?1 AND person <> id ORDER BY id";
+    let mut query = db.prepare_cached(query)?;
+    let rows = query.query_map([person], |row| row.get(0))?;
+    for row in rows {
+        nodes.push(row?);
+    }
+    Ok(nodes)
+}
+
 /// How many identifiers of each kind a person has.
 fn tally(db: &Connection, person: Node) -> Result<Tally> {
     let mut tally = Tally::of([kind(db, person)?]);

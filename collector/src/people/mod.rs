@@ -26,6 +26,7 @@ pub mod testing;
 mod tests;
 mod timeline;
 mod trial;
+mod whole;
 
 pub use account::{Account, Member};
 pub use device::Device;
@@ -38,13 +39,14 @@ pub use timeline::{Chapter, Moment, Page, Wanted};
 
 pub(crate) use account::account;
 pub(crate) use erase::{Traces, forget, identifiers, traces};
-pub(crate) use fold::{Fold, Gone};
+pub(crate) use fold::{Fold, Folded, Gone};
 pub(crate) use graph::{Node, identifier};
-pub(crate) use orders::{ERASED, Order, said, said_by_us};
-pub(crate) use profile::{graph_of, node_of, person_of, person_of_record, preview, profile};
+pub(crate) use orders::{ERASED, Order, is_ours, said, said_by_us};
+pub(crate) use profile::{graph_of, name_of, node_of, person_of, person_of_record, preview, profile};
 pub(crate) use search::search;
 pub(crate) use timeline::{Of, timeline};
 pub(crate) use trial::{Trials, trials};
+pub(crate) use whole::Whole;
 
 /// What the tables are made by.
 pub(crate) const SCHEMAS: [&str; 3] = [graph::SCHEMA, fold::SCHEMA, trial::SCHEMA];

@@ -270,7 +270,7 @@ fn of_members(
 }
 
 /// What people call a person, for lists.
-pub(super) fn name_of(db: &Connection, person: PersonId) -> Result<String> {
+pub(crate) fn name_of(db: &Connection, person: PersonId) -> Result<String> {
     let members = graph::members(db, person.0)?;
     let mut whole = Seen::default();
     for (node, _) in &members {

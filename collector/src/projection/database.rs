@@ -14,11 +14,11 @@ use rusqlite::{
 
 use crate::{
     event_log::{EventLog, Offset, Timestamp},
-    people,
+    people, rules,
 };
 
 /// Of the tables and of what is folded into them. A file of another is made anew from the log.
-pub(super) const FORMAT: u32 = 3;
+pub(super) const FORMAT: u32 = 4;
 
 /// Pages kept in memory, in KiB: what is touched again and again is in the folds' own memory.
 const CACHE_KIB: i64 = 16 * 1024;
@@ -63,6 +63,8 @@ pub(super) struct Database {
     pub(super) applied: Offset,
     /// When the record there was received, by which another log is known.
     received: Option<i64>,
+    /// The rules that features and firings in it were made by.
+    pub(super) rules: String,
 }
 
 impl Database {
@@ -70,7 +72,7 @@ impl Database {
     /// log, as one is that is ahead.
     pub(super) fn open(
         path: &Path,
-        format: &str,
+        (format, rules): (&str, &str),
         log: &EventLog,
     ) -> Result<Option<Self>, DatabaseError> {
         // One thread has it.
@@ -79,7 +81,7 @@ impl Database {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
-        match Self::prepare(connection, format) {
+        match Self::prepare(connection, format, rules) {
             Ok(Some(database)) if database.is_of(log) => Ok(Some(database)),
             Ok(_) => Ok(None),
             Err(error) if is_damage(&error) => {
@@ -99,7 +101,11 @@ impl Database {
         readable().is_err()
     }
 
-    fn prepare(connection: Connection, format: &str) -> rusqlite::Result<Option<Self>> {
+    fn prepare(
+        connection: Connection,
+        format: &str,
+        rules: &str,
+    ) -> rusqlite::Result<Option<Self>> {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // What a power cut takes is folded again.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
@@ -119,14 +125,16 @@ impl Database {
             }
             let change = connection.unchecked_transaction()?;
             change.execute_batch(
-                "CREATE TABLE projection (only INTEGER PRIMARY KEY CHECK (only = 1), format TEXT NOT NULL, applied INTEGER NOT NULL, received INTEGER) STRICT;",
+                "CREATE TABLE projection (only INTEGER PRIMARY KEY CHECK (only = 1), format TEXT NOT NULL, applied INTEGER NOT NULL, received INTEGER, rules TEXT NOT NULL) STRICT;",
             )?;
-            for tables in people::SCHEMAS {
+            for tables in people::SCHEMAS.iter().chain(&rules::SCHEMAS) {
                 change.execute_batch(tables)?;
             }
-            change.execute("INSERT INTO projection VALUES (1, ?1, 0, NULL)", [format])?;
+            change
+                .execute("INSERT INTO projection VALUES (1, ?1, 0, NULL, ?2)", [format, rules])?;
             change.commit()?;
-            return Ok(Some(Self { connection, applied: Offset::START, received: None }));
+            let rules = rules.to_owned();
+            return Ok(Some(Self { connection, applied: Offset::START, received: None, rules }));
         }
         // Of another format it need not have the other columns.
         let known: Option<String> = connection
@@ -135,11 +143,11 @@ impl Database {
         if known.is_none_or(|known| known != format) {
             return Ok(None);
         }
-        let (applied, received) =
-            connection.query_row("SELECT applied, received FROM projection", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+        let (applied, received, rules) =
+            connection.query_row("SELECT applied, received, rules FROM projection", [], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
-        Ok(Some(Self { connection, applied: Offset::from_number(applied), received }))
+        Ok(Some(Self { connection, applied: Offset::from_number(applied), received, rules }))
     }
 
     /// Whether it can have been made from this log: a folder may have been put together from two.
@@ -169,6 +177,16 @@ impl Database {
         change
             .prepare_cached("UPDATE projection SET applied = ?1, received = ?2")?
             .execute(params![applied.to_number(), received.map(Timestamp::unix_ms)])?;
+        Ok(())
+    }
+
+    /// From here on it is folded by other rules: what earlier ones have kept is let go.
+    pub(super) fn begin_rules(&mut self, rules: &str) -> rusqlite::Result<()> {
+        let change = self.begin()?;
+        rules::clear(&change)?;
+        change.execute("UPDATE projection SET rules = ?1", [rules])?;
+        change.commit()?;
+        self.rules = rules.to_owned();
         Ok(())
     }
 

@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! log ─▶ Reader ─▶ Fold::record × many ─▶ flush, offset, COMMIT ─▶ "applied up to N" ─▶ whoever waits
-//!                     └ people (rules come here, into the same transaction)
+//!                     └ people, then rules: in the same transaction
 //! ```
 
 mod database;
@@ -24,8 +24,8 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    event_log::{EventLog, Offset, ReadError, Reader},
-    people,
+    event_log::{Clock, EventLog, Offset, ReadError, Reader, Record},
+    people, rules,
 };
 pub use database::DatabaseError;
 use database::{Database, FORMAT};
@@ -40,6 +40,8 @@ const AT_MOST: Duration = Duration::from_millis(250);
 const SHADOW_AT_MOST: Duration = Duration::from_millis(15);
 /// After the database failed: short for who waits for a profile, long for a full disk.
 const RETRY: Duration = Duration::from_millis(500);
+/// Without anything to do: whoever has something says so.
+const IDLE: Duration = Duration::from_secs(3600);
 /// How often a rebuild says how far it is.
 const PROGRESS: Duration = Duration::from_secs(2);
 
@@ -59,6 +61,31 @@ pub struct Rebuild {
 
 /// Who was erased, as of when it is asked.
 pub(crate) type Erasures = Arc<dyn Fn() -> people::Gone + Send + Sync>;
+
+/// The rules of a state, and since where in the log each counts.
+#[derive(Clone)]
+pub(crate) struct Rules {
+    pub(crate) set: Arc<rules::RuleSet>,
+    pub(crate) in_force: rules::InForce,
+    pub(crate) clock: Clock,
+}
+
+#[cfg(test)]
+impl Rules {
+    /// None at all.
+    pub(crate) fn none() -> Self {
+        let clock = crate::event_log::system_clock();
+        Self { set: Arc::default(), in_force: rules::InForce::default(), clock }
+    }
+}
+
+impl rules::Records for EventLog {
+    fn at(&self, offset: Offset) -> Option<Record> {
+        let mut reader = self.reader(Some(offset.before()));
+        let found = reader.next_chunk(1).ok()?.into_iter().next();
+        found.filter(|record| record.offset == offset && !record.flags.erased)
+    }
+}
 
 /// Whether retention has deleted what people were made of: made anew, those who were not seen since would be gone.
 fn lost_its_beginning(log: &EventLog) -> bool {
@@ -100,11 +127,13 @@ impl Projection {
         log: &Arc<EventLog>,
         limits: people::Limits,
         gone: Erasures,
+        rules: Rules,
     ) -> Result<Self, DatabaseError> {
         let path = data.join(FILE);
         Database::remove(&data.join(SHADOW))?;
         let format = format!("{FORMAT} {limits:?}");
-        let database = match Database::open(&path, &format, log)? {
+        let made_by = (format.as_str(), rules.set.hash());
+        let mut database = match Database::open(&path, made_by, log)? {
             Some(database) => database,
             None => {
                 if lost_its_beginning(log) {
@@ -117,10 +146,19 @@ impl Projection {
                 }
                 tracing::info!("people are made anew from the log: {}", path.display());
                 Database::remove(&path)?;
-                let made = Database::open(&path, &format, log)?;
+                let made = Database::open(&path, made_by, log)?;
                 made.ok_or(DatabaseError::Unusable(path.clone()))?
             }
         };
+        // Features of other rules are made from the whole log, beside the state in use, which goes on without rules meanwhile.
+        let are_others = database.rules != rules.set.hash();
+        let from_here = are_others && (rules.set.is_empty() || lost_its_beginning(log));
+        if from_here {
+            if !rules.set.is_empty() {
+                tracing::warn!("rules have changed, and the log has lost its beginning to retention: features count from here on");
+            }
+            database.begin_rules(rules.set.hash())?;
+        }
         let (applied, seen) = watch::channel(database.applied);
         let (rebuilding, rebuild) = watch::channel(None);
         let (orders, ordered) = channel();
@@ -136,7 +174,8 @@ impl Projection {
             limits: limits.clone(),
             log: Arc::clone(log),
             readers: handle.readers.clone(),
-            at: Place::new(log, database, limits, gone()),
+            at: Place::new(log, database, limits, gone(), &rules),
+            rules,
             gone,
             applied,
             rebuilding,
@@ -145,7 +184,7 @@ impl Projection {
         };
         let thread = std::thread::Builder::new()
             .name("projection".into())
-            .spawn(move || runner.run())
+            .spawn(move || runner.run(are_others && !from_here))
             .map_err(DatabaseError::Thread)?;
         Ok(Self { handle, orders, thread: Some(thread) })
     }
@@ -215,7 +254,10 @@ impl Handle {
 struct Place {
     database: Database,
     reader: Reader,
+    log: Arc<EventLog>,
     people: people::Fold,
+    /// None where the state was made by others, until one that is made by these takes its place.
+    rules: Option<rules::Fold>,
 }
 
 impl Place {
@@ -224,9 +266,18 @@ impl Place {
         database: Database,
         limits: people::Limits,
         gone: people::Gone,
+        rules: &Rules,
     ) -> Self {
         let reader = log.reader(Some(database.applied));
-        Self { database, reader, people: people::Fold::new(limits, gone) }
+        let is_theirs = database.rules == rules.set.hash() && !rules.set.is_empty();
+        let fold = || rules::Fold::new(Arc::clone(&rules.set), Arc::clone(&rules.in_force));
+        Self {
+            database,
+            reader,
+            log: Arc::clone(log),
+            people: people::Fold::new(limits, gone),
+            rules: is_theirs.then(fold),
+        }
     }
 
     /// Folds in what follows, up to a transaction's worth, for at most this long. Whether anything did.
@@ -234,10 +285,42 @@ impl Place {
         let stepped = self.try_step(at_most);
         if stepped.is_err() {
             // What was folded was rolled back with the transaction.
-            self.people.forget();
+            self.forget();
             self.reader.seek(self.database.applied);
         }
         stepped
+    }
+
+    fn forget(&mut self) {
+        self.people.forget();
+        if let Some(rules) = &mut self.rules {
+            rules.forget();
+        }
+    }
+
+    /// When something is due first, whatever comes.
+    fn next_due(&mut self) -> Result<Option<i64>, StepError> {
+        let Some(rules) = &mut self.rules else { return Ok(None) };
+        Ok(rules.next_due(&self.database.connection)?)
+    }
+
+    /// Does what is due by `now_ms`, when the log has been read up to then: all that it takes later it takes after that. Whether
+    /// anything was.
+    fn ring(&mut self, now_ms: i64) -> Result<bool, StepError> {
+        let rung = self.try_ring(now_ms);
+        if rung.is_err() {
+            self.forget();
+        }
+        rung
+    }
+
+    fn try_ring(&mut self, now_ms: i64) -> Result<bool, StepError> {
+        let Some(rules) = &mut self.rules else { return Ok(false) };
+        let change = self.database.begin()?;
+        let any = rules.until(&change, &*self.log, now_ms, self.database.applied)?;
+        rules.flush(&change)?;
+        change.commit()?;
+        Ok(any)
     }
 
     fn try_step(&mut self, at_most: Duration) -> Result<bool, StepError> {
@@ -249,7 +332,14 @@ impl Place {
                 Ok(records) if records.is_empty() => break,
                 Ok(records) => {
                     for record in &records {
-                        self.people.record(&change, record)?;
+                        if let Some(rules) = &mut self.rules {
+                            let (now, before) = (record.received_at.unix_ms(), record.offset.before());
+                            rules.until(&change, &*self.log, now, before)?;
+                        }
+                        let folded = self.people.record(&change, record)?;
+                        if let Some(rules) = &mut self.rules {
+                            rules.record(&change, &*self.log, record, &folded)?;
+                        }
                     }
                     folded += records.len();
                     last = records.last().map(|record| (record.offset, record.received_at));
@@ -265,6 +355,9 @@ impl Place {
             return Ok(false);
         }
         self.people.flush(&change)?;
+        if let Some(rules) = &mut self.rules {
+            rules.flush(&change)?;
+        }
         let received = last.filter(|(offset, _)| *offset == applied).map(|(_, at)| at);
         Database::save(&change, applied, received)?;
         change.commit()?;
@@ -294,6 +387,7 @@ struct Runner {
     data: PathBuf,
     format: String,
     limits: people::Limits,
+    rules: Rules,
     log: Arc<EventLog>,
     readers: Readers,
     at: Place,
@@ -304,8 +398,14 @@ struct Runner {
 }
 
 impl Runner {
-    fn run(mut self) {
+    fn run(mut self, rules_changed: bool) {
         let mut failing = false;
+        if rules_changed {
+            tracing::info!("the rules are others than before: what they come to is made from the log");
+            if let Err(error) = self.begin_rebuild() {
+                tracing::error!(%error, "rules do not run: what they come to cannot be made from the log");
+            }
+        }
         loop {
             let moved = match self.at.step(AT_MOST) {
                 Ok(moved) => {
@@ -332,7 +432,7 @@ impl Runner {
             let pause = match (moved || rebuilding, failing) {
                 (true, _) => Duration::ZERO,
                 (false, true) => RETRY,
-                (false, false) => Duration::from_secs(3600),
+                (false, false) => self.ring(&mut failing),
             };
             // All that was ordered meanwhile: looks are many, and one is as good as all.
             let mut ordered = self.ordered.recv_timeout(pause);
@@ -358,6 +458,38 @@ impl Runner {
         }
     }
 
+    /// Does what is due, once all is read that the log has taken until now; how long until there may be something to do.
+    fn ring(&mut self, failing: &mut bool) -> Duration {
+        let now = (self.rules.clock)().unix_ms();
+        let due = match self.at.next_due() {
+            Ok(None) => return IDLE,
+            Ok(Some(due)) => due,
+            Err(_) => return RETRY,
+        };
+        if due > now {
+            let wait = Duration::from_millis((due - now).unsigned_abs());
+            return wait.min(IDLE);
+        }
+        // What is on its way was received before, and comes first.
+        if self.log.settle().is_err() {
+            return RETRY;
+        }
+        if *self.log.end().borrow() > self.at.database.applied {
+            return Duration::ZERO;
+        }
+        match self.at.ring(now) {
+            Ok(_) => {
+                self.applied.send_modify(|_| {});
+                Duration::ZERO
+            }
+            Err(error) => {
+                tracing::error!(%error, "what is due is not done; trying again");
+                *failing = true;
+                RETRY
+            }
+        }
+    }
+
     /// The file in use is damaged: another is made from the log, and takes its place.
     fn mend(&mut self) {
         match self.begin_rebuild() {
@@ -373,8 +505,9 @@ impl Runner {
             place.database.connection.pragma_update(None, "secure_delete", true)?;
             let change = place.database.begin()?;
             people::forget(&change, nodes)?;
+            rules::forget(&change, nodes)?;
             change.commit()?;
-            place.people.forget();
+            place.forget();
             place.database.connection.pragma_update(None, "secure_delete", false)?;
             place.database.truncate_changes()?;
         }
@@ -392,10 +525,12 @@ impl Runner {
         let path = self.data.join(SHADOW);
         let end = *self.log.end().borrow();
         Database::remove(&path)?;
-        let database = Database::open(&path, &self.format, &self.log)?;
+        let made_by = (self.format.as_str(), self.rules.set.hash());
+        let database = Database::open(&path, made_by, &self.log)?;
         let database = database.ok_or(DatabaseError::Unusable(path))?;
         tracing::info!("people are rebuilt from the log, beside those in use");
-        let place = Place::new(&self.log, database, self.limits.clone(), (self.gone)());
+        let (limits, gone) = (self.limits.clone(), (self.gone)());
+        let place = Place::new(&self.log, database, limits, gone, &self.rules);
         self.rebuilding.send_replace(Some(Rebuild { applied: Offset::START, end }));
         self.shadow = Some((place, Instant::now()));
         Ok(())
@@ -430,16 +565,17 @@ impl Runner {
     fn swap(&mut self) -> Result<(), DatabaseError> {
         let Some((shadow, _)) = self.shadow.take() else { return Ok(()) };
         let (path, format) = (self.data.join(FILE), self.format.clone());
-        let log = Arc::clone(&self.log);
+        let (log, rules) = (Arc::clone(&self.log), Arc::clone(&self.rules.set));
         let Place { database, .. } = shadow;
         database.close()?;
         let swapped = self.readers.while_closed(|| -> Result<Database, DatabaseError> {
             // Its own connection has to be closed before its file goes.
             self.at.database.connection = Connection::open_in_memory()?;
             Database::replace(&path, &self.data.join(SHADOW))?;
-            Database::open(&path, &format, &log)?.ok_or(DatabaseError::Unusable(path.clone()))
+            Database::open(&path, (&format, rules.hash()), &log)?.ok_or(DatabaseError::Unusable(path.clone()))
         });
-        self.at = Place::new(&self.log, swapped?, self.limits.clone(), (self.gone)());
+        let (limits, gone) = (self.limits.clone(), (self.gone)());
+        self.at = Place::new(&self.log, swapped?, limits, gone, &self.rules);
         self.applied.send_replace(self.at.database.applied);
         tracing::info!("the rebuilt people are in use");
         Ok(())
@@ -462,7 +598,7 @@ mod tests {
 
     fn open(folder: &Path, log: &Arc<EventLog>, email: u32) -> Result<Projection, DatabaseError> {
         let limits = people::Limits { email, ..people::Limits::default() };
-        Projection::open(folder, log, limits, Arc::new(|| Arc::new(|_, _| false)))
+        Projection::open(folder, log, limits, Arc::new(|| Arc::new(|_, _| false)), Rules::none())
     }
 
     #[tokio::test]

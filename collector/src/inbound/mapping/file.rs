@@ -12,9 +12,8 @@ use toml::Spanned;
 
 use super::{
     Entry, HEADERS, ITEM, Kind, Mapping, MappingError, Members, Naming, Part, Subject,
-    expression::Expression,
 };
-use crate::config::plain_words;
+use crate::{config::plain_words, expression::{Expression, Vocabulary}};
 
 /// Entries of one file: a part may be held against each of them.
 const MAX_ENTRIES: usize = 100;
@@ -216,7 +215,7 @@ impl Reading<'_> {
         let quoted = &self.text[span.clone()];
         let opening = ["'''\n", "\"\"\"\n", "'''\r\n", "\"\"\"\r\n"];
         let first = usize::from(opening.iter().any(|quotes| quoted.starts_with(quotes)));
-        let expression = Expression::read(text, &variables).map_err(|(within, message)| {
+        let expression = Expression::read(text, &Vocabulary::of(&variables)).map_err(|(within, message)| {
             let lines = quoted.match_indices('\n').map(|(at, _)| span.start + at + 1);
             let at = std::iter::once(span.start).chain(lines).nth(first + within);
             (at.unwrap_or(span.start), format!("`{key}`: {message}"))

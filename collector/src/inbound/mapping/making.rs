@@ -11,10 +11,10 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Entry, HEADERS, ITEM, Kind, Mapping, Members, Naming, Part,
     event::{Circumstances, Event, ExternalId},
-    expression, value,
 };
 use crate::{
     event_time,
+    expression::{self, value},
     limits::{MAX_BATCH_BYTES, MAX_BATCH_EVENTS},
 };
 

@@ -4,16 +4,14 @@
 //! Deliberately knows no vendor and no HTTP.
 
 mod event;
-mod expression;
 mod file;
 mod making;
-mod value;
 
 use std::{fmt, path::Path};
 
 pub use making::{About, Failure, Made, Mapped};
 
-use expression::Expression;
+use crate::expression::Expression;
 
 /// What expressions are about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@
 use cel::{Value, objects::Key};
 use serde_json::{Map, Number, Value as Json};
 
-use super::expression::there;
+use super::there;
 
 /// What expressions see. Whole numbers are CEL's `int` where they fit: a `uint` cannot be added to a `1`.
-pub(super) fn of_json(json: &Json) -> Value {
+pub(crate) fn of_json(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(is) => Value::Bool(*is),
@@ -27,7 +27,7 @@ pub(super) fn of_json(json: &Json) -> Value {
 }
 
 /// What goes into an event. An optional without value is left out of an object, and null in a list.
-pub(super) fn to_json(value: &Value) -> Result<Json, String> {
+pub(crate) fn to_json(value: &Value) -> Result<Json, String> {
     Ok(match value {
         Value::Null => Json::Null,
         Value::Bool(is) => Json::Bool(*is),

@@ -1,12 +1,18 @@
-//! One CEL expression of a mapping: read, held to its bounds, and asked for its value.
+//! One CEL expression of an operator's file: read, held to its bounds, and asked for its value.
 //! Promises that what it costs grows no faster than what it is asked about: macros do not nest, and see only their own variable;
 //! and that no error repeats a value, which may be about a person. Deliberately does not know what the value is for.
 
-use std::sync::{Arc, LazyLock};
+pub(crate) mod types;
+pub(crate) mod value;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use cel::{
     Context, Env, ExecutionError, Program, Value,
-    common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr},
+    common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue},
     objects::OptionalValue,
 };
 
@@ -49,21 +55,37 @@ static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// An expression that can be asked.
 #[derive(Debug)]
-pub(super) struct Expression(Program);
+pub(crate) struct Expression(Program);
+
+/// What an expression may speak of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Vocabulary<'a> {
+    /// The variables that there are.
+    pub(crate) variables: &'a [&'a str],
+    /// Functions beside CEL's own.
+    pub(crate) functions: &'a [&'a str],
+}
+
+impl<'a> Vocabulary<'a> {
+    /// Variables, and CEL's own functions.
+    pub(crate) fn of(variables: &'a [&'a str]) -> Self {
+        Self { variables, functions: &[] }
+    }
+}
 
 /// What is wrong with an expression, and on which of its lines, from 0.
-pub(super) type Wrong = (usize, String);
+pub(crate) type Wrong = (usize, String);
 
 impl Expression {
-    /// Reads an expression over these variables.
-    pub(super) fn read(text: &str, variables: &[&str]) -> Result<Self, Wrong> {
+    /// Reads an expression in these words.
+    pub(crate) fn read(text: &str, words: &Vocabulary<'_>) -> Result<Self, Wrong> {
         if text.len() > MAX_BYTES {
             let message =
                 format!("an expression has at most {MAX_BYTES} bytes, this has {}", text.len());
             return Err((0, message));
         }
         // An end that the parser comes to, whatever it is, is that of a thread of its own.
-        let reading = || Self::compile(text, variables);
+        let reading = || Self::compile(text, words);
         let read = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(STACK);
             let thread = thread.spawn_scoped(scope, reading).map_err(|error| error.to_string())?;
@@ -72,37 +94,60 @@ impl Expression {
         read.map_err(|message| (0, message))?
     }
 
-    fn compile(text: &str, variables: &[&str]) -> Result<Self, Wrong> {
+    fn compile(text: &str, words: &Vocabulary<'_>) -> Result<Self, Wrong> {
         let program = STANDARD.compile(text).map_err(|errors| {
             let Some(first) = errors.errors.first() else { return (0, "is no CEL".to_owned()) };
             let line = usize::try_from(first.pos.0 - 1).unwrap_or(0);
             (line, format!("is no CEL: column {}: {}", first.pos.1, one_line(&first.msg)))
         })?;
-        let looking = Looking { known: variables, inside: None };
+        let looking = Looking { words: *words, inside: None };
         looking.at(program.expression(), 0).map_err(|message| (0, message))?;
         Ok(Self(program))
     }
 
     /// Its value now; `None` for null and for an optional without value.
-    pub(super) fn ask(&self, about: &Context<'_, '_>) -> Result<Option<Value>, String> {
+    pub(crate) fn ask(&self, about: &Context<'_, '_>) -> Result<Option<Value>, String> {
         let source = &self.0.source_info().source;
         let value = self.0.execute(about).map_err(|error| words(&error, source))?;
         Ok(there(value))
     }
 
     /// Whether it looks at this variable.
-    pub(super) fn mentions(&self, variable: &str) -> bool {
+    pub(crate) fn mentions(&self, variable: &str) -> bool {
         self.0.references().has_variable(variable)
+    }
+
+    /// Whether it calls this function.
+    pub(crate) fn calls(&self, function: &str) -> bool {
+        self.0.references().has_function(function)
+    }
+
+    /// What it looks at of a variable, by name: of `features.a + features.b` both. An error if it looks at the variable as a whole.
+    pub(crate) fn members(&self, variable: &str) -> Result<BTreeSet<String>, String> {
+        let mut found = BTreeSet::new();
+        members_in(self.0.expression(), variable, &mut found)?;
+        Ok(found)
+    }
+
+    /// What it comes to, as far as that can be told before it is asked; `known` tells it of a variable's member. An error says
+    /// what can never work.
+    pub(crate) fn kind(&self, known: types::Known<'_>) -> Result<types::Kind, String> {
+        types::kind(self.0.expression(), known)
+    }
+
+    /// As it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.0.source_info().source
     }
 }
 
 /// Nothing to look at yet.
-pub(super) fn empty_context() -> Context<'static, 'static> {
+pub(crate) fn empty_context() -> Context<'static, 'static> {
     Context::with_env(Arc::clone(&STANDARD))
 }
 
 /// What is in an optional, and nothing for null.
-pub(super) fn there(value: Value) -> Option<Value> {
+pub(crate) fn there(value: Value) -> Option<Value> {
     match value {
         Value::Null => None,
         Value::Opaque(opaque) => match opaque.downcast_ref::<OptionalValue>() {
@@ -158,11 +203,59 @@ fn words(error: &ExecutionError, source: &str) -> String {
     }
 }
 
-/// Looks for what a mapping must not say.
+/// The members of a variable that are looked at.
+fn members_in(
+    expression: &IdedExpr,
+    variable: &str,
+    found: &mut BTreeSet<String>,
+) -> Result<(), String> {
+    let is_it = |of: &IdedExpr| matches!(&of.expr, Expr::Ident(name) if name == variable);
+    match &expression.expr {
+        Expr::Ident(name) if name == variable => {
+            Err(format!("`{variable}` is looked at by name, as in `{variable}.name`"))
+        }
+        Expr::Select(select) if is_it(&select.operand) => {
+            found.insert(select.field.clone());
+            Ok(())
+        }
+        // `features.?name`
+        Expr::Call(call) if call.args.first().is_some_and(is_it) => match call.args.get(1) {
+            Some(IdedExpr { expr: Expr::Literal(LiteralValue::String(name)), .. }) => {
+                found.insert(name.inner().to_owned());
+                Ok(())
+            }
+            _ => Err(format!("`{variable}` is looked at by name, as in `{variable}.name`")),
+        },
+        _ => children(expression).into_iter().try_for_each(|it| members_in(it, variable, found)),
+    }
+}
+
+/// What an expression is made of.
+fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
+    match &expression.expr {
+        Expr::Unspecified | Expr::Literal(_) | Expr::Ident(_) => Vec::new(),
+        Expr::Select(select) => vec![&select.operand],
+        Expr::List(list) => list.elements.iter().collect(),
+        Expr::Call(call) => call.target.as_deref().into_iter().chain(&call.args).collect(),
+        Expr::Map(map) => map.entries.iter().flat_map(of_entry).collect(),
+        Expr::Struct(of) => of.entries.iter().flat_map(of_entry).collect(),
+        Expr::Comprehension(of) => {
+            vec![&of.iter_range, &of.accu_init, &of.loop_cond, &of.loop_step, &of.result]
+        }
+    }
+}
+
+fn of_entry(entry: &IdedEntryExpr) -> Vec<&IdedExpr> {
+    match &entry.expr {
+        EntryExpr::MapEntry(entry) => vec![&entry.key, &entry.value],
+        EntryExpr::StructField(field) => vec![&field.value],
+    }
+}
+
+/// Looks for what an expression must not say.
 struct Looking<'a> {
-    /// The variables that there are.
-    known: &'a [&'a str],
-    /// Those of the macro that this is in: its own variables, and the one in which it gathers.
+    words: Vocabulary<'a>,
+    /// The variables of the macro that this is in: its own variables, and the one in which it gathers.
     inside: Option<Vec<&'a str>>,
 }
 
@@ -182,7 +275,8 @@ impl<'a> Looking<'a> {
             Expr::Call(call) => {
                 let name = call.func_name.as_str();
                 let is_operator = name.starts_with(['_', '@', '!', '-']);
-                if !is_operator && !FUNCTIONS.contains(&name) {
+                let own = self.words.functions;
+                if !is_operator && !FUNCTIONS.contains(&name) && !own.contains(&name) {
                     return Err(format!("the function `{name}` is not known"));
                 }
                 match call.target.as_deref() {
@@ -202,7 +296,7 @@ impl<'a> Looking<'a> {
                 self.at(&of.iter_range, depth)?;
                 let mut own = vec![of.iter_var.as_str(), of.accu_var.as_str()];
                 own.extend(of.iter_var2.as_deref());
-                let within = Self { known: self.known, inside: Some(own) };
+                let within = Self { words: self.words, inside: Some(own) };
                 [&of.accu_init, &of.loop_cond, &of.loop_step, &of.result]
                     .into_iter()
                     .try_for_each(|part| within.at(part, depth))
@@ -211,16 +305,17 @@ impl<'a> Looking<'a> {
     }
 
     fn variable(&self, name: &str) -> Result<(), String> {
+        let known = self.words.variables;
         match &self.inside {
             Some(own) if own.contains(&name) => Ok(()),
-            Some(own) if self.known.contains(&name) => Err(format!(
+            Some(own) if known.contains(&name) => Err(format!(
                 "within a macro only its own variable can be looked at, `{}`, not `{name}`: time would grow with the square of \
                  what is sent",
                 own[0]
             )),
-            None if self.known.contains(&name) => Ok(()),
+            None if known.contains(&name) => Ok(()),
             _ => {
-                let known = self.known.join("`, `");
+                let known = known.join("`, `");
                 Err(format!("the variable `{name}` is not known; there is `{known}`"))
             }
         }
@@ -248,10 +343,9 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    use crate::inbound::mapping::value;
-
+    
     fn ask(text: &str, body: &Json) -> Result<Option<Json>, String> {
-        let expression = Expression::read(text, &["body"]).map_err(|(_, message)| message)?;
+        let expression = Expression::read(text, &Vocabulary::of(&["body"])).map_err(|(_, message)| message)?;
         let mut context = empty_context();
         context.add_variable_from_value("body", value::of_json(body));
         expression.ask(&context)?.map(|found| value::to_json(&found)).transpose()
@@ -338,7 +432,7 @@ mod tests {
             let error = ask(text, &json!({})).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
-        let (line, _) = Expression::read("body.a\n  && body.", &["body"]).unwrap_err();
+        let (line, _) = Expression::read("body.a\n  && body.", &Vocabulary::of(&["body"])).unwrap_err();
         assert_eq!(line, 1);
     }
 
@@ -358,7 +452,7 @@ mod tests {
             let mut deepest = 0;
             for times in [1, 10, 15, 16, 20, 31, 32, 33, 50, 64, 97, 200] {
                 let text = format!("{}x{}", before.repeat(times), after.repeat(times));
-                if let Ok(expression) = Expression::read(&text, &["x"]) {
+                if let Ok(expression) = Expression::read(&text, &Vocabulary::of(&["x"])) {
                     let mut context = empty_context();
                     context.add_variable_from_value("x", Value::Int(1));
                     drop(expression.ask(&context).map(|found| found.map(|it| value::to_json(&it))));
@@ -373,7 +467,7 @@ mod tests {
         ] {
             for times in [1, 2, 90, 900 / piece.len()] {
                 for end in ["", "1", ")", "]}"] {
-                    drop(Expression::read(&(piece.repeat(times) + end), &["a", "x"]));
+                    drop(Expression::read(&(piece.repeat(times) + end), &Vocabulary::of(&["a", "x"])));
                 }
             }
         }

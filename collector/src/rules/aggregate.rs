@@ -1,0 +1,330 @@
+//! What a feature keeps of the events it is about: bounded, and kept for each identifier alone.
+//! Promises that those of several identifiers read together are what one identifier's would have been, so that who is who can change
+//! either way; and that the order of arrival does not matter while there are few. Deliberately knows no rule and no expression.
+
+use std::collections::BTreeMap;
+
+use cel::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::expression::value;
+
+/// Moments that are kept one by one. Of more, the two that lie closest together become one: a feature over a window is exact up to
+/// so many events in it, and then to the distance between two of its moments.
+const MOMENTS: usize = 64;
+/// Different values that are kept. Of more, the one that was seen longest ago goes.
+const VALUES: usize = 64;
+/// Bytes of a value's JSON that are kept: what is longer is no value to compare.
+const VALUE_BYTES: usize = 200;
+
+/// How events are brought together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Operation {
+    Count,
+    Sum,
+    Min,
+    Max,
+    /// The value of the latest event.
+    Last,
+    /// The value of the earliest event.
+    First,
+    /// All different values.
+    Distinct,
+    /// The most frequent value.
+    Top,
+}
+
+/// What is kept of one feature for one identifier.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(super) enum Aggregate {
+    /// Over all time: how many, how much.
+    #[serde(rename = "t")]
+    Total { count: u64, sum: f64 },
+    /// Over a window, or the least and most: time, how many, and their sum, by time.
+    #[serde(rename = "m")]
+    Moments(Vec<(i64, u64, f64)>),
+    /// The least or most so far.
+    #[serde(rename = "x")]
+    Extreme(f64),
+    /// One value, and when.
+    #[serde(rename = "o")]
+    One(i64, Json),
+    /// By their JSON: when last, and how often.
+    #[serde(rename = "v")]
+    Values(BTreeMap<String, (i64, u64)>),
+}
+
+/// What an event brings to a feature.
+#[derive(Clone, Debug)]
+pub(super) struct Sample {
+    pub(super) time_ms: i64,
+    /// Of its expression; for a count nothing.
+    pub(super) value: Json,
+}
+
+impl Operation {
+    /// Nothing yet.
+    fn empty(self, windowed: bool) -> Option<Aggregate> {
+        match (self, windowed) {
+            (Self::Count | Self::Sum, false) => Some(Aggregate::Total { count: 0, sum: 0.0 }),
+            (Self::Count | Self::Sum | Self::Min | Self::Max, true) => {
+                Some(Aggregate::Moments(Vec::new()))
+            }
+            (Self::Distinct | Self::Top, _) => Some(Aggregate::Values(BTreeMap::new())),
+            (Self::Min | Self::Max | Self::Last | Self::First, _) => None,
+        }
+    }
+
+    /// Takes an event in. One without the value that is needed brings nothing; whether anything changed.
+    pub(super) fn take(
+        self,
+        windowed: bool,
+        kept: &mut Option<Aggregate>,
+        sample: &Sample,
+    ) -> bool {
+        let time = sample.time_ms;
+        let number = match self {
+            Self::Count => Some(1.0),
+            _ => sample.value.as_f64().filter(|number| number.is_finite()),
+        };
+        match self {
+            Self::Last | Self::First => {
+                if is_long(&sample.value) {
+                    return false;
+                }
+                let new = Aggregate::One(time, sample.value.clone());
+                *kept = Some(match kept.take() {
+                    Some(known) => self.joined(known, new),
+                    None => new,
+                });
+                return true;
+            }
+            Self::Distinct | Self::Top => {
+                if sample.value.is_null() || is_long(&sample.value) {
+                    return false;
+                }
+                let new = Aggregate::Values(BTreeMap::from([(sample.value.to_string(), (time, 1))]));
+                *kept = Some(match kept.take() {
+                    Some(known) => self.joined(known, new),
+                    None => new,
+                });
+                return true;
+            }
+            _ => {}
+        }
+        let Some(number) = number else { return false };
+        let new = match (self, windowed) {
+            (Self::Min | Self::Max, false) => Aggregate::Extreme(number),
+            (_, true) => Aggregate::Moments(vec![(time, 1, number)]),
+            (_, false) => Aggregate::Total { count: 1, sum: number },
+        };
+        *kept = Some(match kept.take() {
+            Some(known) => self.joined(known, new),
+            None => new,
+        });
+        true
+    }
+
+    /// Two identifiers' as one person's.
+    pub(super) fn joined(self, a: Aggregate, b: Aggregate) -> Aggregate {
+        use Aggregate as A;
+        match (a, b) {
+            (A::Total { count: a, sum: x }, A::Total { count: b, sum: y }) => {
+                A::Total { count: a + b, sum: x + y }
+            }
+            (A::Moments(mut a), A::Moments(b)) => {
+                a.extend(b);
+                a.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
+                while a.len() > MOMENTS {
+                    self.close_up(&mut a);
+                }
+                A::Moments(a)
+            }
+            (A::Extreme(a), A::Extreme(b)) => {
+                A::Extreme(if self == Self::Min { a.min(b) } else { a.max(b) })
+            }
+            (A::One(s, a), A::One(t, b)) => {
+                // Of two at the same moment always the same one.
+                let first = (s, a.to_string()) < (t, b.to_string());
+                if first == (self == Self::First) { A::One(s, a) } else { A::One(t, b) }
+            }
+            (A::Values(mut a), A::Values(b)) => {
+                for (value, (time, count)) in b {
+                    let known = a.entry(value).or_insert((time, 0));
+                    *known = (known.0.max(time), known.1 + count);
+                }
+                while a.len() > VALUES {
+                    let oldest = a.iter().min_by_key(|(value, (time, _))| (*time, *value));
+                    let Some(oldest) = oldest.map(|(value, _)| value.clone()) else { break };
+                    a.remove(&oldest);
+                }
+                A::Values(a)
+            }
+            // Of another revision of the feature: what was kept is of no use.
+            (_, new) => new,
+        }
+    }
+
+    /// Makes one of the two moments that lie closest together.
+    fn close_up(self, moments: &mut Vec<(i64, u64, f64)>) {
+        let gaps = moments.windows(2).map(|pair| pair[1].0 - pair[0].0);
+        let Some((at, _)) = gaps.enumerate().min_by_key(|(_, gap)| *gap) else { return };
+        let (time, count, value) = moments.remove(at + 1);
+        let (_, known, sum) = moments[at];
+        let value = match self {
+            Self::Min => sum.min(value),
+            Self::Max => sum.max(value),
+            _ => sum + value,
+        };
+        moments[at] = (time, known + count, value);
+    }
+
+    /// What it comes to; `from` is when the window begins.
+    #[allow(clippy::cast_precision_loss, reason = "nobody counts beyond 2^52")]
+    pub(super) fn value(self, kept: Option<Aggregate>, windowed: bool, from: i64) -> Value {
+        use Aggregate as A;
+        let Some(kept) = kept.or_else(|| self.empty(windowed)) else { return Value::Null };
+        let whole = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+        match kept {
+            A::Total { count, .. } if self == Self::Count => whole(count),
+            A::Total { sum, .. } => Value::Float(sum),
+            A::Moments(moments) => {
+                let mut inside = moments.iter().filter(|(time, ..)| *time > from);
+                match self {
+                    Self::Count => whole(inside.map(|(_, count, _)| count).sum()),
+                    Self::Sum => Value::Float(inside.map(|(.., sum)| sum).sum()),
+                    _ => {
+                        let Some((.., first)) = inside.next() else { return Value::Null };
+                        let best = match self {
+                            Self::Min => inside.fold(*first, |best, (.., value)| best.min(*value)),
+                            _ => inside.fold(*first, |best, (.., value)| best.max(*value)),
+                        };
+                        Value::Float(best)
+                    }
+                }
+            }
+            A::Extreme(number) => Value::Float(number),
+            A::One(_, json) => value::of_json(&json),
+            A::Values(values) => {
+                let inside = values.iter().filter(|(_, (time, _))| !windowed || *time > from);
+                let read = |text: &String| {
+                    value::of_json(&serde_json::from_str(text).unwrap_or(Json::Null))
+                };
+                if self == Self::Top {
+                    let most = inside.max_by_key(|(value, (_, count))| (*count, *value));
+                    return most.map_or(Value::Null, |(value, _)| read(value));
+                }
+                Value::List(inside.map(|(value, _)| read(value)).collect::<Vec<_>>().into())
+            }
+        }
+    }
+}
+
+fn is_long(value: &Json) -> bool {
+    match value {
+        Json::String(text) => text.len() > VALUE_BYTES,
+        Json::Array(_) | Json::Object(_) => true,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    const ALL: [Operation; 8] = [
+        Operation::Count,
+        Operation::Sum,
+        Operation::Min,
+        Operation::Max,
+        Operation::Last,
+        Operation::First,
+        Operation::Distinct,
+        Operation::Top,
+    ];
+
+    fn of(operation: Operation, windowed: bool, samples: &[(i64, i64)]) -> Option<Aggregate> {
+        let mut kept = None;
+        for (time_ms, value) in samples {
+            let sample = Sample { time_ms: *time_ms, value: json!(value) };
+            operation.take(windowed, &mut kept, &sample);
+        }
+        kept
+    }
+
+    fn told(operation: Operation, kept: Option<Aggregate>, windowed: bool, from: i64) -> Json {
+        value::to_json(&operation.value(kept, windowed, from)).unwrap()
+    }
+
+    #[test]
+    fn each_operation_says_what_its_name_says() {
+        let samples = [(10, 5), (20, 7), (30, 5), (40, 1)];
+        let all = |operation| told(operation, of(operation, false, &samples), false, i64::MIN);
+        assert_eq!(ALL.map(all), [
+            json!(4),
+            json!(18.0),
+            json!(1.0),
+            json!(7.0),
+            json!(1),
+            json!(5),
+            json!([1, 5, 7]),
+            json!(5)
+        ]);
+        // The window begins after 20.
+        let late = |operation| told(operation, of(operation, true, &samples), true, 20);
+        assert_eq!(late(Operation::Count), json!(2));
+        assert_eq!(late(Operation::Sum), json!(6.0));
+        assert_eq!(late(Operation::Max), json!(5.0));
+        assert_eq!(late(Operation::Distinct), json!([1, 5]));
+        let none = |operation| told(operation, None, true, 0);
+        assert_eq!(none(Operation::Count), json!(0));
+        assert_eq!(none(Operation::Max), Json::Null);
+        assert_eq!(none(Operation::Last), Json::Null);
+        assert_eq!(none(Operation::Distinct), json!([]));
+    }
+
+    #[test]
+    fn what_is_kept_stays_small_and_the_totals_stay_right() {
+        let many: Vec<(i64, i64)> = (0..1000).map(|n| (n * n, n)).collect();
+        for operation in ALL {
+            let kept = of(operation, true, &many);
+            let bytes = serde_json::to_string(&kept).unwrap().len();
+            assert!(bytes < 3000, "{operation:?} takes {bytes}");
+        }
+        let count = told(Operation::Count, of(Operation::Count, true, &many), true, -1);
+        assert_eq!(count, json!(1000));
+        let distinct = told(Operation::Distinct, of(Operation::Distinct, false, &many), false, 0);
+        assert_eq!(distinct.as_array().unwrap().len(), VALUES);
+    }
+
+    proptest! {
+        /// Two identifiers' events, in any order, on one or on two: it is the same person.
+        #[test]
+        fn of_several_identifiers_is_what_one_would_have(
+            samples in prop::collection::vec((0..1000_i64, -5..5_i64, any::<bool>()), 0..60),
+            from in 0..1000_i64,
+        ) {
+            let pick = |which: bool| samples.iter().filter(move |it| it.2 == which).map(|it| (it.0, it.1));
+            let all: Vec<_> = samples.iter().map(|it| (it.0, it.1)).collect();
+            let backwards: Vec<_> = all.iter().rev().copied().collect();
+            let (mine, others): (Vec<_>, Vec<_>) = (pick(true).collect(), pick(false).collect());
+            for operation in ALL {
+                for windowed in [true, false] {
+                    let (a, b) = (of(operation, windowed, &mine), of(operation, windowed, &others));
+                    let both = match (a, b) {
+                        (Some(a), Some(b)) => Some(operation.joined(b, a)),
+                        (a, b) => a.or(b),
+                    };
+                    let whole = told(operation, of(operation, windowed, &all), windowed, from);
+                    prop_assert_eq!(&told(operation, both, windowed, from), &whole);
+                    let shuffled = of(operation, windowed, &backwards);
+                    prop_assert_eq!(&told(operation, shuffled, windowed, from), &whole);
+                }
+            }
+        }
+    }
+}

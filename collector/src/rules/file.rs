@@ -1,0 +1,918 @@
+//! The texts of a folder's rule files become one set.
+//! Promises that a mistake is an error that names file, line and what was expected, and that whatever an expression looks at is
+//! there and can work. Deliberately evaluates nothing.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::{self, Write as _},
+    ops::Range,
+    path::Path,
+    time::Duration,
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{SeqAccess, Visitor},
+};
+use sha2::{Digest as _, Sha256};
+use toml::Spanned;
+
+use super::{
+    aggregate::Operation,
+    length::{Length, ms},
+    scope::FUNCTIONS,
+    set::{
+        Crossing, Do, Feature, Late, Measure, On, Part, Pending, Per, Rule, RuleSet, Score, Squash,
+        Step, What, When,
+    },
+};
+use crate::{
+    config::plain_words,
+    expression::{Expression, Vocabulary, types::Kind},
+};
+
+/// Of each kind in one folder. An event is held against those only that are about it.
+const MOST: usize = 1_000;
+/// Terms of a score, conditions of a rule, steps of a sequence, actions of a rule.
+const MOST_PARTS: usize = 32;
+/// Bytes of one file: a thousand rules.
+const MOST_BYTES: u64 = 1 << 20;
+/// How deep scores may look at scores.
+const MOST_SCORES_DEEP: usize = 8;
+/// For how long an action is of use where nothing else is said: who is still on the page, or still at the desk.
+const EXPIRES: Duration = Duration::from_secs(15 * 60);
+
+/// What is wrong with a rule file, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuleError {
+    /// The file's name.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+    /// What is wrong, and what was expected.
+    pub message: String,
+}
+
+impl fmt::Display for RuleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.line, self.message)
+    }
+}
+
+impl std::error::Error for RuleError {}
+
+type Text = Spanned<String>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    #[serde(default)]
+    features: BTreeMap<Text, Spanned<RawFeature>>,
+    #[serde(default)]
+    scores: BTreeMap<Text, Spanned<RawScore>>,
+    #[serde(default)]
+    rules: BTreeMap<Text, Spanned<RawRule>>,
+}
+
+/// A text, or a list of them.
+enum OneOrMany {
+    One(String),
+    Many(Vec<Text>),
+}
+
+impl<'de> Deserialize<'de> for OneOrMany {
+    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = OneOrMany;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text in quotes, or a list of them")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<OneOrMany, E> {
+                Ok(OneOrMany::One(text.to_owned()))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(OneOrMany::Many(texts))
+            }
+        }
+        value.deserialize_any(Either)
+    }
+}
+
+type Texts = Spanned<OneOrMany>;
+
+fn all(texts: Texts) -> Vec<Text> {
+    let span = texts.span();
+    match texts.into_inner() {
+        OneOrMany::One(text) => vec![Spanned::new(span, text)],
+        OneOrMany::Many(texts) => texts,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFeature {
+    on: Texts,
+    #[serde(rename = "if")]
+    condition: Option<Text>,
+    #[serde(default)]
+    per: Per,
+    window: Option<Length>,
+    count: Option<bool>,
+    sum: Option<Text>,
+    min: Option<Text>,
+    max: Option<Text>,
+    last: Option<Text>,
+    first: Option<Text>,
+    distinct: Option<Text>,
+    top: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawScore {
+    #[serde(default)]
+    per: Per,
+    description: Option<String>,
+    terms: BTreeMap<Text, Text>,
+    #[serde(default)]
+    squash: Squash,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    description: Option<String>,
+    #[serde(default = "first")]
+    revision: u32,
+    per: Option<Per>,
+    on: Option<Texts>,
+    #[serde(rename = "if")]
+    conditions: Option<Texts>,
+    from: Option<From>,
+    without: Option<Spanned<RawWithout>>,
+    sequence: Option<Spanned<RawSequence>>,
+    at: Option<Text>,
+    before: Option<Length>,
+    after: Option<Length>,
+    crosses: Option<Spanned<RawCrosses>>,
+    limit: Option<RawLimit>,
+    #[serde(default)]
+    late: Late,
+    #[serde(default)]
+    pending: Pending,
+    #[serde(default = "yes")]
+    enabled: bool,
+    #[serde(default)]
+    dry_run: bool,
+    #[serde(default = "hundred")]
+    percent: Spanned<u8>,
+    #[serde(default)]
+    then: Vec<Spanned<RawDo>>,
+}
+
+fn first() -> u32 {
+    1
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn hundred() -> Spanned<u8> {
+    Spanned::new(0..0, 100)
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum From {
+    Server,
+    Any,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWithout {
+    event: Texts,
+    within: Length,
+    #[serde(rename = "match")]
+    matches: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSequence {
+    steps: Option<Vec<Text>>,
+    times: Option<Spanned<usize>>,
+    within: Length,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawCrosses {
+    score: Option<Text>,
+    feature: Option<Text>,
+    above: Option<f64>,
+    below: Option<f64>,
+    rearm_below: Option<f64>,
+    rearm_above: Option<f64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLimit {
+    times: u32,
+    within: Length,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDo {
+    emit: Option<Text>,
+    set: Option<BTreeMap<String, toml::Value>>,
+    slack: Option<Text>,
+    webhook: Option<Text>,
+    email: Option<Text>,
+    sms: Option<Text>,
+    template: Option<String>,
+    expires: Option<Length>,
+}
+
+/// A file's text, and its name for errors.
+pub(super) struct Source {
+    pub(super) name: String,
+    pub(super) text: String,
+}
+
+/// Where in a text, in bytes, and what.
+type Mistake = (usize, String);
+
+impl RuleSet {
+    /// Reads all `*.toml` of a folder but `*.test.toml`, which are fixtures.
+    pub fn read(folder: &Path) -> Result<Self, RuleError> {
+        let failed = |file: &Path, cause: std::io::Error| RuleError {
+            file: file.display().to_string(),
+            line: 1,
+            message: format!("cannot be read: {cause}"),
+        };
+        let entries = std::fs::read_dir(folder).map_err(|cause| failed(folder, cause))?;
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|cause| failed(folder, cause))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.ends_with(".toml") && !name.ends_with(".test.toml") {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        let mut files = Vec::new();
+        for path in paths {
+            let about = std::fs::metadata(&path).map_err(|cause| failed(&path, cause))?;
+            if about.len() > MOST_BYTES {
+                let message = format!("a rule file has at most {MOST_BYTES} bytes");
+                return Err(RuleError { file: path.display().to_string(), line: 1, message });
+            }
+            let text = std::fs::read_to_string(&path).map_err(|cause| failed(&path, cause))?;
+            files.push(Source { name: path.display().to_string(), text });
+        }
+        Self::parse(&files)
+    }
+
+    /// Reads the texts of files.
+    pub(super) fn parse(files: &[Source]) -> Result<Self, RuleError> {
+        let mut raw = Vec::new();
+        for file in files {
+            let read: RawFile = toml::from_str(&file.text).map_err(|error| {
+                let at = error.span().map_or(0, |span| span.start);
+                file.wrong((at, plain_words(error.message())))
+            })?;
+            raw.push((file, read));
+        }
+        let mut names = Names::default();
+        for (file, read) in &raw {
+            let features = read.features.iter().map(|(name, it)| (name, it.get_ref().per));
+            names.add("feature", features, |it| &mut it.features).map_err(|e| file.wrong(e))?;
+            let scores = read.scores.iter().map(|(name, it)| (name, it.get_ref().per));
+            names.add("score", scores, |it| &mut it.scores).map_err(|e| file.wrong(e))?;
+            let rules = read.rules.keys().map(|name| (name, Per::Person));
+            names.add("rule", rules, |it| &mut it.rules).map_err(|e| file.wrong(e))?;
+        }
+        // What can be told of a feature's value is known before any expression is read.
+        for (_, read) in &raw {
+            for (name, feature) in &read.features {
+                names.kinds.insert(name.get_ref().clone(), feature.get_ref().kind());
+            }
+        }
+        let (mut set, mut decisive) = (Self::default(), String::new());
+        let mut scores = Vec::new();
+        let mut rules = Vec::new();
+        for (file, read) in raw {
+            let reading = Reading { file, names: &names };
+            for (name, feature) in in_order(read.features) {
+                let feature = reading.feature(name, feature).map_err(|e| file.wrong(e))?;
+                let _ = writeln!(decisive, "{}", feature.key);
+                set.features.push(feature);
+            }
+            scores.extend(in_order(read.scores).into_iter().map(|it| (file, it)));
+            rules.extend(in_order(read.rules).into_iter().map(|it| (file, it)));
+        }
+        let mut places = Vec::new();
+        for (file, (name, score)) in scores {
+            let at = name.span().start;
+            let reading = Reading { file, names: &names };
+            let score = reading.score(name, score).map_err(|e| file.wrong(e))?;
+            let terms = score.terms.iter().map(|(name, term)| (name, term.expression.text()));
+            let terms: Vec<_> = terms.collect();
+            let _ = writeln!(decisive, "{} {:?} {terms:?} {:?}", score.name, score.per, score.squash);
+            places.push((file, at));
+            set.scores.push(score);
+        }
+        for (of, (file, at)) in places.into_iter().enumerate() {
+            set.refuse_circle(of, &mut Vec::new()).map_err(|message| file.wrong((at, message)))?;
+        }
+        for (file, (name, rule)) in rules {
+            let reading = Reading { file, names: &names };
+            let rule = reading.rule(name, rule, &set).map_err(|e| file.wrong(e))?;
+            let _ = writeln!(decisive, "{}", rule.decisive());
+            set.rules.push(rule);
+        }
+        set.listen();
+        let digest = Sha256::digest(decisive.as_bytes());
+        set.hash = digest.iter().take(8).fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        Ok(set)
+    }
+
+    /// A score that looks at itself, by way of others, has no value.
+    fn refuse_circle(&self, of: usize, path: &mut Vec<usize>) -> Result<(), String> {
+        let name = &self.scores[of].name;
+        if path.contains(&of) {
+            return Err(format!("the score `{name}` looks at itself"));
+        }
+        if path.len() > MOST_SCORES_DEEP {
+            return Err(format!("scores look at scores at most {MOST_SCORES_DEEP} deep"));
+        }
+        path.push(of);
+        for (_, term) in &self.scores[of].terms {
+            for next in &term.scores {
+                self.score(next).map_or(Ok(()), |next| self.refuse_circle(next, path))?;
+            }
+        }
+        path.pop();
+        Ok(())
+    }
+
+    /// Notes who wants to hear of which events.
+    fn listen(&mut self) {
+        for (at, feature) in self.features.iter().enumerate() {
+            for on in &feature.on {
+                self.heard.entry(on.0.clone()).or_default().features.insert(at);
+            }
+        }
+        for (at, rule) in self.rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
+            for on in &rule.on {
+                self.heard.entry(on.0.clone()).or_default().rules.insert(at);
+            }
+            let steps: &[Step] = match &rule.when {
+                When::Without { step, .. } => std::slice::from_ref(step),
+                When::Sequence { steps, .. } => steps,
+                _ => &[],
+            };
+            for (number, step) in steps.iter().enumerate() {
+                for on in &step.on {
+                    self.heard.entry(on.0.clone()).or_default().steps.insert((at, number));
+                }
+            }
+        }
+    }
+}
+
+impl Source {
+    fn wrong(&self, (at, message): Mistake) -> RuleError {
+        let line = 1 + self.text[..at.min(self.text.len())].matches('\n').count();
+        RuleError { file: self.name.clone(), line, message }
+    }
+}
+
+fn in_order<T>(table: BTreeMap<Text, Spanned<T>>) -> Vec<(Text, Spanned<T>)> {
+    let mut all: Vec<_> = table.into_iter().collect();
+    all.sort_by_key(|(name, _)| name.span().start);
+    all
+}
+
+/// What there is to look at.
+#[derive(Default)]
+struct Names {
+    features: BTreeMap<String, Per>,
+    scores: BTreeMap<String, Per>,
+    rules: BTreeMap<String, Per>,
+    kinds: BTreeMap<String, Kind>,
+}
+
+impl Names {
+    fn add<'a>(
+        &mut self,
+        what: &str,
+        names: impl Iterator<Item = (&'a Text, Per)>,
+        list: impl Fn(&mut Self) -> &mut BTreeMap<String, Per>,
+    ) -> Result<(), Mistake> {
+        for (name, per) in names {
+            let (at, text) = (name.span().start, name.get_ref());
+            let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+            let good = text.len() <= 64
+                && text.starts_with(|c: char| c.is_ascii_lowercase())
+                && text.chars().all(letter);
+            if !good {
+                let message = format!(
+                    "`{text}` is no name of a {what}: 1 to 64 of a-z, 0-9 and `_`, a letter first"
+                );
+                return Err((at, message));
+            }
+            // Under this name the collector itself says what operators decide.
+            if what == "rule" && text == "operator" {
+                return Err((at, "`operator` is the name under which people decide".to_owned()));
+            }
+            if list(self).insert(text.clone(), per).is_some() {
+                return Err((at, format!("there is a {what} `{text}` in another file already")));
+            }
+        }
+        if list(self).len() > MOST {
+            return Err((0, format!("a folder has at most {MOST} of one kind")));
+        }
+        Ok(())
+    }
+}
+
+impl RawFeature {
+    /// What can be told of its value.
+    fn kind(&self) -> Kind {
+        match self {
+            Self { count: Some(_), .. } => Kind::Whole,
+            Self { sum: Some(_), .. } => Kind::Fraction,
+            Self { distinct: Some(_), .. } => Kind::List,
+            // Null before there is one.
+            _ => Kind::Any,
+        }
+    }
+
+    fn operation(&mut self) -> Result<(Operation, Option<Text>), String> {
+        let mut found = Vec::new();
+        if self.count == Some(false) {
+            return Err("`count` is `true`, or not there".to_owned());
+        }
+        if self.count.is_some() {
+            found.push((Operation::Count, None));
+        }
+        for (operation, text) in [
+            (Operation::Sum, &mut self.sum),
+            (Operation::Min, &mut self.min),
+            (Operation::Max, &mut self.max),
+            (Operation::Last, &mut self.last),
+            (Operation::First, &mut self.first),
+            (Operation::Distinct, &mut self.distinct),
+            (Operation::Top, &mut self.top),
+        ] {
+            found.extend(text.take().map(|text| (operation, Some(text))));
+        }
+        match (found.pop(), found.is_empty()) {
+            (Some(found), true) => Ok(found),
+            _ => Err(
+                "a feature has one of `count = true`, `sum`, `min`, `max`, `last`, `first`, `distinct` and `top`".to_owned()
+            ),
+        }
+    }
+}
+
+/// What expressions of one place may look at.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    key: &'a str,
+    variables: &'a [&'a str],
+    per: Per,
+    /// What has to come of it.
+    wanted: Wanted,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Wanted {
+    Truth,
+    Number,
+    Anything,
+}
+
+const OF_AN_EVENT: &[&str] = &["event"];
+const OF_A_SUBJECT: &[&str] = &["features", "scores", "traits", "person", "account"];
+const OF_A_RULE: &[&str] = &["event", "features", "scores", "traits", "person", "account"];
+const OF_A_MATCH: &[&str] = &["event", "trigger"];
+/// What there is of a person, beside its traits.
+const OF_A_PERSON: &[&str] =
+    &["id", "country", "locale", "timezone", "bot", "events", "sessions", "first_seen", "last_seen"];
+
+struct Reading<'a> {
+    file: &'a Source,
+    names: &'a Names,
+}
+
+impl Reading<'_> {
+    fn feature(&self, name: Text, raw: Spanned<RawFeature>) -> Result<Feature, Mistake> {
+        let at = name.span().start;
+        let mut raw = raw.into_inner();
+        let (operation, value) = raw.operation().map_err(|message| (at, message))?;
+        let is_number = matches!(operation, Operation::Sum | Operation::Min | Operation::Max);
+        let is_ordered = matches!(operation, Operation::First | Operation::Last);
+        if raw.window.is_some() && is_ordered {
+            let message = "the first and the last have no `window`; look at how long ago it is with `days_since`";
+            return Err((at, message.to_owned()));
+        }
+        let wanted = if is_number { Wanted::Number } else { Wanted::Anything };
+        let place = |key| Place { key, variables: OF_AN_EVENT, per: raw.per, wanted };
+        let condition = Place { wanted: Wanted::Truth, ..place("if") };
+        let condition = raw.condition.map(|text| self.part(&text, condition)).transpose()?;
+        let word = format!("{operation:?}").to_lowercase();
+        let value = value.map(|text| self.part(&text, place(&word))).transpose()?;
+        let on = self.all_of(all(raw.on))?;
+        let text = |part: &Option<Part>| part.as_ref().map(|it| it.expression.text().to_owned());
+        let key = format!(
+            "{} {on:?} {:?} {operation:?} {:?} {:?} {:?}",
+            name.get_ref(),
+            text(&condition),
+            text(&value),
+            raw.window,
+            raw.per,
+        );
+        Ok(Feature {
+            name: name.into_inner(),
+            per: raw.per,
+            on,
+            condition,
+            operation,
+            value,
+            window: raw.window.map(|it| it.0),
+            key,
+        })
+    }
+
+    fn score(&self, name: Text, raw: Spanned<RawScore>) -> Result<Score, Mistake> {
+        let at = name.span().start;
+        let raw = raw.into_inner();
+        if raw.terms.is_empty() || raw.terms.len() > MOST_PARTS {
+            return Err((at, format!("a score has 1 to {MOST_PARTS} `terms`, each with a name")));
+        }
+        let mut terms: Vec<_> = raw.terms.into_iter().collect();
+        terms.sort_by_key(|(name, _)| name.span().start);
+        let terms = terms.into_iter().map(|(name, text)| {
+            let key = format!("terms.{}", name.get_ref());
+            let place = Place {
+                key: &key,
+                variables: OF_A_SUBJECT,
+                per: raw.per,
+                wanted: Wanted::Number,
+            };
+            Ok((name.into_inner(), self.part(&text, place)?))
+        });
+        Ok(Score {
+            name: name.into_inner(),
+            per: raw.per,
+            description: raw.description,
+            terms: terms.collect::<Result<_, Mistake>>()?,
+            squash: raw.squash,
+        })
+    }
+
+    fn rule(&self, name: Text, raw: Spanned<RawRule>, set: &RuleSet) -> Result<Rule, Mistake> {
+        let at = name.span().start;
+        let raw = raw.into_inner();
+        let kinds = [
+            ("without", raw.without.is_some()),
+            ("sequence", raw.sequence.is_some()),
+            ("at", raw.at.is_some()),
+            ("crosses", raw.crosses.is_some()),
+        ];
+        let kinds: Vec<_> = kinds.iter().filter(|(_, is)| *is).map(|(word, _)| *word).collect();
+        if kinds.len() > 1 {
+            return Err((at, format!("`{}` do not go together in one rule", kinds.join("` and `"))));
+        }
+        if raw.at.is_none() && (raw.before.is_some() || raw.after.is_some()) {
+            return Err((at, "`before` and `after` go with `at`".to_owned()));
+        }
+        let crossing = raw.crosses.map(|it| self.crossing(it, set)).transpose()?;
+        let measured = crossing.as_ref().map(|it| set.per_of(&it.of));
+        let per = match (raw.per, measured) {
+            (Some(per), Some(of)) if per != of => {
+                return Err((at, "`per` is not that of what crosses the line; leave it out".to_owned()));
+            }
+            (per, of) => per.or(of).unwrap_or_default(),
+        };
+        let needs_event = crossing.is_none() && raw.sequence.as_ref().is_none_or(|it| it.get_ref().steps.is_none());
+        if needs_event == raw.on.is_none() {
+            let message = match needs_event {
+                true => "the key `on` is missing: the event that the rule is about",
+                false => "`on` does not go with `crosses`, nor with `steps`: leave it out",
+            };
+            return Err((at, message.to_owned()));
+        }
+        let mut on = raw.on.map(|on| self.all_of(all(on))).transpose()?.unwrap_or_default();
+        let when = if let Some(of) = crossing {
+            When::Crosses(of)
+        } else if let Some(without) = raw.without {
+            let RawWithout { event, within, matches } = without.into_inner();
+            let place = Place { key: "without.match", variables: OF_A_MATCH, per, wanted: Wanted::Truth };
+            let matches = matches.map(|text| self.part(&text, place)).transpose()?;
+            When::Without { step: Step { on: self.all_of(all(event))?, matches }, within: within.0 }
+        } else if let Some(sequence) = raw.sequence {
+            let (steps, within) = self.sequence(sequence, &mut on)?;
+            When::Sequence { steps, within }
+        } else if let Some(time) = &raw.at {
+            let place = Place { key: "at", variables: OF_A_RULE, per, wanted: Wanted::Anything };
+            let shift_ms = match (raw.before, raw.after) {
+                (Some(_), Some(_)) => {
+                    return Err((at, "`before` and `after` do not go together".to_owned()));
+                }
+                (Some(before), None) => -ms(before.0),
+                (None, after) => after.map_or(0, |after| ms(after.0)),
+            };
+            When::At { time: self.part(time, place)?, shift_ms }
+        } else {
+            When::Event
+        };
+        let is_timed = matches!(when, When::Crosses(_));
+        let variables = if is_timed { OF_A_SUBJECT } else { OF_A_RULE };
+        let conditions = raw.conditions.map(all).unwrap_or_default();
+        if conditions.len() > MOST_PARTS {
+            return Err((at, format!("a rule has at most {MOST_PARTS} conditions")));
+        }
+        let place = Place { key: "if", variables, per, wanted: Wanted::Truth };
+        let conditions = conditions.iter().map(|text| self.part(text, place));
+        let percent = *raw.percent.get_ref();
+        if percent > 100 {
+            return Err((raw.percent.span().start, "`percent` is 0 to 100".to_owned()));
+        }
+        if raw.then.len() > MOST_PARTS {
+            return Err((at, format!("a rule does at most {MOST_PARTS} things")));
+        }
+        Ok(Rule {
+            file: self.file.name.clone(),
+            description: raw.description,
+            revision: raw.revision,
+            per,
+            on,
+            conditions: conditions.collect::<Result<_, _>>()?,
+            when,
+            only_server: matches!(raw.from, Some(From::Server)),
+            late: raw.late,
+            limit: raw.limit.map(|it| (it.times, it.within.0)),
+            pending: raw.pending,
+            enabled: raw.enabled,
+            dry_run: raw.dry_run,
+            percent,
+            then: raw.then.into_iter().map(deed).collect::<Result<_, _>>()?,
+            name: name.into_inner(),
+        })
+    }
+
+    fn crossing(&self, raw: Spanned<RawCrosses>, set: &RuleSet) -> Result<Crossing, Mistake> {
+        let at = raw.span().start;
+        let raw = raw.into_inner();
+        let of = match (&raw.score, &raw.feature) {
+            (Some(name), None) => set
+                .score(name.get_ref())
+                .map(Measure::Score)
+                .ok_or_else(|| unknown("score", name, self.names.scores.keys()))?,
+            (None, Some(name)) => set
+                .feature(name.get_ref())
+                .map(Measure::Feature)
+                .ok_or_else(|| unknown("feature", name, self.names.features.keys()))?,
+            _ => return Err((at, "`crosses` has a `score` or a `feature`".to_owned())),
+        };
+        let (rising, line, rearm) = match (raw.above, raw.below) {
+            (Some(line), None) => (true, line, raw.rearm_below),
+            (None, Some(line)) => (false, line, raw.rearm_above),
+            _ => return Err((at, "`crosses` has a line, `above` or `below`".to_owned())),
+        };
+        let other = if rising { raw.rearm_above } else { raw.rearm_below };
+        let rearm = rearm.unwrap_or(line);
+        if other.is_some() || if rising { rearm > line } else { rearm < line } {
+            let message = "it is armed again on the other side of the line: `above` goes with `rearm_below`, not beyond it, `below` with \
+                           `rearm_above`";
+            return Err((at, message.to_owned()));
+        }
+        Ok(Crossing { of, rising, line, rearm })
+    }
+
+    /// The steps before the last, which becomes what the rule is about.
+    fn sequence(
+        &self,
+        raw: Spanned<RawSequence>,
+        on: &mut Vec<On>,
+    ) -> Result<(Vec<Step>, Duration), Mistake> {
+        let at = raw.span().start;
+        let raw = raw.into_inner();
+        let step = |on: Vec<On>| Step { on, matches: None };
+        let steps = match (raw.steps, raw.times) {
+            (Some(steps), None) if (2..=MOST_PARTS).contains(&steps.len()) => {
+                let mut all = steps
+                    .into_iter()
+                    .map(|text| self.all_of(vec![text]))
+                    .collect::<Result<Vec<_>, _>>()?;
+                *on = all.pop().unwrap_or_default();
+                all.into_iter().map(step).collect()
+            }
+            (None, Some(times)) if (2..=MOST_PARTS).contains(times.get_ref()) => {
+                (1..*times.get_ref()).map(|_| step(on.clone())).collect()
+            }
+            _ => {
+                let message = format!(
+                    "a sequence has 2 to {MOST_PARTS} `steps`, or `times` from 2 to {MOST_PARTS} that the event of `on` comes"
+                );
+                return Err((at, message));
+            }
+        };
+        Ok((steps, raw.within.0))
+    }
+
+    fn all_of(&self, texts: Vec<Text>) -> Result<Vec<On>, Mistake> {
+        if texts.is_empty() || texts.len() > MOST_PARTS {
+            let at = texts.first().map_or(0, |text| text.span().start);
+            return Err((at, format!("1 to {MOST_PARTS} events are named here")));
+        }
+        let read = |text: Text| On::read(text.get_ref()).map_err(|message| (text.span().start, message));
+        texts.into_iter().map(read).collect()
+    }
+
+    fn part(&self, text: &Text, place: Place<'_>) -> Result<Part, Mistake> {
+        let span = text.span();
+        let wrong = |line: usize, message: String| {
+            (self.line_of(&span, line), format!("`{}`: {message}", place.key))
+        };
+        let words = Vocabulary { variables: place.variables, functions: FUNCTIONS };
+        let expression = Expression::read(text.get_ref(), &words)
+            .map_err(|(line, message)| wrong(line, message))?;
+        let known = |name: &str, member: Option<&str>| match (name, member) {
+            ("features", Some(feature)) => {
+                self.names.kinds.get(feature).copied().unwrap_or(Kind::Any)
+            }
+            ("scores", Some(_)) => Kind::Fraction,
+            (function, None) if FUNCTIONS.contains(&function) => match function {
+                "local_hour" | "local_weekday" | "hour_in" => Kind::Whole,
+                _ => Kind::Fraction,
+            },
+            _ => Kind::Any,
+        };
+        let kind = expression.kind(&known).map_err(|message| wrong(0, message))?;
+        let fits = match place.wanted {
+            Wanted::Truth => kind.may_be(Kind::Truth),
+            Wanted::Number => kind.may_be_number() || kind == Kind::Truth,
+            Wanted::Anything => true,
+        };
+        if !fits {
+            let wanted = if place.wanted == Wanted::Truth { "true or false" } else { "a number" };
+            return Err(wrong(0, format!("expected {wanted}, and this is {kind}")));
+        }
+        let members = |variable: &str| match place.variables.contains(&variable) {
+            true => expression.members(variable).map_err(|message| wrong(0, message)),
+            false => Ok(BTreeSet::new()),
+        };
+        let (features, scores) = (members("features")?, members("scores")?);
+        for (what, mentioned, known) in [
+            ("feature", &features, &self.names.features),
+            ("score", &scores, &self.names.scores),
+        ] {
+            for name in mentioned {
+                let Some(per) = known.get(name) else {
+                    let message = one_of(what, name, known.keys().map(String::as_str));
+                    return Err(wrong(0, message));
+                };
+                // An account is not one person; a person can be of several accounts.
+                if *per != place.per {
+                    let (is, here) = match per {
+                        Per::Person => ("a person", "an account"),
+                        Per::Account => ("an account", "a person"),
+                    };
+                    let message = format!("the {what} `{name}` is of {is}, and this is about {here}; set `per`");
+                    return Err(wrong(0, message));
+                }
+            }
+        }
+        for name in members("person")? {
+            if !OF_A_PERSON.contains(&name.as_str()) {
+                let known = OF_A_PERSON.iter().copied();
+                return Err(wrong(0, one_of("member of `person`", &name, known)));
+            }
+        }
+        let _ = (members("traits")?, members("account")?);
+        let ages = FUNCTIONS.iter().any(|function| expression.calls(function));
+        let local = ["local_hour", "local_weekday"];
+        let looks_at_profile = ["traits", "person"].iter().any(|it| expression.mentions(it))
+            || local.iter().any(|function| expression.calls(function));
+        Ok(Part { expression, features, scores, ages, looks_at_profile })
+    }
+
+    /// Where a line of an expression begins, from 0.
+    fn line_of(&self, span: &Range<usize>, within: usize) -> usize {
+        let quoted = &self.file.text[span.clone()];
+        // TOML drops a line's end right after the three quotes.
+        let opening = ["'''\n", "\"\"\"\n", "'''\r\n", "\"\"\"\r\n"];
+        let first = usize::from(opening.iter().any(|quotes| quoted.starts_with(quotes)));
+        let lines = quoted.match_indices('\n').map(|(at, _)| span.start + at + 1);
+        std::iter::once(span.start).chain(lines).nth(first + within).unwrap_or(span.start)
+    }
+}
+
+fn unknown<'a>(what: &str, name: &Text, known: impl Iterator<Item = &'a String>) -> Mistake {
+    (name.span().start, one_of(what, name.get_ref(), known.map(String::as_str)))
+}
+
+/// That there is no such thing, and what there is.
+fn one_of<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let known: Vec<_> = known.collect();
+    if known.is_empty() {
+        return format!("there is no {what} `{name}`, nor any other");
+    }
+    plain_words(&format!("unknown {what} `{name}`, expected one of `{}`", known.join("`, `")))
+}
+
+/// One thing that a rule does.
+fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
+    let at = raw.span().start;
+    let raw = raw.into_inner();
+    let sends = [
+        ("slack", raw.slack),
+        ("webhook", raw.webhook),
+        ("email", raw.email),
+        ("sms", raw.sms),
+    ];
+    let mut all: Vec<(What, bool)> = Vec::new();
+    if let Some(event) = raw.emit {
+        let name = event.get_ref().trim();
+        if name.is_empty() || name.len() > 200 {
+            return Err((at, "`emit` is the name of an event".to_owned()));
+        }
+        all.push((What::Emit { event: name.to_owned() }, false));
+    }
+    if let Some(traits) = raw.set {
+        let json = |value: &toml::Value| serde_json::to_value(value).unwrap_or_default();
+        let traits = traits.iter().map(|(name, value)| (name.clone(), json(value))).collect();
+        all.push((What::Set { traits }, false));
+    }
+    for (kind, to) in sends {
+        let Some(to) = to else { continue };
+        let needs = kind != "webhook";
+        if needs && raw.template.is_none() {
+            return Err((at, format!("`{kind}` needs a `template`: what it says")));
+        }
+        let template = raw.template.clone();
+        let template = template.map(|it| it.rsplit_once('.').map_or(it.clone(), |it| it.0.to_owned()));
+        let send = What::Send { destination: to.into_inner(), kind: kind.to_owned(), template };
+        all.push((send, true));
+    }
+    let (Some((what, takes_template)), true) = (all.pop(), all.is_empty()) else {
+        let message = "each action of `then` is one of `emit`, `set`, `slack`, `webhook`, `email` and `sms`";
+        return Err((at, message.to_owned()));
+    };
+    if !takes_template && raw.template.is_some() {
+        return Err((at, "`emit` and `set` have no `template`".to_owned()));
+    }
+    Ok(Do { what, expires_ms: ms(raw.expires.map_or(EXPIRES, |it| it.0)) })
+}
+
+impl Rule {
+    /// All that decides what it comes to.
+    fn decisive(&self) -> String {
+        let text = |part: &Part| part.expression.text().to_owned();
+        let conditions: Vec<_> = self.conditions.iter().map(text).collect();
+        let step = |step: &Step| format!("{:?} {:?}", step.on, step.matches.as_ref().map(text));
+        let when = match &self.when {
+            When::Event => String::new(),
+            When::Without { step: of, within } => format!("without {} {within:?}", step(of)),
+            When::Sequence { steps, within } => {
+                format!("sequence {:?} {within:?}", steps.iter().map(step).collect::<Vec<_>>())
+            }
+            When::At { time, shift_ms } => format!("at {} {shift_ms}", text(time)),
+            When::Crosses(of) => format!("{of:?}"),
+        };
+        format!(
+            "{} {} {:?} {:?} {conditions:?} {when} {} {:?} {:?} {:?} {} {} {} {:?}",
+            self.name,
+            self.revision,
+            self.per,
+            self.on,
+            self.only_server,
+            self.late,
+            self.limit,
+            self.pending,
+            self.enabled,
+            self.dry_run,
+            self.percent,
+            self.then,
+        )
+    }
+}

@@ -1,0 +1,389 @@
+//! What rules came to: firings, each with its reasons, and what is to be done because of them.
+//! Promises that one firing is written once, however often the same log is folded. Deliberately sends nothing: see `actions`.
+
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, value::RawValue};
+use sha2::{Digest as _, Sha256};
+
+use super::set::{Do, Rule};
+use crate::{
+    event_log::{Offset, Timestamp},
+    people::{Node, Whole},
+};
+
+/// Firings and actions.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE firing (
+        number INTEGER PRIMARY KEY,
+        id TEXT NOT NULL UNIQUE,
+        rule TEXT NOT NULL,
+        revision INTEGER NOT NULL,
+        node INTEGER NOT NULL,
+        account INTEGER NOT NULL,
+        at INTEGER NOT NULL,
+        record INTEGER NOT NULL,
+        depth INTEGER NOT NULL,
+        position INTEGER NOT NULL,
+        held TEXT,
+        why TEXT NOT NULL
+    ) STRICT;
+    CREATE INDEX firing_node ON firing (node, rule, at);
+    CREATE INDEX firing_account ON firing (account, rule, at) WHERE account <> 0;
+    CREATE INDEX firing_rule ON firing (rule, number);
+    CREATE INDEX firing_record ON firing (record);
+    CREATE TABLE action (
+        id TEXT PRIMARY KEY,
+        firing INTEGER NOT NULL,
+        what TEXT NOT NULL,
+        state TEXT NOT NULL,
+        detail TEXT,
+        expires INTEGER NOT NULL,
+        done INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX action_firing ON action (firing);
+    CREATE INDEX action_pending ON action (id) WHERE state = 'pending';
+";
+
+/// One time that a rule was so.
+#[derive(Clone, Debug)]
+pub(super) struct Firing<'a> {
+    pub(super) rule: &'a Rule,
+    pub(super) whose: &'a Whole,
+    /// The identifier that did it; of a score that crossed a line, the person's first.
+    pub(super) node: Node,
+    /// When it was so.
+    pub(super) at_ms: i64,
+    /// The event that began it; none where only time did.
+    pub(super) record: Option<Offset>,
+    /// How many rules stand between it and an event that was sent.
+    pub(super) depth: u8,
+    /// How far the log was read.
+    pub(super) position: Offset,
+    /// Why nothing is done.
+    pub(super) held: Option<&'static str>,
+    pub(super) why: Json,
+}
+
+/// What became of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActionState {
+    /// It is still to be done.
+    Pending,
+    /// The destination has it.
+    Accepted,
+    /// The destination will never take it.
+    Refused,
+    /// It could not be done while it was of use.
+    Expired,
+    /// It may have been done: the answer was lost.
+    Unknown,
+}
+
+impl ActionState {
+    /// The word in JSON and in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    /// Back from the word.
+    pub(crate) fn read(word: &str) -> Option<Self> {
+        let all = [Self::Pending, Self::Accepted, Self::Refused, Self::Expired, Self::Unknown];
+        all.into_iter().find(|state| state.as_str() == word)
+    }
+}
+
+/// A firing, to be read.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fired {
+    /// Stays the same when people are made anew.
+    pub id: String,
+    /// The rule.
+    pub rule: String,
+    /// In which revision.
+    pub revision: u32,
+    /// Who, by the first identifier's person as it is now.
+    pub person: String,
+    /// What people call it.
+    pub name: String,
+    /// The account, of a rule about accounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// When it was so.
+    pub at: String,
+    /// The event that began it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// Why nothing was done because of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// What it was decided by.
+    pub why: Box<RawValue>,
+    /// What is done because of it.
+    pub actions: Vec<Acted>,
+    /// Where in the list it is: hand it back as `before`.
+    pub number: i64,
+}
+
+/// An action, to be read.
+#[derive(Clone, Debug, Serialize)]
+pub struct Acted {
+    /// Unique, and the same at every attempt.
+    pub id: String,
+    /// `emit`, `slack`, …
+    pub kind: String,
+    /// What became of it.
+    pub state: ActionState,
+    /// Why, where it was not done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    /// When the destination had it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub done: Option<String>,
+}
+
+impl Firing<'_> {
+    /// The same for the same log: of the rule, its revision, whom it is about, and what began it.
+    fn id(&self) -> String {
+        let account = self.whose.account.as_ref().map_or(0, |(number, _)| *number);
+        let record = self.record.map_or(0, Offset::to_number);
+        let text = format!(
+            "{} {} {} {account} {record} {}",
+            self.rule.name, self.rule.revision, self.node, self.at_ms
+        );
+        let digest = Sha256::digest(text.as_bytes());
+        digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Writes it, and what is to be done because of it; false if it is there already.
+    pub(super) fn write(&self, db: &Connection) -> Result<bool> {
+        let id = self.id();
+        let account = self.whose.account.as_ref().map_or(0, |(number, _)| *number);
+        let insert = "INSERT OR IGNORE INTO firing (id, rule, revision, node, account, at, record, depth, position, held, why)
+                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+        let written = db.prepare_cached(insert)?.execute(params![
+            id,
+            self.rule.name,
+            self.rule.revision,
+            self.node,
+            account,
+            self.at_ms,
+            self.record.map_or(0, Offset::to_number),
+            self.depth,
+            self.position.to_number(),
+            self.held,
+            self.why.to_string(),
+        ])?;
+        if written == 0 || self.held.is_some() {
+            return Ok(written > 0);
+        }
+        let firing = db.last_insert_rowid();
+        for (number, deed) in self.rule.then.iter().enumerate() {
+            let insert = "INSERT INTO action VALUES (?1, ?2, ?3, 'pending', NULL, ?4, NULL)";
+            db.prepare_cached(insert)?.execute(params![
+                format!("{id}.{number}"),
+                firing,
+                serde_json::to_string(&deed).expect("words and texts are JSON"),
+                self.at_ms.max(0).saturating_add(deed.expires_ms),
+            ])?;
+        }
+        Ok(true)
+    }
+}
+
+/// How often a rule has fired for somebody since then.
+pub(super) fn count(db: &Connection, rule: &Rule, whose: &Whole, since_ms: i64) -> Result<u32> {
+    let count = |query: &str, of: i64| -> Result<u32> {
+        db.prepare_cached(query)?.query_row(params![of, rule.name, since_ms], |row| row.get(0))
+    };
+    if let Some((number, _)) = &whose.account {
+        return count(
+            "SELECT count(*) FROM firing WHERE account = ?1 AND account <> 0 AND rule = ?2 AND at > ?3",
+            *number,
+        );
+    }
+    let mut all = 0;
+    for node in &whose.nodes {
+        all += count("SELECT count(*) FROM firing WHERE node = ?1 AND rule = ?2 AND at > ?3", *node)?;
+    }
+    Ok(all)
+}
+
+/// When a rule last fired for a person.
+pub(super) fn last(db: &Connection, rule: &Rule, whose: &Whole) -> Result<Option<i64>> {
+    let mut last = None;
+    for node in &whose.nodes {
+        let query = "SELECT max(at) FROM firing WHERE node = ?1 AND rule = ?2";
+        let at: Option<i64> =
+            db.prepare_cached(query)?.query_row(params![node, rule.name], |row| row.get(0))?;
+        last = last.max(at);
+    }
+    Ok(last)
+}
+
+/// Notes what became of an action.
+pub(super) fn settle(
+    db: &Connection,
+    id: &str,
+    state: ActionState,
+    detail: Option<&str>,
+    done: Timestamp,
+) -> Result<()> {
+    let update = "UPDATE action SET state = ?2, detail = ?3, done = ?4 WHERE id = ?1 AND state = 'pending'";
+    db.prepare_cached(update)?.execute(params![id, state.as_str(), detail, done.unix_ms()])?;
+    Ok(())
+}
+
+/// What is to be done, and all that is known about why.
+#[derive(Clone, Debug)]
+pub(crate) struct Pending {
+    pub(crate) id: String,
+    pub(crate) what: Do,
+    pub(crate) expires_ms: i64,
+    pub(crate) firing: String,
+    pub(crate) rule: String,
+    pub(crate) node: Node,
+    pub(crate) account: i64,
+    pub(crate) at_ms: i64,
+    pub(crate) record: Option<Offset>,
+    pub(crate) depth: u8,
+    pub(crate) why: Json,
+}
+
+/// Actions that wait, but for those that are under way: by their ids, after this one.
+pub(crate) fn pending(db: &Connection, after: &str, limit: usize) -> Result<Vec<Pending>> {
+    let query = "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why
+                 FROM action a JOIN firing f ON f.number = a.firing
+                 WHERE a.state = 'pending' AND a.id > ?1 ORDER BY a.id LIMIT ?2";
+    let mut query = db.prepare_cached(query)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = query.query_map(params![after, limit], |row| {
+        let (what, why): (String, String) = (row.get(1)?, row.get(10)?);
+        let record: i64 = row.get(8)?;
+        let what = serde_json::from_str(&what).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(1, rusqlite::types::Type::Text, error.into())
+        })?;
+        Ok(Pending {
+            id: row.get(0)?,
+            what,
+            expires_ms: row.get(2)?,
+            firing: row.get(3)?,
+            rule: row.get(4)?,
+            node: row.get(5)?,
+            account: row.get(6)?,
+            at_ms: row.get(7)?,
+            record: (record > 0).then(|| Offset::from_number(record)),
+            depth: row.get(9)?,
+            why: serde_json::from_str(&why).unwrap_or_default(),
+        })
+    })?;
+    rows.collect()
+}
+
+/// Which firings to list.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listed {
+    /// Of one rule.
+    pub(crate) rule: Option<String>,
+    /// Of these identifiers.
+    pub(crate) nodes: Option<Vec<Node>>,
+    /// Begun by this event.
+    pub(crate) record: Option<Offset>,
+    /// Earlier than the one with this number.
+    pub(crate) before: Option<i64>,
+    pub(crate) limit: usize,
+}
+
+/// Firings, the latest first.
+pub(crate) fn list(db: &Connection, wanted: &Listed) -> Result<Vec<Fired>> {
+    let before = wanted.before.unwrap_or(i64::MAX);
+    let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
+    let mut numbers: Vec<i64> = Vec::new();
+    let mut take = |query: &str, of: &dyn rusqlite::ToSql| -> Result<()> {
+        let mut query = db.prepare_cached(query)?;
+        let rows = query.query_map(params![of, before, limit], |row| row.get(0))?;
+        for row in rows {
+            numbers.push(row?);
+        }
+        Ok(())
+    };
+    match (&wanted.nodes, &wanted.record, &wanted.rule) {
+        (Some(nodes), ..) => {
+            for node in nodes {
+                take(
+                    "SELECT number FROM firing WHERE node = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+                    node,
+                )?;
+            }
+        }
+        (_, Some(record), _) => take(
+            "SELECT number FROM firing WHERE record = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+            &record.to_number(),
+        )?,
+        (_, _, Some(rule)) => take(
+            "SELECT number FROM firing WHERE rule = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+            rule,
+        )?,
+        _ => take(
+            "SELECT number FROM firing WHERE ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+            &true,
+        )?,
+    }
+    numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
+    numbers.truncate(wanted.limit);
+    let fired = numbers.into_iter().map(|number| fired(db, number));
+    let is_wanted = |fired: &Fired| wanted.rule.as_ref().is_none_or(|rule| *rule == fired.rule);
+    Ok(fired.collect::<Result<Vec<_>>>()?.into_iter().flatten().filter(is_wanted).collect())
+}
+
+fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
+    let query = "SELECT id, rule, revision, node, account, at, record, held, why FROM firing WHERE number = ?1";
+    let found = db.prepare_cached(query)?.query_row([number], |row| {
+        let (record, why): (i64, String) = (row.get(6)?, row.get(8)?);
+        let fired = Fired {
+            id: row.get(0)?,
+            rule: row.get(1)?,
+            revision: row.get(2)?,
+            person: String::new(),
+            name: String::new(),
+            account: None,
+            at: Timestamp::from_unix_ms(row.get(5)?).to_string(),
+            event: (record > 0).then(|| Offset::from_number(record).to_string()),
+            held: row.get(7)?,
+            why: RawValue::from_string(why).unwrap_or_default(),
+            actions: Vec::new(),
+            number,
+        };
+        Ok((fired, row.get::<_, Node>(3)?, row.get::<_, i64>(4)?))
+    });
+    let Some((mut fired, node, account)) = found.optional()? else { return Ok(None) };
+    let whose = Whole::person(db, node)?;
+    fired.person = whose.id().to_string();
+    fired.name = crate::people::name_of(db, whose.id())?;
+    if account != 0 {
+        fired.account = Whole::account(db, account, node)?.and_then(|it| it.account).map(|it| it.1);
+    }
+    let query = "SELECT id, what, state, detail, done FROM action WHERE firing = ?1 ORDER BY id";
+    let mut query = db.prepare_cached(query)?;
+    let rows = query.query_map([number], |row| {
+        let (what, state): (String, String) = (row.get(1)?, row.get(2)?);
+        let done: Option<i64> = row.get(4)?;
+        Ok(Acted {
+            id: row.get(0)?,
+            kind: serde_json::from_str::<Do>(&what).map_or_else(|_| String::new(), |it| it.kind()),
+            state: ActionState::read(&state).unwrap_or(ActionState::Unknown),
+            detail: row.get(3)?,
+            done: done.map(|ms| Timestamp::from_unix_ms(ms).to_string()),
+        })
+    })?;
+    fired.actions = rows.collect::<Result<_>>()?;
+    Ok(Some(fired))
+}

@@ -1,0 +1,842 @@
+//! One record after the other becomes features, timers and firings.
+//! Promises the same firings for the same log and the same rules, however the log is cut: time here is the log's, and whoever is
+//! merged or taken apart meanwhile is looked at as they are at that moment. Deliberately has no clock and sends nothing.
+
+use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+
+use cel::Value;
+use rusqlite::{Connection, Result};
+use serde_json::{Value as Json, json};
+
+use super::{
+    aggregate::Sample,
+    firing::{self, ActionState, Firing},
+    kept::Kept,
+    length::ms,
+    scope::{About, Reason, Scope, moment},
+    set::{Crossing, Feature, Heard, Late, Pending, Per, Rule, RuleSet, Step, When},
+    waiting::{self, Due},
+};
+use crate::{
+    event_log::{Offset, Origin, Record, Timestamp, Trust},
+    expression::value,
+    people::{self, Folded, Node, Whole},
+};
+
+/// What features keep.
+pub(super) const SCHEMA: &str = "
+    CREATE TABLE feature (node INTEGER PRIMARY KEY, kept TEXT NOT NULL) STRICT;
+";
+
+/// An event that arrives so long after it happened is late.
+const LATE_MS: i64 = 3600 * 1000;
+/// Rules that stand one behind the other, each set off by what the one before has emitted. More is a circle.
+const DEEPEST: u8 = 4;
+/// How soon after an event that which time alone moves is looked at: time moves slowly, and an event more often than this costs nothing.
+const LOOK_MS: i64 = 10 * 60 * 1000;
+/// How far ahead a line is looked for that time alone will cross: each look ahead is twice as far as the one before, from an hour.
+const AHEAD_MS: i64 = 3600 * 1000;
+const LOOKS_AHEAD: u32 = 14;
+/// How exactly the moment is found.
+const EXACTLY_MS: i64 = 1000;
+
+/// The record at an offset, for who set a timer.
+pub(crate) trait Records {
+    /// `None` if it is gone: erased, or deleted with its time.
+    fn at(&self, offset: Offset) -> Option<Record>;
+}
+
+/// Since when each rule counts, by name and revision: what began before is recorded, and sets nothing off.
+pub(crate) type InForce = Arc<BTreeMap<(String, u32), Offset>>;
+
+/// One time that a rule was looked at.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Looked {
+    /// The rule.
+    pub rule: String,
+    /// When.
+    pub at: String,
+    /// The event that it was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// What came of it, in words.
+    pub outcome: String,
+    /// All that it was decided by.
+    pub reasons: Vec<Reason>,
+    /// Where a score or a feature is to cross a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Json>,
+}
+
+/// The fold over rules.
+pub(crate) struct Fold {
+    set: Arc<RuleSet>,
+    in_force: InForce,
+    kept: RefCell<Kept>,
+    /// When something is due first, if that is known.
+    next: Option<Option<i64>>,
+    /// Where all that is looked at is written down, if anyone wants to know.
+    looked: Option<Vec<Looked>>,
+}
+
+/// An event as rules see it.
+struct Happening<'a> {
+    record: &'a Record,
+    event: Value,
+    depth: u8,
+}
+
+impl<'a> Happening<'a> {
+    fn of(record: &'a Record) -> Self {
+        let mut json: Json = serde_json::from_str(&record.json).unwrap_or_default();
+        if let Json::Object(members) = &mut json {
+            for (name, value) in [
+                ("time", json!(record.event_time.unix_ms())),
+                ("received", json!(record.received_at.unix_ms())),
+                ("source", json!(&*record.source)),
+                ("trust", json!(record.trust.as_str())),
+            ] {
+                members.insert(name.to_owned(), value);
+            }
+            // Where there are none, looking for one of them says so, and not that there are none.
+            members.entry("properties").or_insert_with(|| json!({}));
+        }
+        let depth = match &record.origin {
+            Origin::Derived { depth, .. } => *depth,
+            _ => 0,
+        };
+        Self { record, event: value::of_json(&json), depth }
+    }
+
+    fn time_ms(&self) -> i64 {
+        self.record.event_time.unix_ms()
+    }
+
+    fn about(&self) -> About<'_> {
+        About { event: Some(&self.event), trigger: None }
+    }
+
+    fn is_late(&self) -> bool {
+        self.record.received_at.unix_ms() - self.time_ms() > LATE_MS
+    }
+
+    /// Why it sets nothing off, whatever the rule says.
+    fn held(&self) -> Option<&'static str> {
+        match &self.record.origin {
+            Origin::Import => Some("imported"),
+            _ if self.record.flags.no_actions => Some("the event says so"),
+            _ => None,
+        }
+    }
+}
+
+impl Fold {
+    pub(crate) fn new(set: Arc<RuleSet>, in_force: InForce) -> Self {
+        Self { set, in_force, kept: RefCell::default(), next: None, looked: None }
+    }
+
+    /// As it was before anything was remembered.
+    pub(crate) fn forget(&mut self) {
+        let (set, in_force) = (Arc::clone(&self.set), Arc::clone(&self.in_force));
+        *self = Self { looked: self.looked.take(), ..Self::new(set, in_force) };
+    }
+
+    /// Writes down all that is looked at from now on.
+    pub(crate) fn watch(&mut self) {
+        self.looked = Some(Vec::new());
+    }
+
+    /// All that was looked at since.
+    pub(crate) fn take_looked(&mut self) -> Vec<Looked> {
+        self.looked.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// When something is due first.
+    pub(crate) fn next_due(&mut self, db: &Connection) -> Result<Option<i64>> {
+        if let Some(known) = self.next {
+            return Ok(known);
+        }
+        let next = waiting::first(db)?.map(|due| due.at());
+        self.next = Some(next);
+        Ok(next)
+    }
+
+    /// Does what is due by then; `position` is how far the log was read. Whether anything was.
+    pub(crate) fn until(
+        &mut self,
+        db: &Connection,
+        log: &dyn Records,
+        time_ms: i64,
+        position: Offset,
+    ) -> Result<bool> {
+        let mut any = false;
+        while self.next_due(db)?.is_some_and(|due| due <= time_ms) {
+            let Some(due) = waiting::first(db)? else { break };
+            waiting::done(db, &due)?;
+            self.next = None;
+            any = true;
+            match due {
+                Due::Timer { due_ms, rule, node, record, since_ms } => {
+                    self.ring(db, log, (due_ms, since_ms), &rule, (node, record), position)?;
+                }
+                Due::Look { due_ms, rule, node, account } => {
+                    self.look(db, &rule, (node, account), due_ms, position)?;
+                }
+            }
+        }
+        Ok(any)
+    }
+
+    /// Folds one record in that people have folded already.
+    pub(crate) fn record(
+        &mut self,
+        db: &Connection,
+        log: &dyn Records,
+        record: &Record,
+        folded: &Folded,
+    ) -> Result<()> {
+        if let Some((id, state, detail)) = done_by(record) {
+            return firing::settle(db, &id, state, detail.as_deref(), record.received_at);
+        }
+        match folded {
+            Folded::Nothing => Ok(()),
+            Folded::Decided(nodes) => self.decided(db, *nodes, record),
+            Folded::Event { main, call, name, linked } => {
+                let heard = self.set.heard(call, name);
+                if heard == Heard::default() && !linked {
+                    return Ok(());
+                }
+                self.event(db, log, record, *main, &heard, *linked)
+            }
+        }
+    }
+
+    /// Writes what has changed, before the caller commits.
+    pub(crate) fn flush(&mut self, db: &Connection) -> Result<()> {
+        self.kept.borrow_mut().flush(db)
+    }
+
+    fn event(
+        &mut self,
+        db: &Connection,
+        log: &dyn Records,
+        record: &Record,
+        main: Node,
+        heard: &Heard,
+        linked: bool,
+    ) -> Result<()> {
+        let happening = Happening::of(record);
+        let person = Whole::person(db, main)?;
+        let accounts = match self.set.uses_accounts() {
+            true => person.accounts(db)?,
+            false => Vec::new(),
+        };
+        let set = Arc::clone(&self.set);
+        // Rules look at features as they stood before the event.
+        for rule in heard.rules.iter().map(|at| &set.rules[*at]) {
+            for whose in whose(rule.per, &person, &accounts) {
+                self.begin(db, log, rule, &happening, whose, main)?;
+            }
+        }
+        for (rule, number) in heard.steps.iter().map(|(at, step)| (&set.rules[*at], *step)) {
+            self.step(db, rule, number, &happening, main)?;
+        }
+        let mut moved = Vec::new();
+        for at in &heard.features {
+            if self.sample(db, &set.features[*at], &happening, &person, main)? {
+                moved.push(*at);
+            }
+        }
+        for rule in set.rules.iter().filter(|rule| rule.enabled) {
+            let When::Crosses(crossing) = &rule.when else { continue };
+            let has_moved = linked || moved.iter().any(|at| set.moves(&crossing.of, *at));
+            if !has_moved {
+                continue;
+            }
+            for whose in whose(rule.per, &person, &accounts) {
+                let now = record.received_at.unix_ms();
+                let event = Some((&happening, main));
+                self.cross(db, rule, crossing, whose, now, record.offset, event)?;
+                if set.ages(&crossing.of) {
+                    let due = now + LOOK_MS;
+                    if waiting::look_by(db, &rule.name, key(whose), due)? {
+                        self.due_by(due);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// An operator has made two people one, or one two: what time alone moves is looked at again for both.
+    fn decided(&mut self, db: &Connection, nodes: [Node; 2], record: &Record) -> Result<()> {
+        let set = Arc::clone(&self.set);
+        for rule in &set.rules {
+            let When::Crosses(_) = &rule.when else { continue };
+            for node in nodes {
+                let whose = Whole::person(db, node)?;
+                let keys = match rule.per {
+                    Per::Person => vec![key(&whose)],
+                    Per::Account => whose.accounts(db)?.iter().map(key).collect(),
+                };
+                for key in keys {
+                    let due = record.received_at.unix_ms();
+                    waiting::look_by(db, &rule.name, key, due)?;
+                    self.due_by(due);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn due_by(&mut self, due_ms: i64) {
+        if let Some(next) = &mut self.next {
+            *next = Some(next.map_or(due_ms, |next| next.min(due_ms)));
+        }
+    }
+
+    /// An event that a rule is about.
+    fn begin(
+        &mut self,
+        db: &Connection,
+        log: &dyn Records,
+        rule: &Rule,
+        happening: &Happening<'_>,
+        whose: &Whole,
+        main: Node,
+    ) -> Result<()> {
+        if happening.depth >= DEEPEST {
+            return Ok(());
+        }
+        let (record, now) = (happening.record, happening.time_ms());
+        if rule.only_server && record.trust == Trust::Client {
+            self.looked_at(rule, now, Some(record.offset), "anyone can have forged the event", Vec::new);
+            return Ok(());
+        }
+        if rule.late == Late::Skip && happening.is_late() {
+            self.looked_at(rule, now, Some(record.offset), "the event came late", Vec::new);
+            return Ok(());
+        }
+        let set = Arc::clone(&self.set);
+        let kept = std::mem::take(&mut self.kept);
+        let scope = Scope::new(db, &set, &kept, whose, now);
+        let decided = self.decide(&scope, log, rule, happening, main);
+        drop(scope);
+        self.kept = kept;
+        decided
+    }
+
+    fn decide(
+        &mut self,
+        scope: &Scope<'_>,
+        log: &dyn Records,
+        rule: &Rule,
+        happening: &Happening<'_>,
+        main: Node,
+    ) -> Result<()> {
+        let (db, record, now) = (scope.db, happening.record, happening.time_ms());
+        let mut holds = true;
+        for condition in &rule.conditions {
+            holds = holds && scope.holds(condition, happening.about())?;
+        }
+        let mut outcome = "its conditions do not hold";
+        if holds {
+            outcome = match &rule.when {
+                When::Event => {
+                    self.fire(scope, rule, main, now, Some(happening), record.offset)?
+                }
+                When::Without { within, .. } => {
+                    let due = now + ms(*within);
+                    waiting::set(db, (due, now), &rule.name, main, record.offset)?;
+                    self.due_by(due);
+                    "it waits"
+                }
+                When::At { time, shift_ms } => {
+                    let time = scope.ask(time, happening.about())?;
+                    match time.ok().as_ref().and_then(moment) {
+                        Some(time) if time + shift_ms > now => {
+                            let due = time + shift_ms;
+                            waiting::set(db, (due, now), &rule.name, main, record.offset)?;
+                            self.due_by(due);
+                            "it waits"
+                        }
+                        Some(_) => "the time that the event names is past",
+                        None => "the event names no time",
+                    }
+                }
+                When::Sequence { steps, within } => {
+                    match self.came_before(scope, log, rule, steps, now - ms(*within), happening)? {
+                        true => self.fire(scope, rule, main, now, Some(happening), record.offset)?,
+                        false => "the steps before it have not happened in time",
+                    }
+                }
+                When::Crosses(_) => return Ok(()),
+            };
+        }
+        if self.looked.is_some() {
+            let reasons = reasons(scope, rule, happening.about())?;
+            self.looked_at(rule, now, Some(record.offset), outcome, || reasons);
+        }
+        Ok(())
+    }
+
+    /// Whether the steps before the last have happened one after the other since then, and since the rule last fired.
+    fn came_before(
+        &self,
+        scope: &Scope<'_>,
+        log: &dyn Records,
+        rule: &Rule,
+        steps: &[Step],
+        from_ms: i64,
+        happening: &Happening<'_>,
+    ) -> Result<bool> {
+        let since = firing::last(scope.db, rule, scope.whose)?.map_or(from_ms, |it| it.max(from_ms));
+        let mut before = (happening.time_ms(), happening.record.offset);
+        // The latest that fits each time: whatever comes before it had more room.
+        for number in (0..steps.len()).rev() {
+            // The same event under several numbers stands under the first.
+            let first = steps.iter().position(|step| step.on == steps[number].on).unwrap_or(number);
+            let span = ((since, Offset::from_number(i64::MAX)), before);
+            let found = waiting::happened(scope.db, (&rule.name, first), &scope.whose.nodes, span)?;
+            let fits = |(_, record): &(i64, Offset)| match &steps[number].matches {
+                None => Ok(true),
+                Some(part) => self.matches(scope, log, part, *record, &happening.event),
+            };
+            let mut latest = None;
+            for candidate in found {
+                if fits(&candidate)? {
+                    latest = Some(candidate);
+                    break;
+                }
+            }
+            match latest {
+                Some(found) => before = found,
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    fn matches(
+        &self,
+        scope: &Scope<'_>,
+        log: &dyn Records,
+        part: &super::set::Part,
+        record: Offset,
+        trigger: &Value,
+    ) -> Result<bool> {
+        // One that was erased goes with nothing.
+        let Some(found) = log.at(record) else { return Ok(false) };
+        let found = Happening::of(&found);
+        scope.holds(part, About { event: Some(&found.event), trigger: Some(trigger) })
+    }
+
+    /// Notes an event that rules look back at.
+    fn step(
+        &mut self,
+        db: &Connection,
+        rule: &Rule,
+        number: usize,
+        happening: &Happening<'_>,
+        main: Node,
+    ) -> Result<()> {
+        let (steps, within): (&[Step], _) = match &rule.when {
+            When::Without { step, within } => (std::slice::from_ref(step), within),
+            When::Sequence { steps, within } => (steps, within),
+            _ => return Ok(()),
+        };
+        if rule.only_server && happening.record.trust == Trust::Client {
+            return Ok(());
+        }
+        let same = steps.iter().position(|step| step.on == steps[number].on);
+        if same.is_some_and(|first| first < number) {
+            return Ok(());
+        }
+        // What the rule is still about may come as late as the events that it was said with.
+        let forget = happening.time_ms() - 2 * ms(*within) - LATE_MS;
+        let at = (happening.time_ms(), happening.record.offset);
+        waiting::note(db, (&rule.name, number), main, at, forget)
+    }
+
+    /// Brings an event to a feature; whether anything changed.
+    fn sample(
+        &mut self,
+        db: &Connection,
+        feature: &Feature,
+        happening: &Happening<'_>,
+        person: &Whole,
+        main: Node,
+    ) -> Result<bool> {
+        let set = Arc::clone(&self.set);
+        let scope = Scope::new(db, &set, &self.kept, person, happening.time_ms());
+        if let Some(condition) = &feature.condition
+            && !scope.holds(condition, happening.about())?
+        {
+            return Ok(false);
+        }
+        let value = match &feature.value {
+            None => Json::Null,
+            Some(part) => match scope.ask(part, happening.about())? {
+                Ok(found) => value::to_json(&found).unwrap_or_default(),
+                Err(_) => return Ok(false),
+            },
+        };
+        drop(scope);
+        let sample = Sample { time_ms: happening.time_ms(), value };
+        let kept = self.kept.get_mut().change(db, main)?;
+        let mut aggregate = kept.remove(&feature.name);
+        let changed = feature.operation.take(feature.window.is_some(), &mut aggregate, &sample);
+        if let Some(aggregate) = aggregate {
+            kept.insert(feature.name.clone(), aggregate);
+        }
+        Ok(changed)
+    }
+
+    /// A timer rings.
+    fn ring(
+        &mut self,
+        db: &Connection,
+        log: &dyn Records,
+        (due_ms, since_ms): (i64, i64),
+        rule: &str,
+        (node, record): (Node, Offset),
+        position: Offset,
+    ) -> Result<()> {
+        let set = Arc::clone(&self.set);
+        let Some(rule) = set.rule(rule) else { return Ok(()) };
+        let Some(trigger) = log.at(record) else { return Ok(()) };
+        let happening = Happening::of(&trigger);
+        let person = Whole::person(db, node)?;
+        let accounts = match rule.per {
+            Per::Person => Vec::new(),
+            Per::Account => person.accounts(db)?,
+        };
+        let kept = std::mem::take(&mut self.kept);
+        for whose in whose(rule.per, &person, &accounts) {
+            let scope = Scope::new(db, &set, &kept, whose, due_ms);
+            let mut outcome = None;
+            if let When::Without { step, .. } = &rule.when {
+                let span = ((since_ms, record), (due_ms, Offset::from_number(i64::MAX)));
+                for (_, found) in waiting::happened(db, (&rule.name, 0), &whose.nodes, span)? {
+                    let fits = match &step.matches {
+                        None => true,
+                        Some(part) => self.matches(&scope, log, part, found, &happening.event)?,
+                    };
+                    if fits {
+                        outcome = Some("what it waited to see missing has happened");
+                        break;
+                    }
+                }
+            }
+            let outcome = match outcome {
+                Some(outcome) => outcome,
+                None => self.fire(&scope, rule, node, due_ms, Some(&happening), position)?,
+            };
+            if self.looked.is_some() {
+                let reasons = reasons(&scope, rule, happening.about())?;
+                self.looked_at(rule, due_ms, Some(record), outcome, || reasons);
+            }
+        }
+        self.kept = kept;
+        Ok(())
+    }
+
+    /// Looks again at what time alone moves.
+    fn look(
+        &mut self,
+        db: &Connection,
+        rule: &str,
+        (node, account): (Node, i64),
+        now: i64,
+        position: Offset,
+    ) -> Result<()> {
+        let set = Arc::clone(&self.set);
+        let Some(rule) = set.rule(rule) else { return Ok(()) };
+        let When::Crosses(crossing) = &rule.when else { return Ok(()) };
+        let whose = match account {
+            0 => Whole::person(db, node)?,
+            number => {
+                let Some(whose) = Whole::account(db, number, node)? else { return Ok(()) };
+                whose
+            }
+        };
+        // Who was merged into another is looked at as that one.
+        if account == 0 && whose.person != node {
+            return Ok(());
+        }
+        self.cross(db, rule, crossing, &whose, now, position, None)?;
+        let Some(due) = self.crosses_next(db, rule, crossing, &whose, now)? else { return Ok(()) };
+        waiting::look_by(db, &rule.name, (node, account), due)?;
+        self.due_by(due);
+        Ok(())
+    }
+
+    /// Looks at what may have crossed its line.
+    #[allow(clippy::too_many_arguments, reason = "who, what, when and why, each once")]
+    fn cross(
+        &mut self,
+        db: &Connection,
+        rule: &Rule,
+        crossing: &Crossing,
+        whose: &Whole,
+        now: i64,
+        position: Offset,
+        event: Option<(&Happening<'_>, Node)>,
+    ) -> Result<()> {
+        let set = Arc::clone(&self.set);
+        let kept = std::mem::take(&mut self.kept);
+        let scope = Scope::new(db, &set, &kept, whose, now);
+        let done = self.crossed(&scope, rule, crossing, position, event);
+        drop(scope);
+        self.kept = kept;
+        done
+    }
+
+    fn crossed(
+        &mut self,
+        scope: &Scope<'_>,
+        rule: &Rule,
+        crossing: &Crossing,
+        position: Offset,
+        event: Option<(&Happening<'_>, Node)>,
+    ) -> Result<()> {
+        let (db, whose) = (scope.db, scope.whose);
+        let keys = keys(whose);
+        let found = scope.measure(&crossing.of)?;
+        let is_crossed = waiting::is_crossed(db, &rule.name, &keys)?;
+        let mut outcome = "it is not beyond the line";
+        match found {
+            None => outcome = "there is nothing to go by yet",
+            Some(value) if is_crossed && crossing.is_back(value) => {
+                waiting::rearm(db, &rule.name, &keys)?;
+                outcome = "it is armed again";
+            }
+            Some(_) if is_crossed => outcome = "it has crossed the line before, and is not back yet",
+            Some(value) if crossing.is_beyond(value) => {
+                let mut holds = true;
+                for condition in &rule.conditions {
+                    holds = holds && scope.holds(condition, About::default())?;
+                }
+                outcome = "its conditions do not hold";
+                if holds {
+                    waiting::cross(db, &rule.name, key(whose))?;
+                    let (happening, node) = match event {
+                        Some((happening, node)) => (Some(happening), node),
+                        None => (None, whose.main_user(db, scope.now_ms)?),
+                    };
+                    outcome = self.fire(scope, rule, node, scope.now_ms, happening, position)?;
+                }
+            }
+            Some(_) => {}
+        }
+        if self.looked.is_some() {
+            let reasons = reasons(scope, rule, About::default())?;
+            let record = event.map(|(happening, _)| happening.record.offset);
+            self.looked_at(rule, scope.now_ms, record, outcome, || reasons);
+            let measured = measured(scope, crossing)?;
+            if let Some(last) = self.looked.as_mut().and_then(|all| all.last_mut()) {
+                last.measured = Some(measured);
+            }
+        }
+        Ok(())
+    }
+
+    /// When the line will next be crossed if nothing happens, this way or back: found by looking ahead.
+    fn crosses_next(
+        &self,
+        db: &Connection,
+        rule: &Rule,
+        crossing: &Crossing,
+        whose: &Whole,
+        now: i64,
+    ) -> Result<Option<i64>> {
+        let is_crossed = waiting::is_crossed(db, &rule.name, &keys(whose))?;
+        let turns = |at: i64| -> Result<bool> {
+            let scope = Scope::new(db, &self.set, &self.kept, whose, at);
+            let Some(value) = scope.measure(&crossing.of)? else { return Ok(false) };
+            if is_crossed {
+                return Ok(crossing.is_back(value));
+            }
+            let mut holds = crossing.is_beyond(value);
+            for condition in &rule.conditions {
+                holds = holds && scope.holds(condition, About::default())?;
+            }
+            Ok(holds)
+        };
+        let (mut not_yet, mut ahead) = (now, AHEAD_MS);
+        for _ in 0..LOOKS_AHEAD {
+            let mut by = now + ahead;
+            if turns(by)? {
+                while by - not_yet > EXACTLY_MS {
+                    let middle = not_yet + (by - not_yet) / 2;
+                    match turns(middle)? {
+                        true => by = middle,
+                        false => not_yet = middle,
+                    }
+                }
+                return Ok(Some(by));
+            }
+            (not_yet, ahead) = (by, ahead * 2);
+        }
+        Ok(None)
+    }
+
+    /// A rule is so. What came of it, in words.
+    fn fire(
+        &mut self,
+        scope: &Scope<'_>,
+        rule: &Rule,
+        node: Node,
+        at_ms: i64,
+        happening: Option<&Happening<'_>>,
+        position: Offset,
+    ) -> Result<&'static str> {
+        if let Some((times, within)) = rule.limit
+            && firing::count(scope.db, rule, scope.whose, at_ms - ms(within))? >= times
+        {
+            return Ok("it has fired as often as its limit allows");
+        }
+        let held = self.held(rule, scope.whose, happening, position);
+        let about = happening.map(Happening::about).unwrap_or_default();
+        let mut why = json!({ "conditions": reasons(scope, rule, about)? });
+        if let When::Crosses(crossing) = &rule.when {
+            why["crossed"] = measured(scope, crossing)?;
+        }
+        let record = happening.map(|it| it.record.offset);
+        let depth = happening.map_or(0, |it| it.depth);
+        let whose = scope.whose;
+        let firing = Firing { rule, whose, node, at_ms, record, depth, position, held, why };
+        Ok(match (firing.write(scope.db)?, held) {
+            (true, None) => "it fired",
+            (true, Some(_)) => "it fired, and does nothing because of it",
+            (false, _) => "it fired before because of this",
+        })
+    }
+
+    /// Why a firing does nothing.
+    fn held(
+        &self,
+        rule: &Rule,
+        whose: &Whole,
+        happening: Option<&Happening<'_>>,
+        position: Offset,
+    ) -> Option<&'static str> {
+        let in_force = self.in_force.get(&(rule.name.clone(), rule.revision));
+        let begun = match (rule.pending, happening) {
+            (Pending::Drop, Some(happening)) => happening.record.offset,
+            _ => position,
+        };
+        if in_force.is_some_and(|since| begun <= *since) {
+            return Some("before the rule came into force");
+        }
+        if let Some(happening) = happening {
+            if let Some(held) = happening.held() {
+                return Some(held);
+            }
+            if happening.is_late() && rule.late == Late::Record {
+                return Some("late");
+            }
+        }
+        if rule.dry_run {
+            return Some("dry run");
+        }
+        let spread = whose.account.as_ref().map_or(whose.person, |(number, _)| *number);
+        let of_hundred = crc32c::crc32c(format!("{} {spread}", rule.name).as_bytes()) % 100;
+        (of_hundred >= u32::from(rule.percent)).then_some("outside the rollout")
+    }
+
+    fn looked_at(
+        &mut self,
+        rule: &Rule,
+        at_ms: i64,
+        event: Option<Offset>,
+        outcome: &str,
+        reasons: impl FnOnce() -> Vec<Reason>,
+    ) {
+        let Some(looked) = &mut self.looked else { return };
+        looked.push(Looked {
+            rule: rule.name.clone(),
+            at: Timestamp::from_unix_ms(at_ms).to_string(),
+            event: event.map(|offset| offset.to_string()),
+            outcome: outcome.to_owned(),
+            reasons: reasons(),
+            measured: None,
+        });
+    }
+}
+
+impl Crossing {
+    fn is_beyond(&self, value: f64) -> bool {
+        if self.rising { value > self.line } else { value < self.line }
+    }
+
+    /// On a line without another to be armed again by, it is back.
+    #[allow(clippy::float_cmp, reason = "both are as they were written")]
+    fn is_back(&self, value: f64) -> bool {
+        let at_the_line = self.rearm == self.line && value == self.line;
+        at_the_line || if self.rising { value < self.rearm } else { value > self.rearm }
+    }
+}
+
+/// Everybody whom a rule is about when a person does something.
+fn whose<'a>(per: Per, person: &'a Whole, accounts: &'a [Whole]) -> &'a [Whole] {
+    match per {
+        Per::Person => std::slice::from_ref(person),
+        Per::Account => accounts,
+    }
+}
+
+/// Under what something is kept that is neither an event's nor an identifier's.
+fn key(whose: &Whole) -> (Node, i64) {
+    match &whose.account {
+        Some((number, _)) => (0, *number),
+        None => (whose.person, 0),
+    }
+}
+
+/// Under what it may have been kept, before people were merged.
+fn keys(whose: &Whole) -> Vec<(Node, i64)> {
+    match &whose.account {
+        Some(_) => vec![key(whose)],
+        None => whose.nodes.iter().map(|node| (*node, 0)).collect(),
+    }
+}
+
+fn reasons(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reason>> {
+    rule.conditions.iter().map(|condition| scope.reason(condition, about)).collect()
+}
+
+/// What crosses a line, with what it is made of.
+fn measured(scope: &Scope<'_>, crossing: &Crossing) -> Result<Json> {
+    let line = if crossing.rising { "above" } else { "below" };
+    Ok(match &crossing.of {
+        super::set::Measure::Score(at) => {
+            let mut scored = serde_json::to_value(scope.scored(&scope.set.scores[*at])?)
+                .expect("numbers and texts are JSON");
+            scored[line] = json!(crossing.line);
+            scored
+        }
+        super::set::Measure::Feature(at) => json!({
+            "feature": scope.set.features[*at].name,
+            "value": value::to_json(&scope.feature(*at)?).unwrap_or_default(),
+            line: crossing.line,
+        }),
+    })
+}
+
+/// What the collector says of an action that is done.
+pub(crate) const DONE: &str = "Action Done";
+
+/// The action that a record says is done, and how.
+fn done_by(record: &Record) -> Option<(String, ActionState, Option<String>)> {
+    if !people::is_ours(record) || !record.json.contains(DONE) {
+        return None;
+    }
+    let event: Json = serde_json::from_str(&record.json).ok()?;
+    if event["event"] != DONE {
+        return None;
+    }
+    let of = &event["properties"];
+    let state = ActionState::read(of["outcome"].as_str()?)?;
+    Some((of["action"].as_str()?.to_owned(), state, of["detail"].as_str().map(str::to_owned)))
+}

@@ -1,0 +1,58 @@
+//! What operators want to be told of: features that are counted, scores made of them, and rules that say when something is to be
+//! done. Promises that rules are a function of the log, as people are, and that each firing says why.
+//! Deliberately sends nothing: what is to be done stands in a table that `actions` reads.
+//!
+//! ```text
+//! rule files ─▶ file ─▶ set ─┐
+//! record, as people have it ─▶ fold ─┬─▶ kept: features, by identifier ─▶ scope: what expressions see
+//!                                    ├─▶ waiting: timers, second looks, steps
+//!                                    └─▶ firing: firings with their reasons, and actions
+//! ```
+
+mod aggregate;
+mod file;
+mod firing;
+mod fold;
+mod kept;
+mod length;
+mod scope;
+mod set;
+#[cfg(test)]
+mod tests;
+mod waiting;
+
+pub use file::RuleError;
+pub use firing::{Acted, ActionState, Fired};
+pub use fold::Looked;
+pub use scope::{Reason, Scored, Term};
+pub use set::{Per, RuleSet};
+
+pub(crate) use firing::{Listed, list, pending};
+pub(crate) use fold::{DONE, Fold, InForce, Records};
+pub(crate) use set::{Do, What};
+
+/// What the tables are made by.
+pub(crate) const SCHEMAS: [&str; 3] = [fold::SCHEMA, waiting::SCHEMA, firing::SCHEMA];
+
+/// Lets go of what is kept and waits; firings stay on record, and what of them was not done yet.
+pub(crate) fn clear(db: &rusqlite::Connection) -> rusqlite::Result<()> {
+    db.execute_batch("DELETE FROM feature; DELETE FROM timer; DELETE FROM look; DELETE FROM happened; DELETE FROM crossed;")
+}
+
+/// Forgets what is kept of identifiers that were erased.
+pub(crate) fn forget(db: &rusqlite::Connection, nodes: &[crate::people::Node]) -> rusqlite::Result<()> {
+    for node in nodes {
+        for delete in [
+            "DELETE FROM action WHERE firing IN (SELECT number FROM firing WHERE node = ?1)",
+            "DELETE FROM firing WHERE node = ?1",
+            "DELETE FROM feature WHERE node = ?1",
+            "DELETE FROM timer WHERE node = ?1",
+            "DELETE FROM look WHERE node = ?1 AND account = 0",
+            "DELETE FROM happened WHERE node = ?1",
+            "DELETE FROM crossed WHERE node = ?1 AND account = 0",
+        ] {
+            db.prepare_cached(delete)?.execute([node])?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,389 @@
+//! What an expression sees when it is asked: one person or account, at one moment, and the event.
+//! Promises that the same state and the same moment give the same value, and that nothing is looked up that nobody asks for.
+//! Deliberately changes nothing.
+
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use cel::{Context, ExecutionError, FunctionContext, Value, objects::Key};
+use rusqlite::{Connection, Result};
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::{
+    kept::Kept,
+    length::ms,
+    set::{Feature, Measure, Part, Per, RuleSet, Score, Squash},
+};
+use crate::{
+    event_log::Timestamp,
+    event_time,
+    expression::{self, value},
+    people::{self, Whole},
+};
+
+/// What there is beside CEL's own functions.
+pub(super) const FUNCTIONS: &[&str] = &[
+    "days_since",
+    "hours_since",
+    "minutes_since",
+    "days_until",
+    "hours_until",
+    "minutes_until",
+    "local_hour",
+    "local_weekday",
+    "hour_in",
+];
+/// The variable in which the functions of local time find the person's.
+const TIMEZONE: &str = "@timezone";
+
+/// One moment of one person or account.
+pub(super) struct Scope<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) set: &'a RuleSet,
+    pub(super) kept: &'a RefCell<Kept>,
+    pub(super) whose: &'a Whole,
+    pub(super) now_ms: i64,
+    functions: Context<'static, 'static>,
+    features: RefCell<HashMap<usize, Value>>,
+    scores: RefCell<HashMap<usize, f64>>,
+}
+
+/// What an expression is about, beside the person.
+#[derive(Clone, Copy, Default)]
+pub(super) struct About<'e> {
+    pub(super) event: Option<&'e Value>,
+    pub(super) trigger: Option<&'e Value>,
+}
+
+/// One expression with what came of it: why a rule fired, or did not.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Reason {
+    /// As it was written.
+    pub text: String,
+    /// What came of it; `null` if nothing did.
+    pub value: Json,
+    /// Why nothing did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What it looked at: `features.x`, `scores.y`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub of: BTreeMap<String, Json>,
+}
+
+/// A score, and what it is made of.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Scored {
+    /// Its name.
+    pub score: String,
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Now.
+    pub value: f64,
+    /// Each term by name, with what it brings.
+    pub terms: Vec<Term>,
+}
+
+/// A part of a score.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Term {
+    /// Its name.
+    pub term: String,
+    /// What it brings; 0 where there is nothing to go by.
+    pub brings: f64,
+    /// Its expression.
+    #[serde(flatten)]
+    pub reason: Reason,
+}
+
+impl<'a> Scope<'a> {
+    pub(super) fn new(
+        db: &'a Connection,
+        set: &'a RuleSet,
+        kept: &'a RefCell<Kept>,
+        whose: &'a Whole,
+        now_ms: i64,
+    ) -> Self {
+        Self {
+            db,
+            set,
+            kept,
+            whose,
+            now_ms,
+            functions: functions(now_ms),
+            features: RefCell::default(),
+            scores: RefCell::default(),
+        }
+    }
+
+    /// What comes of an expression; an error says why nothing does.
+    pub(super) fn ask(
+        &self,
+        part: &Part,
+        about: About<'_>,
+    ) -> Result<std::result::Result<Value, String>> {
+        let mut context = self.functions.new_inner_scope();
+        for (name, event) in [("event", about.event), ("trigger", about.trigger)] {
+            if let Some(event) = event.filter(|_| part.expression.mentions(name)) {
+                context.add_variable_from_value(name, event.clone());
+            }
+        }
+        if part.expression.mentions("features") {
+            let mut features = HashMap::new();
+            for name in &part.features {
+                if let Some(at) = self.set.feature(name) {
+                    features.insert(Key::from(name.clone()), self.feature(at)?);
+                }
+            }
+            context.add_variable_from_value("features", features);
+        }
+        if part.expression.mentions("scores") {
+            let mut scores = HashMap::new();
+            for name in &part.scores {
+                if let Some(at) = self.set.score(name) {
+                    scores.insert(Key::from(name.clone()), Value::Float(self.score(at)?));
+                }
+            }
+            context.add_variable_from_value("scores", scores);
+        }
+        if part.looks_at_profile {
+            let profile = people::profile(self.db, self.whose.id())?;
+            let text = |said: &people::Said| serde_json::from_str(said.value.get());
+            // What nobody said is null, so that a rule can ask for it.
+            let mut traits: HashMap<Key, Value> = part
+                .expression
+                .members("traits")
+                .unwrap_or_default()
+                .into_iter()
+                .map(|name| (Key::from(name), Value::Null))
+                .collect();
+            for (name, said) in &profile.traits {
+                let json: Json = text(said).unwrap_or_default();
+                traits.insert(Key::from(name.clone()), value::of_json(&json));
+            }
+            let fact = |name: &str| {
+                let json: Option<Json> = profile.facts.get(name).and_then(|it| text(it).ok());
+                json.map_or(Value::Null, |json| value::of_json(&json))
+            };
+            let time = |text: &Option<String>| {
+                let time = text.as_deref().and_then(event_time::parse);
+                time.map_or(Value::Null, |time| Value::Int(time.unix_ms()))
+            };
+            let count = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+            context.add_variable_from_value(TIMEZONE, fact("timezone"));
+            let person = HashMap::from([
+                (Key::from("id"), Value::from(profile.id.to_string())),
+                (Key::from("country"), fact("country")),
+                (Key::from("locale"), fact("locale")),
+                (Key::from("timezone"), fact("timezone")),
+                (Key::from("bot"), Value::Bool(profile.bot)),
+                (Key::from("events"), count(profile.events)),
+                (Key::from("sessions"), count(profile.sessions)),
+                (Key::from("first_seen"), time(&profile.first_seen)),
+                (Key::from("last_seen"), time(&profile.last_seen)),
+            ]);
+            context.add_variable_from_value("traits", traits);
+            context.add_variable_from_value("person", person);
+        }
+        if part.expression.mentions("account") {
+            let mut of = HashMap::new();
+            if let Some((_, id)) = &self.whose.account {
+                let now = Timestamp::from_unix_ms(self.now_ms);
+                for name in part.expression.members("account").unwrap_or_default() {
+                    of.insert(Key::from(name), Value::Null);
+                }
+                if let Some(account) = people::account(self.db, id, now)? {
+                    for (name, said) in &account.traits {
+                        let json = serde_json::from_str(said.value.get()).unwrap_or_default();
+                        of.insert(Key::from(name.clone()), value::of_json(&json));
+                    }
+                    let main = account.members.first().map(|member| member.person.to_string());
+                    of.insert(Key::from("main_user"), main.map_or(Value::Null, Value::from));
+                }
+                of.insert(Key::from("id"), Value::from(id.clone()));
+            }
+            context.add_variable_from_value("account", of);
+        }
+        Ok(part.expression.ask(&context).map(|value| value.unwrap_or(Value::Null)))
+    }
+
+    /// Whether a condition holds. What cannot be told does not.
+    pub(super) fn holds(&self, part: &Part, about: About<'_>) -> Result<bool> {
+        Ok(matches!(self.ask(part, about)?, Ok(Value::Bool(true))))
+    }
+
+    /// A feature as it stands.
+    pub(super) fn feature(&self, at: usize) -> Result<Value> {
+        if let Some(known) = self.features.borrow().get(&at) {
+            return Ok(known.clone());
+        }
+        let feature: &Feature = &self.set.features[at];
+        let mut joined = None;
+        for node in &self.whose.nodes {
+            let mut kept = self.kept.borrow_mut();
+            let Some(part) = kept.of(self.db, *node)?.get(&feature.name) else { continue };
+            joined = Some(match joined {
+                Some(joined) => feature.operation.joined(joined, part.clone()),
+                None => part.clone(),
+            });
+        }
+        let from = feature.window.map_or(i64::MIN, |window| self.now_ms - ms(window));
+        let value = feature.operation.value(joined, feature.window.is_some(), from);
+        self.features.borrow_mut().insert(at, value.clone());
+        Ok(value)
+    }
+
+    /// A score as it stands.
+    pub(super) fn score(&self, at: usize) -> Result<f64> {
+        if let Some(known) = self.scores.borrow().get(&at) {
+            return Ok(*known);
+        }
+        let score = &self.set.scores[at];
+        let mut sum = 0.0;
+        for (_, term) in &score.terms {
+            sum += self.ask(term, About::default())?.ok().as_ref().and_then(number).unwrap_or(0.0);
+        }
+        let value = squashed(score.squash, sum);
+        self.scores.borrow_mut().insert(at, value);
+        Ok(value)
+    }
+
+    /// What crosses a line, as it stands; `None` if it has no number yet.
+    pub(super) fn measure(&self, measure: &Measure) -> Result<Option<f64>> {
+        match measure {
+            Measure::Score(at) => self.score(*at).map(Some),
+            Measure::Feature(at) => Ok(number(&self.feature(*at)?)),
+        }
+    }
+
+    /// A condition with all that it looked at.
+    pub(super) fn reason(&self, part: &Part, about: About<'_>) -> Result<Reason> {
+        let (value, error) = match self.ask(part, about)? {
+            Ok(found) => (value::to_json(&found).unwrap_or_default(), None),
+            Err(error) => (Json::Null, Some(error)),
+        };
+        let mut of = BTreeMap::new();
+        for name in &part.features {
+            if let Some(at) = self.set.feature(name) {
+                let found = value::to_json(&self.feature(at)?).unwrap_or_default();
+                of.insert(format!("features.{name}"), found);
+            }
+        }
+        for name in &part.scores {
+            if let Some(at) = self.set.score(name) {
+                of.insert(format!("scores.{name}"), Json::from(self.score(at)?));
+            }
+        }
+        Ok(Reason { text: part.expression.text().to_owned(), value, error, of })
+    }
+
+    /// A score with all that it is made of.
+    pub(super) fn scored(&self, score: &Score) -> Result<Scored> {
+        let mut terms = Vec::new();
+        let mut sum = 0.0;
+        for (name, term) in &score.terms {
+            let reason = self.reason(term, About::default())?;
+            let brings = number(&value::of_json(&reason.value)).unwrap_or(0.0);
+            sum += brings;
+            terms.push(Term { term: name.clone(), brings, reason });
+        }
+        Ok(Scored {
+            score: score.name.clone(),
+            description: score.description.clone(),
+            value: squashed(score.squash, sum),
+            terms,
+        })
+    }
+}
+
+impl Per {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Account => "account",
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "scores are no ledgers")]
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Int(number) => Some(*number as f64),
+        Value::UInt(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number).filter(|number| number.is_finite()),
+        Value::Bool(is) => Some(f64::from(u8::from(*is))),
+        _ => None,
+    }
+}
+
+fn squashed(squash: Squash, sum: f64) -> f64 {
+    match squash {
+        Squash::None => sum,
+        Squash::Logistic => 1.0 / (1.0 + (-sum).exp()),
+        Squash::Clamp => sum.clamp(0.0, 1.0),
+    }
+}
+
+/// A moment that an event or a feature names: milliseconds, seconds, or RFC 3339.
+pub(super) fn moment(value: &Value) -> Option<i64> {
+    match value {
+        Value::String(text) => event_time::parse(text).map(Timestamp::unix_ms),
+        other => event_time::from_unix(number(other)?).map(Timestamp::unix_ms),
+    }
+}
+
+const FREE: &str = "CEL has no function of this name";
+
+/// The functions, at this moment.
+fn functions(now_ms: i64) -> Context<'static, 'static> {
+    const SECOND: f64 = 1000.0;
+    let mut context = expression::empty_context();
+    for (name, unit, sign) in [
+        ("days_since", 86_400.0 * SECOND, 1.0),
+        ("hours_since", 3600.0 * SECOND, 1.0),
+        ("minutes_since", 60.0 * SECOND, 1.0),
+        ("days_until", 86_400.0 * SECOND, -1.0),
+        ("hours_until", 3600.0 * SECOND, -1.0),
+        ("minutes_until", 60.0 * SECOND, -1.0),
+    ] {
+        let since = move |context: &FunctionContext<'_, '_>, time: Value| {
+            #[allow(clippy::cast_precision_loss, reason = "a moment has 41 bits")]
+            let passed = |time: i64| sign * (now_ms - time) as f64 / unit;
+            let wrong = || ExecutionError::function_error(context.name, "no moment");
+            moment(&time).map(passed).ok_or_else(wrong)
+        };
+        context.add_function(name, since).expect(FREE);
+    }
+    let hour = move |context: &FunctionContext<'_, '_>| {
+        local(now_ms, &timezone(context)).map(|it| i64::from(it.hour()))
+    };
+    context.add_function("local_hour", hour).expect(FREE);
+    let weekday = move |context: &FunctionContext<'_, '_>| {
+        local(now_ms, &timezone(context)).map(|it| i64::from(it.weekday().to_monday_one_offset()))
+    };
+    context.add_function("local_weekday", weekday).expect(FREE);
+    let hour_in = move |zone: Arc<String>| local(now_ms, &zone).map(|it| i64::from(it.hour()));
+    context.add_function("hour_in", hour_in).expect(FREE);
+    context
+}
+
+/// The person's, or UTC.
+fn timezone(context: &FunctionContext<'_, '_>) -> String {
+    let known = context.ptx.get_variable(TIMEZONE);
+    match known.and_then(|known| Value::try_from(known.as_ref()).ok()) {
+        Some(Value::String(zone)) => zone.to_string(),
+        _ => "UTC".to_owned(),
+    }
+}
+
+/// The wall clock's time there.
+pub(super) fn local(now_ms: i64, zone: &str) -> std::result::Result<jiff::Zoned, ExecutionError> {
+    let wrong = |_| ExecutionError::function_error("local", "no time zone of this name");
+    let at = jiff::Timestamp::from_millisecond(now_ms).map_err(wrong)?;
+    Ok(at.to_zoned(jiff::tz::TimeZone::get(zone).map_err(wrong)?))
+}

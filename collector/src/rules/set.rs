@@ -1,0 +1,359 @@
+//! What operators have written, read and found sound: features, scores and rules, and which events each is about.
+//! Promises that whatever an expression looks at is there. Deliberately does nothing: see `fold`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
+
+use serde::Serialize;
+
+use super::aggregate::Operation;
+use crate::expression::Expression;
+
+/// All of a folder's files, as one.
+#[derive(Debug, Default)]
+pub struct RuleSet {
+    pub(super) features: Vec<Feature>,
+    pub(super) scores: Vec<Score>,
+    pub(super) rules: Vec<Rule>,
+    /// By what an event is, as [`On`] writes it: who wants to hear of it.
+    pub(super) heard: HashMap<String, Heard>,
+    /// Of all that decides what comes of the log; another one is another state.
+    pub(super) hash: String,
+}
+
+/// Who wants to hear of an event: places in the set's lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Heard {
+    pub(super) features: BTreeSet<usize>,
+    /// Rules that begin with it.
+    pub(super) rules: BTreeSet<usize>,
+    /// Rules, and which of their steps it is.
+    pub(super) steps: BTreeSet<(usize, usize)>,
+}
+
+/// Whose: everything is kept for people, or read together for all people of an account.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Per {
+    /// One human.
+    #[default]
+    Person,
+    /// One organisation.
+    Account,
+}
+
+/// Which events: of a kind of call, and of a name or any.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct On(pub(super) String);
+
+impl On {
+    /// `Report Built` is a track event of this name, `page:Pricing` a page, `page:*` any page, `identify` that call, `*` all.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let calls = ["track", "page", "screen"];
+        let key = match text.split_once(':') {
+            _ if text.is_empty() => return Err("an event has a name".to_owned()),
+            _ if text == "*" => text.to_owned(),
+            _ if ["identify", "group", "alias"].contains(&text) => format!("{text}:"),
+            Some((call, name)) if calls.contains(&call) => {
+                let name = name.trim();
+                if name.is_empty() {
+                    return Err(format!("`{call}:` is followed by a name, or by `*` for all"));
+                }
+                format!("{call}:{name}")
+            }
+            _ => format!("track:{text}"),
+        };
+        Ok(Self(key))
+    }
+
+    /// All keys under which an event is looked up.
+    pub(super) fn of(call: &str, name: &str) -> [String; 3] {
+        [format!("{call}:{name}"), format!("{call}:*"), "*".to_owned()]
+    }
+}
+
+/// An expression, and where it stands.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) expression: Expression,
+    /// What it looks at.
+    pub(super) features: BTreeSet<String>,
+    pub(super) scores: BTreeSet<String>,
+    /// Whether its value changes as time goes by.
+    pub(super) ages: bool,
+    /// Whether it needs what is known of the person.
+    pub(super) looks_at_profile: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Feature {
+    pub(super) name: String,
+    pub(super) per: Per,
+    pub(super) on: Vec<On>,
+    /// Only events for which this is so.
+    pub(super) condition: Option<Part>,
+    pub(super) operation: Operation,
+    /// What is counted; none for a count, and for the time of the first or the last.
+    pub(super) value: Option<Part>,
+    pub(super) window: Option<Duration>,
+    /// All that decides what it comes to.
+    pub(super) key: String,
+}
+
+#[derive(Debug)]
+pub(super) struct Score {
+    pub(super) name: String,
+    pub(super) per: Per,
+    pub(super) description: Option<String>,
+    /// By name, in the order of the file.
+    pub(super) terms: Vec<(String, Part)>,
+    pub(super) squash: Squash,
+}
+
+/// What becomes of the sum of a score's terms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Squash {
+    /// Itself.
+    #[default]
+    None,
+    /// 1 / (1 + e^-x): between 0 and 1.
+    Logistic,
+    /// Cut to between 0 and 1.
+    Clamp,
+}
+
+/// A rule: when this is so, do that.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) file: String,
+    pub(super) revision: u32,
+    pub(super) per: Per,
+    /// What begins it; empty where only time or a score does.
+    pub(super) on: Vec<On>,
+    /// All of these.
+    pub(super) conditions: Vec<Part>,
+    pub(super) when: When,
+    /// Only what sources said that nobody can forge.
+    pub(super) only_server: bool,
+    pub(super) late: Late,
+    pub(super) limit: Option<(u32, Duration)>,
+    pub(super) pending: Pending,
+    pub(super) enabled: bool,
+    pub(super) dry_run: bool,
+    /// Of all it is about, so many of a hundred.
+    pub(super) percent: u8,
+    pub(super) then: Vec<Do>,
+}
+
+/// When it is so.
+#[derive(Debug)]
+pub(super) enum When {
+    /// As the event comes.
+    Event,
+    /// When something has not happened for so long after it.
+    Without { step: Step, within: Duration },
+    /// When these have happened one after the other within so long; the last is in `on`.
+    Sequence { steps: Vec<Step>, within: Duration },
+    /// At a time that the event names.
+    At { time: Part, shift_ms: i64 },
+    /// When a score or a feature crosses a line.
+    Crosses(Crossing),
+}
+
+/// One event of several.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) on: Vec<On>,
+    /// Only if it goes with the one that began.
+    pub(super) matches: Option<Part>,
+}
+
+#[derive(Debug)]
+pub(super) struct Crossing {
+    pub(super) of: Measure,
+    /// Rising above the line; otherwise falling below it.
+    pub(super) rising: bool,
+    pub(super) line: f64,
+    /// Where it has to go back to before it counts again.
+    pub(super) rearm: f64,
+}
+
+/// What crosses a line.
+#[derive(Debug)]
+pub(super) enum Measure {
+    Score(usize),
+    Feature(usize),
+}
+
+/// What is done about an event that comes long after it happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Late {
+    /// As if it had come in time.
+    Fire,
+    /// The firing is on record, and does nothing.
+    #[default]
+    Record,
+    /// Nothing.
+    Skip,
+}
+
+/// What becomes of those who wait when a revision comes into force.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Pending {
+    /// They go on under the new one.
+    #[default]
+    Keep,
+    /// They are recorded, and do nothing.
+    Drop,
+}
+
+/// What is done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) struct Do {
+    /// What.
+    pub(crate) what: What,
+    /// For how long it is of use, in milliseconds.
+    pub(crate) expires_ms: i64,
+}
+
+/// One thing to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum What {
+    /// An event of the person.
+    Emit {
+        /// Its name.
+        event: String,
+    },
+    /// Traits of the person.
+    Set {
+        /// By name.
+        traits: BTreeMap<String, serde_json::Value>,
+    },
+    /// A message by way of a destination.
+    Send {
+        /// Its name in the configuration.
+        destination: String,
+        /// The kind that the rule takes it for.
+        kind: String,
+        /// The template, without its ending.
+        template: Option<String>,
+    },
+}
+
+impl RuleSet {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.features.is_empty() && self.scores.is_empty() && self.rules.is_empty()
+    }
+
+    /// How many features, scores and rules.
+    pub fn counts(&self) -> (usize, usize, usize) {
+        (self.features.len(), self.scores.len(), self.rules.len())
+    }
+
+    /// Whether anything in it is about accounts.
+    pub(super) fn uses_accounts(&self) -> bool {
+        self.rules.iter().any(|rule| rule.per == Per::Account)
+    }
+
+    /// Who wants to hear of this event.
+    pub(super) fn heard(&self, call: &str, name: &str) -> Heard {
+        let mut all = Heard::default();
+        for key in On::of(call, name) {
+            if let Some(heard) = self.heard.get(&key) {
+                all.features.extend(&heard.features);
+                all.rules.extend(&heard.rules);
+                all.steps.extend(&heard.steps);
+            }
+        }
+        all
+    }
+
+    pub(super) fn feature(&self, name: &str) -> Option<usize> {
+        self.features.iter().position(|feature| feature.name == name)
+    }
+
+    pub(super) fn score(&self, name: &str) -> Option<usize> {
+        self.scores.iter().position(|score| score.name == name)
+    }
+
+    pub(super) fn rule(&self, name: &str) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.name == name)
+    }
+
+    /// Names and revisions.
+    pub(crate) fn revisions(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.rules.iter().map(|rule| (rule.name.as_str(), rule.revision))
+    }
+
+    /// What it decides by, as a name for it.
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// Whether an expression looks at this feature, by way of scores too.
+    fn looks_at(&self, part: &Part, feature: usize) -> bool {
+        let through = |score: &String| {
+            let score = self.score(score).map(|at| &self.scores[at]);
+            score.is_some_and(|score| score.terms.iter().any(|(_, t)| self.looks_at(t, feature)))
+        };
+        part.features.contains(&self.features[feature].name) || part.scores.iter().any(through)
+    }
+
+    /// Whether what crosses the line can have moved because this feature did.
+    pub(super) fn moves(&self, measure: &Measure, feature: usize) -> bool {
+        match measure {
+            Measure::Feature(of) => *of == feature,
+            Measure::Score(of) => {
+                self.scores[*of].terms.iter().any(|(_, term)| self.looks_at(term, feature))
+            }
+        }
+    }
+
+    /// Whether what crosses the line moves as time goes by.
+    pub(super) fn ages(&self, measure: &Measure) -> bool {
+        match measure {
+            Measure::Feature(of) => self.features[*of].window.is_some(),
+            Measure::Score(of) => self.scores[*of].terms.iter().any(|(_, term)| self.part_ages(term)),
+        }
+    }
+
+    fn part_ages(&self, part: &Part) -> bool {
+        let windowed = |name: &String| {
+            self.feature(name).is_some_and(|at| self.features[at].window.is_some())
+        };
+        let score = |name: &String| {
+            self.score(name)
+                .is_some_and(|at| self.scores[at].terms.iter().any(|(_, t)| self.part_ages(t)))
+        };
+        part.ages || part.features.iter().any(windowed) || part.scores.iter().any(score)
+    }
+
+    pub(super) fn per_of(&self, measure: &Measure) -> Per {
+        match measure {
+            Measure::Feature(of) => self.features[*of].per,
+            Measure::Score(of) => self.scores[*of].per,
+        }
+    }
+}
+
+impl Do {
+    /// The word for what is done.
+    pub(crate) fn kind(&self) -> String {
+        match &self.what {
+            What::Emit { .. } => "emit".to_owned(),
+            What::Set { .. } => "set".to_owned(),
+            What::Send { kind, .. } => kind.clone(),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Of rules: since when each revision counts, which an operator has stopped, and which actions were begun.
+//! Promises that a revision that was seen before counts since then. Deliberately knows no rule's text.
+
+use std::collections::BTreeMap;
+
+use rusqlite::params;
+
+use super::{State, StateError};
+use crate::event_log::{Offset, Timestamp};
+
+/// That an operator has stopped a rule, or all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// The rule; `None` for all of them.
+    pub rule: Option<String>,
+    /// The name of the token of who did it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl State {
+    /// Since where in the log each of these rules counts: those that are new do from `end` on.
+    pub fn in_force<'a>(
+        &self,
+        rules: impl Iterator<Item = (&'a str, u32)>,
+        end: Offset,
+    ) -> Result<BTreeMap<(String, u32), Offset>, StateError> {
+        self.with(|database| {
+            let change = database.unchecked_transaction()?;
+            let mut known = BTreeMap::new();
+            for (name, revision) in rules {
+                change
+                    .prepare_cached("INSERT OR IGNORE INTO rule VALUES (?1, ?2, ?3)")?
+                    .execute(params![name, revision, end.to_number()])?;
+                let since = change
+                    .prepare_cached("SELECT since FROM rule WHERE name = ?1 AND revision = ?2")?
+                    .query_row(params![name, revision], |row| row.get(0))?;
+                known.insert((name.to_owned(), revision), Offset::from_number(since));
+            }
+            change.commit()?;
+            Ok(known)
+        })
+    }
+
+    /// Stops a rule, or all of them; what it has set off already and was not done yet is not done either.
+    pub fn stop_rule(&self, rule: Option<&str>, by: &str, at: Timestamp) -> Result<(), StateError> {
+        self.with(|database| {
+            database
+                .prepare_cached("INSERT OR IGNORE INTO stopped_rule VALUES (?1, ?2, ?3)")?
+                .execute(params![rule.unwrap_or_default(), by, at.unix_ms()])
+                .map(drop)
+        })
+    }
+
+    /// Lets it go on; whether it was stopped.
+    pub fn resume_rule(&self, rule: Option<&str>) -> Result<bool, StateError> {
+        self.with(|database| {
+            let deleted = database
+                .prepare_cached("DELETE FROM stopped_rule WHERE name = ?1")?
+                .execute([rule.unwrap_or_default()])?;
+            Ok(deleted > 0)
+        })
+    }
+
+    /// All that are stopped.
+    pub fn stopped_rules(&self) -> Result<Vec<Stopped>, StateError> {
+        self.with(|database| {
+            let mut query =
+                database.prepare_cached("SELECT name, by, at_ms FROM stopped_rule ORDER BY name")?;
+            let rows = query.query_map([], |row| {
+                Ok(Stopped {
+                    rule: Some(row.get::<_, String>(0)?).filter(|name| !name.is_empty()),
+                    by: row.get(1)?,
+                    at: Timestamp::from_unix_ms(row.get(2)?),
+                })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// Notes that an action is begun; false if it was before, and nobody knows what became of it.
+    pub fn begin_action(&self, action: &str) -> Result<bool, StateError> {
+        self.with(|database| {
+            let inserted = database
+                .prepare_cached("INSERT OR IGNORE INTO attempt VALUES (?1)")?
+                .execute([action])?;
+            Ok(inserted > 0)
+        })
+    }
+
+    /// It is known what became of it, or it was certainly not done.
+    pub fn end_action(&self, action: &str) -> Result<(), StateError> {
+        self.with(|database| {
+            database
+                .prepare_cached("DELETE FROM attempt WHERE action = ?1")?
+                .execute([action])
+                .map(drop)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revision_counts_since_it_was_first_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(&folder.path().join("state.db")).unwrap();
+        let at = Offset::from_number;
+        let first = state.in_force([("churn", 1)].into_iter(), at(7)).unwrap();
+        assert_eq!(first[&("churn".to_owned(), 1)], at(7));
+        let later = state.in_force([("churn", 1), ("churn", 2)].into_iter(), at(9)).unwrap();
+        assert_eq!(later.into_values().collect::<Vec<_>>(), [at(7), at(9)]);
+    }
+
+    #[test]
+    fn an_action_is_begun_once_until_it_is_known_what_became_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        assert!(State::open(&path).unwrap().begin_action("a.0").unwrap());
+        let state = State::open(&path).unwrap();
+        assert!(!state.begin_action("a.0").unwrap());
+        state.end_action("a.0").unwrap();
+        assert!(state.begin_action("a.0").unwrap());
+    }
+
+    #[test]
+    fn what_is_stopped_says_by_whom_and_goes_on_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::open(&folder.path().join("state.db")).unwrap();
+        let now = Timestamp::from_unix_ms(1000);
+        state.stop_rule(Some("churn"), "first", now).unwrap();
+        state.stop_rule(None, "second", now).unwrap();
+        let rules: Vec<_> = state.stopped_rules().unwrap().into_iter().map(|it| (it.rule, it.by)).collect();
+        let churn = (Some("churn".to_owned()), "first".to_owned());
+        assert_eq!(rules, [(None, "second".to_owned()), churn]);
+        assert!(state.resume_rule(None).unwrap() && !state.resume_rule(None).unwrap());
+    }
+}
