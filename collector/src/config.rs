@@ -3,6 +3,7 @@
 //! secret shows up in a log. Deliberately knows nothing of sockets, databases or what a sink does.
 
 mod consumer;
+pub(crate) mod destination;
 mod door;
 mod inbound;
 mod log;
@@ -25,6 +26,10 @@ use crate::people::Limits;
 
 pub use consumer::{ConsumerConfig, HttpUrl, WebhookSecret};
 pub(crate) use consumer::{keys_of, within};
+pub use destination::{
+    ActionWebhookConfig, DestinationConfig, EmailConfig, SlackConfig, SlackEntry, SmsConfig,
+    SmtpTls,
+};
 pub use door::{CookieConfig, CookieDomain, CookieName, Network, PathPrefix, TlsConfig};
 pub use inbound::{EcKey, InboundConfig, InboundKind, SharedSecret};
 pub use log::LogConfig;
@@ -55,6 +60,8 @@ pub struct Config {
     pub inbound: BTreeMap<Name, InboundConfig>,
     /// Readers of the log that the collector delivers to, by name. Default none.
     pub consumers: BTreeMap<Name, ConsumerConfig>,
+    /// Where the actions of rules go, by name. Default none.
+    pub destinations: BTreeMap<Name, DestinationConfig>,
     /// Speak TLS. Default: plain HTTP.
     pub tls: Option<TlsConfig>,
     /// The proxies that are believed about who they speak for (`Forwarded`, `X-Forwarded-For`, `X-Forwarded-Proto`).
@@ -98,6 +105,7 @@ impl Default for Config {
             sources: BTreeMap::new(),
             inbound: BTreeMap::new(),
             consumers: BTreeMap::new(),
+            destinations: BTreeMap::new(),
             tls: None,
             trusted_proxies: Vec::new(),
             path_prefix: None,
@@ -127,6 +135,7 @@ impl Config {
         let toml_error = |error: toml::de::Error| wrong(error.span(), error.message().to_owned());
         let mut document = DeTable::parse(text).map_err(toml_error)?;
         consumer::nest_sinks(document.get_mut()).map_err(|(at, what)| wrong(Some(at), what))?;
+        destination::nest_kinds(document.get_mut()).map_err(|(at, what)| wrong(Some(at), what))?;
         let config = Self::deserialize(toml::Deserializer::from(document)).map_err(toml_error)?;
         config.refuse_shared_keys(text).map_err(|(at, message)| wrong(Some(at..at), message))?;
         config.refuse_shared_names(text).map_err(|(at, message)| wrong(Some(at..at), message))?;
@@ -136,8 +145,8 @@ impl Config {
         Ok(config)
     }
 
-    /// What is different in `next` and cannot be changed while a collector runs, consumers each by its name. A field that is
-    /// added has to say here whether it can.
+    /// What is different in `next` and cannot be changed while a collector runs, consumers and destinations each by its name. A
+    /// field that is added has to say here whether it can.
     pub fn needs_restart(&self, next: &Self) -> Vec<String> {
         let Self {
             listen,
@@ -146,6 +155,7 @@ impl Config {
             countries,
             log,
             consumers,
+            destinations,
             sources: _,
             inbound: _,
             tls: _,
@@ -166,11 +176,9 @@ impl Config {
             ("rules", *rules != next.rules),
         ];
         let keys = changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.into());
-        let gone_or_other =
-            consumers.iter().filter(|(name, consumer)| next.consumers.get(*name) != Some(consumer));
-        let new = next.consumers.iter().filter(|(name, _)| !consumers.contains_key(*name));
-        let changed = gone_or_other.chain(new).map(|(name, _)| format!("consumers.{name}"));
-        keys.chain(changed).collect()
+        keys.chain(other("consumers", consumers, &next.consumers))
+            .chain(other("destinations", destinations, &next.destinations))
+            .collect()
     }
 
     /// The key names the source, so two sources cannot have the same one.
@@ -229,6 +237,13 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// `consumers.crm` for each that is gone, is another, or is new.
+fn other<T: PartialEq>(key: &str, old: &BTreeMap<Name, T>, new: &BTreeMap<Name, T>) -> Vec<String> {
+    let gone_or_other = old.iter().filter(|(name, part)| new.get(*name) != Some(part));
+    let added = new.iter().filter(|(name, _)| !old.contains_key(*name));
+    gone_or_other.chain(added).map(|(name, _)| format!("{key}.{name}")).collect()
 }
 
 /// What `listen` and `--listen` have to be.

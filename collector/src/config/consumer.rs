@@ -105,7 +105,7 @@ fn nest_sink(at: Range<usize>, keys: &mut DeTable<'_>) -> Result<(), Mistake> {
 }
 
 /// In the words of serde.
-fn one_of(known: &[&str]) -> String {
+pub(super) fn one_of(known: &[&str]) -> String {
     format!("expected one of `{}`", known.join("`, `"))
 }
 

@@ -25,6 +25,7 @@ pub use file::{FileConfig, FileError, Files};
 pub use kafka::{Kafka, KafkaConfig, KafkaError, OptionName, OptionValue};
 pub use opening::Opening;
 pub use webhook::{AllowPrivate, BodyFormat, NotPublic, Webhook, WebhookConfig, WebhookError};
+pub(crate) use webhook::{address, answer};
 
 /// Delivers events to one destination.
 pub trait Sink: Send + Sync + 'static {

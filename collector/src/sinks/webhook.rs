@@ -3,8 +3,8 @@
 //! only public addresses are reached unless others are allowed. Deliberately follows no redirect: a signed event goes where it
 //! was configured to go, and nowhere else.
 
-mod address;
-mod answer;
+pub(crate) mod address;
+pub(crate) mod answer;
 mod body;
 mod config;
 

@@ -14,7 +14,7 @@ use crate::config::HttpUrl;
 
 /// Lets a webhook reach only what it may.
 #[derive(Clone, Debug)]
-pub(super) struct Guard(Arc<AllowPrivate>);
+pub(crate) struct Guard(Arc<AllowPrivate>);
 
 /// A webhook would go where it may not.
 #[derive(Debug, thiserror::Error)]
@@ -28,12 +28,12 @@ pub struct NotPublic {
 }
 
 impl Guard {
-    pub(super) fn new(allowed: AllowPrivate) -> Self {
+    pub(crate) fn new(allowed: AllowPrivate) -> Self {
         Self(Arc::new(allowed))
     }
 
     /// A host that is an address is never looked up, so it is judged at once.
-    pub(super) fn check(&self, url: &HttpUrl) -> Result<(), NotPublic> {
+    pub(crate) fn check(&self, url: &HttpUrl) -> Result<(), NotPublic> {
         let host = url.as_url().host_str().unwrap_or_default();
         match host.trim_matches(['[', ']']).parse() {
             Ok(address) if !self.admits(address) => {
@@ -54,7 +54,11 @@ impl Guard {
     }
 
     /// Those of a name's addresses that may be connected to.
-    fn select(&self, host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, NotPublic> {
+    pub(crate) fn select(
+        &self,
+        host: &str,
+        found: Vec<SocketAddr>,
+    ) -> Result<Vec<SocketAddr>, NotPublic> {
         let (may, may_not): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|address| self.admits(address.ip()));
         match may_not.first() {
@@ -79,7 +83,7 @@ impl Resolve for Guard {
 
 /// Whether everyone may be there. By IANA's registries of special-purpose addresses (RFC 6890 and what followed), October 2025;
 /// where a block has parts of both kinds, the whole is taken for special.
-fn is_public(address: IpAddr) -> bool {
+pub(crate) fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

@@ -18,7 +18,7 @@ const REASON_KEPT: usize = 300;
 ///
 /// A status that would be the same for any event speaks of the destination: a wrong address or
 /// credentials that are not accepted must not empty the log into the parked events.
-pub(super) fn verdict(status: StatusCode, headers: &HeaderMap, text: &[u8]) -> Verdict {
+pub(crate) fn verdict(status: StatusCode, headers: &HeaderMap, text: &[u8]) -> Verdict {
     let text: String = String::from_utf8_lossy(text).chars().take(REASON_KEPT).collect();
     let text = text.trim();
     let mut reason = status.to_string();
@@ -49,7 +49,7 @@ fn redirect(headers: &HeaderMap) -> String {
 }
 
 /// `Retry-After`: seconds, or a date, which is read by the destination's own clock if it tells its time.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
     let date = |name| text(name).and_then(|date| httpdate::parse_http_date(date).ok());
     if let Ok(seconds) = text(header::RETRY_AFTER)?.parse() {
