@@ -20,6 +20,7 @@
 //! Deliberately no globals: everything hangs from a [`Collector`], so that a test starts the real server
 //! on port 0 in one line.
 
+pub mod actions;
 pub mod backup;
 pub mod check;
 pub mod config;
