@@ -77,6 +77,9 @@ pub struct Config {
     pub min_free_bytes: Option<u64>,
     /// A folder of rule files, `*.toml`: see `headwater rules`. Default: none.
     pub rules: Option<PathBuf>,
+    /// Most that rules send in a minute, all together; the rest waits, and an error in the log says so. Default 600: what is more was
+    /// not meant.
+    pub actions_per_minute: u64,
     /// How much one person may be. Changed, people are made anew from the log at the next start.
     pub people: Limits,
 }
@@ -112,6 +115,7 @@ impl Default for Config {
             cookie: None,
             min_free_bytes: None,
             rules: None,
+            actions_per_minute: 600,
             people: Limits::default(),
         }
     }
@@ -164,6 +168,7 @@ impl Config {
             cookie: _,
             min_free_bytes: _,
             rules,
+            actions_per_minute,
             people,
         } = self;
         let changed = [
@@ -174,6 +179,7 @@ impl Config {
             ("log", *log != next.log),
             ("people", *people != next.people),
             ("rules", *rules != next.rules),
+            ("actions_per_minute", *actions_per_minute != next.actions_per_minute),
         ];
         let keys = changed.into_iter().filter(|(_, changed)| *changed).map(|(key, _)| key.into());
         keys.chain(other("consumers", consumers, &next.consumers))

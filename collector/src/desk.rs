@@ -2,6 +2,10 @@
 //! Promises that an answer is one moment of the state, and that a decision which was answered is in the log and in the state.
 //! Deliberately knows no HTTP and draws nothing.
 
+mod rules;
+
+pub(crate) use rules::{RuleStanding, StoppedShown, Why};
+
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;
@@ -20,6 +24,7 @@ use crate::{
         Profile, Wanted,
     },
     projection::{DatabaseError, Handle, Rebuild},
+    rules::RuleSet,
     state::{Audited, Erasure, State, StateError},
     suppressed::Suppressed,
 };
@@ -40,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) state: State,
     pub(crate) suppressed: Suppressed,
     pub(crate) consumers: Consumers,
+    /// What operators have written.
+    pub(crate) rules: Arc<RuleSet>,
     /// One at a time.
     pub(crate) erasing: Arc<Mutex<()>>,
 }
@@ -354,7 +361,7 @@ mod tests {
         let limits = Limits::default();
         let nobody = Arc::new(|| -> people::Gone { Arc::new(|_, _| false) });
         log.append([seen("1")]).await.unwrap();
-        let projection = 
+        let projection =
             Projection::open(folder, &log, limits.clone(), nobody, Rules::none()).unwrap();
         let state = State::open(&folder.join("state.db")).unwrap();
         let suppressed = Suppressed::read(&state).unwrap();
@@ -366,6 +373,7 @@ mod tests {
             state,
             suppressed,
             consumers: Consumers::default(),
+            rules: Arc::default(),
             erasing: Arc::default(),
         };
         desk.up_to_date().await.unwrap();

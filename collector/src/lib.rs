@@ -71,6 +71,7 @@ pub use reload::{Reload, ReloadError};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
+    actions::{ActionsError, Hands, Worker},
     config::{Config, ConsumerConfig, Name, Secret, SourceConfig, WriteKey},
     consumer::{Consumer, Outlet, Surroundings},
     countries::{Countries, CountriesError},
@@ -117,6 +118,8 @@ pub struct Collector {
     inbounds: Inbounds,
     consumers: Vec<Consumer<Opening>>,
     projection: Projection,
+    worker: Worker,
+    rules: Arc<RuleSet>,
     door: Arc<Door>,
     state: State,
     config: Config,
@@ -152,8 +155,11 @@ pub enum StartError {
     #[error(transparent)]
     Inbound(#[from] InboundError),
     /// A rule file cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Rules(#[from] RuleError),
+    /// What rules send cannot be sent.
+    #[error(transparent)]
+    Actions(#[from] ActionsError),
     /// The file of countries cannot be used.
     #[error(transparent)]
     Countries(#[from] CountriesError),
@@ -176,6 +182,7 @@ impl Collector {
         let clock = system_clock();
         let inbounds = Inbounds::open(&config)?;
         let rules = config.rules.as_deref().map(RuleSet::read).transpose()?.unwrap_or_default();
+        let (destinations, templates) = actions::open(&config, &rules)?;
         let countries = Arc::new(Countries::open(config.countries.as_deref())?);
         // Before anything is changed: a later release may have been here.
         State::refuse_later(&config.data.join("state.db"))?;
@@ -218,15 +225,27 @@ impl Collector {
         let gone = Arc::new(move || known.gone(&erasures.erasures().unwrap_or_default()));
         let end = *ingest.log.end().borrow();
         let in_force = Arc::new(state.in_force(rules.revisions(), end)?);
-        let rules = Rules { set: Arc::new(rules), in_force, clock: Arc::clone(&ingest.clock) };
+        let set = Arc::new(rules);
+        let rules = Rules { set: Arc::clone(&set), in_force, clock: Arc::clone(&ingest.clock) };
         let limits = config.people.clone();
+        let made_by = set.hash().to_owned();
         let projection = Projection::open(&config.data, &ingest.log, limits, gone, rules)?;
+        let hands = Hands::new(
+            projection.handle(),
+            (Arc::clone(&ingest.log), state.clone(), Arc::clone(&ingest.clock)),
+            Arc::clone(&ingest.metrics),
+            (destinations, templates),
+            config.actions_per_minute,
+        );
+        let worker = Worker::new(hands, made_by);
         let limits = HttpLimits::default();
         Ok(Self {
             ingest,
             inbounds,
             consumers,
             projection,
+            worker,
+            rules: set,
             door,
             state,
             config,
@@ -305,10 +324,12 @@ impl Collector {
             state: self.state.clone(),
             suppressed: self.ingest.suppressed.clone(),
             consumers: handles.clone(),
+            rules: Arc::clone(&self.rules),
             erasing: Arc::default(),
         };
         let finish_erasures = tokio::spawn(desk.clone().finish_erasures(draining.clone()));
         let follow = tokio::spawn(self.projection.follow(log.end(), draining.clone()));
+        let working = tokio::spawn(self.worker.run(draining.clone()));
 
         let mut consumers = JoinSet::new();
         for consumer in self.consumers {
@@ -349,6 +370,9 @@ impl Collector {
             if let Err(panic) = ended {
                 tracing::error!(%panic, "a consumer had stopped");
             }
+        }
+        if let Err(panic) = working.await {
+            tracing::error!(%panic, "actions had stopped");
         }
         let _ = follow.await;
         let _ = finish_erasures.await;

@@ -42,6 +42,8 @@ pub struct Metrics {
     log: log::Shown,
     consumer_state: Family<StateLabels, Gauge<u64, AtomicU64>>,
     inbound: Family<InboundLabels, Counter>,
+    actions: Family<ActionLabels, Counter>,
+    action_seconds: Family<RuleLabel, Histogram, fn() -> Histogram>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -85,7 +87,35 @@ struct InboundLabels {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ActionLabels {
+    rule: String,
+    kind: String,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RuleLabel {
+    rule: String,
+}
+
+/// From an event to the end of an action: milliseconds where all is well, minutes where a destination is away.
+const ACTION_BOUNDS: [f64; 12] =
+    [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 10.0, 60.0, 600.0];
+
 impl Metrics {
+    /// Counts an action whose end is known.
+    pub fn action(&self, rule: &str, kind: &str, outcome: &'static str) {
+        let labels = ActionLabels { rule: rule.to_owned(), kind: kind.to_owned(), outcome };
+        self.actions.get_or_create(&labels).inc();
+    }
+
+    /// How long it took from when a rule was so until a destination had its action.
+    pub fn action_took(&self, rule: &str, took: Duration) {
+        let labels = RuleLabel { rule: rule.to_owned() };
+        self.action_seconds.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
     /// All at zero.
     pub fn new() -> Self {
         let histogram = || Histogram::new(BOUNDS);
@@ -109,11 +139,16 @@ impl Metrics {
             log: log::Shown::default(),
             consumer_state: Family::default(),
             inbound: Family::default(),
+            actions: Family::default(),
+            action_seconds: Family::new_with_constructor(|| Histogram::new(ACTION_BOUNDS)),
         };
         metrics.registry.register_collector(Box::new(process::Process::new()));
         let to = metrics.registry.sub_registry_with_prefix("headwater");
         to.register("events", "Events by what became of them", metrics.events.clone());
         to.register("requests", "Requests by route and status", metrics.requests.clone());
+        to.register("actions", "Actions of rules by what became of them", metrics.actions.clone());
+        let help = "From when a rule was so until a destination had its action";
+        to.register("action_duration_seconds", help, metrics.action_seconds.clone());
         let help = "From a request's head to its answer's, for requests that bring events";
         to.register("request_duration_seconds", help, metrics.request_seconds.clone());
         let help = "From handing a batch to the log until it is on disk";

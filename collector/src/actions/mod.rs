@@ -1,28 +1,35 @@
-//! What a rule does: a message in a channel, an e-mail, a text, a webhook.
+//! What a rule does: a message in a channel, an e-mail, a text, a webhook, an event.
 //!
 //! ```text
-//!  folder of templates ─▶ template ─▶ Rendered ─┐
-//!                                               ├─▶ Message ─▶ Destination ─▶ Outcome
-//!  [destinations.NAME] ─▶ slack, webhook, email, sms
+//!  outbox of the projection ─▶ worker ─▶ context ─┐
+//!  folder of templates ─▶ template ─▶ Rendered ───┴▶ Message ─▶ Destination ─▶ Outcome ─▶ log ─▶ projection
+//!                               [destinations.NAME] ─▶ slack, webhook, email, sms
 //! ```
 //! Promises that every attempt ends in one [`Outcome`], which says whether it may be tried again without doing the thing twice; and
 //! that no reason has a secret or an address of a person in it. Deliberately does not decide what is sent, or when.
 
+mod context;
 mod destination;
 mod email;
 mod message;
+mod opening;
 mod posting;
 mod reason;
 mod slack;
 mod sms;
 mod template;
 mod webhook;
+mod worker;
 
 pub use destination::{Destination, DestinationError};
 pub use email::{Email, EmailError};
 pub use message::{Message, Outcome};
+pub use opening::ActionsError;
 pub use posting::PostingError;
 pub use slack::Slack;
 pub use sms::Sms;
 pub use template::{ROOTS, RefusedToSend, Rendered, TemplateError, Templates};
 pub use webhook::ActionWebhook;
+
+pub(crate) use opening::open;
+pub(crate) use worker::{Hands, Worker};

@@ -343,9 +343,10 @@ mod tests {
     use serde_json::{Value as Json, json};
 
     use super::*;
-    
+
     fn ask(text: &str, body: &Json) -> Result<Option<Json>, String> {
-        let expression = Expression::read(text, &Vocabulary::of(&["body"])).map_err(|(_, message)| message)?;
+        let expression =
+            Expression::read(text, &Vocabulary::of(&["body"])).map_err(|(_, message)| message)?;
         let mut context = empty_context();
         context.add_variable_from_value("body", value::of_json(body));
         expression.ask(&context)?.map(|found| value::to_json(&found)).transpose()
@@ -432,7 +433,8 @@ mod tests {
             let error = ask(text, &json!({})).unwrap_err();
             assert!(error.contains(part), "{text}: {error}");
         }
-        let (line, _) = Expression::read("body.a\n  && body.", &Vocabulary::of(&["body"])).unwrap_err();
+        let (line, _) =
+            Expression::read("body.a\n  && body.", &Vocabulary::of(&["body"])).unwrap_err();
         assert_eq!(line, 1);
     }
 
@@ -467,7 +469,10 @@ mod tests {
         ] {
             for times in [1, 2, 90, 900 / piece.len()] {
                 for end in ["", "1", ")", "]}"] {
-                    drop(Expression::read(&(piece.repeat(times) + end), &Vocabulary::of(&["a", "x"])));
+                    drop(Expression::read(
+                        &(piece.repeat(times) + end),
+                        &Vocabulary::of(&["a", "x"]),
+                    ));
                 }
             }
         }

@@ -113,7 +113,9 @@ fn called(name: &str, args: &[Kind], known: Known<'_>) -> Result<Kind, String> {
         (operators::LOGICAL_NOT, _) => truths("`!`"),
         (operators::CONDITIONAL, [condition, yes, no]) => {
             if !condition.may_be(Kind::Truth) {
-                return Err(format!("what stands before `?` is true or false, and not {condition}"));
+                return Err(format!(
+                    "what stands before `?` is true or false, and not {condition}"
+                ));
             }
             Ok(if yes == no { *yes } else { Kind::Any })
         }

@@ -41,12 +41,14 @@ pub(crate) use account::account;
 pub(crate) use erase::{Traces, forget, identifiers, traces};
 pub(crate) use fold::{Fold, Folded, Gone};
 pub(crate) use graph::{Node, identifier};
-pub(crate) use orders::{ERASED, Order, is_ours, said, said_by_us};
-pub(crate) use profile::{graph_of, name_of, node_of, person_of, person_of_record, preview, profile};
+pub(crate) use orders::{ERASED, Order, SOURCE, is_ours, said, said_by_us};
+pub(crate) use profile::{
+    graph_of, name_of, node_of, person_of, person_of_record, preview, profile,
+};
 pub(crate) use search::search;
 pub(crate) use timeline::{Of, timeline};
 pub(crate) use trial::{Trials, trials};
-pub(crate) use whole::Whole;
+pub(crate) use whole::{Whole, records_of};
 
 /// What the tables are made by.
 pub(crate) const SCHEMAS: [&str; 3] = [graph::SCHEMA, fold::SCHEMA, trial::SCHEMA];

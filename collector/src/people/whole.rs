@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension as _, Result};
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use super::{
     account::{self, MAX_IDENTIFIERS},
     graph::{self, Node},
     profile::PersonId,
 };
-use crate::event_log::Timestamp;
+use crate::event_log::{Offset, Timestamp};
 
 /// A person or an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,8 @@ impl Whole {
         let value: Option<String> =
             db.prepare_cached(query)?.query_row([number], |row| row.get(0)).optional()?;
         let Some(value) = value else { return Ok(None) };
-        let query = "SELECT DISTINCT i.person FROM membership m JOIN identifier i ON i.id = m.identifier
+        let query =
+            "SELECT DISTINCT i.person FROM membership m JOIN identifier i ON i.id = m.identifier
                      WHERE m.account = ?1 LIMIT ?2";
         let mut query = db.prepare_cached(query)?;
         let people = query.query_map([number, MAX_IDENTIFIERS], |row| row.get(0))?;
@@ -61,6 +62,17 @@ impl Whole {
         }
         nodes.sort_unstable();
         Ok(Some(Self { person, account: Some((number, value)), nodes }))
+    }
+
+    /// An account by its id; `None` if there is none.
+    pub(crate) fn account_of(db: &Connection, id: &str) -> Result<Option<Self>> {
+        let query = "SELECT id FROM account WHERE value = ?1";
+        let number: Option<i64> =
+            db.prepare_cached(query)?.query_row([id], |row| row.get(0)).optional()?;
+        match number {
+            Some(number) => Self::account(db, number, 0),
+            None => Ok(None),
+        }
     }
 
     /// Of an account the one who is most active, else the person itself.
@@ -74,4 +86,29 @@ impl Whole {
     pub(crate) fn id(&self) -> PersonId {
         PersonId(self.person)
     }
+}
+
+/// The records that belong to these identifiers, in the log's order: the latest, if there are more than `most`; and what was decided
+/// about them.
+pub(crate) fn records_of(
+    db: &Connection,
+    nodes: impl Iterator<Item = Node>,
+    most: usize,
+) -> Result<Vec<Offset>> {
+    let mut records = BTreeSet::new();
+    let most_rows = i64::try_from(most).unwrap_or(i64::MAX);
+    for node in nodes {
+        for query in [
+            "SELECT record FROM moment WHERE identifier = ?1 ORDER BY time DESC LIMIT ?2",
+            "SELECT record FROM decision WHERE identifier = ?1 ORDER BY record DESC LIMIT ?2",
+        ] {
+            let mut query = db.prepare_cached(query)?;
+            let rows = query.query_map(params![node, most_rows], |row| row.get(0))?;
+            for record in rows {
+                records.insert(Offset::from_number(record?));
+            }
+        }
+    }
+    let skipped = records.len().saturating_sub(most);
+    Ok(records.into_iter().skip(skipped).collect())
 }

@@ -155,7 +155,9 @@ impl Projection {
         let from_here = are_others && (rules.set.is_empty() || lost_its_beginning(log));
         if from_here {
             if !rules.set.is_empty() {
-                tracing::warn!("rules have changed, and the log has lost its beginning to retention: features count from here on");
+                tracing::warn!(
+                    "rules have changed, and the log has lost its beginning to retention: features count from here on"
+                );
             }
             database.begin_rules(rules.set.hash())?;
         }
@@ -333,7 +335,8 @@ impl Place {
                 Ok(records) => {
                     for record in &records {
                         if let Some(rules) = &mut self.rules {
-                            let (now, before) = (record.received_at.unix_ms(), record.offset.before());
+                            let (now, before) =
+                                (record.received_at.unix_ms(), record.offset.before());
                             rules.until(&change, &*self.log, now, before)?;
                         }
                         let folded = self.people.record(&change, record)?;
@@ -401,7 +404,9 @@ impl Runner {
     fn run(mut self, rules_changed: bool) {
         let mut failing = false;
         if rules_changed {
-            tracing::info!("the rules are others than before: what they come to is made from the log");
+            tracing::info!(
+                "the rules are others than before: what they come to is made from the log"
+            );
             if let Err(error) = self.begin_rebuild() {
                 tracing::error!(%error, "rules do not run: what they come to cannot be made from the log");
             }
@@ -572,7 +577,8 @@ impl Runner {
             // Its own connection has to be closed before its file goes.
             self.at.database.connection = Connection::open_in_memory()?;
             Database::replace(&path, &self.data.join(SHADOW))?;
-            Database::open(&path, (&format, rules.hash()), &log)?.ok_or(DatabaseError::Unusable(path.clone()))
+            Database::open(&path, (&format, rules.hash()), &log)?
+                .ok_or(DatabaseError::Unusable(path.clone()))
         });
         let (limits, gone) = (self.limits.clone(), (self.gone)());
         self.at = Place::new(&self.log, swapped?, limits, gone, &self.rules);

@@ -104,7 +104,8 @@ impl Operation {
                 if sample.value.is_null() || is_long(&sample.value) {
                     return false;
                 }
-                let new = Aggregate::Values(BTreeMap::from([(sample.value.to_string(), (time, 1))]));
+                let new =
+                    Aggregate::Values(BTreeMap::from([(sample.value.to_string(), (time, 1))]));
                 *kept = Some(match kept.take() {
                     Some(known) => self.joined(known, new),
                     None => new,
@@ -264,16 +265,19 @@ mod tests {
     fn each_operation_says_what_its_name_says() {
         let samples = [(10, 5), (20, 7), (30, 5), (40, 1)];
         let all = |operation| told(operation, of(operation, false, &samples), false, i64::MIN);
-        assert_eq!(ALL.map(all), [
-            json!(4),
-            json!(18.0),
-            json!(1.0),
-            json!(7.0),
-            json!(1),
-            json!(5),
-            json!([1, 5, 7]),
-            json!(5)
-        ]);
+        assert_eq!(
+            ALL.map(all),
+            [
+                json!(4),
+                json!(18.0),
+                json!(1.0),
+                json!(7.0),
+                json!(1),
+                json!(5),
+                json!([1, 5, 7]),
+                json!(5)
+            ]
+        );
         // The window begins after 20.
         let late = |operation| told(operation, of(operation, true, &samples), true, 20);
         assert_eq!(late(Operation::Count), json!(2));

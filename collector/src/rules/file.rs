@@ -330,7 +330,8 @@ impl RuleSet {
             let score = reading.score(name, score).map_err(|e| file.wrong(e))?;
             let terms = score.terms.iter().map(|(name, term)| (name, term.expression.text()));
             let terms: Vec<_> = terms.collect();
-            let _ = writeln!(decisive, "{} {:?} {terms:?} {:?}", score.name, score.per, score.squash);
+            let _ =
+                writeln!(decisive, "{} {:?} {terms:?} {:?}", score.name, score.per, score.squash);
             places.push((file, at));
             set.scores.push(score);
         }
@@ -514,8 +515,17 @@ const OF_A_SUBJECT: &[&str] = &["features", "scores", "traits", "person", "accou
 const OF_A_RULE: &[&str] = &["event", "features", "scores", "traits", "person", "account"];
 const OF_A_MATCH: &[&str] = &["event", "trigger"];
 /// What there is of a person, beside its traits.
-const OF_A_PERSON: &[&str] =
-    &["id", "country", "locale", "timezone", "bot", "events", "sessions", "first_seen", "last_seen"];
+const OF_A_PERSON: &[&str] = &[
+    "id",
+    "country",
+    "locale",
+    "timezone",
+    "bot",
+    "events",
+    "sessions",
+    "first_seen",
+    "last_seen",
+];
 
 struct Reading<'a> {
     file: &'a Source,
@@ -571,12 +581,8 @@ impl Reading<'_> {
         terms.sort_by_key(|(name, _)| name.span().start);
         let terms = terms.into_iter().map(|(name, text)| {
             let key = format!("terms.{}", name.get_ref());
-            let place = Place {
-                key: &key,
-                variables: OF_A_SUBJECT,
-                per: raw.per,
-                wanted: Wanted::Number,
-            };
+            let place =
+                Place { key: &key, variables: OF_A_SUBJECT, per: raw.per, wanted: Wanted::Number };
             Ok((name.into_inner(), self.part(&text, place)?))
         });
         Ok(Score {
@@ -599,7 +605,10 @@ impl Reading<'_> {
         ];
         let kinds: Vec<_> = kinds.iter().filter(|(_, is)| *is).map(|(word, _)| *word).collect();
         if kinds.len() > 1 {
-            return Err((at, format!("`{}` do not go together in one rule", kinds.join("` and `"))));
+            return Err((
+                at,
+                format!("`{}` do not go together in one rule", kinds.join("` and `")),
+            ));
         }
         if raw.at.is_none() && (raw.before.is_some() || raw.after.is_some()) {
             return Err((at, "`before` and `after` go with `at`".to_owned()));
@@ -608,11 +617,15 @@ impl Reading<'_> {
         let measured = crossing.as_ref().map(|it| set.per_of(&it.of));
         let per = match (raw.per, measured) {
             (Some(per), Some(of)) if per != of => {
-                return Err((at, "`per` is not that of what crosses the line; leave it out".to_owned()));
+                return Err((
+                    at,
+                    "`per` is not that of what crosses the line; leave it out".to_owned(),
+                ));
             }
             (per, of) => per.or(of).unwrap_or_default(),
         };
-        let needs_event = crossing.is_none() && raw.sequence.as_ref().is_none_or(|it| it.get_ref().steps.is_none());
+        let needs_event = crossing.is_none()
+            && raw.sequence.as_ref().is_none_or(|it| it.get_ref().steps.is_none());
         if needs_event == raw.on.is_none() {
             let message = match needs_event {
                 true => "the key `on` is missing: the event that the rule is about",
@@ -625,7 +638,8 @@ impl Reading<'_> {
             When::Crosses(of)
         } else if let Some(without) = raw.without {
             let RawWithout { event, within, matches } = without.into_inner();
-            let place = Place { key: "without.match", variables: OF_A_MATCH, per, wanted: Wanted::Truth };
+            let place =
+                Place { key: "without.match", variables: OF_A_MATCH, per, wanted: Wanted::Truth };
             let matches = matches.map(|text| self.part(&text, place)).transpose()?;
             When::Without { step: Step { on: self.all_of(all(event))?, matches }, within: within.0 }
         } else if let Some(sequence) = raw.sequence {
@@ -744,7 +758,8 @@ impl Reading<'_> {
             let at = texts.first().map_or(0, |text| text.span().start);
             return Err((at, format!("1 to {MOST_PARTS} events are named here")));
         }
-        let read = |text: Text| On::read(text.get_ref()).map_err(|message| (text.span().start, message));
+        let read =
+            |text: Text| On::read(text.get_ref()).map_err(|message| (text.span().start, message));
         texts.into_iter().map(read).collect()
     }
 
@@ -782,10 +797,9 @@ impl Reading<'_> {
             false => Ok(BTreeSet::new()),
         };
         let (features, scores) = (members("features")?, members("scores")?);
-        for (what, mentioned, known) in [
-            ("feature", &features, &self.names.features),
-            ("score", &scores, &self.names.scores),
-        ] {
+        for (what, mentioned, known) in
+            [("feature", &features, &self.names.features), ("score", &scores, &self.names.scores)]
+        {
             for name in mentioned {
                 let Some(per) = known.get(name) else {
                     let message = one_of(what, name, known.keys().map(String::as_str));
@@ -797,7 +811,9 @@ impl Reading<'_> {
                         Per::Person => ("a person", "an account"),
                         Per::Account => ("an account", "a person"),
                     };
-                    let message = format!("the {what} `{name}` is of {is}, and this is about {here}; set `per`");
+                    let message = format!(
+                        "the {what} `{name}` is of {is}, and this is about {here}; set `per`"
+                    );
                     return Err(wrong(0, message));
                 }
             }
@@ -844,12 +860,8 @@ fn one_of<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> S
 fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
     let at = raw.span().start;
     let raw = raw.into_inner();
-    let sends = [
-        ("slack", raw.slack),
-        ("webhook", raw.webhook),
-        ("email", raw.email),
-        ("sms", raw.sms),
-    ];
+    let sends =
+        [("slack", raw.slack), ("webhook", raw.webhook), ("email", raw.email), ("sms", raw.sms)];
     let mut all: Vec<(What, bool)> = Vec::new();
     if let Some(event) = raw.emit {
         let name = event.get_ref().trim();
@@ -870,12 +882,14 @@ fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
             return Err((at, format!("`{kind}` needs a `template`: what it says")));
         }
         let template = raw.template.clone();
-        let template = template.map(|it| it.rsplit_once('.').map_or(it.clone(), |it| it.0.to_owned()));
+        let template =
+            template.map(|it| it.rsplit_once('.').map_or(it.clone(), |it| it.0.to_owned()));
         let send = What::Send { destination: to.into_inner(), kind: kind.to_owned(), template };
         all.push((send, true));
     }
     let (Some((what, takes_template)), true) = (all.pop(), all.is_empty()) else {
-        let message = "each action of `then` is one of `emit`, `set`, `slack`, `webhook`, `email` and `sms`";
+        let message =
+            "each action of `then` is one of `emit`, `set`, `slack`, `webhook`, `email` and `sms`";
         return Err((at, message.to_owned()));
     };
     if !takes_template && raw.template.is_some() {

@@ -1,6 +1,8 @@
 //! What rules came to: firings, each with its reasons, and what is to be done because of them.
 //! Promises that one firing is written once, however often the same log is folded. Deliberately sends nothing: see `actions`.
 
+use std::collections::BTreeMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, value::RawValue};
@@ -212,7 +214,8 @@ pub(super) fn count(db: &Connection, rule: &Rule, whose: &Whole, since_ms: i64) 
     }
     let mut all = 0;
     for node in &whose.nodes {
-        all += count("SELECT count(*) FROM firing WHERE node = ?1 AND rule = ?2 AND at > ?3", *node)?;
+        all +=
+            count("SELECT count(*) FROM firing WHERE node = ?1 AND rule = ?2 AND at > ?3", *node)?;
     }
     Ok(all)
 }
@@ -237,7 +240,8 @@ pub(super) fn settle(
     detail: Option<&str>,
     done: Timestamp,
 ) -> Result<()> {
-    let update = "UPDATE action SET state = ?2, detail = ?3, done = ?4 WHERE id = ?1 AND state = 'pending'";
+    let update =
+        "UPDATE action SET state = ?2, detail = ?3, done = ?4 WHERE id = ?1 AND state = 'pending'";
     db.prepare_cached(update)?.execute(params![id, state.as_str(), detail, done.unix_ms()])?;
     Ok(())
 }
@@ -258,8 +262,16 @@ pub(crate) struct Pending {
     pub(crate) why: Json,
 }
 
-/// Actions that wait, but for those that are under way: by their ids, after this one.
-pub(crate) fn pending(db: &Connection, after: &str, limit: usize) -> Result<Vec<Pending>> {
+/// Actions that wait, by their ids, after this one; none of a state that is of other rules, in whose place another is being made.
+pub(crate) fn pending(
+    db: &Connection,
+    rules: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<Pending>> {
+    if !db.prepare_cached("SELECT 1 FROM projection WHERE rules = ?1")?.exists([rules])? {
+        return Ok(Vec::new());
+    }
     let query = "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why
                  FROM action a JOIN firing f ON f.number = a.firing
                  WHERE a.state = 'pending' AND a.id > ?1 ORDER BY a.id LIMIT ?2";
@@ -284,6 +296,17 @@ pub(crate) fn pending(db: &Connection, after: &str, limit: usize) -> Result<Vec<
             depth: row.get(9)?,
             why: serde_json::from_str(&why).unwrap_or_default(),
         })
+    })?;
+    rows.collect()
+}
+
+/// How often each rule has fired, and how often something was done because of it.
+pub(crate) fn counts(db: &Connection) -> Result<BTreeMap<String, (u64, u64)>> {
+    let query = "SELECT rule, count(*), sum(held IS NULL) FROM firing GROUP BY rule";
+    let mut query = db.prepare_cached(query)?;
+    let rows = query.query_map([], |row| {
+        let (fired, acted): (i64, i64) = (row.get(1)?, row.get(2)?);
+        Ok((row.get(0)?, (fired.cast_unsigned(), acted.cast_unsigned())))
     })?;
     rows.collect()
 }

@@ -310,7 +310,13 @@ impl Fold {
         }
         let (record, now) = (happening.record, happening.time_ms());
         if rule.only_server && record.trust == Trust::Client {
-            self.looked_at(rule, now, Some(record.offset), "anyone can have forged the event", Vec::new);
+            self.looked_at(
+                rule,
+                now,
+                Some(record.offset),
+                "anyone can have forged the event",
+                Vec::new,
+            );
             return Ok(());
         }
         if rule.late == Late::Skip && happening.is_late() {
@@ -342,9 +348,7 @@ impl Fold {
         let mut outcome = "its conditions do not hold";
         if holds {
             outcome = match &rule.when {
-                When::Event => {
-                    self.fire(scope, rule, main, now, Some(happening), record.offset)?
-                }
+                When::Event => self.fire(scope, rule, main, now, Some(happening), record.offset)?,
                 When::Without { within, .. } => {
                     let due = now + ms(*within);
                     waiting::set(db, (due, now), &rule.name, main, record.offset)?;
@@ -366,7 +370,9 @@ impl Fold {
                 }
                 When::Sequence { steps, within } => {
                     match self.came_before(scope, log, rule, steps, now - ms(*within), happening)? {
-                        true => self.fire(scope, rule, main, now, Some(happening), record.offset)?,
+                        true => {
+                            self.fire(scope, rule, main, now, Some(happening), record.offset)?
+                        }
                         false => "the steps before it have not happened in time",
                     }
                 }
@@ -390,7 +396,8 @@ impl Fold {
         from_ms: i64,
         happening: &Happening<'_>,
     ) -> Result<bool> {
-        let since = firing::last(scope.db, rule, scope.whose)?.map_or(from_ms, |it| it.max(from_ms));
+        let since =
+            firing::last(scope.db, rule, scope.whose)?.map_or(from_ms, |it| it.max(from_ms));
         let mut before = (happening.time_ms(), happening.record.offset);
         // The latest that fits each time: whatever comes before it had more room.
         for number in (0..steps.len()).rev() {
@@ -611,7 +618,9 @@ impl Fold {
                 waiting::rearm(db, &rule.name, &keys)?;
                 outcome = "it is armed again";
             }
-            Some(_) if is_crossed => outcome = "it has crossed the line before, and is not back yet",
+            Some(_) if is_crossed => {
+                outcome = "it has crossed the line before, and is not back yet"
+            }
             Some(value) if crossing.is_beyond(value) => {
                 let mut holds = true;
                 for condition in &rule.conditions {

@@ -17,7 +17,9 @@ impl TryFrom<String> for Length {
 
     fn try_from(text: String) -> Result<Self, String> {
         let wrong = || {
-            format!("`{text}` is no length of time; expected `90s`, `30m`, `1h` or `14d`, up to 731d")
+            format!(
+                "`{text}` is no length of time; expected `90s`, `30m`, `1h` or `14d`, up to 731d"
+            )
         };
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (number, unit) = text.split_at(digits);

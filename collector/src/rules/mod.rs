@@ -17,19 +17,24 @@ mod kept;
 mod length;
 mod scope;
 mod set;
+mod shown;
 #[cfg(test)]
 mod tests;
+mod trial;
 mod waiting;
 
 pub use file::RuleError;
 pub use firing::{Acted, ActionState, Fired};
 pub use fold::Looked;
 pub use scope::{Reason, Scored, Term};
-pub use set::{Per, RuleSet};
+pub use set::{Per, RuleSet, Sends};
+pub use shown::RuleShown;
 
-pub(crate) use firing::{Listed, list, pending};
+pub(crate) use firing::{Listed, Pending, counts, list, pending};
 pub(crate) use fold::{DONE, Fold, InForce, Records};
-pub(crate) use set::{Do, What};
+pub(crate) use set::What;
+pub(crate) use shown::scores;
+pub(crate) use trial::Trial;
 
 /// What the tables are made by.
 pub(crate) const SCHEMAS: [&str; 3] = [fold::SCHEMA, waiting::SCHEMA, firing::SCHEMA];
@@ -40,7 +45,10 @@ pub(crate) fn clear(db: &rusqlite::Connection) -> rusqlite::Result<()> {
 }
 
 /// Forgets what is kept of identifiers that were erased.
-pub(crate) fn forget(db: &rusqlite::Connection, nodes: &[crate::people::Node]) -> rusqlite::Result<()> {
+pub(crate) fn forget(
+    db: &rusqlite::Connection,
+    nodes: &[crate::people::Node],
+) -> rusqlite::Result<()> {
     for node in nodes {
         for delete in [
             "DELETE FROM action WHERE firing IN (SELECT number FROM firing WHERE node = ?1)",

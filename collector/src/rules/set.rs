@@ -23,6 +23,21 @@ pub struct RuleSet {
     pub(super) hash: String,
 }
 
+/// A message that a rule sends.
+#[derive(Clone, Copy, Debug)]
+pub struct Sends<'a> {
+    /// In which file.
+    pub file: &'a str,
+    /// The rule.
+    pub rule: &'a str,
+    /// By way of which destination.
+    pub destination: &'a str,
+    /// Of which kind it takes that to be.
+    pub kind: &'a str,
+    /// By which template, without its ending.
+    pub template: Option<&'a str>,
+}
+
 /// Who wants to hear of an event: places in the set's lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
@@ -291,9 +306,34 @@ impl RuleSet {
         self.rules.iter().find(|rule| rule.name == name)
     }
 
+    /// Whether there is a rule of this name.
+    pub(crate) fn has_rule(&self, name: &str) -> bool {
+        self.rule(name).is_some()
+    }
+
+    /// Whom a rule is about.
+    pub(crate) fn per_of_rule(&self, name: &str) -> Option<Per> {
+        self.rule(name).map(|rule| rule.per)
+    }
+
     /// Names and revisions.
     pub(crate) fn revisions(&self) -> impl Iterator<Item = (&str, u32)> {
         self.rules.iter().map(|rule| (rule.name.as_str(), rule.revision))
+    }
+
+    /// What is sent: in which file, by which rule, by way of which destination, for which kind, by which template.
+    pub fn sends(&self) -> impl Iterator<Item = Sends<'_>> {
+        let deeds = self.rules.iter().flat_map(|rule| rule.then.iter().map(move |it| (rule, it)));
+        deeds.filter_map(|(rule, deed)| match &deed.what {
+            What::Send { destination, kind, template } => Some(Sends {
+                file: &rule.file,
+                rule: &rule.name,
+                destination,
+                kind,
+                template: template.as_deref(),
+            }),
+            What::Emit { .. } | What::Set { .. } => None,
+        })
     }
 
     /// What it decides by, as a name for it.
@@ -324,14 +364,15 @@ impl RuleSet {
     pub(super) fn ages(&self, measure: &Measure) -> bool {
         match measure {
             Measure::Feature(of) => self.features[*of].window.is_some(),
-            Measure::Score(of) => self.scores[*of].terms.iter().any(|(_, term)| self.part_ages(term)),
+            Measure::Score(of) => {
+                self.scores[*of].terms.iter().any(|(_, term)| self.part_ages(term))
+            }
         }
     }
 
     fn part_ages(&self, part: &Part) -> bool {
-        let windowed = |name: &String| {
-            self.feature(name).is_some_and(|at| self.features[at].window.is_some())
-        };
+        let windowed =
+            |name: &String| self.feature(name).is_some_and(|at| self.features[at].window.is_some());
         let score = |name: &String| {
             self.score(name)
                 .is_some_and(|at| self.scores[at].terms.iter().any(|(_, t)| self.part_ages(t)))

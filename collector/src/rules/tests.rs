@@ -247,7 +247,8 @@ fn eleven_quiet_days_fire_without_any_event_and_once_until_it_is_armed_again() {
 fn a_look_at_the_cancellation_page_brings_it_forward() {
     let mut world = World::new(CHURN);
     world.at(0, &of_account(did("Report Built", "u-1"), "acme"));
-    let page = json!({"type": "page", "name": "Cancel", "userId": "u-2", "context": {"groupId": "acme"}});
+    let page =
+        json!({"type": "page", "name": "Cancel", "userId": "u-2", "context": {"groupId": "acme"}});
     world.at(6 * DAY, &page);
     assert_eq!(world.firings(), [("churn".to_owned(), 6 * DAY)]);
     assert_eq!(world.fired()[0].event.as_deref(), Some("2"));
@@ -299,9 +300,8 @@ fn a_card_that_is_used_at_night_abroad_for_more_than_ever_is_found_before_it_cou
 
 #[test]
 fn four_times_within_three_days_is_a_sequence_and_starts_over() {
-    let mut world = World::new(
-        "[rules.keen]\non = 'page:Product'\nsequence = { times = 4, within = '3d' }\n",
-    );
+    let mut world =
+        World::new("[rules.keen]\non = 'page:Product'\nsequence = { times = 4, within = '3d' }\n");
     let look = json!({"type": "page", "name": "Product", "userId": "u-1"});
     for day in [0, 1, 5, 6, 7] {
         world.at(day * DAY, &look);
@@ -315,8 +315,7 @@ fn four_times_within_three_days_is_a_sequence_and_starts_over() {
 
 #[test]
 fn steps_come_one_after_the_other() {
-    let rules =
-        "[rules.stuck]\nsequence = { steps = ['Checkout Started', 'page:Help', 'Checkout Left'], within = '30m' }\n";
+    let rules = "[rules.stuck]\nsequence = { steps = ['Checkout Started', 'page:Help', 'Checkout Left'], within = '30m' }\n";
     let help = json!({"type": "page", "name": "Help", "userId": "u-1"});
     let mut world = World::new(rules);
     world.at(0, &help);
@@ -383,7 +382,10 @@ fn each_mistake_is_named_with_its_line() {
         ("[rules.A]\non = 'A'", "rules.toml:1: `A` is no name of a rule"),
         ("[rules.operator]\non = 'A'", "rules.toml:1: `operator` is the name"),
         ("[rules.a]\n", "rules.toml:1: the key `on` is missing"),
-        ("[rules.a]\non = 'A'\nif = 'features.x > 1'", "rules.toml:3: `if`: there is no feature `x`"),
+        (
+            "[rules.a]\non = 'A'\nif = 'features.x > 1'",
+            "rules.toml:3: `if`: there is no feature `x`",
+        ),
         (
             "[features.n]\non = 'A'\ncount = true\n[rules.a]\non = 'A'\nif = 'features.m > 1'",
             "rules.toml:6: `if`: unknown feature `m`",
@@ -393,23 +395,44 @@ fn each_mistake_is_named_with_its_line() {
             "rules.toml:6: `if`: expected true or false, and this is a whole number",
         ),
         ("[rules.a]\non = 'A'\nif = \"1 + 'a' == 2\"", "rules.toml:3: `if`: `+` does not work"),
-        ("[rules.a]\non = 'A'\nif = 'person.nmae == 1'", "rules.toml:3: `if`: unknown member of `person`"),
+        (
+            "[rules.a]\non = 'A'\nif = 'person.nmae == 1'",
+            "rules.toml:3: `if`: unknown member of `person`",
+        ),
         ("[rules.a]\non = 'A'\nif = 'features.n('", "rules.toml:3: `if`: is no CEL"),
-        ("[rules.a]\non = 'A'\nif = 'traits == 1'", "rules.toml:3: `if`: `traits` is looked at by name"),
+        (
+            "[rules.a]\non = 'A'\nif = 'traits == 1'",
+            "rules.toml:3: `if`: `traits` is looked at by name",
+        ),
         ("[features.a]\non = 'A'", "rules.toml:1: a feature has one of"),
         ("[features.a]\non = 'A'\nsum = \"'x'\"", "rules.toml:3: `sum`: expected a number"),
-        ("[features.a]\non = 'A'\nlast = 'event.time'\nwindow = '1d'", "rules.toml:1: the first and the last"),
-        ("[features.a]\non = 'A'\ncount = true\nwindow = '1y'", "rules.toml:4: `1y` is no length of time"),
+        (
+            "[features.a]\non = 'A'\nlast = 'event.time'\nwindow = '1d'",
+            "rules.toml:1: the first and the last",
+        ),
+        (
+            "[features.a]\non = 'A'\ncount = true\nwindow = '1y'",
+            "rules.toml:4: `1y` is no length of time",
+        ),
         ("[rules.a]\ncrosses = { score = 'x', above = 1 }", "rules.toml:2: there is no score `x`"),
         (
             "[scores.s]\nterms = { a = '1.0' }\n[rules.a]\ncrosses = { score = 's', above = 1, rearm_below = 2 }",
             "rules.toml:4: it is armed again",
         ),
         ("[scores.s]\nterms = { a = 'scores.s' }", "rules.toml:1: the score `s` looks at itself"),
-        ("[rules.a]\non = 'A'\nthen = [{ emit = 'B', set = {a = 1} }]", "rules.toml:3: each action of `then`"),
-        ("[rules.a]\non = 'A'\nthen = [{ slack = 's' }]", "rules.toml:3: `slack` needs a `template`"),
+        (
+            "[rules.a]\non = 'A'\nthen = [{ emit = 'B', set = {a = 1} }]",
+            "rules.toml:3: each action of `then`",
+        ),
+        (
+            "[rules.a]\non = 'A'\nthen = [{ slack = 's' }]",
+            "rules.toml:3: `slack` needs a `template`",
+        ),
         ("[rules.a]\non = 'A'\nthen = [{ slakc = 's' }]", "rules.toml:3: unknown key `slakc`"),
-        ("[rules.a]\non = 'A'\nat = 'event.x'\nwithout = { event = 'B', within = '1h' }", "rules.toml:1: `without` and `at`"),
+        (
+            "[rules.a]\non = 'A'\nat = 'event.x'\nwithout = { event = 'B', within = '1h' }",
+            "rules.toml:1: `without` and `at`",
+        ),
         ("[rules.a]\non = 'A'\npercent = 101", "rules.toml:3: `percent`"),
         (
             "[features.n]\non = 'A'\ncount = true\nper = 'account'\n[rules.a]\non = 'A'\nif = 'features.n > 1'",
@@ -474,14 +497,19 @@ fn play(deeds: &[(u32, Deed)], restart: impl Fn(usize) -> bool) -> World {
     for (at, (pause, deed)) in deeds.iter().enumerate() {
         now += i64::from(*pause) * MINUTE;
         match deed {
-            Deed::Track(name, who) => drop(world.at(now, &seen(name, &format!("d-{who}"), &json!({})))),
+            Deed::Track(name, who) => {
+                drop(world.at(now, &seen(name, &format!("d-{who}"), &json!({}))))
+            }
             Deed::Identify(d, u) => {
                 let user = format!("u-{u}");
-                let event = json!({"type": "identify", "anonymousId": format!("d-{d}"), "userId": user});
+                let event =
+                    json!({"type": "identify", "anonymousId": format!("d-{d}"), "userId": user});
                 world.at(now, &event);
             }
             Deed::Merge(a, b) => world.order(now, &people::Order::Merge(device(*a), device(*b))),
-            Deed::Unmerge(a, b) => world.order(now, &people::Order::Unmerge(device(*a), device(*b))),
+            Deed::Unmerge(a, b) => {
+                world.order(now, &people::Order::Unmerge(device(*a), device(*b)))
+            }
         }
         if restart(at) {
             world.people.forget();

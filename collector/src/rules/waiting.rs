@@ -60,7 +60,8 @@ impl Due {
 
 /// What is due first.
 pub(super) fn first(db: &Connection) -> Result<Option<Due>> {
-    let timer = "SELECT due, rule, node, record, since FROM timer ORDER BY due, rule, node, record LIMIT 1";
+    let timer =
+        "SELECT due, rule, node, record, since FROM timer ORDER BY due, rule, node, record LIMIT 1";
     let timer = db.prepare_cached(timer)?.query_row([], |row| {
         Ok(Due::Timer {
             due_ms: row.get(0)?,
@@ -70,7 +71,8 @@ pub(super) fn first(db: &Connection) -> Result<Option<Due>> {
             since_ms: row.get(4)?,
         })
     });
-    let look = "SELECT due, rule, node, account FROM look ORDER BY due, rule, node, account LIMIT 1";
+    let look =
+        "SELECT due, rule, node, account FROM look ORDER BY due, rule, node, account LIMIT 1";
     let look = db.prepare_cached(look)?.query_row([], |row| {
         Ok(Due::Look {
             due_ms: row.get(0)?,
@@ -89,7 +91,8 @@ pub(super) fn first(db: &Connection) -> Result<Option<Due>> {
 pub(super) fn done(db: &Connection, due: &Due) -> Result<()> {
     match due {
         Due::Timer { due_ms, rule, node, record, .. } => {
-            let delete = "DELETE FROM timer WHERE due = ?1 AND rule = ?2 AND node = ?3 AND record = ?4";
+            let delete =
+                "DELETE FROM timer WHERE due = ?1 AND rule = ?2 AND node = ?3 AND record = ?4";
             db.prepare_cached(delete)?.execute(params![due_ms, rule, node, record.to_number()])?;
         }
         Due::Look { rule, node, account, .. } => {

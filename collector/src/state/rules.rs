@@ -66,8 +66,8 @@ impl State {
     /// All that are stopped.
     pub fn stopped_rules(&self) -> Result<Vec<Stopped>, StateError> {
         self.with(|database| {
-            let mut query =
-                database.prepare_cached("SELECT name, by, at_ms FROM stopped_rule ORDER BY name")?;
+            let mut query = database
+                .prepare_cached("SELECT name, by, at_ms FROM stopped_rule ORDER BY name")?;
             let rows = query.query_map([], |row| {
                 Ok(Stopped {
                     rule: Some(row.get::<_, String>(0)?).filter(|name| !name.is_empty()),
@@ -133,7 +133,8 @@ mod tests {
         let now = Timestamp::from_unix_ms(1000);
         state.stop_rule(Some("churn"), "first", now).unwrap();
         state.stop_rule(None, "second", now).unwrap();
-        let rules: Vec<_> = state.stopped_rules().unwrap().into_iter().map(|it| (it.rule, it.by)).collect();
+        let rules: Vec<_> =
+            state.stopped_rules().unwrap().into_iter().map(|it| (it.rule, it.by)).collect();
         let churn = (Some("churn".to_owned()), "first".to_owned());
         assert_eq!(rules, [(None, "second".to_owned()), churn]);
         assert!(state.resume_rule(None).unwrap() && !state.resume_rule(None).unwrap());

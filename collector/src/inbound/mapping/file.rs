@@ -10,10 +10,11 @@ use serde::{
 };
 use toml::Spanned;
 
-use super::{
-    Entry, HEADERS, ITEM, Kind, Mapping, MappingError, Members, Naming, Part, Subject,
+use super::{Entry, HEADERS, ITEM, Kind, Mapping, MappingError, Members, Naming, Part, Subject};
+use crate::{
+    config::plain_words,
+    expression::{Expression, Vocabulary},
 };
-use crate::{config::plain_words, expression::{Expression, Vocabulary}};
 
 /// Entries of one file: a part may be held against each of them.
 const MAX_ENTRIES: usize = 100;
@@ -215,11 +216,12 @@ impl Reading<'_> {
         let quoted = &self.text[span.clone()];
         let opening = ["'''\n", "\"\"\"\n", "'''\r\n", "\"\"\"\r\n"];
         let first = usize::from(opening.iter().any(|quotes| quoted.starts_with(quotes)));
-        let expression = Expression::read(text, &Vocabulary::of(&variables)).map_err(|(within, message)| {
-            let lines = quoted.match_indices('\n').map(|(at, _)| span.start + at + 1);
-            let at = std::iter::once(span.start).chain(lines).nth(first + within);
-            (at.unwrap_or(span.start), format!("`{key}`: {message}"))
-        })?;
+        let expression =
+            Expression::read(text, &Vocabulary::of(&variables)).map_err(|(within, message)| {
+                let lines = quoted.match_indices('\n').map(|(at, _)| span.start + at + 1);
+                let at = std::iter::once(span.start).chain(lines).nth(first + within);
+                (at.unwrap_or(span.start), format!("`{key}`: {message}"))
+            })?;
         Ok(Part { expression, line: line(self.text, span.start), key: key.to_owned() })
     }
 }

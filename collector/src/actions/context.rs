@@ -1,0 +1,128 @@
+//! What a message can say: the person, the account, the event, and why the rule fired, as templates see them.
+//! Promises one moment of the state. Deliberately sends nothing and decides nothing.
+
+use rusqlite::{Connection, Result};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    event_log::{EventLog, Timestamp},
+    people::{self, Whole},
+    rules::{Pending, Records as _},
+};
+
+/// All that is known of a firing, by the names under which templates find it, and how the person is reached.
+pub(super) struct Told {
+    pub(super) context: Value,
+    pub(super) email: Option<String>,
+    pub(super) phone: Option<String>,
+    /// Channels that the person does not want to be written to by.
+    pub(super) without_consent: Vec<String>,
+    /// The identifier that began it, for events that are derived: its kind and its value.
+    pub(super) identifier: people::Identifier<'static>,
+}
+
+/// In front of the name of a channel, the trait that says whether somebody wants to be written to by it.
+const CONSENT: &str = "consent_";
+
+/// Reads it. Blocks.
+pub(super) fn told(db: &Connection, log: &EventLog, pending: &Pending) -> Result<Told> {
+    let whose = Whole::person(db, pending.node)?;
+    let profile = people::profile(db, whose.id())?;
+    let value = |said: &people::Said| serde_json::from_str(said.value.get()).unwrap_or_default();
+    let traits: Map<String, Value> =
+        profile.traits.iter().map(|(name, said)| (name.clone(), value(said))).collect();
+    let of_kind = |kind: &str| {
+        let found = profile.identifiers.iter().find(|known| known.kind == kind);
+        found.map(|known| known.value.clone())
+    };
+    let email = of_kind("email");
+    let phone = of_kind("phone");
+    let no = |value: &Value| matches!(value, Value::Bool(false)) || value == "no";
+    let without_consent = traits.iter().filter(|(_, value)| no(value));
+    let without_consent = without_consent.filter_map(|(name, _)| name.strip_prefix(CONSENT));
+    let without_consent = without_consent.map(str::to_owned).collect();
+
+    let now = Timestamp::from_unix_ms(pending.at_ms);
+    let account = match pending.account {
+        0 => match profile.accounts.first() {
+            Some(membership) => people::account(db, &membership.account, now)?,
+            None => None,
+        },
+        number => match Whole::account(db, number, pending.node)?.and_then(|it| it.account) {
+            Some((_, id)) => people::account(db, &id, now)?,
+            None => None,
+        },
+    };
+    let account = account.map(|account| {
+        let traits = account.traits.iter().map(|(name, said)| (name.clone(), value(said)));
+        let main = account.members.first();
+        json!({
+            "id": account.id,
+            "name": account.name,
+            "traits": traits.collect::<Map<_, _>>(),
+            "members": account.members.len(),
+            "main_user": main.map(|main| json!({ "id": main.person.to_string(), "name": main.name })),
+            "last_seen": account.last_seen,
+        })
+    });
+    let event = pending.record.and_then(|offset| log.at(offset));
+    let event: Value = event
+        .and_then(|record| serde_json::from_str(&record.json).ok())
+        .unwrap_or_else(|| json!({}));
+    let (mut features, mut scores, mut reasons) = (Map::new(), Map::new(), Vec::new());
+    let mut gather = |of: &Value| {
+        for (name, value) in of.as_object().into_iter().flatten() {
+            match name.split_once('.') {
+                Some(("features", name)) => features.insert(name.to_owned(), value.clone()),
+                Some(("scores", name)) => scores.insert(name.to_owned(), value.clone()),
+                _ => None,
+            };
+        }
+    };
+    for condition in pending.why["conditions"].as_array().into_iter().flatten() {
+        gather(&condition["of"]);
+        reasons.push(json!({ "text": condition["text"], "value": condition["value"] }));
+    }
+    let crossed = &pending.why["crossed"];
+    for term in crossed["terms"].as_array().into_iter().flatten() {
+        gather(&term["of"]);
+        // What brings nothing is no reason.
+        if term["brings"] != json!(0.0) {
+            let name = term["term"].as_str().unwrap_or_default().replace('_', " ");
+            let brings = (term["brings"].as_f64().unwrap_or_default() * 100.0).round() / 100.0;
+            reasons.push(json!({ "text": name, "value": brings, "expression": term["text"] }));
+        }
+    }
+    if let Some(score) = crossed["score"].as_str() {
+        scores.insert(score.to_owned(), crossed["value"].clone());
+    }
+    if let Some(feature) = crossed["feature"].as_str() {
+        features.insert(feature.to_owned(), crossed["value"].clone());
+    }
+    let context = json!({
+        "person": {
+            "id": profile.id.to_string(),
+            "name": profile.name,
+            "email": email,
+            "phone": phone,
+            "traits": traits,
+            "last_seen": profile.last_seen,
+            "identifiers": profile.identifiers,
+        },
+        "account": account,
+        "event": event,
+        "trigger": event,
+        "rule": { "name": pending.rule },
+        "firing": {
+            "id": pending.firing,
+            "at": Timestamp::from_unix_ms(pending.at_ms).to_string(),
+            "why": pending.why,
+        },
+        "features": features,
+        "scores": scores,
+        "reasons": reasons,
+        "action": { "id": pending.id, "kind": pending.what.kind() },
+    });
+    let identifier = people::identifier(db, pending.node)?;
+    Ok(Told { context, email, phone, without_consent, identifier })
+}

@@ -1,0 +1,90 @@
+//! Makes ready what rules send by: destinations and templates. Promises that a rule which names one that is not there is refused
+//! when the collector starts, and not when the message is due.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use super::{Destination, DestinationError, TemplateError, Templates};
+use crate::{
+    config::{Config, Name},
+    rules::RuleSet,
+};
+
+/// Why what rules send cannot be sent.
+#[derive(Debug, thiserror::Error)]
+pub enum ActionsError {
+    /// A destination cannot be used as configured.
+    #[error("destination `{destination}`: {cause}")]
+    Destination {
+        /// Its name.
+        destination: Name,
+        /// What is wrong.
+        cause: DestinationError,
+    },
+    /// A template cannot be used.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// A rule names what is not there.
+    #[error("{file}: the rule `{rule}`: {wrong}")]
+    Rule {
+        /// The rule's file.
+        file: PathBuf,
+        /// The rule.
+        rule: String,
+        /// What is wrong.
+        wrong: String,
+    },
+}
+
+/// What messages are sent by.
+pub(crate) type Opened = (BTreeMap<String, Destination>, Option<Templates>);
+
+/// Opens all destinations, reads the templates that stand beside the rules, and looks whether the rules find what they name.
+pub(crate) fn open(config: &Config, rules: &RuleSet) -> Result<Opened, ActionsError> {
+    let mut destinations = BTreeMap::new();
+    for (name, of) in &config.destinations {
+        let wrong = |cause| ActionsError::Destination { destination: name.clone(), cause };
+        destinations.insert(name.to_string(), Destination::open(of).map_err(wrong)?);
+    }
+    let templates = config.rules.as_deref().map(Templates::read).transpose()?;
+    refuse_missing(rules, templates.as_ref(), |name| {
+        destinations.get(name).map(Destination::kind)
+    })?;
+    Ok((destinations, templates))
+}
+
+/// Refuses rules that name a template or a destination that is not there; `kind` tells a destination's.
+pub(crate) fn refuse_missing<'a>(
+    rules: &RuleSet,
+    templates: Option<&Templates>,
+    kind: impl Fn(&str) -> Option<&'a str>,
+) -> Result<(), ActionsError> {
+    for sends in rules.sends() {
+        let wrong = |wrong: String| ActionsError::Rule {
+            file: sends.file.into(),
+            rule: sends.rule.to_owned(),
+            wrong,
+        };
+        match kind(sends.destination) {
+            Some(kind) if kind == sends.kind => {}
+            Some(kind) => {
+                let (name, wanted) = (sends.destination, sends.kind);
+                return Err(wrong(format!(
+                    "`{wanted} = \"{name}\"`: this destination is of the kind `{kind}`"
+                )));
+            }
+            None => {
+                let name = sends.destination;
+                return Err(wrong(format!(
+                    "there is no destination `{name}`; configure it as `[destinations.{name}]`"
+                )));
+            }
+        }
+        let Some(template) = sends.template else { continue };
+        if !templates.is_some_and(|templates| templates.names().contains(&template)) {
+            return Err(wrong(format!(
+                "there is no template `{template}` beside the rule files: {template}.md, .txt or .html"
+            )));
+        }
+    }
+    Ok(())
+}

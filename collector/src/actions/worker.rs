@@ -1,0 +1,435 @@
+//! Does what stands in the outbox: reads what is pending in the projection's state, tries until it is done or of no use any more, and
+//! says in the log what became of it, which is how the state hears of it.
+//! Promises that nothing is done twice at a destination that takes keys, and that at another nothing is tried again after an answer
+//! was lost. Deliberately decides nothing about rules.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::{JoinSet, spawn_blocking},
+};
+
+use super::{
+    Destination, Message, Outcome, Rendered, Templates,
+    context::{Told, told},
+};
+use crate::{
+    event_log::{Clock, EventLog, NewEvent, Origin, SourceName, Trust},
+    metrics::Metrics,
+    people, projection,
+    rules::{self, ActionState, DONE, Pending, What},
+    state::State,
+};
+
+/// Actions that are in hand at a time; the rest waits in the table.
+const IN_HAND: usize = 1_024;
+/// Of those, so many are with a destination at a time: what one connection pool and one table of sockets carries.
+const AT_ONCE: usize = 64;
+/// The pauses between attempts: twice as long each time, from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How soon it is looked at again what a stopped rule has set off.
+const STOPPED_PAUSE: Duration = Duration::from_secs(1);
+/// How soon the table is read again when it could not be.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+/// Of what is sent in a minute, beyond which nobody meant it.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// What does the actions of a running collector.
+pub(crate) struct Worker {
+    hands: Arc<Hands>,
+    /// What its state's rules are called: others' actions are left to who made them anew.
+    rules: String,
+}
+
+/// What every attempt needs.
+pub(crate) struct Hands {
+    pub(crate) projection: projection::Handle,
+    pub(crate) log: Arc<EventLog>,
+    pub(crate) state: State,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) destinations: BTreeMap<String, Destination>,
+    pub(crate) templates: Option<Templates>,
+    /// Most that is sent in a minute.
+    pub(crate) per_minute: u64,
+    pub(crate) at_once: Semaphore,
+    pub(crate) sent: Mutex<(Option<Instant>, u64)>,
+    /// How often that was too much.
+    pub(crate) over: AtomicU64,
+}
+
+impl Hands {
+    pub(crate) fn new(
+        projection: projection::Handle,
+        (log, state, clock): (Arc<EventLog>, State, Clock),
+        metrics: Arc<Metrics>,
+        (destinations, templates): (BTreeMap<String, Destination>, Option<Templates>),
+        per_minute: u64,
+    ) -> Self {
+        Self {
+            projection,
+            log,
+            state,
+            clock,
+            metrics,
+            destinations,
+            templates,
+            per_minute,
+            at_once: Semaphore::new(AT_ONCE),
+            sent: Mutex::default(),
+            over: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Worker {
+    pub(crate) fn new(hands: Hands, rules: String) -> Self {
+        Self { hands: Arc::new(hands), rules }
+    }
+
+    /// Works until `stop`: what is under way then is finished, or known to have been begun.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut changed = self.hands.projection.applied.clone();
+        let (mut in_hand, mut tasks) = (HashSet::new(), JoinSet::new());
+        loop {
+            if *stop.borrow() {
+                break;
+            }
+            let read_again = match self.take(&mut in_hand, &mut tasks, &stop).await {
+                Ok(()) => None,
+                Err(error) => {
+                    tracing::warn!(%error, "what is to be done because of rules cannot be read; trying again");
+                    Some(READ_AGAIN)
+                }
+            };
+            tokio::select! {
+                Some(done) = tasks.join_next(), if !tasks.is_empty() => {
+                    let mut ended = Some(done);
+                    while let Some(done) = ended {
+                        match done {
+                            Ok(id) => drop(in_hand.remove(&id)),
+                            // Its id is not known any more: with the next start it is in hand again.
+                            Err(panic) => tracing::error!(%panic, "an action had stopped"),
+                        }
+                        ended = tasks.try_join_next();
+                    }
+                }
+                changed = changed.changed() => if changed.is_err() { break },
+                () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
+                () = tokio::time::sleep(read_again.unwrap_or_default()), if read_again.is_some() => {}
+            }
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Takes what is pending into hand.
+    async fn take(
+        &self,
+        in_hand: &mut HashSet<String>,
+        tasks: &mut JoinSet<String>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), String> {
+        let mut after = String::new();
+        while in_hand.len() < IN_HAND {
+            let (readers, rules) = (self.hands.projection.readers.clone(), self.rules.clone());
+            let from = after.clone();
+            let read = move || readers.read(|db| rules::pending(db, &rules, &from, IN_HAND));
+            let found = spawn_blocking(read).await.map_err(|panic| panic.to_string())?;
+            let found = found.map_err(|error| error.to_string())?;
+            let Some(last) = found.last() else { break };
+            after.clone_from(&last.id);
+            for pending in found {
+                if in_hand.len() < IN_HAND && in_hand.insert(pending.id.clone()) {
+                    let (hands, stop) = (Arc::clone(&self.hands), stop.clone());
+                    tasks.spawn(async move {
+                        let id = pending.id.clone();
+                        hands.see_through(pending, stop).await;
+                        id
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What became of an action in the end.
+struct Ended {
+    state: ActionState,
+    detail: Option<String>,
+}
+
+impl Ended {
+    fn new(state: ActionState, detail: impl Into<Option<String>>) -> Self {
+        Self { state, detail: detail.into() }
+    }
+}
+
+impl Hands {
+    /// Tries until it is known what becomes of an action, and says so in the log; then until the state has heard of it.
+    async fn see_through(&self, pending: Pending, mut stop: watch::Receiver<bool>) {
+        let Some(ended) = self.end(&pending, &mut stop).await else { return };
+        self.metrics.action(&pending.rule, &pending.what.kind(), ended.state.as_str());
+        if ended.state == ActionState::Accepted {
+            let now = (self.clock)().unix_ms();
+            let took = Duration::from_millis((now - pending.at_ms).max(0).unsigned_abs());
+            self.metrics.action_took(&pending.rule, took);
+        }
+        let properties = json!({
+            "action": pending.id,
+            "firing": pending.firing,
+            "rule": pending.rule,
+            "kind": pending.what.kind(),
+            "outcome": ended.state.as_str(),
+            "detail": ended.detail,
+        });
+        let message = format!("{}:{}", pending.id, ended.state.as_str());
+        loop {
+            match self.log.append([people::said(&message, DONE, &properties)]).await {
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, action = pending.id, "what became of an action is not stored yet");
+                    if wait(READ_AGAIN, &mut stop).await {
+                        return;
+                    }
+                }
+            }
+        }
+        let end = *self.log.end().borrow();
+        tokio::select! {
+            () = self.projection.wait_for(end) => {}
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => return,
+        }
+        let (state, id) = (self.state.clone(), pending.id);
+        let _ = spawn_blocking(move || state.end_action(&id)).await;
+    }
+
+    /// Tries until it is known what becomes of it; `None` if the collector stops before.
+    async fn end(&self, pending: &Pending, stop: &mut watch::Receiver<bool>) -> Option<Ended> {
+        let (mut pause, mut last) = (FIRST_PAUSE, None);
+        loop {
+            let left = pending.expires_ms - (self.clock)().unix_ms();
+            if left <= 0 {
+                return Some(Ended::new(ActionState::Expired, last));
+            }
+            let (reason, wanted) = match self.attempt(pending).await {
+                Outcome::Accepted { reference } => {
+                    return Some(Ended::new(ActionState::Accepted, reference));
+                }
+                Outcome::Refused { reason } => {
+                    return Some(Ended::new(ActionState::Refused, reason));
+                }
+                Outcome::Unknown { reason } if !self.takes_key(pending) => {
+                    return Some(Ended::new(ActionState::Unknown, reason));
+                }
+                Outcome::Unknown { reason } => (reason, None),
+                Outcome::Failed { reason, retry_after } => (reason, retry_after),
+            };
+            tracing::debug!(action = pending.id, reason, "an action is tried again");
+            last = Some(reason);
+            let wait_for = wanted.unwrap_or(pause).min(Duration::from_millis(left.unsigned_abs()));
+            pause = (pause * 2).min(LONGEST_PAUSE);
+            if wait(wait_for, stop).await {
+                return None;
+            }
+        }
+    }
+
+    fn takes_key(&self, pending: &Pending) -> bool {
+        match &pending.what.what {
+            What::Send { destination, .. } => {
+                self.destinations.get(destination).is_none_or(Destination::takes_key)
+            }
+            What::Emit { .. } | What::Set { .. } => true,
+        }
+    }
+
+    /// One attempt.
+    async fn attempt(&self, pending: &Pending) -> Outcome {
+        match self.is_stopped(&pending.rule).await {
+            Ok(false) => {}
+            Ok(true) => {
+                let reason = "the rule is stopped".to_owned();
+                return Outcome::Failed { reason, retry_after: Some(STOPPED_PAUSE) };
+            }
+            Err(reason) => return Outcome::failed(reason),
+        }
+        let Ok(_one_of_them) = self.at_once.acquire().await else {
+            return Outcome::failed("the collector is stopping");
+        };
+        let (readers, log, about) =
+            (self.projection.readers.clone(), Arc::clone(&self.log), pending.clone());
+        let told = spawn_blocking(move || readers.read(|db| told(db, &log, &about))).await;
+        let told = match told {
+            Ok(Ok(told)) => told,
+            Ok(Err(error)) => {
+                return Outcome::failed(format!("the person cannot be read: {error}"));
+            }
+            Err(panic) => return Outcome::failed(panic.to_string()),
+        };
+        match &pending.what.what {
+            What::Emit { event } => {
+                let json = json!({ "type": "track", "event": event, "properties": {
+                    "rule": pending.rule,
+                    "trigger": told.context["event"]["properties"],
+                }});
+                self.derive(pending, &told, json).await
+            }
+            What::Set { traits } => {
+                self.derive(pending, &told, json!({ "type": "identify", "traits": traits })).await
+            }
+            What::Send { destination, kind, template } => {
+                self.send(pending, told, (destination, kind), template.as_deref()).await
+            }
+        }
+    }
+
+    async fn is_stopped(&self, rule: &str) -> Result<bool, String> {
+        let state = self.state.clone();
+        let stopped = spawn_blocking(move || state.stopped_rules()).await;
+        let stopped = stopped.map_err(|panic| panic.to_string())?;
+        let stopped = stopped.map_err(|error| error.to_string())?;
+        Ok(stopped.iter().any(|it| it.rule.as_deref().is_none_or(|name| name == rule)))
+    }
+
+    /// Puts an event of the person's into the log. The action's id is the event's: said again it is known.
+    async fn derive(&self, pending: &Pending, told: &Told, mut json: Value) -> Outcome {
+        use people::Kind;
+        let id = &told.identifier;
+        let elsewhere = |kind: &str, value: &str| json!([{ "type": kind, "id": value }]);
+        match id.kind {
+            Kind::User => json["userId"] = json!(id.value),
+            Kind::Anonymous => json["anonymousId"] = json!(id.value),
+            kind => {
+                let (of, value) = match (kind, id.value.split_once(':')) {
+                    (Kind::External, Some((of, value))) => (of, value),
+                    (Kind::Phone, _) => ("phone", &*id.value),
+                    _ => ("email", &*id.value),
+                };
+                json["context"] = json!({ "externalIds": elsewhere(of, value) });
+                json["anonymousId"] = json!(format!("{of}:{value}"));
+            }
+        }
+        json["messageId"] = json!(pending.id);
+        let source: SourceName = people::SOURCE.parse().expect("it is nine letters");
+        let event = NewEvent {
+            trust: Trust::Server,
+            origin: Origin::Derived {
+                by: pending.rule.as_str().into(),
+                depth: pending.depth.saturating_add(1),
+            },
+            ..NewEvent::new(source, pending.id.clone(), id.to_string(), json.to_string())
+        };
+        match self.log.append([event]).await {
+            Ok(_) => Outcome::Accepted { reference: None },
+            Err(error) => Outcome::failed(error.to_string()),
+        }
+    }
+
+    /// Sends a message by way of a destination.
+    async fn send(
+        &self,
+        pending: &Pending,
+        told: Told,
+        (name, kind): (&str, &str),
+        template: Option<&str>,
+    ) -> Outcome {
+        let Some(destination) = self.destinations.get(name) else {
+            return Outcome::refused(format!("there is no destination `{name}`"));
+        };
+        if told.without_consent.iter().any(|without| without == kind) {
+            return Outcome::refused(format!(
+                "the person does not want to be written to by {kind}"
+            ));
+        }
+        let to = match kind {
+            "email" => told.email,
+            "sms" => told.phone,
+            _ => None,
+        };
+        if to.is_none() && ["email", "sms"].contains(&kind) {
+            let what = if kind == "email" { "address" } else { "number" };
+            return Outcome::refused(format!("no {what} of the person is known"));
+        }
+        let rendered = match (template, &self.templates) {
+            (None, _) => Rendered::default(),
+            (Some(template), Some(templates)) => match templates.render(template, &told.context) {
+                Ok(rendered) => rendered,
+                Err(refused) => return Outcome::refused(refused.to_string()),
+            },
+            (Some(_), None) => return Outcome::refused("there are no templates"),
+        };
+        if let Some(wait) = self.too_many() {
+            let reason = "more is sent than `actions_per_minute` allows".to_owned();
+            return Outcome::Failed { reason, retry_after: Some(wait) };
+        }
+        if !destination.takes_key() {
+            let (state, id) = (self.state.clone(), pending.id.clone());
+            match spawn_blocking(move || state.begin_action(&id)).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => {
+                    return Outcome::unknown("the collector ended while it was being sent");
+                }
+                Ok(Err(error)) => return Outcome::failed(error.to_string()),
+                Err(panic) => return Outcome::failed(panic.to_string()),
+            }
+        }
+        let message = Message {
+            key: pending.id.clone(),
+            rule: pending.rule.clone(),
+            to,
+            rendered,
+            context: told.context,
+        };
+        let outcome = destination.send(&message).await;
+        if matches!(outcome, Outcome::Failed { .. }) && !destination.takes_key() {
+            // It was certainly not done, and may be tried again.
+            let (state, id) = (self.state.clone(), pending.id.clone());
+            if let Ok(Err(error)) = spawn_blocking(move || state.end_action(&id)).await {
+                return Outcome::unknown(error.to_string());
+            }
+        }
+        outcome
+    }
+
+    /// Counts one more; how long to wait if that is too many within a minute.
+    fn too_many(&self) -> Option<Duration> {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let begun = *sent.0.get_or_insert(now);
+        if now.duration_since(begun) >= MINUTE {
+            *sent = (Some(now), 0);
+        }
+        if sent.1 < self.per_minute {
+            sent.1 += 1;
+            return None;
+        }
+        if sent.1 == self.per_minute {
+            sent.1 += 1;
+            self.over.fetch_add(1, Ordering::Relaxed);
+            tracing::error!(
+                per_minute = self.per_minute,
+                "rules send more than `actions_per_minute`: the rest waits. Stop them with `headwater rules stop`, or raise it"
+            );
+        }
+        Some(MINUTE.saturating_sub(now.duration_since(begun)).max(FIRST_PAUSE))
+    }
+}
+
+/// Waits; whether the collector stops.
+async fn wait(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => false,
+        () = async { drop(stop.wait_for(|stop| *stop).await) } => true,
+    }
+}

@@ -1,0 +1,171 @@
+//! Rules, for who is at the desk: what they say, what they came to, why and why not, and the switch.
+//! Promises that `why` is worked out from the log as it is. Deliberately changes no rule: files do.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use serde::Serialize;
+use tokio::task::spawn_blocking;
+
+use super::{Desk, DeskError};
+use crate::{
+    event_log::Offset,
+    people::{self, Whole},
+    rules::{self, Fired, Listed, Looked, RuleShown, Scored, Trial},
+    state::Stopped,
+};
+
+/// Events of somebody that `why` goes through: the latest, if there are more.
+const GONE_THROUGH: usize = 5_000;
+
+/// A rule, and how it is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RuleStanding {
+    #[serde(flatten)]
+    pub(crate) rule: RuleShown,
+    /// Since when, and by whom it was stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stopped: Option<StoppedShown>,
+    /// How often it has fired, and how often of these something was done.
+    pub(crate) fired: u64,
+    pub(crate) acted: u64,
+}
+
+/// That something is stopped.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct StoppedShown {
+    pub(crate) by: String,
+    pub(crate) at: String,
+    /// Whether all rules are.
+    pub(crate) all: bool,
+}
+
+/// Why a rule fired for somebody, and why it did not.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Why {
+    pub(crate) rule: String,
+    pub(crate) person: String,
+    /// Each time that it was looked at, the latest first.
+    pub(crate) looked: Vec<Looked>,
+    /// Whether there were more events than are gone through.
+    pub(crate) partial: bool,
+}
+
+impl Desk {
+    /// All rules.
+    pub(crate) async fn rules(&self) -> Result<Vec<RuleStanding>, DeskError> {
+        let (state, set) = (self.state.clone(), Arc::clone(&self.rules));
+        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
+        let counts = self.read(rules::counts).await?;
+        let shown = set.shown().into_iter().map(|rule| {
+            let (fired, acted) = counts.get(&rule.name).copied().unwrap_or_default();
+            let is_it = |it: &&Stopped| it.rule.as_deref().is_none_or(|name| name == rule.name);
+            let stopped = stopped.iter().find(is_it).map(|it| StoppedShown {
+                by: it.by.clone(),
+                at: it.at.to_string(),
+                all: it.rule.is_none(),
+            });
+            RuleStanding { rule, stopped, fired, acted }
+        });
+        Ok(shown.collect())
+    }
+
+    /// Stops a rule, or all, or lets them go on; `None` if there is no such rule.
+    pub(crate) async fn switch_rule(
+        &self,
+        rule: Option<&str>,
+        on: bool,
+        by: &str,
+    ) -> Result<Option<()>, DeskError> {
+        if rule.is_some_and(|rule| !self.rules.has_rule(rule)) {
+            return Ok(None);
+        }
+        let (state, by, now) = (self.state.clone(), by.to_owned(), (self.clock)());
+        let rule = rule.map(str::to_owned);
+        tracing::warn!(rule = rule.as_deref().unwrap_or("all"), on, by, "rules are switched");
+        spawn_blocking(move || match on {
+            true => state.resume_rule(rule.as_deref()).map(drop),
+            false => state.stop_rule(rule.as_deref(), &by, now),
+        })
+        .await??;
+        Ok(Some(()))
+    }
+
+    /// Firings, the latest first; `who` narrows them to a person. `None` if nobody is known by this.
+    pub(crate) async fn firings(
+        &self,
+        who: Option<String>,
+        wanted: Listed,
+    ) -> Result<Option<Vec<Fired>>, DeskError> {
+        self.read(move |db| {
+            let mut wanted = wanted;
+            if let Some(who) = who {
+                let Some(node) = people::node_of(db, &who)? else { return Ok(None) };
+                wanted.nodes = Some(Whole::person(db, node)?.nodes);
+            }
+            rules::list(db, &wanted).map(Some)
+        })
+        .await
+    }
+
+    /// All scores of a person as they are now; `None` if nobody is known by this.
+    pub(crate) async fn scores(&self, who: &str) -> Result<Option<Vec<Scored>>, DeskError> {
+        let (who, set, now) = (who.to_owned(), Arc::clone(&self.rules), (self.clock)());
+        self.read(move |db| {
+            let Some(node) = people::node_of(db, &who)? else { return Ok(None) };
+            rules::scores(db, &set, &Whole::person(db, node)?, now).map(Some)
+        })
+        .await
+    }
+
+    /// All scores of an account as they are now; `None` if there is none.
+    pub(crate) async fn account_scores(&self, id: &str) -> Result<Option<Vec<Scored>>, DeskError> {
+        let (id, set, now) = (id.to_owned(), Arc::clone(&self.rules), (self.clock)());
+        self.read(move |db| match Whole::account_of(db, &id)? {
+            Some(whose) => rules::scores(db, &set, &whose, now).map(Some),
+            None => Ok(None),
+        })
+        .await
+    }
+
+    /// Why a rule fired for somebody and why it did not, each time that it was looked at: worked out anew from the log; `None` if
+    /// there is no such rule, or nobody is known by this.
+    pub(crate) async fn why(&self, rule: &str, who: &str) -> Result<Option<Why>, DeskError> {
+        let Some(per) = self.rules.per_of_rule(rule) else { return Ok(None) };
+        let (rule, who) = (rule.to_owned(), who.to_owned());
+        let (set, limits, log) =
+            (Arc::clone(&self.rules), self.limits.clone(), Arc::clone(&self.log));
+        let now = (self.clock)();
+        self.read(move |db| {
+            let Some(node) = people::node_of(db, &who)? else { return Ok(None) };
+            let person = Whole::person(db, node)?;
+            let mut nodes: BTreeSet<_> = person.nodes.iter().copied().collect();
+            if per == rules::Per::Account {
+                for account in person.accounts(db)? {
+                    nodes.extend(account.nodes);
+                }
+            }
+            let offsets = people::records_of(db, nodes.into_iter(), GONE_THROUGH)?;
+            let partial = offsets.len() >= GONE_THROUGH;
+            let mut trial = Trial::new(set, limits)?;
+            for offset in offsets {
+                if let Some(record) = rules::Records::at(&*log, offset) {
+                    trial.record(record)?;
+                }
+            }
+            trial.pass(now.unix_ms())?;
+            let mut looked: Vec<_> =
+                trial.looked().into_iter().filter(|looked| looked.rule == rule).collect();
+            looked.reverse();
+            Ok(Some(Why { rule, person: person.id().to_string(), looked, partial }))
+        })
+        .await
+    }
+
+    /// Waits until the state has an event, then tells what it set off.
+    pub(crate) async fn decided(&self, record: Offset) -> Result<Vec<Fired>, DeskError> {
+        self.projection.wait_for(record).await;
+        let wanted = Listed { record: Some(record), limit: 100, ..Listed::default() };
+        self.read(move |db| rules::list(db, &wanted)).await
+    }
+}
