@@ -4,8 +4,6 @@
 
 mod rules;
 
-pub(crate) use rules::{RuleStanding, StoppedShown, Why};
-
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;

@@ -76,6 +76,8 @@ enum Command {
     Consumers(command::consumers::Arguments),
     /// People of a running server: find, show, merge, take apart, export, erase.
     Person(command::person::Arguments),
+    /// Rules: check and test their files, and ask a running server what they came to and why.
+    Rules(command::rules::Arguments),
     /// Follow the events of a running server as they are stored.
     Tail(command::tail::Arguments),
     /// Make, list and end the tokens that read events and operate the collector. May run beside a server.
@@ -182,6 +184,10 @@ fn main() -> ExitCode {
         Command::Backup(arguments) => back_up(&arguments),
         Command::Consumers(arguments) => ask(command::consumers::run(arguments)),
         Command::Person(arguments) => ask(command::person::run(arguments)),
+        Command::Rules(arguments) => match arguments.is_remote() {
+            true => ask(command::rules::run(arguments)),
+            false => command::rules::on_files(&arguments).map(|()| ExitCode::SUCCESS),
+        },
         Command::Tail(arguments) => ask(command::tail::run(arguments)),
         Command::Token(token) => token.run(),
     };

@@ -24,7 +24,7 @@ mod worker;
 pub use destination::{Destination, DestinationError};
 pub use email::{Email, EmailError};
 pub use message::{Message, Outcome};
-pub use opening::ActionsError;
+pub use opening::{ActionsError, look};
 pub use posting::PostingError;
 pub use slack::Slack;
 pub use sms::Sms;

@@ -1,7 +1,10 @@
 //! Makes ready what rules send by: destinations and templates. Promises that a rule which names one that is not there is refused
 //! when the collector starts, and not when the message is due.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use super::{Destination, DestinationError, TemplateError, Templates};
 use crate::{
@@ -52,8 +55,24 @@ pub(crate) fn open(config: &Config, rules: &RuleSet) -> Result<Opened, ActionsEr
     Ok((destinations, templates))
 }
 
+/// What a start would stumble over: templates that cannot be used, and destinations and templates that rules name and that are not
+/// there. Without a configuration nothing is said of destinations.
+pub fn look(folder: &Path, rules: &RuleSet, config: Option<&Config>) -> Result<(), ActionsError> {
+    let templates = Templates::read(folder)?;
+    let named = |name: &str| {
+        let (_, of) = config?.destinations.iter().find(|(known, _)| known.as_str() == name)?;
+        Some(of.kind())
+    };
+    let unknown: BTreeMap<&str, &str> =
+        rules.sends().map(|sends| (sends.destination, sends.kind)).collect();
+    refuse_missing(rules, Some(&templates), |name| match config {
+        Some(_) => named(name),
+        None => unknown.get(name).copied(),
+    })
+}
+
 /// Refuses rules that name a template or a destination that is not there; `kind` tells a destination's.
-pub(crate) fn refuse_missing<'a>(
+fn refuse_missing<'a>(
     rules: &RuleSet,
     templates: Option<&Templates>,
     kind: impl Fn(&str) -> Option<&'a str>,

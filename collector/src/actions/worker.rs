@@ -217,6 +217,10 @@ impl Hands {
     /// Tries until it is known what becomes of it; `None` if the collector stops before.
     async fn end(&self, pending: &Pending, stop: &mut watch::Receiver<bool>) -> Option<Ended> {
         let (mut pause, mut last) = (FIRST_PAUSE, None);
+        let night = pending.after_ms - (self.clock)().unix_ms();
+        if night > 0 && wait(Duration::from_millis(night.unsigned_abs()), stop).await {
+            return None;
+        }
         loop {
             let left = pending.expires_ms - (self.clock)().unix_ms();
             if left <= 0 {

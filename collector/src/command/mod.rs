@@ -5,6 +5,7 @@
 pub(crate) mod check;
 pub(crate) mod consumers;
 pub(crate) mod person;
+pub(crate) mod rules;
 pub(crate) mod tail;
 pub(crate) mod token;
 

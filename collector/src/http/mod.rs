@@ -22,6 +22,7 @@ mod people;
 mod pixel;
 mod read;
 mod routes;
+mod rules;
 mod sdk;
 mod settings;
 mod stream;

@@ -119,6 +119,13 @@ impl Http {
                 Ok(answer(&json!({"person": erased.person, "events": erased.events})))
             }
             ["people", who, "export"] => self.export(who).await,
+            ["people", who, "scores"] => {
+                known(desk.scores(who).await?.map(|scores| json!({ "scores": scores })), NO_PERSON)
+            }
+            ["accounts", id, "scores"] => known(
+                desk.account_scores(id).await?.map(|scores| json!({ "scores": scores })),
+                NO_ACCOUNT,
+            ),
             ["accounts", id] => known(desk.account(id).await?, NO_ACCOUNT),
             ["accounts", id, "timeline"] => {
                 known(desk.account_timeline(id, wanted(query)?).await?, NO_ACCOUNT)
@@ -289,7 +296,7 @@ fn place(text: &str) -> Option<(i64, Offset)> {
     time.parse().ok().zip(record.parse().ok())
 }
 
-fn limit(query: Option<&str>) -> Result<usize, Failure> {
+pub(super) fn limit(query: Option<&str>) -> Result<usize, Failure> {
     let Some(text) = parameter(query, "limit")? else { return Ok(PAGE) };
     let number = text.parse::<usize>().ok().filter(|number| *number > 0);
     let number = number.ok_or_else(|| wrong_parameter("`limit` is a whole number from 1"))?;
@@ -300,17 +307,17 @@ fn identifier(text: &str) -> Result<Identifier<'static>, Failure> {
     text.parse().map_err(|error| invalid(&format!("`{text}`: {error}")))
 }
 
-fn known<T: Serialize>(found: Option<T>, what: &'static str) -> Result<Answer, Failure> {
+pub(super) fn known<T: Serialize>(found: Option<T>, what: &'static str) -> Result<Answer, Failure> {
     found.map(|found| answer(&found)).ok_or_else(|| not_found(what))
 }
 
-fn answer(value: &impl Serialize) -> Answer {
+pub(super) fn answer(value: &impl Serialize) -> Answer {
     let mut answer = ok("application/json", text_of(value));
     set(answer.headers_mut(), header::CACHE_CONTROL, "no-store");
     answer
 }
 
-fn text_of(value: &impl Serialize) -> String {
+pub(super) fn text_of(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("maps with names that are texts are JSON")
 }
 
@@ -325,13 +332,13 @@ fn read_order<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Failure> {
 }
 
 /// A part of a path, or a parameter, as it was meant.
-fn decoded(text: &str) -> Result<String, Failure> {
+pub(super) fn decoded(text: &str) -> Result<String, Failure> {
     let text = percent_decode_str(text).decode_utf8();
     let text = text.map_err(|_| wrong_parameter("an address is text in UTF-8, percent-encoded"))?;
     Ok(text.into_owned())
 }
 
-fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Failure> {
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Failure> {
     let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
     let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back();
     let value = value.filter(|value| !value.is_empty());
@@ -339,7 +346,7 @@ fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Failure>
 }
 
 /// A parameter that is misspelt would ask for everything.
-fn only(query: Option<&str>, known: &[&str]) -> Result<(), Failure> {
+pub(super) fn only(query: Option<&str>, known: &[&str]) -> Result<(), Failure> {
     let given = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
     let mut names = given.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
     match names.find(|name| !known.contains(name)) {
@@ -354,10 +361,10 @@ fn only(query: Option<&str>, known: &[&str]) -> Result<(), Failure> {
     }
 }
 
-const NO_PERSON: &str = "nobody is known by this; `GET /v1/people?q=…` finds people by how an identifier or a trait begins";
-const NO_ACCOUNT: &str = "no account has this id";
+pub(super) const NO_PERSON: &str = "nobody is known by this; `GET /v1/people?q=…` finds people by how an identifier or a trait begins";
+pub(super) const NO_ACCOUNT: &str = "no account has this id";
 
-fn not_found(message: &str) -> Failure {
+pub(super) fn not_found(message: &str) -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 
@@ -365,7 +372,7 @@ fn invalid(message: &str) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "invalid_order", message)
 }
 
-fn wrong_parameter(message: &str) -> Failure {
+pub(super) fn wrong_parameter(message: &str) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message)
 }
 

@@ -84,9 +84,16 @@ impl Http {
             | (Route::Consumers { order: true }, &Method::POST) => self.consumers(request).await,
             (Route::People { order: false }, &Method::GET)
             | (Route::People { order: true }, &Method::POST) => self.people(request).await,
-            (Route::Consumers { .. } | Route::People { .. }, _) => {
-                Err(wrong_method(route.methods()))
-            }
+            (Route::Rules { order: false }, &Method::GET)
+            | (Route::Rules { order: true }, &Method::POST) => self.rules(&request).await,
+            (Route::Decide, &Method::POST) => self.decide_at_once(request, peer, &front).await,
+            (
+                Route::Consumers { .. }
+                | Route::People { .. }
+                | Route::Rules { .. }
+                | Route::Decide,
+                _,
+            ) => Err(wrong_method(route.methods())),
             (Route::Console, _) => Ok(self.console(request, peer, &front).await),
             (_, method) if method != Method::GET && method != Method::HEAD => {
                 Err(wrong_method(route.methods()))
@@ -183,7 +190,7 @@ impl Http {
     }
 
     /// Reads a request from a source: a stranger's body is not worth any room.
-    async fn receive<B>(
+    pub(super) async fn receive<B>(
         &self,
         head: &Parts,
         body: B,

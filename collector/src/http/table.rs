@@ -28,6 +28,12 @@ pub(super) enum Route {
     People {
         order: bool,
     },
+    /// What orders something, or what is only asked.
+    Rules {
+        order: bool,
+    },
+    /// An event that is decided about at once.
+    Decide,
     /// A page for people.
     Console,
 }
@@ -40,10 +46,14 @@ impl Route {
             // Not HEAD: it asks what a GET would say, and must not be an event.
             Self::Pixel(_) => "GET",
             // Nor here: who fetches events takes a lease on them.
-            Self::Consumers { order: false } | Self::People { order: false } => "GET",
-            Self::Consumers { order: true } | Self::People { order: true } | Self::Inbound => {
-                "POST"
-            }
+            Self::Consumers { order: false }
+            | Self::People { order: false }
+            | Self::Rules { order: false } => "GET",
+            Self::Consumers { order: true }
+            | Self::People { order: true }
+            | Self::Rules { order: true }
+            | Self::Decide
+            | Self::Inbound => "POST",
             Self::Console => "GET, HEAD, POST",
             _ => "GET, HEAD",
         }
@@ -122,6 +132,16 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/v1/people/{person}/unmerge", R::People { order: true }, "people"),
         ("/v1/accounts/{account}", R::People { order: false }, "people"),
         ("/v1/accounts/{account}/timeline", R::People { order: false }, "people"),
+        ("/v1/people/{person}/scores", R::People { order: false }, "people"),
+        ("/v1/accounts/{account}/scores", R::People { order: false }, "people"),
+        ("/v1/rules", R::Rules { order: false }, "rules"),
+        ("/v1/rules/stop", R::Rules { order: true }, "rules"),
+        ("/v1/rules/resume", R::Rules { order: true }, "rules"),
+        ("/v1/rules/{rule}/stop", R::Rules { order: true }, "rules"),
+        ("/v1/rules/{rule}/resume", R::Rules { order: true }, "rules"),
+        ("/v1/rules/{rule}/why", R::Rules { order: false }, "rules"),
+        ("/v1/firings", R::Rules { order: false }, "firings"),
+        ("/v1/decide", R::Decide, "decide"),
         ("/v1/projection", R::People { order: false }, "projection"),
         ("/v1/projection/rebuild", R::People { order: true }, "projection"),
         ("/console", R::Console, "console"),

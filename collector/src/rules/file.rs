@@ -22,8 +22,8 @@ use super::{
     length::{Length, ms},
     scope::FUNCTIONS,
     set::{
-        Crossing, Do, Feature, Late, Measure, On, Part, Pending, Per, Rule, RuleSet, Score, Squash,
-        Step, What, When,
+        Cap, Crossing, Do, Feature, Late, Measure, On, Part, Pending, Per, Quiet, Rule, RuleSet,
+        Score, Squash, Step, What, When,
     },
 };
 use crate::{
@@ -72,6 +72,25 @@ struct RawFile {
     scores: BTreeMap<Text, Spanned<RawScore>>,
     #[serde(default)]
     rules: BTreeMap<Text, Spanned<RawRule>>,
+    /// By kind of action: how often somebody is written to.
+    #[serde(default)]
+    caps: BTreeMap<Text, Cap>,
+    quiet_hours: Option<Spanned<RawQuiet>>,
+    default_decision: Option<Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawQuiet {
+    from: String,
+    to: String,
+    #[serde(default = "to_people")]
+    kinds: Vec<String>,
+}
+
+/// What reaches the customer, and not the team.
+fn to_people() -> Vec<String> {
+    vec!["email".to_owned(), "sms".to_owned()]
 }
 
 /// A text, or a list of them.
@@ -176,6 +195,9 @@ struct RawRule {
     percent: Spanned<u8>,
     #[serde(default)]
     then: Vec<Spanned<RawDo>>,
+    decision: Option<String>,
+    #[serde(default)]
+    urgent: bool,
 }
 
 fn first() -> u32 {
@@ -311,6 +333,10 @@ impl RuleSet {
             }
         }
         let (mut set, mut decisive) = (Self::default(), String::new());
+        for (file, read) in &mut raw {
+            set.settings(read).map_err(|mistake| file.wrong(mistake))?;
+        }
+        let _ = writeln!(decisive, "{:?} {:?}", set.caps, set.quiet);
         let mut scores = Vec::new();
         let mut rules = Vec::new();
         for (file, read) in raw {
@@ -351,6 +377,45 @@ impl RuleSet {
             hex
         });
         Ok(set)
+    }
+
+    /// What is said once for all rules.
+    fn settings(&mut self, read: &mut RawFile) -> Result<(), Mistake> {
+        const KINDS: [&str; 4] = ["slack", "webhook", "email", "sms"];
+        for (kind, cap) in std::mem::take(&mut read.caps) {
+            let at = kind.span().start;
+            if !KINDS.contains(&kind.get_ref().as_str()) {
+                return Err((at, one_of("kind of action", kind.get_ref(), KINDS.into_iter())));
+            }
+            if self.caps.insert(kind.into_inner(), cap).is_some() {
+                return Err((at, "this cap is in another file already".to_owned()));
+            }
+        }
+        if let Some(quiet) = read.quiet_hours.take() {
+            let at = quiet.span().start;
+            let RawQuiet { from, to, kinds } = quiet.into_inner();
+            let time = |text: &str| -> Option<i16> {
+                let (hour, minute) = text.split_once(':')?;
+                let (hour, minute): (i16, i16) = (hour.parse().ok()?, minute.parse().ok()?);
+                ((0..24).contains(&hour) && (0..60).contains(&minute)).then_some(hour * 60 + minute)
+            };
+            let (Some(from), Some(to)) = (time(&from), time(&to)) else {
+                return Err((at, "`from` and `to` are times as `21:00`".to_owned()));
+            };
+            if let Some(kind) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
+                return Err((at, one_of("kind of action", kind, KINDS.into_iter())));
+            }
+            if self.quiet.replace(Quiet { from, to, kinds }).is_some() {
+                return Err((at, "`quiet_hours` are in another file already".to_owned()));
+            }
+        }
+        if let Some(decision) = read.default_decision.take() {
+            let at = decision.span().start;
+            if self.default_decision.replace(decision.into_inner()).is_some() {
+                return Err((at, "`default_decision` is in another file already".to_owned()));
+            }
+        }
+        Ok(())
     }
 
     /// A score that looks at itself, by way of others, has no value.
@@ -689,6 +754,8 @@ impl Reading<'_> {
             dry_run: raw.dry_run,
             percent,
             then: raw.then.into_iter().map(deed).collect::<Result<_, _>>()?,
+            decision: raw.decision,
+            urgent: raw.urgent,
             name: name.into_inner(),
         })
     }
@@ -914,7 +981,7 @@ impl Rule {
             When::Crosses(of) => format!("{of:?}"),
         };
         format!(
-            "{} {} {:?} {:?} {conditions:?} {when} {} {:?} {:?} {:?} {} {} {} {:?}",
+            "{} {} {:?} {:?} {conditions:?} {when} {} {:?} {:?} {:?} {} {} {} {:?} {}",
             self.name,
             self.revision,
             self.per,
@@ -927,6 +994,7 @@ impl Rule {
             self.dry_run,
             self.percent,
             self.then,
+            self.urgent,
         )
     }
 }

@@ -38,6 +38,9 @@ pub(super) const SCHEMA: &str = "
         id TEXT PRIMARY KEY,
         firing INTEGER NOT NULL,
         what TEXT NOT NULL,
+        kind TEXT NOT NULL,
+        -- Not before then: somebody's night.
+        after INTEGER NOT NULL,
         state TEXT NOT NULL,
         detail TEXT,
         expires INTEGER NOT NULL,
@@ -65,6 +68,17 @@ pub(super) struct Firing<'a> {
     /// Why nothing is done.
     pub(super) held: Option<&'static str>,
     pub(super) why: Json,
+    /// Of each action, by its place.
+    pub(super) fates: Vec<Fate>,
+}
+
+/// Whether an action may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Not before then, in milliseconds of unix time.
+    After(i64),
+    /// Never, for this reason.
+    Refused(&'static str),
 }
 
 /// What became of an action.
@@ -189,12 +203,21 @@ impl Firing<'_> {
         }
         let firing = db.last_insert_rowid();
         for (number, deed) in self.rule.then.iter().enumerate() {
-            let insert = "INSERT INTO action VALUES (?1, ?2, ?3, 'pending', NULL, ?4, NULL)";
+            let (after, state, detail) = match self.fates.get(number) {
+                Some(Fate::After(after)) => (*after, ActionState::Pending, None),
+                Some(Fate::Refused(why)) => (0, ActionState::Refused, Some(*why)),
+                None => (0, ActionState::Pending, None),
+            };
+            let insert = "INSERT INTO action VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL)";
             db.prepare_cached(insert)?.execute(params![
                 format!("{id}.{number}"),
                 firing,
                 serde_json::to_string(&deed).expect("words and texts are JSON"),
-                self.at_ms.max(0).saturating_add(deed.expires_ms),
+                deed.kind(),
+                after,
+                state.as_str(),
+                detail,
+                self.at_ms.max(after).saturating_add(deed.expires_ms),
             ])?;
         }
         Ok(true)
@@ -216,6 +239,19 @@ pub(super) fn count(db: &Connection, rule: &Rule, whose: &Whole, since_ms: i64) 
     for node in &whose.nodes {
         all +=
             count("SELECT count(*) FROM firing WHERE node = ?1 AND rule = ?2 AND at > ?3", *node)?;
+    }
+    Ok(all)
+}
+
+/// How many messages of a kind somebody was to get since then.
+pub(super) fn messages(db: &Connection, kind: &str, whose: &Whole, since_ms: i64) -> Result<u32> {
+    let query = "SELECT count(*) FROM firing f JOIN action a ON a.firing = f.number
+                 WHERE f.node = ?1 AND f.at > ?2 AND a.kind = ?3 AND a.state <> 'refused'";
+    let mut all = 0;
+    for node in &whose.nodes {
+        let count: u32 =
+            db.prepare_cached(query)?.query_row(params![node, since_ms, kind], |row| row.get(0))?;
+        all += count;
     }
     Ok(all)
 }
@@ -251,6 +287,7 @@ pub(super) fn settle(
 pub(crate) struct Pending {
     pub(crate) id: String,
     pub(crate) what: Do,
+    pub(crate) after_ms: i64,
     pub(crate) expires_ms: i64,
     pub(crate) firing: String,
     pub(crate) rule: String,
@@ -272,7 +309,7 @@ pub(crate) fn pending(
     if !db.prepare_cached("SELECT 1 FROM projection WHERE rules = ?1")?.exists([rules])? {
         return Ok(Vec::new());
     }
-    let query = "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why
+    let query = "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why, a.after
                  FROM action a JOIN firing f ON f.number = a.firing
                  WHERE a.state = 'pending' AND a.id > ?1 ORDER BY a.id LIMIT ?2";
     let mut query = db.prepare_cached(query)?;
@@ -286,6 +323,7 @@ pub(crate) fn pending(
         Ok(Pending {
             id: row.get(0)?,
             what,
+            after_ms: row.get(11)?,
             expires_ms: row.get(2)?,
             firing: row.get(3)?,
             rule: row.get(4)?,
@@ -394,14 +432,14 @@ fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
     if account != 0 {
         fired.account = Whole::account(db, account, node)?.and_then(|it| it.account).map(|it| it.1);
     }
-    let query = "SELECT id, what, state, detail, done FROM action WHERE firing = ?1 ORDER BY id";
+    let query = "SELECT id, kind, state, detail, done FROM action WHERE firing = ?1 ORDER BY id";
     let mut query = db.prepare_cached(query)?;
     let rows = query.query_map([number], |row| {
-        let (what, state): (String, String) = (row.get(1)?, row.get(2)?);
+        let state: String = row.get(2)?;
         let done: Option<i64> = row.get(4)?;
         Ok(Acted {
             id: row.get(0)?,
-            kind: serde_json::from_str::<Do>(&what).map_or_else(|_| String::new(), |it| it.kind()),
+            kind: row.get(1)?,
             state: ActionState::read(&state).unwrap_or(ActionState::Unknown),
             detail: row.get(3)?,
             done: done.map(|ms| Timestamp::from_unix_ms(ms).to_string()),

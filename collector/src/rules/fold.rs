@@ -10,11 +10,11 @@ use serde_json::{Value as Json, json};
 
 use super::{
     aggregate::Sample,
-    firing::{self, ActionState, Firing},
+    firing::{self, ActionState, Fate, Firing},
     kept::Kept,
     length::ms,
-    scope::{About, Reason, Scope, moment},
-    set::{Crossing, Feature, Heard, Late, Pending, Per, Rule, RuleSet, Step, When},
+    scope::{About, Reason, Scope, local, moment, timezone_of},
+    set::{Crossing, Feature, Heard, Late, Pending, Per, Quiet, Rule, RuleSet, Step, When},
     waiting::{self, Due},
 };
 use crate::{
@@ -714,7 +714,8 @@ impl Fold {
         let record = happening.map(|it| it.record.offset);
         let depth = happening.map_or(0, |it| it.depth);
         let whose = scope.whose;
-        let firing = Firing { rule, whose, node, at_ms, record, depth, position, held, why };
+        let fates = fates(scope, rule, node, at_ms)?;
+        let firing = Firing { rule, whose, node, at_ms, record, depth, position, held, why, fates };
         Ok(match (firing.write(scope.db)?, held) {
             (true, None) => "it fired",
             (true, Some(_)) => "it fired, and does nothing because of it",
@@ -813,6 +814,44 @@ fn keys(whose: &Whole) -> Vec<(Node, i64)> {
 
 fn reasons(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reason>> {
     rule.conditions.iter().map(|condition| scope.reason(condition, about)).collect()
+}
+
+/// What may be done of what a rule does: how often somebody is written to, and when.
+fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, at_ms: i64) -> Result<Vec<Fate>> {
+    let set = scope.set;
+    if rule.urgent || set.caps.is_empty() && set.quiet.is_none() {
+        return Ok(Vec::new());
+    }
+    // Whoever is written to is one person, whomever the rule is about.
+    let person = Whole::person(scope.db, node)?;
+    let fate = |deed: &super::set::Do| -> Result<Fate> {
+        let kind = deed.kind();
+        if let Some(cap) = set.caps.get(&kind) {
+            let since = at_ms - ms(cap.within.0);
+            if firing::messages(scope.db, &kind, &person, since)? >= cap.times {
+                return Ok(Fate::Refused("the person is written to as often as the cap allows"));
+            }
+        }
+        let quiet = set.quiet.as_ref().filter(|quiet| quiet.kinds.contains(&kind));
+        let Some(quiet) = quiet else { return Ok(Fate::After(0)) };
+        let zone = timezone_of(scope.db, &person)?;
+        Ok(Fate::After(quiet.ends(at_ms, &zone).unwrap_or(0)))
+    };
+    rule.then.iter().map(fate).collect()
+}
+
+impl Quiet {
+    /// When it ends, if it is quiet there.
+    fn ends(&self, at_ms: i64, zone: &str) -> Option<i64> {
+        let there = local(at_ms, zone).ok()?;
+        let now = i16::from(there.hour()) * 60 + i16::from(there.minute());
+        let is_quiet = match self.from <= self.to {
+            true => (self.from..self.to).contains(&now),
+            false => now >= self.from || now < self.to,
+        };
+        let minutes = (self.to - now).rem_euclid(24 * 60);
+        is_quiet.then(|| at_ms + i64::from(minutes) * 60_000)
+    }
 }
 
 /// What crosses a line, with what it is made of.

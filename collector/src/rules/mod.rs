@@ -10,8 +10,10 @@
 //! ```
 
 mod aggregate;
+mod backtest;
 mod file;
 mod firing;
+mod fixture;
 mod fold;
 mod kept;
 mod length;
@@ -23,8 +25,10 @@ mod tests;
 mod trial;
 mod waiting;
 
+pub use backtest::{BacktestError, Compared, backtest};
 pub use file::RuleError;
 pub use firing::{Acted, ActionState, Fired};
+pub use fixture::{Tested, test};
 pub use fold::Looked;
 pub use scope::{Reason, Scored, Term};
 pub use set::{Per, RuleSet, Sends};

@@ -381,6 +381,14 @@ fn timezone(context: &FunctionContext<'_, '_>) -> String {
     }
 }
 
+/// Where a person is by the clock: what its device says, or UTC.
+pub(super) fn timezone_of(db: &Connection, person: &Whole) -> Result<String> {
+    let profile = people::profile(db, person.id())?;
+    let said = profile.facts.get("timezone");
+    let zone = said.and_then(|said| serde_json::from_str(said.value.get()).ok());
+    Ok(zone.unwrap_or_else(|| "UTC".to_owned()))
+}
+
 /// The wall clock's time there.
 pub(super) fn local(now_ms: i64, zone: &str) -> std::result::Result<jiff::Zoned, ExecutionError> {
     let wrong = |_| ExecutionError::function_error("local", "no time zone of this name");

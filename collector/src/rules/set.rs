@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::aggregate::Operation;
+use super::{aggregate::Operation, length::Length};
 use crate::expression::Expression;
 
 /// All of a folder's files, as one.
@@ -19,6 +19,11 @@ pub struct RuleSet {
     pub(super) rules: Vec<Rule>,
     /// By what an event is, as [`On`] writes it: who wants to hear of it.
     pub(super) heard: HashMap<String, Heard>,
+    /// By kind of action.
+    pub(super) caps: BTreeMap<String, Cap>,
+    pub(super) quiet: Option<Quiet>,
+    /// What is answered where no rule has decided.
+    pub(super) default_decision: Option<String>,
     /// Of all that decides what comes of the log; another one is another state.
     pub(super) hash: String,
 }
@@ -164,6 +169,29 @@ pub(super) struct Rule {
     /// Of all it is about, so many of a hundred.
     pub(super) percent: u8,
     pub(super) then: Vec<Do>,
+    /// What is answered to who waits for a decision.
+    pub(super) decision: Option<String>,
+    /// Whether it is sent at night and beyond caps: a frozen card cannot wait.
+    pub(super) urgent: bool,
+}
+
+/// How often somebody is written to.
+#[derive(Clone, Copy, Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Cap {
+    /// Most messages of one kind.
+    pub(super) times: u32,
+    /// Within so long.
+    pub(super) within: Length,
+}
+
+/// When nobody is written to, by the person's own clock.
+#[derive(Clone, Debug)]
+pub(super) struct Quiet {
+    /// Minutes of the day.
+    pub(super) from: i16,
+    pub(super) to: i16,
+    pub(super) kinds: Vec<String>,
 }
 
 /// When it is so.
@@ -304,6 +332,16 @@ impl RuleSet {
 
     pub(super) fn rule(&self, name: &str) -> Option<&Rule> {
         self.rules.iter().find(|rule| rule.name == name)
+    }
+
+    /// What a rule answers to who waits for a decision.
+    pub(crate) fn decision_of(&self, rule: &str) -> Option<&str> {
+        self.rule(rule)?.decision.as_deref()
+    }
+
+    /// What is answered where no rule has decided.
+    pub(crate) fn default_decision(&self) -> &str {
+        self.default_decision.as_deref().unwrap_or("allow")
     }
 
     /// Whether there is a rule of this name.

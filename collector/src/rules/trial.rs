@@ -12,7 +12,7 @@ use super::{
     set::RuleSet,
 };
 use crate::{
-    event_log::{Offset, Record},
+    event_log::{Offset, Record, Snapshot},
     people,
 };
 
@@ -26,29 +26,60 @@ pub(crate) struct Trial {
 }
 
 /// The records that rules may look back at.
-#[derive(Default)]
-struct Seen(BTreeMap<Offset, Record>);
+enum Seen {
+    /// All of them.
+    Here(BTreeMap<Offset, Record>),
+    /// They are read again.
+    Log(Arc<Snapshot>),
+}
 
 impl Records for Seen {
     fn at(&self, offset: Offset) -> Option<Record> {
-        self.0.get(&offset).cloned()
+        match self {
+            Self::Here(records) => records.get(&offset).cloned(),
+            Self::Log(snapshot) => {
+                let found = snapshot.reader(Some(offset.before())).next_chunk(1).ok()?;
+                found.into_iter().next().filter(|record| record.offset == offset)
+            }
+        }
     }
 }
 
 impl Trial {
+    /// Over few records, in memory; all that rules are looked at for is written down.
     pub(crate) fn new(set: Arc<RuleSet>, limits: people::Limits) -> Result<Self> {
-        let db = Connection::open_in_memory()?;
+        let records = Seen::Here(BTreeMap::new());
+        let mut trial = Self::on(Connection::open_in_memory()?, set, limits, records)?;
+        trial.rules.watch();
+        Ok(trial)
+    }
+
+    /// Over a whole log, in a temporary file.
+    pub(crate) fn over(
+        set: Arc<RuleSet>,
+        limits: people::Limits,
+        log: Arc<Snapshot>,
+    ) -> Result<Self> {
+        let db = Connection::open("")?;
+        db.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN")?;
+        Self::on(db, set, limits, Seen::Log(log))
+    }
+
+    fn on(
+        db: Connection,
+        set: Arc<RuleSet>,
+        limits: people::Limits,
+        records: Seen,
+    ) -> Result<Self> {
         for tables in people::SCHEMAS.iter().chain(&SCHEMAS) {
             db.execute_batch(tables)?;
         }
         db.set_prepared_statement_cache_capacity(128);
-        let mut rules = Fold::new(set, InForce::default());
-        rules.watch();
         Ok(Self {
             db,
             people: people::Fold::new(limits, Arc::new(|_, _| false)),
-            rules,
-            records: Seen::default(),
+            rules: Fold::new(set, InForce::default()),
+            records,
             last: Offset::START,
         })
     }
@@ -58,7 +89,9 @@ impl Trial {
         self.pass(record.received_at.unix_ms())?;
         let folded = self.people.record(&self.db, &record)?;
         self.last = record.offset;
-        self.records.0.insert(record.offset, record.clone());
+        if let Seen::Here(records) = &mut self.records {
+            records.insert(record.offset, record.clone());
+        }
         self.rules.record(&self.db, &self.records, &record, &folded)?;
         self.people.flush(&self.db)?;
         self.rules.flush(&self.db)

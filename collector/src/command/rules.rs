@@ -1,0 +1,360 @@
+//! `headwater rules …`: whether rule files are sound and do what their fixtures say, what other rules would have come to, and, of a
+//! running server, what its rules came to, why, and the switch. Promises text for people and `--json` for programs, and an exit code
+//! that says whether all is well. Deliberately knows only files and the HTTP API.
+
+use std::{io::Write as _, path::PathBuf, sync::Arc};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use headwater_collector::{
+    actions,
+    config::Config,
+    event_log::Timestamp,
+    event_time,
+    rules::{self, RuleSet},
+};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use reqwest::Method;
+use serde_json::Value;
+
+use super::{Remote, Server, printable};
+
+/// Firings of one kind that a comparison names.
+const NAMED: usize = 20;
+
+/// Rules: check and test their files, and ask a running server what they came to and why.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    remote: Remote,
+    /// Print JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say whether the rule files and templates of a folder can be used.
+    ///
+    /// Exit code 1: not; what is wrong is named with file and line.
+    Check {
+        /// The folder.
+        folder: PathBuf,
+        /// A configuration, to look up the destinations in.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Run the fixtures beside the rules of a folder, `*.test.toml`, on virtual time.
+    ///
+    /// Exit code 1: one failed, or there is none.
+    Test {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// What other rules would have come to: both over a data folder's log, nothing sent. May run beside a server.
+    Backtest {
+        /// The data folder.
+        data: PathBuf,
+        /// The folder of the rules as they are.
+        #[arg(long, value_name = "FOLDER")]
+        old: PathBuf,
+        /// The folder of the rules as they would be.
+        #[arg(long, value_name = "FOLDER")]
+        rules: PathBuf,
+        /// Firings from then on, as 2026-01-31T00:00:00Z.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        from: Option<Timestamp>,
+        /// Events until then.
+        #[arg(long, value_name = "TIME", value_parser = time)]
+        to: Option<Timestamp>,
+    },
+    /// The rules of a running server.
+    List,
+    /// What rules came to, the latest first.
+    Firings {
+        /// Only of this rule.
+        #[arg(long)]
+        rule: Option<String>,
+        /// Only for somebody.
+        #[arg(long)]
+        who: Option<String>,
+        /// At most so many, 1 to 1000.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Why a rule fired for somebody, and why it did not: each time that it was looked at, the latest first.
+    Why {
+        /// The rule.
+        rule: String,
+        /// Who: as with `headwater person`.
+        who: String,
+    },
+    /// Stop a rule, or all: what it has set off and was not done yet is not done either.
+    Stop {
+        /// The rule; without it, all.
+        rule: Option<String>,
+    },
+    /// Let a rule go on, or all.
+    Resume {
+        /// The rule; without it, all.
+        rule: Option<String>,
+    },
+}
+
+fn time(text: &str) -> Result<Timestamp, String> {
+    event_time::parse(text).ok_or_else(|| "write it as 2026-01-31T00:00:00Z".to_owned())
+}
+
+impl Arguments {
+    /// Whether a server is asked.
+    pub(crate) fn is_remote(&self) -> bool {
+        !matches!(
+            self.command,
+            Command::Check { .. } | Command::Test { .. } | Command::Backtest { .. }
+        )
+    }
+}
+
+/// What needs no server.
+pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    match &arguments.command {
+        Command::Check { folder, config } => {
+            let set = RuleSet::read(folder)?;
+            let config = config.as_ref().map(|path| Config::read(path)).transpose()?;
+            actions::look(folder, &set, config.as_ref().map(|(config, _)| config))?;
+            let (features, scores, rules) = set.counts();
+            if set.is_empty() {
+                bail!(
+                    "there are no rules in {}: files `*.toml` with [features], [scores], [rules]",
+                    folder.display()
+                );
+            }
+            writeln!(out, "ok: {features} features, {scores} scores, {rules} rules")?;
+        }
+        Command::Test { folder } => {
+            let set = Arc::new(RuleSet::read(folder)?);
+            let tested = rules::test(&set, folder)?;
+            if tested.is_empty() {
+                bail!(
+                    "there is nothing to run in {}: fixtures are files `*.test.toml` beside the rules",
+                    folder.display()
+                );
+            }
+            for one in &tested {
+                writeln!(out, "{}", printable_lines(&one.to_string()))?;
+            }
+            let failed = tested.iter().filter(|one| !one.wrong.is_empty()).count();
+            writeln!(out, "{} ran, {failed} failed", tested.len())?;
+            if failed > 0 {
+                bail!("{failed} of {} fixtures failed", tested.len());
+            }
+        }
+        Command::Backtest { data, old, rules, from, to } => {
+            let sets = (Arc::new(RuleSet::read(old)?), Arc::new(RuleSet::read(rules)?));
+            let mut said = 0;
+            let told = |events: u64| {
+                if events / 100_000 > said {
+                    said = events / 100_000;
+                    tracing::info!(events, "going through the log");
+                }
+            };
+            let compared = rules::backtest(data, sets, (*from, *to), told)?;
+            if arguments.json {
+                let json = serde_json::to_string(&compared).context("no JSON")?;
+                writeln!(out, "{json}")?;
+                return Ok(());
+            }
+            writeln!(out, "{} events", compared.events)?;
+            for (rule, (old, new)) in &compared.rules {
+                writeln!(out, "  {rule}: {old} firings before, {new} now")?;
+            }
+            for (what, all) in
+                [("would fire now", &compared.only_new), ("would not any more", &compared.only_old)]
+            {
+                writeln!(out, "{what}: {}", all.len())?;
+                for (rule, who, at) in all.iter().take(NAMED) {
+                    writeln!(out, "  {at}  {rule}  {}", printable(who))?;
+                }
+                if all.len() > NAMED {
+                    writeln!(out, "  … and {} more (--json names all)", all.len() - NAMED)?;
+                }
+            }
+            if compared.unreadable > 0 {
+                bail!(
+                    "{} stretches of the log cannot be read; `headwater doctor` says which",
+                    compared.unreadable
+                );
+            }
+        }
+        _ => bail!("this needs a server"),
+    }
+    Ok(())
+}
+
+/// Asks the server, and prints what it says.
+pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let server = arguments.remote.server()?;
+    let answer = ask(&server, &arguments.command).await?;
+    let mut out = std::io::stdout().lock();
+    if arguments.json {
+        writeln!(out, "{answer}")?;
+        return Ok(());
+    }
+    let shown = match &arguments.command {
+        Command::Firings { .. } => firings(&answer),
+        Command::Why { .. } => why(&answer),
+        _ => list(&answer),
+    };
+    write!(out, "{shown}")?;
+    Ok(())
+}
+
+async fn ask(server: &Server, command: &Command) -> anyhow::Result<Value> {
+    let part = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let of = |rule: &Option<String>, order: &str| match rule {
+        Some(rule) => format!("/v1/rules/{}/{order}", part(rule)),
+        None => format!("/v1/rules/{order}"),
+    };
+    match command {
+        Command::Firings { rule, who, limit } => {
+            let mut path = format!("/v1/firings?limit={limit}");
+            for (name, value) in [("rule", rule), ("who", who)] {
+                if let Some(value) = value {
+                    path += &format!("&{name}={}", part(value));
+                }
+            }
+            server.json(Method::GET, &path, None).await
+        }
+        Command::Why { rule, who } => {
+            let path = format!("/v1/rules/{}/why?who={}", part(rule), part(who));
+            server.json(Method::GET, &path, None).await
+        }
+        Command::Stop { rule } => server.json(Method::POST, &of(rule, "stop"), None).await,
+        Command::Resume { rule } => server.json(Method::POST, &of(rule, "resume"), None).await,
+        _ => server.json(Method::GET, "/v1/rules", None).await,
+    }
+}
+
+fn printable_lines(text: &str) -> String {
+    text.lines().map(printable).collect::<Vec<_>>().join("\n")
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => printable(text),
+        Value::Null => "nothing".to_owned(),
+        other => printable(&other.to_string()),
+    }
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn list(answer: &Value) -> String {
+    let mut shown = String::new();
+    for rule in items(&answer["rules"]) {
+        let mut state = Vec::new();
+        match rule["stopped"].as_object() {
+            Some(stopped) => state.push(format!("STOPPED by {}", text(&stopped["by"]))),
+            None if rule["enabled"] == false => state.push("not enabled".to_owned()),
+            None => state.push("on".to_owned()),
+        }
+        if rule["dryRun"] == true {
+            state.push("dry run".to_owned());
+        }
+        if rule["percent"] != 100 {
+            state.push(format!("for {} of 100", rule["percent"]));
+        }
+        shown += &format!(
+            "{} (revision {}): {}; fired {} times, acted {} times\n    {}\n",
+            text(&rule["name"]),
+            rule["revision"],
+            state.join(", "),
+            rule["fired"],
+            rule["acted"],
+            text(&rule["when"]),
+        );
+        for condition in items(&rule["conditions"]) {
+            shown += &format!("    and {}\n", text(condition));
+        }
+        for deed in items(&rule["then"]) {
+            shown += &format!("    then {}\n", text(deed));
+        }
+    }
+    if shown.is_empty() {
+        "there are no rules; set `rules` in the configuration\n".to_owned()
+    } else {
+        shown
+    }
+}
+
+fn firings(answer: &Value) -> String {
+    let mut shown = String::new();
+    for fired in items(&answer["firings"]) {
+        let account = fired["account"]
+            .as_str()
+            .map_or_else(String::new, |it| format!(" of {}", printable(it)));
+        shown += &format!(
+            "{}  {}  {}{account}\n",
+            text(&fired["at"]),
+            text(&fired["rule"]),
+            text(&fired["name"]),
+        );
+        if let Some(held) = fired["held"].as_str() {
+            shown += &format!("    held: {}\n", printable(held));
+        }
+        for action in items(&fired["actions"]) {
+            let detail = action["detail"]
+                .as_str()
+                .map_or_else(String::new, |it| format!(": {}", printable(it)));
+            shown += &format!("    {} {}{detail}\n", text(&action["kind"]), text(&action["state"]));
+        }
+    }
+    if shown.is_empty() { "no rule has fired\n".to_owned() } else { shown }
+}
+
+fn why(answer: &Value) -> String {
+    let mut shown = String::new();
+    for looked in items(&answer["looked"]) {
+        let event =
+            looked["event"].as_str().map_or_else(String::new, |it| format!(" (event {it})"));
+        shown += &format!("{}{event}: {}\n", text(&looked["at"]), text(&looked["outcome"]));
+        for reason in items(&looked["reasons"]) {
+            shown += &format!("    {}  {}\n", text(&reason["value"]), text(&reason["text"]));
+            if let Some(error) = reason["error"].as_str() {
+                shown += &format!("        {}\n", printable(error));
+            }
+            for (name, value) in reason["of"].as_object().into_iter().flatten() {
+                shown += &format!("        {} = {}\n", printable(name), text(value));
+            }
+        }
+        let measured = &looked["measured"];
+        if let Some(score) = measured["score"].as_str().or(measured["feature"].as_str()) {
+            shown += &format!("    {} = {}\n", printable(score), text(&measured["value"]));
+        }
+        for term in items(&measured["terms"]) {
+            shown += &format!(
+                "        {} brings {}  {}\n",
+                text(&term["term"]),
+                text(&term["brings"]),
+                text(&term["text"])
+            );
+            if let Some(error) = term["error"].as_str() {
+                shown += &format!("            {}\n", printable(error));
+            }
+        }
+    }
+    if answer["partial"] == true {
+        shown += "there were more events than are gone through: what came before is not in it\n";
+    }
+    if shown.is_empty() {
+        "the rule was never looked at for them: none of their events is what it is about\n"
+            .to_owned()
+    } else {
+        shown
+    }
+}

@@ -1,0 +1,182 @@
+//! `/v1/rules`, `/v1/firings` and `/v1/decide`: what rules say, what they came to, the switch, and decisions that are waited for.
+//! Promises that every list is bounded, and that a decision is answered within its deadline or says that it was not made in time.
+//! Deliberately decides nothing: rules do.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::{Request, StatusCode, body::Body};
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Http,
+    answer::{Answer, Failure},
+    auth,
+    client::{Client, Peer},
+    door::Front,
+    people::{
+        NO_PERSON, answer, decoded, known, limit, not_found, only, parameter, wrong_parameter,
+    },
+};
+use crate::{
+    decode::{EventType, Shape},
+    event_log::{EventLog, Offset, Trust},
+    ingest::Incoming,
+    rules::{Fired, Listed},
+};
+
+/// How long a decision is waited for where nothing else is said, and at most.
+const DEADLINE_MS: u64 = 250;
+const LONGEST_MS: u64 = 5_000;
+/// Records that are looked through for the one that was just stored: more than are ever committed together.
+const LOOKED_THROUGH: usize = 20_000;
+
+impl Http {
+    /// Answers a request below `/v1/rules` or `/v1/firings`.
+    pub(super) async fn rules<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
+        let by = auth::require_admin(request.headers(), &self.door.admins.get())?;
+        let path = request.uri().path();
+        let parts = path.split('/').skip(2).map(decoded).collect::<Result<Vec<_>, _>>()?;
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        let (desk, query) = (&self.desk, request.uri().query());
+        let parameters: &[&str] = match parts[..] {
+            ["firings"] => &["rule", "who", "before", "limit"],
+            [.., "why"] => &["who"],
+            _ => &[],
+        };
+        only(query, parameters)?;
+        match parts[..] {
+            ["rules"] => Ok(answer(&json!({ "rules": desk.rules().await? }))),
+            ["rules", switch @ ("stop" | "resume")] => {
+                desk.switch_rule(None, switch == "resume", &by).await?;
+                Ok(answer(&json!({ "rules": desk.rules().await? })))
+            }
+            ["rules", rule, "why"] => {
+                let who = parameter(query, "who")?;
+                let who = who.ok_or_else(|| wrong_parameter("`who` is missing: for whom"))?;
+                if !desk.rules.has_rule(rule) {
+                    return Err(not_found(NO_RULE));
+                }
+                known(desk.why(rule, &who).await?, NO_PERSON)
+            }
+            ["rules", rule, switch] => {
+                let on = switch == "resume";
+                desk.switch_rule(Some(rule), on, &by).await?.ok_or_else(|| not_found(NO_RULE))?;
+                Ok(answer(&json!({ "rules": desk.rules().await? })))
+            }
+            ["firings"] => {
+                let before = parameter(query, "before")?.map(|text| text.parse::<i64>());
+                let before = before.transpose().map_err(|_| {
+                    wrong_parameter(
+                        "`before` is the `number` of the last firing of the page before",
+                    )
+                })?;
+                let rule = parameter(query, "rule")?;
+                let wanted = Listed { rule, before, limit: limit(query)?, ..Listed::default() };
+                let found = desk.firings(parameter(query, "who")?, wanted).await?;
+                known(found.map(|firings| json!({ "firings": firings })), NO_PERSON)
+            }
+            _ => Err(not_found("there is nothing at this path")),
+        }
+    }
+
+    /// Takes an event as `/v1/track` does, and answers what rules came to because of it.
+    pub(super) async fn decide_at_once<B>(
+        &self,
+        request: Request<B>,
+        peer: Peer,
+        front: &Front,
+    ) -> Result<Answer, Failure>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let begun = Instant::now();
+        let (head, body) = request.into_parts();
+        only(head.uri.query(), &["deadline_ms"])?;
+        let deadline = match parameter(head.uri.query(), "deadline_ms")? {
+            None => DEADLINE_MS,
+            Some(text) => {
+                let number = text.parse().ok().filter(|ms| (1..=LONGEST_MS).contains(ms));
+                number.ok_or_else(|| {
+                    wrong_parameter(&format!(
+                        "`deadline_ms` is a whole number from 1 to {LONGEST_MS}"
+                    ))
+                })?
+            }
+        };
+        let until = begun + Duration::from_millis(deadline);
+        let from = Client::of(peer, &head.headers, &front.trusted_proxies);
+        let shape = Shape::Single(EventType::Track);
+        let (incoming, held) = self.receive(&head, body, shape, &from).await?;
+        let trusted = |incoming: &Incoming| {
+            incoming.source.as_ref().is_some_and(|source| source.trust == Trust::Server)
+        };
+        if !trusted(&incoming) {
+            let message = "decisions are made for sources with `trust = \"server\"` only, whose key stands in the header";
+            return Err(Failure::new(StatusCode::FORBIDDEN, "not_trusted", message));
+        }
+        let named: Value = serde_json::from_slice(&incoming.body).unwrap_or_default();
+        let Some(id) = named["messageId"].as_str().map(str::to_owned) else {
+            let message = "an event that is decided about has a `messageId`";
+            return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message));
+        };
+        let log = std::sync::Arc::clone(&self.desk.log);
+        let before = *log.end().borrow();
+        let receipt = self.hand_in(incoming).await?;
+        drop(held);
+        if let Some(refused) = receipt.not_accepted.iter().find_map(|it| it.refused.as_ref()) {
+            let (reason, detail) = refused;
+            let message = format!("the event is refused: {}: {detail}", reason.as_str());
+            return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_event", message));
+        }
+        let found = async {
+            let record = self.stored(&log, before, &id).await?;
+            self.desk.decided(record).await.ok()
+        };
+        let fired = timeout_at(until, found).await.ok().flatten();
+        Ok(answer(&self.decision(fired, receipt.duplicate > 0)))
+    }
+
+    /// Where an event is that was stored a moment ago.
+    async fn stored(
+        &self,
+        log: &std::sync::Arc<EventLog>,
+        after: Offset,
+        id: &str,
+    ) -> Option<Offset> {
+        let (log, id) = (std::sync::Arc::clone(log), id.to_owned());
+        let search = move || {
+            let (mut reader, mut looked) = (log.reader(Some(after)), 0);
+            while looked < LOOKED_THROUGH {
+                let records = reader.next_chunk(1_024).ok()?;
+                if records.is_empty() {
+                    return None;
+                }
+                looked += records.len();
+                if let Some(found) = records.iter().find(|record| *record.message_id == *id) {
+                    return Some(found.offset);
+                }
+            }
+            None
+        };
+        tokio::task::spawn_blocking(search).await.ok().flatten()
+    }
+
+    fn decision(&self, fired: Option<Vec<Fired>>, duplicate: bool) -> Value {
+        let made = fired.iter().flatten().find_map(|fired| {
+            let decision = self.desk.rules.decision_of(&fired.rule)?;
+            Some((decision, fired.rule.clone()))
+        });
+        let default = self.desk.rules.default_decision();
+        json!({
+            "decision": made.as_ref().map_or(default, |(decision, _)| decision),
+            "by": made.as_ref().map(|(_, rule)| rule),
+            "complete": fired.is_some(),
+            "duplicate": duplicate,
+            "firings": fired.unwrap_or_default(),
+        })
+    }
+}
+
+const NO_RULE: &str = "there is no such rule; `GET /v1/rules` lists them";

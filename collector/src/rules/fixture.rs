@@ -1,0 +1,284 @@
+//! `*.test.toml` beside rule files: events in, firings out, on virtual time.
+//! Promises that a fixture which expects what does not come, or misses what comes, fails and says what came. Deliberately sends nothing.
+
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+use toml::Spanned;
+
+use super::{
+    file::RuleError,
+    firing::Fired,
+    length::{Length, ms},
+    set::RuleSet,
+    trial::Trial,
+};
+use crate::{
+    config::plain_words,
+    event_log::{Flags, Offset, Origin, Record, Timestamp, Trust},
+    event_time, people,
+};
+
+/// When a fixture begins, where it says nothing: a Thursday at noon, UTC.
+const BEGIN_MS: i64 = 1_767_268_800_000;
+/// What time alone moves is found to the second.
+const TOLERANCE_MS: i64 = 2_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFile {
+    test: Vec<Spanned<RawTest>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTest {
+    name: String,
+    start: Option<String>,
+    events: Vec<Spanned<RawEvent>>,
+    until: Option<After>,
+    expect: Vec<RawFiring>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEvent {
+    at: After,
+    track: Option<String>,
+    page: Option<String>,
+    screen: Option<String>,
+    identify: Option<Json>,
+    group: Option<String>,
+    traits: Option<Json>,
+    user: Option<String>,
+    anonymous: Option<String>,
+    properties: Option<Json>,
+    context: Option<Map<String, Json>>,
+    #[serde(default)]
+    trusted: bool,
+    #[serde(default)]
+    imported: bool,
+    late: Option<Length>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawFiring {
+    rule: String,
+    at: Option<After>,
+    user: Option<String>,
+    account: Option<String>,
+    held: Option<String>,
+}
+
+/// A length of time, or none at all.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct After(i64);
+
+impl TryFrom<String> for After {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.trim_end_matches(['s', 'm', 'h', 'd']) {
+            "0" => Ok(Self(0)),
+            _ => Length::try_from(text).map(|length| Self(ms(length.0))),
+        }
+    }
+}
+
+/// What came of one test.
+#[derive(Clone, Debug)]
+pub struct Tested {
+    /// The file, and the line of the test.
+    pub place: String,
+    /// Its name.
+    pub name: String,
+    /// What was wrong, one a line; nothing if it passed.
+    pub wrong: Vec<String>,
+}
+
+impl fmt::Display for Tested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = if self.wrong.is_empty() { "ok" } else { "FAILED" };
+        write!(f, "{word:6} {}  {}", self.place, self.name)?;
+        self.wrong.iter().try_for_each(|wrong| write!(f, "\n         {wrong}"))
+    }
+}
+
+/// Runs all tests that stand beside the rules of a folder.
+pub fn test(set: &Arc<RuleSet>, folder: &Path) -> Result<Vec<Tested>, RuleError> {
+    let failed = |path: &Path, message: String| RuleError {
+        file: path.display().to_string(),
+        line: 1,
+        message,
+    };
+    let entries = std::fs::read_dir(folder).map_err(|cause| failed(folder, cause.to_string()))?;
+    let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.retain(|path| path.to_string_lossy().ends_with(".test.toml"));
+    paths.sort();
+    let mut tested = Vec::new();
+    for path in paths {
+        let text =
+            std::fs::read_to_string(&path).map_err(|cause| failed(&path, cause.to_string()))?;
+        let file = path.display().to_string();
+        let line = |at: usize| 1 + text[..at].matches('\n').count();
+        let wrong =
+            |at: usize, message: String| RuleError { file: file.clone(), line: line(at), message };
+        let raw: RawFile = toml::from_str(&text).map_err(|error| {
+            wrong(error.span().map_or(0, |span| span.start), plain_words(error.message()))
+        })?;
+        for test in raw.test {
+            let at = test.span().start;
+            let place = format!("{file}:{}", line(at));
+            let one = one(set, place, test.into_inner());
+            tested.push(one.map_err(|(within, message)| wrong(within.unwrap_or(at), message))?);
+        }
+    }
+    Ok(tested)
+}
+
+/// Where, if it is not the test itself, and what.
+type Mistake = (Option<usize>, String);
+
+fn one(set: &Arc<RuleSet>, place: String, test: RawTest) -> Result<Tested, Mistake> {
+    let begin = match &test.start {
+        None => BEGIN_MS,
+        Some(text) => event_time::parse(text).map(Timestamp::unix_ms).ok_or_else(|| {
+            (None, format!("`start = \"{text}\"` is no time; write 2026-01-31T02:47:00Z"))
+        })?,
+    };
+    let failed = |error: rusqlite::Error| (None, error.to_string());
+    let mut trial = Trial::new(Arc::clone(set), people::Limits::default()).map_err(failed)?;
+    let mut last = 0;
+    for (number, event) in (1_i64..).zip(test.events) {
+        let at = event.span().start;
+        let event = event.into_inner();
+        if event.at.0 < last {
+            return Err((Some(at), "events stand in the order of their times".to_owned()));
+        }
+        last = event.at.0;
+        let record = event.record(begin, number).map_err(|message| (Some(at), message))?;
+        trial.record(record).map_err(failed)?;
+    }
+    trial.pass(begin + test.until.map_or(last, |until| until.0)).map_err(failed)?;
+    let fired = trial.fired().map_err(failed)?;
+    let known = |name: &str| -> Result<Option<String>, Mistake> {
+        let found = people::person_of(trial.db(), name).map_err(failed)?;
+        Ok(found.map(|person| person.to_string()))
+    };
+    let mut wrong = Vec::new();
+    let mut left: Vec<&Fired> = fired.iter().collect();
+    for expected in &test.expect {
+        if set.rule(&expected.rule).is_none() {
+            return Err((None, format!("there is no rule `{}`", expected.rule)));
+        }
+        let person = expected.user.as_deref().map(known).transpose()?.flatten();
+        let fits = |fired: &&Fired| {
+            let at = event_time::parse(&fired.at).map_or(0, Timestamp::unix_ms) - begin;
+            fired.rule == expected.rule
+                && expected.at.is_none_or(|expected| (expected.0 - at).abs() <= TOLERANCE_MS)
+                && (expected.user.is_none() || person.as_ref() == Some(&fired.person))
+                && expected.account.as_ref().is_none_or(|it| fired.account.as_ref() == Some(it))
+                && match &expected.held {
+                    None => fired.held.is_none(),
+                    Some(held) => fired.held.as_ref() == Some(held),
+                }
+        };
+        match left.iter().position(fits) {
+            Some(found) => drop(left.remove(found)),
+            None => wrong.push(format!("did not fire: {}", expected.in_words())),
+        }
+    }
+    for fired in left {
+        wrong.push(format!("fired, and was not expected: {}", in_words(fired, begin)));
+    }
+    Ok(Tested { place, name: test.name, wrong })
+}
+
+impl RawFiring {
+    fn in_words(&self) -> String {
+        let mut words = self.rule.clone();
+        if let Some(at) = self.at {
+            words += &format!(" after {}", length(at.0));
+        }
+        for (what, value) in [("for", &self.user), ("of", &self.account), ("held:", &self.held)] {
+            if let Some(value) = value {
+                words += &format!(" {what} {value}");
+            }
+        }
+        words
+    }
+}
+
+fn in_words(fired: &Fired, begin: i64) -> String {
+    let at = event_time::parse(&fired.at).map_or(0, Timestamp::unix_ms) - begin;
+    let held = fired.held.as_ref().map_or_else(String::new, |held| format!(" (held: {held})"));
+    format!("{} after {} for {}{held}", fired.rule, length(at), fired.name)
+}
+
+fn length(ms: i64) -> String {
+    let seconds = ms / 1000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    let parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds % 60, "s")];
+    let parts: Vec<_> =
+        parts.iter().filter(|it| it.0 > 0).map(|it| format!("{}{}", it.0, it.1)).collect();
+    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+}
+
+impl RawEvent {
+    fn record(self, begin: i64, number: i64) -> Result<Record, String> {
+        let mut calls: Vec<(&str, Option<String>)> = Vec::new();
+        calls.extend(self.track.map(|name| ("track", Some(name))));
+        calls.extend(self.page.map(|name| ("page", Some(name))));
+        calls.extend(self.screen.map(|name| ("screen", Some(name))));
+        calls.extend(self.identify.as_ref().map(|_| ("identify", None)));
+        let says_group = calls.is_empty() && self.group.is_some();
+        if says_group {
+            calls.push(("group", None));
+        }
+        let [(call, name)] = &calls[..] else {
+            return Err(
+                "an event is one of `track`, `page`, `screen`, `identify` and `group`".to_owned()
+            );
+        };
+        if self.user.is_none() && self.anonymous.is_none() {
+            return Err("an event has a `user` or an `anonymous`".to_owned());
+        }
+        let mut context = self.context.unwrap_or_default();
+        let mut event = BTreeMap::from([("type", json!(call))]);
+        match *call {
+            "track" => event.insert("event", json!(name)),
+            "page" | "screen" => event.insert("name", json!(name)),
+            _ => None,
+        };
+        if says_group {
+            event.insert("groupId", json!(self.group));
+        } else if let Some(group) = &self.group {
+            context.insert("groupId".to_owned(), json!(group));
+        }
+        event.extend(self.user.map(|user| ("userId", json!(user))));
+        event.extend(self.anonymous.map(|device| ("anonymousId", json!(device))));
+        event.extend(self.properties.map(|properties| ("properties", properties)));
+        event.extend(self.identify.or(self.traits).map(|traits| ("traits", traits)));
+        event.insert("context", Json::Object(context));
+        let received = begin + self.at.0;
+        let happened = received - self.late.map_or(0, |late| ms(late.0));
+        Ok(Record {
+            offset: Offset::from_number(number),
+            received_at: Timestamp::from_unix_ms(received),
+            event_time: Timestamp::from_unix_ms(happened),
+            claimed_time: None,
+            source: "fixture".parse().expect("it is seven letters"),
+            trust: if self.trusted { Trust::Server } else { Trust::Client },
+            origin: if self.imported { Origin::Import } else { Origin::Sent },
+            order_key: "fixture".into(),
+            message_id: number.to_string().into(),
+            sequence: None,
+            schema_version: 0,
+            flags: Flags::default(),
+            json: json!(event).to_string().into(),
+        })
+    }
+}
