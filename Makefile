@@ -48,7 +48,7 @@ check: sdk-wasm/dist/headwater.js .build/npm-console .build/npm-examples ## form
 	cargo test --locked -q -p headwater-mobile --lib
 	cargo test --locked -q -p headwater-collector --lib
 
-test: check .build/engines .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool .build/kafka .build/swift ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
+test: check .build/engines .build/npm-clients .build/python-clients .build/kotlin-client .build/promtool .build/kafka .build/npm-actions .build/smtp .build/swift ## everything: check, collector, browser and end-to-end tests (HEADWATER_KILL_ROUNDS=100: more kills)
 	@$(SAY) "the core on wasm32"
 	cargo build --locked -q -p headwater-core --target wasm32-unknown-unknown
 	@$(SAY) "collector"
@@ -130,7 +130,7 @@ data-folder: ## write a data folder as this release does, for collector/tests/fo
 clean: ## delete everything that was built
 	cargo clean
 	rm -rf sdk-mobile/kotlin/*/target examples/jvm/target sdk-mobile/swift/.build sdk-mobile/swift/Generated examples/swift/*/.build
-	rm -rf .build sdk-wasm/dist sdk-wasm/node_modules examples/node_modules collector/console/node_modules collector/tests/clients/node_modules
+	rm -rf .build sdk-wasm/dist sdk-wasm/node_modules examples/node_modules collector/console/node_modules collector/tests/clients/node_modules collector/tests/actions/node_modules
 
 # ---- what the targets above need
 
@@ -168,6 +168,21 @@ sdk-wasm/dist/headwater.js: $(SDK_SOURCES) .build/npm-sdk .build/wasm-target
 		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends python3 python3-venv; }
 	python3 -m venv .build/clients-python
 	.build/clients-python/bin/pip install --quiet --disable-pip-version-check -r collector/tests/clients/requirements.txt
+	@touch $@
+
+.build/npm-actions: collector/tests/actions/package.json collector/tests/actions/package-lock.json | tools
+	@$(SAY) "installing Slack's types and Twilio's client, for tests"
+	cd collector/tests/actions && npm ci --no-audit --no-fund --ignore-scripts
+	@mkdir -p .build && touch $@
+
+.build/smtp: collector/tests/actions/requirements.txt | tools
+	@$(SAY) "installing an SMTP server (aiosmtpd) into .build, for tests"
+	@mkdir -p .build
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { echo "installing python3-venv with apt-get"; \
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo; \
+		$$sudo apt-get update -q && $$sudo apt-get install -qy --no-install-recommends python3 python3-venv; }
+	python3 -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check -r collector/tests/actions/requirements.txt
 	@touch $@
 
 .build/kafka: collector/tests/kafka/pom.xml | tools

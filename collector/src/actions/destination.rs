@@ -13,7 +13,7 @@ pub enum Destination {
     /// A URL that is posted to.
     Webhook(ActionWebhook),
     /// A mail server.
-    Email(Email),
+    Email(Box<Email>),
     /// An account of Twilio's.
     Sms(Sms),
 }
@@ -35,7 +35,7 @@ impl Destination {
         Ok(match config {
             DestinationConfig::Slack(config) => Self::Slack(Slack::open(config)?),
             DestinationConfig::Webhook(config) => Self::Webhook(ActionWebhook::open(config)?),
-            DestinationConfig::Email(config) => Self::Email(Email::open(config)?),
+            DestinationConfig::Email(config) => Self::Email(Box::new(Email::open(config)?)),
             DestinationConfig::Sms(config) => Self::Sms(Sms::open(config)?),
         })
     }

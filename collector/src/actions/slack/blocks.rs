@@ -188,8 +188,7 @@ mod tests {
         let reasons: Vec<_> =
             (0..30).map(|n| json!({"term": "é".repeat(500), "value": n})).collect();
         let line = format!("{}[x](https://h/{})& tail", "é&".repeat(300), "u".repeat(2000));
-        for text in [vec![line.clone(); 500].join("\n"), "&".repeat(400_000), "a\n".repeat(200_000)]
-        {
+        for text in [vec![line; 500].join("\n"), "&".repeat(400_000), "a\n".repeat(200_000)] {
             let message =
                 of(Some(&"é".repeat(400)), &text, json!({"reasons": reasons}), true).unwrap();
             let blocks = message["blocks"].as_array().unwrap();
