@@ -12,6 +12,7 @@ use rustix::fs::{Access, access};
 use toml::de::{DeTable, DeValue};
 
 use crate::{
+    actions::Destination,
     config::{Config, ConsumerConfig},
     http::{Door, TlsError},
     inbound::Inbound,
@@ -94,6 +95,11 @@ pub fn problems(config: &Config, text: &str) -> Vec<Problem> {
             None => {}
         }
     }
+    for (name, destination) in &config.destinations {
+        if let Err(cause) = Destination::open(destination) {
+            add(&["destinations", name.as_str()], format!("destination `{name}`: {cause}"));
+        }
+    }
     found
 }
 
@@ -160,7 +166,8 @@ mod tests {
              [consumers.a]\nkind = 'file'\npath = '~/out'\n\
              [consumers.b]\nkind = 'file'\npath = '~/out'\n\
              [consumers.c]\nkind = 'file'\npath = '~/file'\n\
-             [consumers.d]\nkind = 'webhook'\nurl = 'http://127.0.0.1/'\nsecret = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs='\n",
+             [consumers.d]\nkind = 'webhook'\nurl = 'http://127.0.0.1/'\nsecret = 'whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs='\n\
+             [destinations.mail]\nkind = 'email'\nhost = '10.0.0.1'\nfrom = 'a@b.example'\n",
             folder.path(),
         );
         let expected = [
@@ -169,6 +176,7 @@ mod tests {
             (":10: consumers `a` and `b` cannot both write to", "its own folder"),
             (":13: consumer `c`: the folder", "is not a folder"),
             (":14: consumer `d`: ", "allow_private"),
+            (":18: destination `mail`: ", "allow_private"),
         ];
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, (start, part)) in found.iter().zip(expected) {

@@ -150,6 +150,23 @@ fn read_parts() -> Vec<String> {
 }
 
 #[tokio::test]
+async fn a_mail_cannot_end_itself_and_begin_another() {
+    let server = MailServer::start();
+    for end in ["\r\n.\r\n", "\n.\n", "\r.\r", "\n.\r\n", "\r\n.\n", "\r\n.\r"] {
+        let mut two = message(Some(TO));
+        let text =
+            format!("one{end}MAIL FROM:<x@y.example>\r\nRCPT TO:<x@y.example>\r\nDATA\r\ntwo");
+        (two.rendered.text, two.rendered.html) = (Some(text), None);
+        let outcome = open(&server.lines("none")).unwrap().send(&two).await;
+        assert_eq!(outcome.as_str(), "accepted", "{outcome:?}");
+        let mail = server.next();
+        assert_eq!(mail["to"], serde_json::json!([TO]));
+        assert!(mail["data"].as_str().unwrap().contains("two"), "{mail}");
+    }
+    assert!(server.took_nothing());
+}
+
+#[tokio::test]
 async fn each_no_of_a_mail_server_is_understood() {
     let server = MailServer::start();
     for (to, is, code) in [

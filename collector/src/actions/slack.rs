@@ -136,6 +136,7 @@ fn of_word(word: &str, answer: &Answer, own_channel: bool) -> Outcome {
         }
         word if THE_CHANNEL.contains(&word) && !own_channel => Outcome::failed(reason),
         word if PERHAPS_DONE.contains(&word) => Outcome::unknown(reason),
+        _ if answer.status.is_server_error() => Outcome::unknown(reason),
         _ => Outcome::refused(reason),
     }
 }
@@ -249,6 +250,8 @@ mod tests {
             (404, "channel_not_found", "failed"),
             (410, "channel_is_archived", "failed"),
             (500, "rollup_error", "unknown"),
+            (500, "a_word_of_next_year", "unknown"),
+            (500, "service_unavailable", "failed"),
             (302, "", "failed"),
             (429, "", "failed"),
             (502, "<html>", "unknown"),

@@ -55,6 +55,13 @@ pub struct Rendered {
     pub html: Option<String>,
 }
 
+impl Default for Templates {
+    /// None at all.
+    fn default() -> Self {
+        Self { environment: engine::environment(), lines_before: BTreeMap::new() }
+    }
+}
+
 impl Templates {
     /// Reads all `*.md`, `*.txt` and `*.html` of a folder. A template can begin with front matter, TOML between two lines `+++`:
     /// `subject` and `title`, templates themselves. What begins with a dot is no template.
@@ -74,8 +81,7 @@ impl Templates {
                 return Err(TemplateError::TooMany { folder: folder.to_owned(), most: MOST_FILES });
             }
         }
-        let mut templates =
-            Self { environment: engine::environment(), lines_before: BTreeMap::new() };
+        let mut templates = Self::default();
         for name in files {
             let path = folder.join(&name);
             let mut text = String::new();

@@ -56,6 +56,9 @@ impl Mail {
         }
         if let Some(unsubscribe) = &self.unsubscribe {
             let link = unsubscribe.render(&message.context).map_err(|error| error.to_string())?;
+            if !is_link(&link) {
+                return Err("`unsubscribe` becomes no link: ASCII without spaces, `<` and `>`, not too long".to_owned());
+            }
             let one_click = link.starts_with("https://");
             letter = letter.header(Plain::<1>(format!("<{link}>")));
             if one_click {
@@ -81,6 +84,12 @@ impl Mail {
         let envelope = envelope.map_err(|_| "no mail can be made of it")?;
         Ok(Ready { id, envelope, bytes: letter.formatted() })
     }
+}
+
+/// Whether it can stand between `<` and `>` in a header, whose lines end at 998 bytes (RFC 5322).
+fn is_link(link: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'<' && byte != b'>';
+    link.len() <= 900 && link.bytes().all(plain)
 }
 
 /// A header that lettre has no type for; the number says which.
@@ -179,6 +188,16 @@ mod tests {
         ] {
             let reason = mail.write(&message(to, rendered)).unwrap_err();
             assert!(reason.contains(part) && !reason.contains("ann"), "{reason}");
+        }
+        for no_link in [
+            "https://h/é",
+            "https://h/a b",
+            "https://h/>, <x",
+            &format!("https://h/{}", "a".repeat(900)),
+        ] {
+            let mail = self::mail(no_link);
+            let reason = mail.write(&message("ann@b.example", rendered("x"))).unwrap_err();
+            assert!(reason.starts_with("`unsubscribe` becomes no link"), "{reason}");
         }
         let nobody = Message { context: json!({}), ..message("ann@b.example", rendered("x")) };
         assert!(mail.write(&nobody).unwrap_err().contains("`person.id` has no value"));
