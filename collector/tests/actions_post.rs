@@ -171,6 +171,57 @@ async fn slack_says_in_a_word_why_not() {
     assert_eq!(server.posted().len(), before);
 }
 
+/// Slack's answer has all of the message in it again.
+#[tokio::test]
+async fn a_long_answer_is_read_to_its_end_and_one_that_breaks_off_says_nothing() {
+    let server = Recorder::start().await;
+    let [_, _, (_, lines), _] = each_kind(&server.url);
+    let again = "x".repeat(300_000);
+    server.answer(
+        200,
+        &[],
+        &format!(r#"{{"ok":true,"message":"{again}","channel":"C1","ts":"1.2"}}"#),
+    );
+    assert_eq!(
+        of(&lines).send(&message(None)).await,
+        Outcome::Accepted { reference: Some("C1:1.2".to_owned()) }
+    );
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let task = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            drop(stream.read(&mut [0; 64 * 1024]).await);
+            let half = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"ok\":true,";
+            drop(stream.write_all(half).await);
+        }
+    });
+    for ((kind, lines), is) in
+        each_kind(&url).into_iter().zip(["accepted", "accepted", "unknown", "accepted"])
+    {
+        let outcome = of(&lines).send(&message(Some(NUMBER))).await;
+        assert_eq!(outcome.as_str(), is, "{kind}: {outcome:?}");
+    }
+    task.abort();
+}
+
+#[tokio::test]
+async fn no_kind_follows_a_redirect() {
+    let (server, elsewhere) = (Recorder::start().await, Recorder::start().await);
+    server.answer(307, &[("location", &format!("{}/?key=hidden", elsewhere.url))], "");
+    for (kind, lines) in each_kind(&server.url) {
+        let outcome = of(&lines).send(&message(Some(NUMBER))).await;
+        assert_eq!(outcome.as_str(), "failed", "{kind}: {outcome:?}");
+        let reason = reason(&outcome);
+        assert!(
+            reason.contains("redirects are not followed") && !reason.contains("hidden"),
+            "{reason}"
+        );
+    }
+    assert!(elsewhere.posted().is_empty());
+}
+
 #[tokio::test]
 async fn a_text_needs_a_number_and_something_to_say() {
     let server = Recorder::start().await;

@@ -18,6 +18,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct Posting {
     pub(super) client: Client,
+    timeout: Duration,
 }
 
 /// Why nothing can be posted at all.
@@ -38,6 +39,32 @@ pub enum PostingError {
     /// The address cannot have a path added to it: correct `api_url`.
     #[error("`api_url` cannot be the beginning of an address")]
     NoBase,
+}
+
+/// What of an answer matters.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted {
+    /// The status: the rest is read a little, for its reason.
+    Status,
+    /// The words, too: they are waited for as the status is.
+    Words,
+}
+
+impl Wanted {
+    /// Slack repeats the message, with what it has made of it: some hundred KB at most.
+    fn most_bytes(self) -> usize {
+        match self {
+            Self::Status => WEBHOOK_ANSWER_READ,
+            Self::Words => 1024 * 1024,
+        }
+    }
+
+    fn patience(self, timeout: Duration) -> Duration {
+        match self {
+            Self::Status => WEBHOOK_ANSWER_PATIENCE,
+            Self::Words => timeout,
+        }
+    }
 }
 
 /// What became of a request.
@@ -81,10 +108,10 @@ impl Posting {
             .timeout(timeout)
             .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        Ok(Self { client })
+        Ok(Self { client, timeout })
     }
 
-    pub(super) async fn post(&self, request: RequestBuilder) -> Posted {
+    pub(super) async fn post(&self, request: RequestBuilder, wanted: Wanted) -> Posted {
         let mut response = match request.send().await {
             Ok(response) => response,
             Err(error) if error.is_connect() || error.is_builder() => {
@@ -93,8 +120,8 @@ impl Posting {
             Err(error) => return Posted::Lost(describe(&error)),
         };
         // The status has said most of what matters; a body that breaks off does not take it back.
-        let (mut text, until) = (Vec::new(), Instant::now() + WEBHOOK_ANSWER_PATIENCE);
-        while text.len() < WEBHOOK_ANSWER_READ
+        let (mut text, until) = (Vec::new(), Instant::now() + wanted.patience(self.timeout));
+        while text.len() < wanted.most_bytes()
             && let Ok(Ok(Some(piece))) = timeout_at(until, response.chunk()).await
         {
             text.extend_from_slice(&piece);

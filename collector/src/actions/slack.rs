@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     Message, Outcome,
-    posting::{Answer, Posted, Posting, PostingError},
+    posting::{Answer, Posted, Posting, PostingError, Wanted},
     reason::without_people,
 };
 use crate::{
@@ -74,7 +74,7 @@ impl Slack {
         let request = request
             .header("content-type", "application/json; charset=utf-8")
             .body(body.to_string());
-        let answer = match self.posting.post(request).await {
+        let answer = match self.posting.post(request, Wanted::Words).await {
             Posted::Answered(answer) => answer,
             Posted::NotSent(reason) => return Outcome::failed(reason),
             Posted::Lost(reason) => return Outcome::unknown(reason),

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{
     Message, Outcome,
-    posting::{Answer, Posted, Posting, PostingError},
+    posting::{Answer, Posted, Posting, PostingError, Wanted},
 };
 use crate::{
     config::{Secret, SmsConfig, destination::is_number},
@@ -108,7 +108,7 @@ impl Sms {
             .header("accept", "application/json")
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form);
-        match self.posting.post(request).await {
+        match self.posting.post(request, Wanted::Words).await {
             Posted::Answered(answer) => outcome(&answer),
             Posted::NotSent(reason) => Outcome::failed(reason),
             Posted::Lost(reason) => Outcome::unknown(reason),

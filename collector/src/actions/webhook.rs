@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     Message, Outcome,
-    posting::{Posted, Posting, PostingError},
+    posting::{Posted, Posting, PostingError, Wanted},
     reason::without_people,
 };
 use crate::{
@@ -77,7 +77,7 @@ impl ActionWebhook {
             .header(standardwebhooks::HEADER_WEBHOOK_TIMESTAMP, now)
             .header(standardwebhooks::HEADER_WEBHOOK_SIGNATURE, signatures.join(" "))
             .body(body);
-        let answer = match self.posting.post(request).await {
+        let answer = match self.posting.post(request, Wanted::Status).await {
             Posted::Answered(answer) => answer,
             Posted::NotSent(reason) => return Outcome::failed(reason),
             Posted::Lost(reason) => return Outcome::unknown(reason),

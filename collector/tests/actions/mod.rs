@@ -85,7 +85,7 @@ impl Posted {
     }
 }
 
-type Answer = (u16, Vec<(&'static str, &'static str)>, String);
+type Answer = (u16, Vec<(String, String)>, String);
 
 /// Keeps what it is posted, and gives one answer.
 pub(crate) struct Recorder {
@@ -129,8 +129,9 @@ impl Recorder {
         Self { url, posted, answer, task }
     }
 
-    pub(crate) fn answer(&self, status: u16, headers: &[(&'static str, &'static str)], text: &str) {
-        *self.answer.lock().unwrap() = (status, headers.to_vec(), text.to_owned());
+    pub(crate) fn answer(&self, status: u16, headers: &[(&str, &str)], text: &str) {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        *self.answer.lock().unwrap() = (status, headers.collect(), text.to_owned());
     }
 
     pub(crate) fn posted(&self) -> Vec<Posted> {
