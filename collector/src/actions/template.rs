@@ -6,6 +6,7 @@
 mod engine;
 mod error;
 mod front;
+mod tags;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -95,6 +96,14 @@ impl Templates {
                 ));
             }
             templates.add(&path, &name, &text)?;
+        }
+        for (name, template) in templates.environment.templates() {
+            let missing = engine::missing_template(&templates.environment, template.source());
+            if let Some((line, what)) = missing {
+                let file = name.split('/').next().unwrap_or(name);
+                let before = templates.lines_before.get(name).copied().unwrap_or_default();
+                return Err(TemplateError::wrong(&folder.join(file), before + line, what));
+            }
         }
         Ok(templates)
     }

@@ -10,7 +10,10 @@ use minijinja::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::{ROOTS, RefusedToSend};
+use super::{
+    ROOTS, RefusedToSend,
+    tags::{other_template, tags, words},
+};
 
 /// Steps of one template: a page of text takes some hundreds.
 const FUEL: u64 = 100_000;
@@ -97,7 +100,9 @@ pub(super) fn add(
     let mut unknown: Vec<_> = template.undeclared_variables(false).into_iter().collect();
     unknown.retain(|variable| !ROOTS.contains(&&**variable) && !globals.contains(&&**variable));
     let first = unknown.into_iter().map(|variable| (line_of(text, &variable), variable)).min();
-    let Some((line, variable)) = first else { return Ok(()) };
+    let Some((line, variable)) = first else {
+        return unknown_filter(environment, text).map_or(Ok(()), Err);
+    };
     Err((line, format!("unknown variable `{variable}`; {}", meant(&variable))))
 }
 
@@ -110,28 +115,36 @@ fn meant(variable: &str) -> String {
     }
 }
 
-/// The first line that has this word between `{{ }}` or `{% %}`. The engine knows the word, but not where it stands.
-fn line_of(text: &str, word: &str) -> usize {
-    let part_of_word =
-        |byte: Option<&u8>| byte.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-    let mut inside = false;
-    for at in 0..text.len() {
-        match &text.as_bytes()[at..] {
-            [b'{', b'{' | b'%', ..] => inside = true,
-            [b'}' | b'%', b'}', ..] => inside = false,
-            rest if inside && rest.starts_with(word.as_bytes()) => {
-                let before = at.checked_sub(1).and_then(|before| text.as_bytes().get(before));
-                if !part_of_word(before)
-                    && before != Some(&b'.')
-                    && !part_of_word(rest.get(word.len()))
-                {
-                    return 1 + text[..at].matches('\n').count();
-                }
-            }
-            _ => {}
-        }
-    }
-    1
+/// The first line that has this word where the language stands, other than as a part of something.
+fn line_of(text: &str, variable: &str) -> usize {
+    let names =
+        |tag: &str| words(tag).iter().any(|(before, word)| *before != '.' && word == variable);
+    tags(text).into_iter().find(|(_, tag)| names(tag)).map_or(1, |(line, _)| line)
+}
+
+/// The first filter that there is not, and its line: the engine would say so at the first message.
+fn unknown_filter(environment: &Environment<'_>, text: &str) -> Option<(usize, String)> {
+    let mut state = environment.empty_state();
+    let mut unknown = |name: &str| {
+        let tried = state.apply_filter(name, &[]);
+        tried.is_err_and(|error| error.kind() == ErrorKind::UnknownFilter)
+    };
+    tags(text).into_iter().find_map(|(line, tag)| {
+        let filters = words(tag).into_iter().filter(|(before, _)| *before == '|');
+        let (_, name) = filters.into_iter().find(|(_, name)| unknown(name))?;
+        Some((line, format!("unknown filter `{name}`")))
+    })
+}
+
+/// The first template that another takes in and that there is not. For when all have been added.
+pub(super) fn missing_template(
+    environment: &Environment<'_>,
+    text: &str,
+) -> Option<(usize, String)> {
+    tags(text).into_iter().find_map(|(line, tag)| {
+        let name = other_template(tag).filter(|name| environment.get_template(name).is_err())?;
+        Some((line, format!("there is no template `{name}` in this folder")))
+    })
 }
 
 /// What templates see: without `null`, which is a missing value and has a default like one.
