@@ -222,4 +222,28 @@ mod tests {
             assert!(last.ends_with('…'), "it shows that there was more");
         }
     }
+
+    proptest::proptest! {
+        /// Whatever somebody calls themselves: it mentions nobody and leads nowhere.
+        #[test]
+        fn what_is_filled_in_is_text(name in r"([\[\](){}<>!@#&|*_~`\\: \n\ré-]|https?://|x|```|<!channel>|\]\(https://x\)){0,40}") {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("a.md"), "- Hi {{ person.name }}!\n[p](https://h/{{ person.name|urlencode }}) [{{ person.name }}](https://h/)").unwrap();
+            let templates = crate::actions::Templates::read(folder.path()).unwrap();
+            let rendered = templates.render("a", &json!({"person": {"name": name}})).unwrap();
+            let lines = mrkdwn::of_markdown(&rendered.markdown.unwrap());
+            proptest::prop_assert_eq!(lines.len(), 2, "{:?}", lines);
+            proptest::prop_assert!(!lines[0].contains(['<', '>']), "{:?}", lines);
+            let links: Vec<_> = lines[1].match_indices('<').map(|(at, _)| &lines[1][at..]).collect();
+            proptest::prop_assert!(links.iter().all(|link| link.starts_with("<https://h/")), "{:?}", lines);
+            proptest::prop_assert!((1..=2).contains(&links.len()), "{:?}", lines);
+            proptest::prop_assert_eq!(lines[1].matches('>').count(), links.len(), "{:?}", lines);
+        }
+
+        #[test]
+        fn no_text_is_too_strange(markdown in r"([\[\]()<>#&|*_~`\\>: \n\té+-]|```|https://h/|\PC){0,200}") {
+            let message = of(Some(&markdown), &markdown, json!({"reasons": [{"term": markdown, "value": 1.5}]}), true);
+            proptest::prop_assert!(message.is_none_or(|message| message["blocks"].is_array()));
+        }
+    }
 }
