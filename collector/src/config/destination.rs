@@ -67,8 +67,11 @@ pub(super) fn nest_kinds(document: &mut DeTable<'_>) -> Result<(), Mistake> {
     let Some(destinations) = document.get_mut("destinations") else { return Ok(()) };
     let DeValue::Table(destinations) = destinations.get_mut() else { return Ok(()) };
     for (name, destination) in destinations.iter_mut() {
-        if let DeValue::Table(keys) = destination.get_mut() {
-            nest_kind(name.span(), keys)?;
+        let at = destination.span();
+        match destination.get_mut() {
+            DeValue::Table(keys) => nest_kind(name.span(), keys)?,
+            // Serde would expect the name of a kind here.
+            _ => return Err((at, "expected a table, with a `kind` in it".to_owned())),
         }
     }
     Ok(())
@@ -183,7 +186,9 @@ mod tests {
             assert!(at_its_line && error.contains(part), "{text}: {error}");
             assert!(!error.contains("not-shown"), "{error}");
         }
-        assert!(parse("destinations = 5").unwrap_err().contains("expected a table"));
+        for text in ["destinations = 5", "[destinations]\na = 5", "destinations.a = 'slack'"] {
+            assert!(parse(text).unwrap_err().contains("expected a table"), "{text}");
+        }
     }
 
     #[test]
