@@ -125,6 +125,8 @@ async fn people_answer_all_that_the_document_names() {
         ("/v1/people/{person}/graph", "u-2", ""),
         ("/v1/people/{person}/live", "u-1", ""),
         ("/v1/people/{person}/export", "u-1", ""),
+        ("/v1/people/{person}/scores", "u-1", ""),
+        ("/v1/accounts/{account}/scores", "g-1", ""),
         ("/v1/accounts/{account}", "g-1", ""),
         ("/v1/accounts/{account}/timeline", "g-1", ""),
         ("/v1/projection", "", ""),
@@ -195,7 +197,9 @@ async fn people_answer_all_that_the_document_names() {
         "/v1/people/{person}",
         "/v1/people/{person}/timeline",
         "/v1/people/{person}/graph",
+        "/v1/people/{person}/scores",
         "/v1/accounts/{account}",
+        "/v1/accounts/{account}/scores",
         "/v1/accounts/{account}/timeline",
     ] {
         let query = if path == "/v1/people" { "?q=u" } else { "" };
