@@ -25,7 +25,13 @@ pub(crate) struct Running {
 impl Running {
     /// With the rest of the configuration of its source, and of everything else.
     pub(crate) fn start(folder: &Path, rest: &str) -> Self {
-        let config = format!("listen = '127.0.0.1:0'\n[sources.web]\nwrite_key = '{KEY}'\n{rest}");
+        Self::start_with(folder, "", rest)
+    }
+
+    /// And with what stands before all tables.
+    pub(crate) fn start_with(folder: &Path, top: &str, rest: &str) -> Self {
+        let config =
+            format!("listen = '127.0.0.1:0'\n{top}[sources.web]\nwrite_key = '{KEY}'\n{rest}");
         fs::write(folder.join("headwater.toml"), config).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
         command.args(["serve", "--config", "headwater.toml"]).current_dir(folder);
