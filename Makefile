@@ -117,7 +117,7 @@ fuzz: ## feed the collector bytes that nobody would send, with a nightly compile
 	@command -v cargo-fuzz >/dev/null || { $(SAY) "installing cargo-fuzz"; cargo install --locked cargo-fuzz; }
 	@rustup toolchain list | grep -q '^nightly' || { $(SAY) "installing a nightly compiler"; rustup toolchain install nightly --profile minimal; }
 	@# What is found on the way is kept in corpus/, which is not under version control; the seeds are.
-	cd collector && for target in decode validate recovery config; do \
+	cd collector && for target in decode validate recovery config rules; do \
 		mkdir -p fuzz/corpus/$$target; \
 		cargo +nightly fuzz run $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) -timeout=20 -max_len=65536 -print_final_stats=1; \

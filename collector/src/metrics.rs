@@ -43,6 +43,7 @@ pub struct Metrics {
     consumer_state: Family<StateLabels, Gauge<u64, AtomicU64>>,
     inbound: Family<InboundLabels, Counter>,
     actions: Family<ActionLabels, Counter>,
+    action_ceiling: Counter,
     action_seconds: Family<RuleLabel, Histogram, fn() -> Histogram>,
 }
 
@@ -110,6 +111,11 @@ impl Metrics {
         self.actions.get_or_create(&labels).inc();
     }
 
+    /// Rules want to send more in this minute than they may.
+    pub fn actions_over(&self) {
+        self.action_ceiling.inc();
+    }
+
     /// How long it took from when a rule was so until a destination had its action.
     pub fn action_took(&self, rule: &str, took: Duration) {
         let labels = RuleLabel { rule: rule.to_owned() };
@@ -140,6 +146,7 @@ impl Metrics {
             consumer_state: Family::default(),
             inbound: Family::default(),
             actions: Family::default(),
+            action_ceiling: Counter::default(),
             action_seconds: Family::new_with_constructor(|| Histogram::new(ACTION_BOUNDS)),
         };
         metrics.registry.register_collector(Box::new(process::Process::new()));
@@ -147,6 +154,8 @@ impl Metrics {
         to.register("events", "Events by what became of them", metrics.events.clone());
         to.register("requests", "Requests by route and status", metrics.requests.clone());
         to.register("actions", "Actions of rules by what became of them", metrics.actions.clone());
+        let help = "Minutes in which rules wanted to send more than actions_per_minute";
+        to.register("action_ceiling_minutes", help, metrics.action_ceiling.clone());
         let help = "From when a rule was so until a destination had its action";
         to.register("action_duration_seconds", help, metrics.action_seconds.clone());
         let help = "From a request's head to its answer's, for requests that bring events";

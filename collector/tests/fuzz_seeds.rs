@@ -39,3 +39,8 @@ fn recovery() {
 fn config() {
     replay("config", targets::config);
 }
+
+#[test]
+fn rules() {
+    replay("rules", targets::rules);
+}

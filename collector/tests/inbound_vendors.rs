@@ -270,3 +270,74 @@ fn the_signature_that_sendgrid_publishes_holds() {
     let other = Delivery { body: other.as_bytes(), ..at(1_600_112_502_000) };
     assert_eq!(inbound.verify(&other), Err(Unbelieved::Wrong));
 }
+
+/// The example of "Verifying requests from Slack" (docs.slack.dev/authentication/verifying-requests-from-slack).
+#[test]
+fn the_signature_that_slack_publishes_holds() {
+    let config = "[inbound.slack]\nkind = 'slack'\nsecret = '8f742231b10e8888abcd99yyyzzz85a5'";
+    let config = Config::parse(config, Path::new("test.toml")).unwrap();
+    let (name, config) = config.inbound.iter().next().unwrap();
+    let inbound = Inbound::open(name, config).unwrap();
+    let body = "token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V&channel_name=foobar\
+        &user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text=&response_url=https%3A%2F%2Fhooks.slack.com\
+        %2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c";
+    let mut headers = HeaderMap::new();
+    let signature = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503";
+    headers.insert("x-slack-signature", signature.parse().unwrap());
+    headers.insert("x-slack-request-timestamp", "1531420618".parse().unwrap());
+    let at = |ms| Delivery {
+        headers: &headers,
+        url: "",
+        body: body.as_bytes(),
+        now: Timestamp::from_unix_ms(ms),
+    };
+    assert_eq!(inbound.verify(&at(1_531_420_618_000)), Ok(()));
+    assert_eq!(inbound.verify(&at(1_531_420_918_001)), Err(Unbelieved::Stale));
+    let other = body.replace("foobar", "barfoo");
+    let other = Delivery { body: other.as_bytes(), ..at(1_531_420_618_000) };
+    assert_eq!(inbound.verify(&other), Err(Unbelieved::Wrong));
+}
+
+#[tokio::test]
+async fn a_button_under_a_message_in_slack_comes_back_as_an_event() {
+    const SLACK_SECRET: &str = "8f742231b10e8888abcd99yyyzzz85a5";
+    let folder = tempfile::tempdir().unwrap();
+    let toml = format!("[inbound.slack]\nkind = 'slack'\nsecret = '{SLACK_SECRET}'\n");
+    let server = Server::start_with(folder.path(), &toml).await;
+    // As `block_actions` is documented (docs.slack.dev/reference/interaction-payloads/block_actions-payload).
+    let payload = |action: &str| {
+        json!({"type": "block_actions", "user": {"id": "UA8RXUSPL", "username": "someone", "team_id": "T9TK3CUKW"},
+            "container": {"type": "message", "message_ts": "1548261231.000200", "channel_id": "CBR2V3XEX"},
+            "channel": {"id": "CBR2V3XEX", "name": "success"},
+            "actions": [{"action_id": action, "block_id": "=qXel", "text": {"type": "plain_text", "text": "Acknowledge"},
+                "value": "0123456789abcdef01234567.0", "type": "button", "action_ts": "1548426417.840180"}]})
+    };
+    let post = |action: &str, secret: &str| {
+        let form = form_urlencoded::Serializer::new(String::new())
+            .append_pair("payload", &payload(action).to_string())
+            .finish();
+        let at = now();
+        let mac = hmac_sha256::HMAC::mac(format!("v0:{at}:{form}").as_bytes(), secret.as_bytes());
+        let hex: String = mac.iter().map(|byte| format!("{byte:02x}")).collect();
+        client()
+            .post(server.at("/v1/in/slack"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("x-slack-request-timestamp", at.to_string())
+            .header("x-slack-signature", format!("v0={hex}"))
+            .body(form)
+    };
+    for action in ["headwater_ack", "headwater_snooze", "headwater_assign"] {
+        assert_eq!(answered(post(action, SLACK_SECRET)).await.body["accepted"], 1, "{action}");
+    }
+    assert_eq!(answered(post("headwater_ack", SLACK_SECRET)).await.body["duplicate"], 1);
+    assert_eq!(answered(post("another_app", SLACK_SECRET)).await.body["ignored"], true);
+    let forged = answered(post("headwater_ack", "another-secret-0123456789")).await;
+    assert_eq!((forged.status, forged.code()), (401, "bad_signature"));
+    let all = stored(&server).await;
+    let names: Vec<_> = all.iter().map(|event| event["event"].as_str().unwrap()).collect();
+    assert_eq!(names, ["Firing Acknowledged", "Firing Snoozed", "Firing Assigned"]);
+    assert_eq!(all[0]["properties"]["action"], "0123456789abcdef01234567.0");
+    assert_eq!(all[0]["timestamp"], "2019-01-25T14:26:57.840Z");
+    assert_eq!(all[0]["context"]["externalIds"][0]["type"], "slack_user_id");
+    server.stop().await;
+}

@@ -9,6 +9,7 @@ use std::{
     collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     path::Path,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -117,5 +118,17 @@ pub(crate) fn config(input: &[u8]) {
             assert!((1..=text.split('\n').count()).contains(&line), "line {line} of {text:?}");
             assert!(!what.trim().is_empty());
         }
+    }
+}
+
+/// The text of a rule file. What is taken is folded over a few events, for ten years of the log's time.
+pub(crate) fn rules(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let begun = Instant::now();
+    let folded = headwater_collector::rules::testing::fold(text);
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "{took:?} for {} bytes", input.len());
+    if let Err(error) = folded {
+        assert!(error.line > 0 && !error.message.is_empty(), "{error}");
     }
 }

@@ -5,10 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -64,8 +61,6 @@ pub(crate) struct Hands {
     pub(crate) per_minute: u64,
     pub(crate) at_once: Semaphore,
     pub(crate) sent: Mutex<(Option<Instant>, u64)>,
-    /// How often that was too much.
-    pub(crate) over: AtomicU64,
 }
 
 impl Hands {
@@ -87,7 +82,6 @@ impl Hands {
             per_minute,
             at_once: Semaphore::new(AT_ONCE),
             sent: Mutex::default(),
-            over: AtomicU64::new(0),
         }
     }
 }
@@ -420,7 +414,7 @@ impl Hands {
         }
         if sent.1 == self.per_minute {
             sent.1 += 1;
-            self.over.fetch_add(1, Ordering::Relaxed);
+            self.metrics.actions_over();
             tracing::error!(
                 per_minute = self.per_minute,
                 "rules send more than `actions_per_minute`: the rest waits. Stop them with `headwater rules stop`, or raise it"

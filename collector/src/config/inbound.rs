@@ -40,6 +40,8 @@ pub enum InboundKind {
     },
     /// `X-Twilio-Email-Event-Webhook-Signature`, with the verification key.
     SendGrid(Vec<EcKey>),
+    /// `X-Slack-Signature`, with the app's signing secret.
+    Slack(Vec<Secret<SharedSecret>>),
     /// Standard Webhooks.
     Generic(Vec<Secret<WebhookSecret>>),
 }
@@ -52,6 +54,7 @@ enum Word {
     Zendesk,
     HubSpot,
     SendGrid,
+    Slack,
     Generic,
 }
 
@@ -99,6 +102,7 @@ impl TryFrom<Raw> for InboundConfig {
             Word::Stripe => InboundKind::Stripe(all(secrets)?),
             Word::Zendesk => InboundKind::Zendesk(all(secrets)?),
             Word::HubSpot => InboundKind::HubSpot { secrets: all(secrets)?, url },
+            Word::Slack => InboundKind::Slack(all(secrets)?),
             Word::Generic if map.is_none() => {
                 return Err(
                     "the key `map` is missing: `generic` has no mapping of its own".to_owned()

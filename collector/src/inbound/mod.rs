@@ -44,6 +44,7 @@ fn ready(kind: &InboundKind) -> Option<(&'static str, &'static str)> {
         InboundKind::SendGrid(_) => {
             ("mappings/sendgrid.toml", include_str!("../../mappings/sendgrid.toml"))
         }
+        InboundKind::Slack(_) => ("mappings/slack.toml", include_str!("../../mappings/slack.toml")),
         InboundKind::Generic(_) => return None,
     })
 }
@@ -141,7 +142,13 @@ impl Inbounds {
     ) -> Result<Mapped, Unreadable> {
         let turn = self.turns.acquire().await;
         let inbound = Arc::clone(inbound);
-        let mapping = move || Ok(inbound.map(&headers, &read_json(&body)?));
+        let mapping = move || {
+            let body = match inbound.kind {
+                InboundKind::Slack(_) => payload(&body),
+                _ => body,
+            };
+            Ok(inbound.map(&headers, &read_json(&body)?))
+        };
         let mapped = tokio::task::spawn_blocking(mapping).await;
         drop(turn);
         mapped.unwrap_or_else(|panic| Err(Unreadable::Lost(panic.to_string())))
@@ -157,6 +164,13 @@ pub enum Unreadable {
     TooMany,
     /// The thread that mapped it came to an end.
     Lost(String),
+}
+
+/// Slack sends JSON as a form's field.
+fn payload(body: &[u8]) -> Bytes {
+    let mut fields = form_urlencoded::parse(body);
+    let payload = fields.find(|(name, _)| name == "payload").map(|(_, value)| value.into_owned());
+    payload.unwrap_or_default().into()
 }
 
 /// What takes a byte or two there takes some hundred here: once as JSON, and twice as CEL has it.

@@ -7,6 +7,8 @@
 //!   version 3, base64 of HMAC-SHA256 of method, address, body and timestamp in milliseconds; five minutes.
 //! - SendGrid, "Event Webhook Security Features" (twilio.com/docs/sendgrid/for-developers/tracking-events): ECDSA over P-256 and
 //!   SHA-256 of timestamp and body, base64 of the signature's DER.
+//! - Slack, "Verifying requests from Slack" (docs.slack.dev/authentication/verifying-requests-from-slack): `v0=` and hexadecimal
+//!   HMAC-SHA256 of `v0:timestamp:body`; five minutes.
 //! - Standard Webhooks (standardwebhooks.com): `webhook-id`, `webhook-timestamp`, `webhook-signature`.
 //!
 //! Promises that signatures are compared in constant time, and that what is signed for another moment is refused.
@@ -69,6 +71,7 @@ impl Delivery<'_> {
                 let url = url.as_ref().map_or(self.url, |url| url.as_url().as_str());
                 self.hubspot(secrets, url)
             }
+            InboundKind::Slack(secrets) => self.slack(secrets),
             InboundKind::SendGrid(keys) => {
                 let (signature, at) = self.pair(
                     "x-twilio-email-event-webhook-signature",
@@ -114,7 +117,6 @@ impl Delivery<'_> {
         };
         let at = values("t").next().ok_or(Unbelieved::Unsigned(header))?;
         let signed = [at.as_bytes(), b".", self.body];
-        let hex = |mac: [u8; 32]| mac.iter().map(|byte| format!("{byte:02x}")).collect();
         holds(secrets, &signed, hex, || values("v1"))?;
         Ok(seconds(at))
     }
@@ -137,6 +139,14 @@ impl Delivery<'_> {
         let signed = [b"POST", url.as_bytes(), self.body, at.as_bytes()];
         holds(secrets, &signed, base64, || [given].into_iter())?;
         Ok(at.parse().ok().map(Timestamp::from_unix_ms))
+    }
+
+    fn slack(&self, secrets: &[Secret<SharedSecret>]) -> Result<Option<Timestamp>, Unbelieved> {
+        let (given, at) = self.pair("x-slack-signature", "x-slack-request-timestamp")?;
+        let given = given.strip_prefix("v0=").ok_or(Unbelieved::Unsigned("x-slack-signature"))?;
+        let signed = [b"v0:", at.as_bytes(), b":", self.body];
+        holds(secrets, &signed, hex, || [given].into_iter())?;
+        Ok(seconds(at))
     }
 
     fn header(&self, name: &'static str) -> Result<&str, Unbelieved> {
@@ -176,6 +186,10 @@ fn holds<'g, G: Iterator<Item = &'g str>>(
         }
     }
     if holds.into() { Ok(()) } else { Err(Unbelieved::Wrong) }
+}
+
+fn hex(mac: [u8; 32]) -> String {
+    mac.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn base64(mac: [u8; 32]) -> String {

@@ -20,6 +20,8 @@ mod length;
 mod scope;
 mod set;
 mod shown;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
 mod tests;
 mod trial;
