@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ const here = (name) => new URL(name, import.meta.url).pathname;
 const read = (name) => readFileSync(here(name), 'utf8');
 
 /** A collector whose every metric has a value: a device that lost a number, a destination that refuses, a
- * webhook that is forged. Its page. */
+ * webhook that is forged, a rule. Its page. */
 async function scrape(t) {
   assert.ok(existsSync(BINARY), `${BINARY} is missing: run \`make build\`, or set HEADWATER`);
   const data = mkdtempSync(join(tmpdir(), 'headwater-operations-'));
@@ -28,7 +28,9 @@ async function scrape(t) {
   await once(destination, 'listening');
   const config = join(data, 'headwater.toml');
   const url = `http://127.0.0.1:${destination.address().port}/`;
-  writeFileSync(config, `[sources.web]\nwrite_key = "k"\n[consumers.crm]\nkind = "webhook"\nurl = "${url}"
+  mkdirSync(join(data, 'rules'));
+  writeFileSync(join(data, 'rules', 'a.toml'), '[rules.a]\non = "A"\nlimit = { times = 1, within = "1d" }\nthen = [{ emit = "B" }]\n');
+  writeFileSync(config, `rules = "${join(data, 'rules')}"\n[sources.web]\nwrite_key = "k"\n[consumers.crm]\nkind = "webhook"\nurl = "${url}"
 secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\nallow_private = true
 [inbound.stripe]\nkind = "stripe"\nsecret = "whsec_0123456789abcdef"\n`);
   const args = ['serve', '--config', config, '--data', join(data, 'data'), '--listen', '127.0.0.1:0'];
@@ -55,8 +57,9 @@ secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\nallow_private = t
   const end = Date.now() + PATIENCE_MS;
   for (;;) {
     const page = await (await fetch(`${address}/metrics`)).text();
-    if (/^headwater_parked_events\{consumer="crm"\} 2$/m.test(page)) return page;
-    assert.ok(Date.now() < end, `the two events were not parked in time:\n${page}`);
+    const parked = Number(page.match(/^headwater_parked_events\{consumer="crm"\} (\d+)$/m)?.[1] ?? 0);
+    if (parked >= 2 && page.includes('headwater_actions_total{')) return page;
+    assert.ok(Date.now() < end, `the events were not parked, or the rule did nothing, in time:\n${page}`);
     await new Promise((done) => setTimeout(done, 50));
   }
 }
