@@ -8,7 +8,7 @@ use lru::LruCache;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use super::{
-    graph::{self, Edge, Node, PER_RECORD, State},
+    graph::{self, Edge, Joining, Node, PER_RECORD, State},
     identifier::{Identifier, Kind},
     limits::Limits,
     orders::{self, Order},
@@ -158,13 +158,14 @@ impl Fold {
             .iter()
             .map(|identifier| self.node(db, &mut numbers, identifier))
             .collect::<Result<Vec<_>>>()?;
-        let (main, mut linked) = (nodes[0], false);
+        let main = nodes[0];
+        let via = said.call.as_str();
+        let (mut whose, mut linked) = (numbers.alone(main), false);
         for node in &nodes[1..] {
-            let via = (said.call.as_str(), false);
-            linked |= self.link(db, &mut numbers, record, (main, *node), via)?;
+            linked |= self.link(db, &mut numbers, record, (main, &mut whose), *node, via)?;
         }
         if let Call::Alias(Some(previous)) = &said.call {
-            linked |= self.alias(db, &mut numbers, record, main, previous)?;
+            linked |= self.alias(db, &mut numbers, record, (main, &mut whose), previous)?;
         }
         self.count(db, record, &said, &nodes)?;
         if let Some(group) = &said.group {
@@ -195,7 +196,7 @@ impl Fold {
                 let a = self.node(db, &mut numbers, a)?;
                 let b = self.node(db, &mut numbers, b)?;
                 decided(db, record, [a, b])?;
-                self.link(db, &mut numbers, record, (a, b), (graph::OPERATOR, true))?;
+                self.order(db, &mut numbers, record, [a, b], graph::OPERATOR)?;
                 Ok(Folded::Decided([a, b]))
             }
             Order::Unmerge(a, b) => {
@@ -224,7 +225,7 @@ impl Fold {
         let node = match graph::find(db, identifier)? {
             Some(node) => node,
             None => {
-                let node = numbers.next();
+                let node = numbers.next(identifier.kind);
                 graph::add(db, node, identifier)?;
                 // It cannot be in the database.
                 self.seen.put(node, Seen::default());
@@ -235,38 +236,51 @@ impl Fold {
         Ok(node)
     }
 
+    /// Says that an event's main identifier, whose person is told as far as it is known, and another of it are one person.
     fn link(
         &mut self,
         db: &Connection,
         numbers: &mut Numbers,
         record: &Record,
-        (a, b): (Node, Node),
-        (via, ordered): (&str, bool),
+        (main, whose): (Node, &mut Option<Joining>),
+        other: Node,
+        via: &str,
     ) -> Result<bool> {
-        // That it was said is remembered; what someone decides counts whenever it is said.
-        if a == b || !ordered && self.pairs.get(&(a, b)).is_some() {
+        // That it was said is remembered.
+        if main == other || self.pairs.get(&(main, other)).is_some() {
             return Ok(false);
         }
-        let is_new = ordered || !graph::is_known(db, a, b)?;
-        if is_new {
-            let edge = Edge {
-                id: numbers.next_edge(),
-                a,
-                b,
-                via: via.to_owned(),
-                time_ms: record.event_time.unix_ms(),
-                source: (via == graph::OPERATOR)
-                    .then(|| orders::by(record))
-                    .flatten()
-                    .unwrap_or_else(|| record.source.to_string()),
-                trusted: record.trust == Trust::Server,
-                ordered,
-                state: State::Accepted,
-            };
-            graph::link(db, &self.limits, &edge)?;
+        // Of what a record brings up nobody can have spoken before, and it says each pair once.
+        let is_new = numbers.alone(main).is_some() || numbers.alone(other).is_some();
+        let is_said = is_new || !graph::is_known(db, main, other)?;
+        if is_said {
+            let whom =
+                |known: Option<Joining>, node| known.map_or_else(|| Joining::of(db, node), Ok);
+            let people = [whom(whose.take(), main)?, whom(numbers.alone(other), other)?];
+            let ordered = false;
+            let edge = numbers.edge(record, [main, other], via, ordered);
+            let (_, now) = graph::link_first(db, &self.limits, edge, people)?;
+            *whose = Some(now);
         }
-        self.pairs.put((a, b), ());
-        Ok(is_new)
+        self.pairs.put((main, other), ());
+        Ok(is_said)
+    }
+
+    /// Says that two are one person because someone decided so, which counts whenever it is said.
+    fn order(
+        &mut self,
+        db: &Connection,
+        numbers: &mut Numbers,
+        record: &Record,
+        [a, b]: [Node; 2],
+        via: &str,
+    ) -> Result<bool> {
+        if a != b {
+            let ordered = true;
+            graph::link(db, &self.limits, numbers.edge(record, [a, b], via, ordered))?;
+            self.pairs.put((a, b), ());
+        }
+        Ok(a != b)
     }
 
     /// Says that a person was known by another id before: a user's if there is one, else a device's. A source that nobody can
@@ -276,7 +290,7 @@ impl Fold {
         db: &Connection,
         numbers: &mut Numbers,
         record: &Record,
-        main: Node,
+        (main, whose): (Node, &mut Option<Joining>),
         previous: &str,
     ) -> Result<bool> {
         let Some(user) = Identifier::new(Kind::User, previous) else { return Ok(false) };
@@ -289,8 +303,10 @@ impl Fold {
             Some(node) => (node, true),
             None => (self.node(db, numbers, &device)?, false),
         };
-        let ordered = is_user && record.trust == Trust::Server;
-        self.link(db, numbers, record, (main, previous), ("alias", ordered))
+        if is_user && record.trust == Trust::Server {
+            return self.order(db, numbers, record, [main, previous], "alias");
+        }
+        self.link(db, numbers, record, (main, whose), previous, "alias")
     }
 
     /// Puts the event on its identifier's timeline and takes in what it says.
@@ -499,24 +515,45 @@ fn decided(db: &Connection, record: &Record, nodes: [Node; 2]) -> Result<()> {
 
 /// Numbers for what a record brings up.
 struct Numbers {
-    node: i64,
+    first: i64,
     edge: i64,
+    /// Of the identifiers that have one, in their order.
+    kinds: Vec<Kind>,
 }
 
 impl Numbers {
     fn of(record: &Record) -> Self {
         let first = record.offset.to_number().saturating_mul(PER_RECORD);
-        Self { node: first, edge: first }
+        Self { first, edge: first, kinds: Vec::new() }
     }
 
-    fn next(&mut self) -> i64 {
-        self.node += 1;
-        self.node - 1
+    /// For a new identifier.
+    fn next(&mut self, kind: Kind) -> Node {
+        self.kinds.push(kind);
+        self.first + self.kinds.len() as i64 - 1
     }
 
-    fn next_edge(&mut self) -> i64 {
+    /// What this record brings up is a person of its own, before it says more.
+    fn alone(&self, node: Node) -> Option<Joining> {
+        let place = usize::try_from(node - self.first).ok()?;
+        self.kinds.get(place).map(|kind| Joining::alone(node, *kind))
+    }
+
+    /// A new statement.
+    fn edge(&mut self, record: &Record, [a, b]: [Node; 2], via: &str, ordered: bool) -> Edge {
         self.edge += 1;
-        self.edge - 1
+        let by = (via == graph::OPERATOR).then(|| orders::by(record)).flatten();
+        Edge {
+            id: self.edge - 1,
+            a,
+            b,
+            via: via.to_owned(),
+            time_ms: record.event_time.unix_ms(),
+            source: by.unwrap_or_else(|| record.source.to_string()),
+            trusted: record.trust == Trust::Server,
+            ordered,
+            state: State::Accepted,
+        }
     }
 }
 

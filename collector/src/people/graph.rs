@@ -197,7 +197,7 @@ pub(super) fn is_known(db: &Connection, a: Node, b: Node) -> Result<bool> {
 
 /// Says that two identifiers are one person; what becomes of it. Said again it changes nothing, unless someone orders it: then what
 /// was refused counts anew, with its old number, and what an operator took back if it is an operator again.
-pub(super) fn link(db: &Connection, limits: &Limits, edge: &Edge) -> Result<State> {
+pub(super) fn link(db: &Connection, limits: &Limits, edge: Edge) -> Result<State> {
     if let Some(known) = edge_between(db, edge.a, edge.b)? {
         let stands = match known.state {
             State::Accepted => true,
@@ -219,20 +219,67 @@ pub(super) fn link(db: &Connection, limits: &Limits, edge: &Edge) -> Result<Stat
         let now = edge_between(db, edge.a, edge.b)?;
         return Ok(now.map_or(State::Retracted, |edge| edge.state));
     }
-    let (p, q) = (person(db, edge.a)?, person(db, edge.b)?);
-    let state = match p == q {
-        true => State::Accepted,
-        false => Tally::judge(&tally(db, p)?, &tally(db, q)?, limits, edge.ordered),
+    let people = [Joining::of(db, edge.a)?, Joining::of(db, edge.b)?];
+    Ok(link_first(db, limits, edge, people)?.0)
+}
+
+/// The same of two about whom nobody said it before, whose people these are; the first's as it is now, besides.
+pub(super) fn link_first(
+    db: &Connection,
+    limits: &Limits,
+    edge: Edge,
+    [p, q]: [Joining; 2],
+) -> Result<(State, Joining)> {
+    let (state, now) = if p.person == q.person {
+        (State::Accepted, p)
+    } else {
+        match Tally::judge(&p.has, &q.has, limits, edge.ordered) {
+            State::Accepted => (State::Accepted, p.join(db, q)?),
+            state => (state, p),
+        }
     };
-    if state == State::Accepted && p != q {
-        let (first, second) = (p.min(q), p.max(q));
-        db.prepare_cached("UPDATE identifier SET person = ?1 WHERE person = ?2 AND person <> id")?
-            .execute([first, second])?;
-        db.prepare_cached("UPDATE identifier SET person = ?1 WHERE id = ?2")?
-            .execute([first, second])?;
+    let edge = Edge { state, ..edge };
+    insert(db, &edge)?;
+    Ok((edge.state, now))
+}
+
+/// A person who may become one with another.
+#[derive(Clone, Debug)]
+pub(super) struct Joining {
+    person: Node,
+    has: Tally,
+}
+
+impl Joining {
+    /// An identifier about which nothing was said yet.
+    pub(super) fn alone(node: Node, kind: Kind) -> Self {
+        Self { person: node, has: Tally::of([kind]) }
     }
-    insert(db, &Edge { state: state.clone(), ..edge.clone() })?;
-    Ok(state)
+
+    /// Whoever an identifier belongs to.
+    pub(super) fn of(db: &Connection, node: Node) -> Result<Self> {
+        let person = person(db, node)?;
+        Ok(Self { person, has: tally(db, person)? })
+    }
+
+    /// The two become one, with the number of the first.
+    fn join(self, db: &Connection, other: Self) -> Result<Self> {
+        let (first, second) = match self.person < other.person {
+            true => (self, other),
+            false => (other, self),
+        };
+        if second.has.all() > 1 {
+            db.prepare_cached(
+                "UPDATE identifier SET person = ?1 WHERE person = ?2 AND person <> id",
+            )?
+            .execute([first.person, second.person])?;
+        }
+        db.prepare_cached("UPDATE identifier SET person = ?1 WHERE id = ?2")?
+            .execute([first.person, second.person])?;
+        let Self { person, mut has } = first;
+        has.add(&second.has);
+        Ok(Self { person, has })
+    }
 }
 
 /// Takes a statement back, and any that will say the same; false if it was never made, or is taken back already.
@@ -376,6 +423,10 @@ impl Tally {
         tally
     }
 
+    fn all(&self) -> u32 {
+        self.0.iter().sum()
+    }
+
     fn add(&mut self, other: &Self) {
         for (mine, others) in self.0.iter_mut().zip(other.0) {
             *mine += others;
@@ -385,8 +436,7 @@ impl Tally {
     /// Whether two may be one. Of what one of them has too many already, for someone decided so, it may gain no more; all else
     /// goes on.
     fn judge(p: &Self, q: &Self, limits: &Limits, ordered: bool) -> State {
-        let all: u32 = p.0.iter().chain(&q.0).sum();
-        if all > limits.identifiers {
+        if p.all() + q.all() > limits.identifiers {
             let most = limits.identifiers;
             return State::Refused(format!("a person has at most {most} identifiers in all"));
         }

@@ -435,7 +435,7 @@ pub(crate) fn preview(
             ordered: true,
             state: State::Accepted,
         };
-        refused = graph::link(&copy, limits, &edge)?.reason().map(str::to_owned);
+        refused = graph::link(&copy, limits, edge)?.reason().map(str::to_owned);
     } else if !graph::retract(&copy, limits, a, b)? {
         refused = Some("nothing says that these two are one person, or not any more".to_owned());
     }
