@@ -13,7 +13,7 @@ use super::{
     limits::Limits,
     orders::{self, Order},
     said::{Call, Said},
-    seen::{About, Fact, Seen, TRAIT},
+    seen::{About, Heard, Seen, TRAIT},
     trial,
 };
 use crate::event_log::{Record, Timestamp, Trust};
@@ -336,18 +336,15 @@ impl Fold {
         if let Some(session) = &said.session {
             seen.session = Some(session.to_string());
         }
-        let fact = |json: &str| Fact::new(json.into(), time, record.offset, &record.source);
         for (name, json) in &said.facts {
-            if let Some(fact) = fact(json) {
-                let _ = seen.about.take(name, fact);
-            }
+            let _ = seen.about.take(name, Heard::of(json, record));
         }
         for (name, json) in &said.traits {
-            let Some(fact) = fact(json) else { continue };
-            let text = searchable(&fact);
-            if let Some(before) = seen.about.take(&format!("{TRAIT}{name}"), fact) {
-                let before = before.as_ref().map(searchable).unwrap_or_default();
-                changes.push((name, before, text));
+            if let Some(before) =
+                seen.about.take(&format!("{TRAIT}{name}"), Heard::of(json, record))
+            {
+                let before = before.map(|fact| searchable(fact.json())).unwrap_or_default();
+                changes.push((name, before, searchable(json)));
             }
         }
         self.changed.push(main);
@@ -439,9 +436,7 @@ impl Fold {
             let about: String = db.prepare_cached(about)?.query_row([account], |row| row.get(0))?;
             let mut about: About = serde_json::from_str(&about).unwrap_or_default();
             for (name, json) in &said.group_traits {
-                if let Some(fact) = Fact::new(json.clone(), time, record.offset, &record.source) {
-                    let _ = about.take(&format!("{TRAIT}{name}"), fact);
-                }
+                let _ = about.take(&format!("{TRAIT}{name}"), Heard::of(json, record));
             }
             save_account(db, account, &about)?;
         }
@@ -498,7 +493,7 @@ impl Fold {
 /// Writes what is known of an account, and what it is found by.
 pub(super) fn save_account(db: &Connection, account: i64, about: &About) -> Result<()> {
     let name = about.facts.get(&format!("{TRAIT}name"));
-    let name = name.and_then(|name| searchable(name).into_iter().next());
+    let name = name.and_then(|name| searchable(name.json()).into_iter().next());
     db.prepare_cached("UPDATE account SET name = ?2, about = ?3 WHERE id = ?1")?
         .execute(params![account, name, text_of(about)])?;
     Ok(())
@@ -567,9 +562,9 @@ fn text_of(about: &About) -> String {
     serde_json::to_string(about).expect("maps of texts to JSON are JSON")
 }
 
-/// What a trait can be found by: itself, and what begins at its second, third and fourth word, as a surname does.
-pub(super) fn searchable(fact: &Fact) -> Vec<String> {
-    let Ok(text) = serde_json::from_str::<String>(fact.json()) else { return Vec::new() };
+/// What a trait, of which this is the JSON, can be found by: itself, and what begins at its second, third and fourth word, as a surname does.
+fn searchable(json: &str) -> Vec<String> {
+    let Ok(text) = serde_json::from_str::<String>(json) else { return Vec::new() };
     let text = text.trim().to_lowercase();
     if text.is_empty() || text.len() > SEARCHABLE_BYTES {
         return Vec::new();

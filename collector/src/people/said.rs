@@ -24,11 +24,11 @@ pub(crate) struct Said<'a> {
     /// The account.
     pub(crate) group: Option<Cow<'a, str>>,
     /// Of the person, each with its JSON.
-    pub(crate) traits: Vec<(String, Box<str>)>,
+    pub(crate) traits: Vec<(Cow<'a, str>, &'a str)>,
     /// Of the account.
-    pub(crate) group_traits: Vec<(String, Box<str>)>,
+    pub(crate) group_traits: Vec<(Cow<'a, str>, &'a str)>,
     /// Of the device and the visit, each with its JSON.
-    pub(crate) facts: Vec<(&'static str, Box<str>)>,
+    pub(crate) facts: Vec<(&'static str, &'a str)>,
     /// The session that a device says it is in.
     pub(crate) session: Option<Cow<'a, str>>,
 }
@@ -220,15 +220,15 @@ const MAX_VALUE_BYTES: usize = 4 * 1024;
 const MAX_NAME_BYTES: usize = 128;
 
 /// An object's members, each with its JSON; those that are too large are left out.
-fn members(object: Option<&RawValue>) -> Vec<(String, Box<str>)> {
+fn members(object: Option<&RawValue>) -> Vec<(Cow<'_, str>, &str)> {
     let parsed = object.and_then(|raw| serde_json::from_str::<Members<'_>>(raw.get()).ok());
-    let mut members: Vec<(String, Box<str>)> = Vec::new();
+    let mut members: Vec<(Cow<'_, str>, &str)> = Vec::new();
     for (name, value) in parsed.map(|members| members.0).unwrap_or_default() {
         if name.len() > MAX_NAME_BYTES || value.get().len() > MAX_VALUE_BYTES {
             continue;
         }
         members.retain(|(known, _)| **known != *name);
-        members.push((name.into_owned(), value.get().into()));
+        members.push((name, value.get()));
     }
     members
 }
@@ -283,18 +283,18 @@ fn elsewhere<'a>(id: String) -> Option<Identifier<'a>> {
     }
 }
 
-fn raw(value: Option<&RawValue>) -> Option<Box<str>> {
+fn raw(value: Option<&RawValue>) -> Option<&str> {
     let text = value?.get();
     (text != "null" && text != "\"\"" && text != "{}" && text.len() <= MAX_VALUE_BYTES)
-        .then(|| text.into())
+        .then_some(text)
 }
 
 fn text(value: Option<&RawValue>) -> Option<Cow<'_, str>> {
     serde_json::from_str::<Name<'_>>(value?.get()).ok().map(|name| name.0)
 }
 
-fn object_member(object: Option<&RawValue>, name: &str) -> Option<Box<str>> {
+fn object_member<'a>(object: Option<&'a RawValue>, name: &str) -> Option<&'a str> {
     let members = members(object);
     let (_, value) = members.into_iter().find(|(known, _)| known == name)?;
-    (&*value != "null" && &*value != "\"\"").then_some(value)
+    (value != "null" && value != "\"\"").then_some(value)
 }

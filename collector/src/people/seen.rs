@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::event_log::Offset;
+use crate::event_log::{Offset, Record};
 
 /// Traits and facts of one identifier. More are not taken: a profile is read whole.
 const MAX_FACTS: usize = 300;
@@ -56,13 +56,33 @@ impl PartialEq for Fact {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Channel(pub(crate) i64, pub(crate) i64, pub(crate) u64);
 
-impl Fact {
+/// A value as a record says it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard<'a> {
+    json: &'a str,
+    time_ms: i64,
+    record: Offset,
+    source: &'a str,
+}
+
+impl<'a> Heard<'a> {
     /// `json` is JSON.
-    pub(super) fn new(json: Box<str>, time_ms: i64, record: Offset, source: &str) -> Option<Self> {
-        let json = RawValue::from_string(json.into()).ok()?;
-        Some(Self(json, time_ms, record.to_number(), source.to_owned()))
+    pub(super) fn of(json: &'a str, record: &'a Record) -> Self {
+        let (time_ms, source) = (record.event_time.unix_ms(), &record.source);
+        Self { json, time_ms, record: record.offset, source }
     }
 
+    fn is_later_than(&self, known: &Fact) -> bool {
+        (self.time_ms, self.json) > (known.1, known.json())
+    }
+
+    fn keep(self) -> Option<Fact> {
+        let json = RawValue::from_string(self.json.to_owned()).ok()?;
+        Some(Fact(json, self.time_ms, self.record.to_number(), self.source.to_owned()))
+    }
+}
+
+impl Fact {
     pub(crate) fn json(&self) -> &str {
         self.0.get()
     }
@@ -83,15 +103,23 @@ impl Fact {
 }
 
 impl About {
-    /// Takes a fact in, if it is later than what is known; what it replaces, if anything changed.
-    pub(super) fn take(&mut self, name: &str, fact: Fact) -> Option<Option<Fact>> {
+    /// Takes in what is said, if it is later than what is known; what was known before, if it was something else.
+    pub(super) fn take(&mut self, name: &str, said: Heard<'_>) -> Option<Option<Fact>> {
         let is_full = self.facts.len() >= MAX_FACTS;
         match self.facts.get_mut(name) {
-            Some(known) if fact.wins_over(known) => Some(Some(std::mem::replace(known, fact))),
-            Some(_) => None,
+            Some(known) if !said.is_later_than(known) => None,
+            // What a device says with each event stays as it is kept.
+            Some(known) if known.json() == said.json => {
+                (known.1, known.2) = (said.time_ms, said.record.to_number());
+                if known.3 != said.source {
+                    known.3 = said.source.to_owned();
+                }
+                None
+            }
+            Some(known) => Some(Some(std::mem::replace(known, said.keep()?))),
             None if is_full => None,
             None => {
-                self.facts.insert(name.to_owned(), fact);
+                self.facts.insert(name.to_owned(), said.keep()?);
                 Some(None)
             }
         }
