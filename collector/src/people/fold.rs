@@ -14,9 +14,10 @@ use super::{
     orders::{self, Order},
     said::{Call, Said},
     seen::{About, Heard, Seen, TRAIT},
+    texts::{Texts, searchable},
     trial,
 };
-use crate::event_log::{Record, Timestamp, Trust};
+use crate::event_log::{Offset, Record, Timestamp, Trust};
 
 /// The tables beside those of [`graph`].
 pub(super) const SCHEMA: &str = "
@@ -37,12 +38,6 @@ pub(super) const SCHEMA: &str = "
         call TEXT NOT NULL,
         name INTEGER NOT NULL,
         PRIMARY KEY (identifier, time, record)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE trait_text (
-        text TEXT NOT NULL,
-        name TEXT NOT NULL,
-        identifier INTEGER NOT NULL,
-        PRIMARY KEY (text, name, identifier)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE account (
         id INTEGER PRIMARY KEY,
@@ -66,9 +61,6 @@ pub(super) const SCHEMA: &str = "
         PRIMARY KEY (identifier, record)
     ) STRICT, WITHOUT ROWID;
 ";
-
-/// Longest text of a trait that can be searched for, in bytes: names, addresses and companies are shorter.
-const SEARCHABLE_BYTES: usize = 100;
 
 /// Kept in memory of what was looked up last: what a busy hour's people need, some 15 MB when full.
 const REMEMBERED: usize = 1 << 13;
@@ -109,6 +101,7 @@ pub(crate) struct Fold {
     /// And since when.
     memberships: LruCache<(i64, Node), i64>,
     names: LruCache<Box<str>, i64>,
+    texts: Texts,
     key: String,
 }
 
@@ -128,6 +121,7 @@ impl Fold {
             accounts: remembered(),
             memberships: remembered(),
             names: remembered(),
+            texts: Texts::default(),
             key: String::new(),
         }
     }
@@ -348,17 +342,9 @@ impl Fold {
             }
         }
         self.changed.push(main);
+        self.texts.make_room(db, record.offset)?;
         for (name, before, now) in changes {
-            for before in before.iter().filter(|text| !now.contains(text)) {
-                db.prepare_cached(
-                    "DELETE FROM trait_text WHERE text = ?1 AND name = ?2 AND identifier = ?3",
-                )?
-                .execute(params![before, name, main])?;
-            }
-            for now in now.iter().filter(|text| !before.contains(text)) {
-                db.prepare_cached("INSERT OR IGNORE INTO trait_text VALUES (?1, ?2, ?3)")?
-                    .execute(params![now, name, main])?;
-            }
+            self.texts.change(db, (main, name), &before, now)?;
         }
         // The others are in the same session, without an event of their own.
         if let Some(session) = &said.session {
@@ -484,6 +470,11 @@ impl Fold {
         Ok(())
     }
 
+    /// Once all of the log is folded, up to here: makes what waits for it to be found. Whether anything did.
+    pub(crate) fn gather(&mut self, db: &Connection, applied: Offset) -> Result<bool> {
+        self.texts.gather(db, applied)
+    }
+
     /// Forgets all: what was folded since the last commit was not kept, or someone else has changed the tables.
     pub(crate) fn forget(&mut self) {
         *self = Self::new(self.limits.clone(), Gone::clone(&self.gone));
@@ -560,19 +551,6 @@ fn shrink<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>) {
 
 fn text_of(about: &About) -> String {
     serde_json::to_string(about).expect("maps of texts to JSON are JSON")
-}
-
-/// What a trait, of which this is the JSON, can be found by: itself, and what begins at its second, third and fourth word, as a surname does.
-fn searchable(json: &str) -> Vec<String> {
-    let Ok(text) = serde_json::from_str::<String>(json) else { return Vec::new() };
-    let text = text.trim().to_lowercase();
-    if text.is_empty() || text.len() > SEARCHABLE_BYTES {
-        return Vec::new();
-    }
-    let words = text.match_indices(' ').map(|(at, _)| text[at..].trim_start());
-    let mut all: Vec<String> = words.take(3).map(str::to_owned).collect();
-    all.insert(0, text);
-    all
 }
 
 pub(super) fn read_seen(db: &Connection, node: Node) -> Result<Option<Seen>> {

@@ -24,6 +24,7 @@ mod seen;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod timeline;
 mod trial;
 mod whole;
@@ -51,4 +52,4 @@ pub(crate) use trial::{Trials, trials};
 pub(crate) use whole::{Whole, records_of};
 
 /// What the tables are made by.
-pub(crate) const SCHEMAS: [&str; 3] = [graph::SCHEMA, fold::SCHEMA, trial::SCHEMA];
+pub(crate) const SCHEMAS: [&str; 4] = [graph::SCHEMA, fold::SCHEMA, texts::SCHEMA, trial::SCHEMA];

@@ -38,7 +38,8 @@ pub enum Found {
 /// Rows looked at of each table for each one wanted: several can be of one person.
 const ROWS_FOR_ONE: usize = 4;
 
-/// At most `limit`, of whom something begins with `text`.
+/// At most `limit`, of whom something begins with `text`. While the fold is behind the log, those who came up last are not yet
+/// found by their traits (see [`super::texts`]), but by their identifiers.
 pub(crate) fn search(db: &Connection, text: &str, limit: usize) -> Result<Vec<Found>> {
     let text = text.trim();
     let mut found: Vec<(PersonId, String)> = Vec::new();

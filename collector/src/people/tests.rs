@@ -39,9 +39,15 @@ impl World {
         let mut record = record(self.next, event);
         change(&mut record);
         self.next += 1;
-        self.fold.record(&self.db, &record).unwrap();
-        self.fold.flush(&self.db).unwrap();
+        self.fold(&record);
         record.offset
+    }
+
+    /// As what comes when all before it is folded.
+    fn fold(&mut self, record: &Record) {
+        self.fold.record(&self.db, record).unwrap();
+        self.fold.flush(&self.db).unwrap();
+        self.fold.gather(&self.db, record.offset).unwrap();
     }
 
     fn ordered(&mut self, order: &Order) {
@@ -562,6 +568,8 @@ fn folded(records: &[Record], cuts: &[usize], restarts: bool) -> World {
         }
         rest = later;
     }
+    let end = Offset::from_number(records.len() as i64);
+    world.fold.gather(&world.db, end).unwrap();
     world
 }
 
@@ -611,8 +619,7 @@ proptest! {
             let offset = Offset::from_number(2_000 + record.offset.to_number());
             let record = Record { offset, ..record };
             for world in [&mut with, &mut without] {
-                world.fold.record(&world.db, &record).unwrap();
-                world.fold.flush(&world.db).unwrap();
+                world.fold(&record);
             }
         }
         with.next = 5_000;
