@@ -371,6 +371,7 @@ impl Place {
         }
         change.commit()?;
         self.database.applied = applied;
+        self.database.set_behind(!at_end)?;
         Ok(true)
     }
 }
