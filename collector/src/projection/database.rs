@@ -27,6 +27,8 @@ const CHECKPOINT_PAGES: i64 = 4_096;
 /// The same while there is more to fold than a step takes: pages that change again meanwhile are moved once. 64 MiB: with 200,000
 /// people a fifth less is written.
 const CHECKPOINT_PAGES_BEHIND: i64 = 16_384;
+/// What of that log's file stays once its pages are moved: as much as [`CHECKPOINT_PAGES`] need.
+const CHANGES_BYTES: i64 = 16 << 20;
 
 /// Why the database of people cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +118,7 @@ impl Database {
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.pragma_update(None, "journal_size_limit", CHANGES_BYTES)?;
         connection.set_prepared_statement_cache_capacity(64);
         let made: i64 = connection.query_row(
             "SELECT count(*) FROM sqlite_schema WHERE name = 'projection'",
