@@ -154,6 +154,7 @@ impl Fold {
             .collect::<Result<Vec<_>>>()?;
         let main = nodes[0];
         let via = said.call.as_str();
+        // Whom it belongs to, once that is known.
         let (mut whose, mut linked) = (numbers.alone(main), false);
         for node in &nodes[1..] {
             linked |= self.link(db, &mut numbers, record, (main, &mut whose), *node, via)?;
