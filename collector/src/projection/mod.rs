@@ -38,6 +38,8 @@ const RECORDS: usize = 8_192;
 const AT_MOST: Duration = Duration::from_millis(250);
 /// Of a rebuild's, beside which what comes in is still to be seen in time.
 const SHADOW_AT_MOST: Duration = Duration::from_millis(15);
+/// With more records than these to fold, a step may take seconds: nobody sees what came last for as long anyway.
+const FAR_BEHIND: u64 = 50_000;
 /// After the database failed: short for who waits for a profile, long for a full disk.
 const RETRY: Duration = Duration::from_millis(500);
 /// Without anything to do: whoever has something says so.
@@ -371,7 +373,6 @@ impl Place {
         }
         change.commit()?;
         self.database.applied = applied;
-        self.database.set_behind(!at_end)?;
         Ok(true)
     }
 }
@@ -419,7 +420,7 @@ impl Runner {
             }
         }
         loop {
-            let moved = match self.at.step(AT_MOST) {
+            let moved = match self.step() {
                 Ok(moved) => {
                     if std::mem::take(&mut failing) {
                         tracing::info!("the projection goes on");
@@ -468,6 +469,13 @@ impl Runner {
                 });
             }
         }
+    }
+
+    fn step(&mut self) -> Result<bool, StepError> {
+        let Place { database, .. } = &mut self.at;
+        let behind = self.log.end().borrow().since(database.applied);
+        database.set_behind(behind > FAR_BEHIND)?;
+        self.at.step(AT_MOST)
     }
 
     /// Does what is due, once all is read that the log has taken until now; how long until there may be something to do.
