@@ -150,7 +150,7 @@ impl Desk {
             let mut trial = Trial::new(set, limits)?;
             for offset in offsets {
                 if let Some(record) = rules::Records::at(&*log, offset) {
-                    trial.record(record)?;
+                    trial.record(&record)?;
                 }
             }
             trial.pass(now.unix_ms())?;

@@ -72,8 +72,8 @@ pub fn backtest(
                 break 'log;
             }
             last = Some(record.received_at);
-            old.record(record.clone())?;
-            new.record(record)?;
+            old.record(&record)?;
+            new.record(&record)?;
             compared.events += 1;
         }
         told(compared.events);

@@ -160,7 +160,7 @@ fn one(set: &Arc<RuleSet>, place: String, test: RawTest) -> Result<Tested, Mista
         }
         last = event.at.0;
         let record = event.record(begin, number).map_err(|message| (Some(at), message))?;
-        trial.record(record).map_err(failed)?;
+        trial.record(&record).map_err(failed)?;
     }
     trial.pass(begin + test.until.map_or(last, |until| until.0)).map_err(failed)?;
     let fired = trial.fired().map_err(failed)?;

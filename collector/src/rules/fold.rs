@@ -619,7 +619,7 @@ impl Fold {
                 outcome = "it is armed again";
             }
             Some(_) if is_crossed => {
-                outcome = "it has crossed the line before, and is not back yet"
+                outcome = "it has crossed the line before, and is not back yet";
             }
             Some(value) if crossing.is_beyond(value) => {
                 let mut holds = true;

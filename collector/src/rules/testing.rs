@@ -56,7 +56,7 @@ pub fn fold(text: &str) -> Result<usize, RuleError> {
             flags: Flags::default(),
             json: event.to_string().into(),
         };
-        trial.record(record).map_err(failed)?;
+        trial.record(&record).map_err(failed)?;
     }
     trial.pass(BEGIN_MS + TEN_YEARS_MS).map_err(failed)?;
     Ok(trial.fired().map_err(failed)?.len())

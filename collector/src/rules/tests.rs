@@ -79,15 +79,15 @@ impl World {
         };
         change(&mut record);
         self.next += 1;
-        self.fold(record)
+        self.fold(&record)
     }
 
-    fn fold(&mut self, record: Record) -> Offset {
+    fn fold(&mut self, record: &Record) -> Offset {
         let offset = record.offset;
         self.pass(record.received_at.unix_ms() - BEGIN_MS);
-        let folded = self.people.record(&self.db, &record).unwrap();
+        let folded = self.people.record(&self.db, record).unwrap();
         self.log.0.insert(offset, record.clone());
-        self.rules.record(&self.db, &self.log, &record, &folded).unwrap();
+        self.rules.record(&self.db, &self.log, record, &folded).unwrap();
         self.people.flush(&self.db).unwrap();
         self.rules.flush(&self.db).unwrap();
         offset
@@ -498,7 +498,7 @@ fn play(deeds: &[(u32, Deed)], restart: impl Fn(usize) -> bool) -> World {
         now += i64::from(*pause) * MINUTE;
         match deed {
             Deed::Track(name, who) => {
-                drop(world.at(now, &seen(name, &format!("d-{who}"), &json!({}))))
+                world.at(now, &seen(name, &format!("d-{who}"), &json!({})));
             }
             Deed::Identify(d, u) => {
                 let user = format!("u-{u}");
@@ -508,7 +508,7 @@ fn play(deeds: &[(u32, Deed)], restart: impl Fn(usize) -> bool) -> World {
             }
             Deed::Merge(a, b) => world.order(now, &people::Order::Merge(device(*a), device(*b))),
             Deed::Unmerge(a, b) => {
-                world.order(now, &people::Order::Unmerge(device(*a), device(*b)))
+                world.order(now, &people::Order::Unmerge(device(*a), device(*b)));
             }
         }
         if restart(at) {

@@ -85,14 +85,14 @@ impl Trial {
     }
 
     /// Folds a record in, after whatever was due before it.
-    pub(crate) fn record(&mut self, record: Record) -> Result<()> {
+    pub(crate) fn record(&mut self, record: &Record) -> Result<()> {
         self.pass(record.received_at.unix_ms())?;
-        let folded = self.people.record(&self.db, &record)?;
+        let folded = self.people.record(&self.db, record)?;
         self.last = record.offset;
         if let Seen::Here(records) = &mut self.records {
             records.insert(record.offset, record.clone());
         }
-        self.rules.record(&self.db, &self.records, &record, &folded)?;
+        self.rules.record(&self.db, &self.records, record, &folded)?;
         self.people.flush(&self.db)?;
         self.rules.flush(&self.db)
     }
