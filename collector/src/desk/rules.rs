@@ -108,6 +108,21 @@ impl Desk {
         .await
     }
 
+    /// Firings about an account, the latest first; `None` if there is none.
+    pub(crate) async fn account_firings(
+        &self,
+        id: &str,
+        wanted: Listed,
+    ) -> Result<Option<Vec<Fired>>, DeskError> {
+        let id = id.to_owned();
+        self.read(move |db| {
+            let Some(whose) = Whole::account_of(db, &id)? else { return Ok(None) };
+            let account = whose.account.map(|(number, _)| number);
+            rules::list(db, &Listed { account, ..wanted }).map(Some)
+        })
+        .await
+    }
+
     /// All scores of a person as they are now; `None` if nobody is known by this.
     pub(crate) async fn scores(&self, who: &str) -> Result<Option<Vec<Scored>>, DeskError> {
         let (who, set, now) = (who.to_owned(), Arc::clone(&self.rules), (self.clock)());

@@ -356,6 +356,8 @@ pub(crate) struct Listed {
     pub(crate) rule: Option<String>,
     /// Of these identifiers.
     pub(crate) nodes: Option<Vec<Node>>,
+    /// About the account with this number.
+    pub(crate) account: Option<i64>,
     /// Begun by this event.
     pub(crate) record: Option<Offset>,
     /// Earlier than the one with this number.
@@ -377,6 +379,10 @@ pub(crate) fn list(db: &Connection, wanted: &Listed) -> Result<Vec<Fired>> {
         Ok(())
     };
     match (&wanted.nodes, &wanted.record, &wanted.rule) {
+        _ if let Some(account) = &wanted.account => take(
+            "SELECT number FROM firing WHERE account = ?1 AND account <> 0 AND number < ?2 ORDER BY number DESC LIMIT ?3",
+            account,
+        )?,
         (Some(nodes), ..) => {
             for node in nodes {
                 take(
