@@ -4,15 +4,19 @@
 //!
 //! ```text
 //! desk ─▶ profile, graph, page ─▶ views (words, story, drawing) ─▶ pages ─▶ HTML
+//!      └▶ rules, firings, scores ─▶ rule, fired (reasons) ──────────┘
 //! cookie ─▶ sessions; wrong token ─▶ patience
 //! ```
 
 mod drawing;
 mod files;
+mod fired;
 mod follow;
 mod latest;
 mod pages;
 mod patience;
+mod reasons;
+mod rule;
 mod sessions;
 mod story;
 mod views;
@@ -20,13 +24,16 @@ mod why;
 mod words;
 
 pub(crate) use files::Files;
+pub(crate) use fired::{Around, FiredView, FiringsView, SignalsView};
 pub(crate) use follow::StoryView;
 pub(crate) use latest::{came, people as seen_last};
 pub(crate) use pages::{
-    AccountLive, AccountPage, Decision, Done, Frame, Home, LivePage, MergePage, Onward, PersonGone,
-    PersonLive, PersonPage, Problem, RowsLive, SignIn, State,
+    AccountLive, AccountPage, Decision, Done, FiringsLive, FiringsPage, Frame, Home, LivePage,
+    MergePage, Onward, PersonGone, PersonLive, PersonPage, Problem, RowsLive, RulePage, RulesPage,
+    SignIn, State, WhyPage,
 };
 pub(crate) use patience::Patience;
+pub(crate) use rule::{LookedView, RuleView, StoppedView, rule_address};
 pub(crate) use sessions::{Session, Sessions};
 pub(crate) use views::{
     AccountView, Hit, PersonView, SeenLast, account_address, part, person_address,

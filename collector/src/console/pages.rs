@@ -4,8 +4,10 @@
 use askama::Template;
 
 use super::{
+    fired::{FiringsView, SignalsView},
     follow::StoryView,
     latest::Came,
+    rule::{LookedView, RuleView, StoppedView},
     sessions::Session,
     views::{AccountView, Hit, PersonView, SeenLast},
     why::{Card, GraphView, Kept},
@@ -76,6 +78,7 @@ pub(crate) struct PersonPage {
     pub(crate) p: PersonView,
     pub(crate) s: StoryView,
     pub(crate) g: GraphView,
+    pub(crate) signals: SignalsView,
 }
 
 /// What was just decided.
@@ -91,6 +94,7 @@ pub(crate) struct PersonLive<'a> {
     pub(crate) p: &'a PersonView,
     pub(crate) s: &'a StoryView,
     pub(crate) g: &'a GraphView,
+    pub(crate) signals: &'a SignalsView,
     pub(crate) changed_graph: bool,
     pub(crate) changed_story: bool,
     /// For who does not see the page.
@@ -107,6 +111,7 @@ pub(crate) struct AccountPage {
     pub(crate) frame: Frame,
     pub(crate) a: AccountView,
     pub(crate) s: StoryView,
+    pub(crate) signals: SignalsView,
 }
 
 #[derive(Template)]
@@ -114,6 +119,7 @@ pub(crate) struct AccountPage {
 pub(crate) struct AccountLive<'a> {
     pub(crate) a: &'a AccountView,
     pub(crate) s: &'a StoryView,
+    pub(crate) signals: &'a SignalsView,
     pub(crate) changed_story: bool,
     pub(crate) said: Option<String>,
 }
@@ -132,6 +138,57 @@ pub(crate) struct LivePage {
 pub(crate) struct RowsLive {
     pub(crate) rows: Vec<Came>,
     pub(crate) is_fresh: bool,
+}
+
+/// What rules came to.
+#[derive(Template)]
+#[template(path = "firings.html")]
+pub(crate) struct FiringsPage {
+    pub(crate) frame: Frame,
+    /// Whose they are, where not all are listed.
+    pub(crate) of: Option<String>,
+    pub(crate) l: FiringsView,
+    pub(crate) stream: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "firings_live.html")]
+pub(crate) struct FiringsLive<'a> {
+    pub(crate) l: &'a FiringsView,
+    pub(crate) said: Option<String>,
+}
+
+#[derive(Template)]
+#[template(path = "rules.html")]
+pub(crate) struct RulesPage {
+    pub(crate) frame: Frame,
+    pub(crate) rules: Vec<RuleView>,
+    /// Where all of them are.
+    pub(crate) all: Option<StoppedView>,
+}
+
+#[derive(Template)]
+#[template(path = "rule.html")]
+pub(crate) struct RulePage {
+    pub(crate) frame: Frame,
+    pub(crate) r: RuleView,
+    pub(crate) l: FiringsView,
+    pub(crate) stream: Option<String>,
+}
+
+/// Why a rule fired for somebody, and why it did not.
+#[derive(Template)]
+#[template(path = "why.html")]
+pub(crate) struct WhyPage {
+    pub(crate) frame: Frame,
+    pub(crate) r: RuleView,
+    pub(crate) who: String,
+    /// Who that is, and where; `None` if nobody is known by it.
+    pub(crate) person: Option<(String, String)>,
+    pub(crate) looked: Vec<LookedView>,
+    /// How often it was looked at, in words.
+    pub(crate) times: String,
+    pub(crate) partial: bool,
 }
 
 /// What a decision would lead to, before it is taken.
@@ -162,4 +219,146 @@ pub(crate) struct MergePage {
     pub(crate) name: String,
     pub(crate) query: String,
     pub(crate) found: Vec<Hit>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{json, value::RawValue};
+
+    use super::*;
+    use crate::{
+        console::{Around, Console},
+        desk::{RuleStanding, StoppedShown},
+        rules::{Acted, ActionState, Fired, Looked, Per, Reason, RuleShown, Scored, Term},
+    };
+
+    /// What nobody may get into a page, in a text and in an attribute.
+    const BAD: &str = "<script>alert(1)</script>\"'>";
+
+    fn bad() -> String {
+        BAD.to_owned()
+    }
+
+    fn reason() -> Reason {
+        let of = [(format!("features.{BAD}"), json!(BAD))].into();
+        Reason { text: bad(), value: json!(BAD), error: None, of }
+    }
+
+    fn scored() -> Scored {
+        let term = Term { term: bad(), brings: 1.0, reason: reason() };
+        Scored { score: bad(), description: Some(bad()), value: 2.0, terms: vec![term] }
+    }
+
+    fn fired() -> Fired {
+        let untold = Reason { error: Some(bad()), ..reason() };
+        let why = json!({"conditions": [reason(), untold], "crossed": scored()}).to_string();
+        let refused = Acted {
+            id: bad(),
+            kind: bad(),
+            state: ActionState::Refused,
+            detail: Some(bad()),
+            done: Some("2026-11-22T10:00:01.000Z".to_owned()),
+        };
+        Fired {
+            id: bad(),
+            rule: bad(),
+            revision: 1,
+            person: bad(),
+            name: bad(),
+            account: Some(bad()),
+            at: "2026-11-22T10:00:00.000Z".to_owned(),
+            event: None,
+            held: None,
+            why: RawValue::from_string(why).unwrap(),
+            actions: vec![refused],
+            number: 1,
+        }
+    }
+
+    fn list() -> FiringsView {
+        let held = Fired { held: Some(bad()), actions: Vec::new(), ..fired() };
+        FiringsView {
+            firings: Around::default().words(&[fired(), held]),
+            older: Some(bad()),
+            newest: Some(bad()),
+            ..FiringsView::default()
+        }
+    }
+
+    fn standing() -> RuleStanding {
+        let rule = RuleShown {
+            name: bad(),
+            description: Some(bad()),
+            file: bad(),
+            revision: 1,
+            per: Per::Person,
+            when: bad(),
+            conditions: vec![bad()],
+            then: vec![bad()],
+            enabled: true,
+            dry_run: true,
+            percent: 10,
+        };
+        let stopped = Some(StoppedShown { by: bad(), at: bad(), all: false });
+        RuleStanding { rule, stopped, fired: 1, acted: 1 }
+    }
+
+    fn looked() -> Looked {
+        Looked {
+            rule: bad(),
+            at: bad(),
+            event: None,
+            outcome: bad(),
+            reasons: vec![reason()],
+            measured: serde_json::to_value(scored()).ok(),
+        }
+    }
+
+    #[test]
+    fn no_text_of_an_event_or_a_rule_gets_into_a_page_as_anything_but_text() {
+        let console = Console::new();
+        let frame = || console.frame(BAD, "rules", None);
+        let stopped = || RuleView::of(&standing()).stopped;
+        let signals = SignalsView::of(&[scored()], list(), Some(bad()));
+        let pages = [
+            FiringsPage { frame: frame(), of: Some(bad()), l: list(), stream: Some(bad()) }
+                .render(),
+            FiringsLive { l: &list(), said: Some(bad()) }.render(),
+            FiringsLive { l: &signals.l, said: None }.render(),
+            RulesPage { frame: frame(), rules: vec![RuleView::of(&standing())], all: stopped() }
+                .render(),
+            RulePage {
+                frame: frame(),
+                r: RuleView::of(&standing()),
+                l: list(),
+                stream: Some(bad()),
+            }
+            .render(),
+            WhyPage {
+                frame: frame(),
+                r: RuleView::of(&standing()),
+                who: bad(),
+                person: Some((bad(), bad())),
+                looked: vec![LookedView::of(&looked(), None)],
+                times: bad(),
+                partial: true,
+            }
+            .render(),
+            Signals { signals: &signals }.render(),
+        ];
+        for page in pages {
+            let page = page.unwrap();
+            assert!(page.contains("script&#62;alert"), "it is shown: {page}");
+            for bad in ["<script>alert", "\"'>", "\"'&"] {
+                assert!(!page.contains(bad), "{bad} is in {page}");
+            }
+        }
+    }
+
+    /// The part of a person's and of an account's page.
+    #[derive(Template)]
+    #[template(path = "signals.html")]
+    struct Signals<'a> {
+        signals: &'a SignalsView,
+    }
 }

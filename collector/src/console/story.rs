@@ -168,7 +168,7 @@ const TELLING: [&str; 18] = [
 ];
 
 /// What was said with it, as far as a line has room.
-fn with(call: &str, event: &Value) -> String {
+pub(super) fn with(call: &str, event: &Value) -> String {
     let object = if matches!(call, "identify" | "group") { "traits" } else { "properties" };
     let none = Map::new();
     let said = event[object].as_object().unwrap_or(&none);

@@ -56,6 +56,28 @@ pub(crate) fn span(from: &str, to: &str) -> Option<String> {
     Some(words)
 }
 
+/// How soon: `48 ms`, `1.2 s`, `3 min`, `2 h`, `4 d`.
+pub(crate) fn soon(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..60_000 => format!("{}.{} s", ms / 1_000, ms % 1_000 / 100),
+        60_000..3_600_000 => format!("{} min", ms / 60_000),
+        3_600_000..172_800_000 => format!("{} h", ms / 3_600_000),
+        _ => format!("{} d", ms / 86_400_000),
+    }
+}
+
+/// A number with at most two places, and a minus that is as wide as a plus: `0.82`, `12`, `−0.5`.
+pub(crate) fn number(number: f64) -> String {
+    let text = format!("{number:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    match text.strip_prefix('-') {
+        Some("0") => "0".to_owned(),
+        Some(rest) => format!("−{rest}"),
+        None => text.to_owned(),
+    }
+}
+
 /// `1 event`, `1,204 events`.
 pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     let digits = number.to_string();
@@ -104,6 +126,12 @@ pub(crate) fn label(name: &str) -> String {
     text
 }
 
+/// With a capital at its beginning.
+pub(crate) fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
+}
+
 /// At most so many characters.
 pub(crate) fn short(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -142,6 +170,14 @@ mod tests {
         assert_eq!(span("2026-11-02T12:05:00.000Z").as_deref(), Some("2 h 5 min"));
         assert_eq!(count(1, "event", "events"), "1 event");
         assert_eq!(count(1_234_567, "event", "events"), "1,234,567 events");
+    }
+
+    #[test]
+    fn lengths_and_scores_are_as_exact_as_anyone_reads_them() {
+        let lengths = [0, 999, 1_250, 59_999, 60_000, 7_200_000, 172_800_000].map(soon);
+        assert_eq!(lengths, ["0 ms", "999 ms", "1.2 s", "59.9 s", "1 min", "2 h", "2 d"]);
+        let numbers = [0.8176, 12.0, 100.0, -0.5, -0.001, 0.0].map(number);
+        assert_eq!(numbers, ["0.82", "12", "100", "−0.5", "0", "0"]);
     }
 
     #[test]

@@ -19,14 +19,15 @@ use super::{
     client::{Client, Peer},
     console_decisions::done,
     console_live::{FollowAccount, FollowAll, FollowPerson},
+    console_rules::{account_signals, person_signals},
     console_sign_in::{is_followed_link, is_from_here, own_page},
     door::Front,
 };
 use crate::{
     console::{
-        AccountPage, AccountView, Files, GraphView, Hit, Home, LivePage, Onward, PersonPage,
-        PersonView, Problem, SeenLast, Session, State, StoryView, account_address, came, part,
-        person_address, seen_last,
+        AccountPage, AccountView, Around, Files, GraphView, Hit, Home, LivePage, Onward,
+        PersonPage, PersonView, Problem, SeenLast, Session, State, StoryView, account_address,
+        came, part, person_address, seen_last,
     },
     desk::{DeskError, Standing},
     event_log::Offset,
@@ -201,6 +202,11 @@ impl Http {
             }
             ["people", who, "merge"] => self.preview_merge(who, query, session).await,
             ["people", who, "unmerge"] => self.preview_unmerge(who, query, session).await,
+            ["firings"] => self.firings(query, session).await,
+            ["firings", "live"] => self.follow_firings(query, session).await,
+            ["rules"] => self.rules(session).await,
+            ["rules", rule] => self.rule(rule, session).await,
+            ["rules", rule, "why"] => self.why(rule, query, session).await,
             ["accounts", id] => self.account_page(id, query, session).await,
             ["accounts", id, "live"] => {
                 self.desk.account(id).await?.ok_or(NO_ACCOUNT)?;
@@ -220,6 +226,8 @@ impl Http {
                 self.desk.rebuild().await?;
                 Ok(see("/console"))
             }
+            ["rules"] => self.switch(None, form, session).await,
+            ["rules", rule] => self.switch(Some(rule), form, session).await,
             ["people", who, "merge"] => self.merge(who, form, &session.name).await,
             ["people", who, "unmerge"] => self.unmerge(who, form, &session.name).await,
             _ => Err(Trouble::NotFound("There is no such page.")),
@@ -273,6 +281,7 @@ impl Http {
         Ok(html(&PersonPage {
             frame: self.console.frame(profile.name.clone(), "person", Some(session)),
             done: done(&id, query),
+            signals: person_signals(&self.desk, &mut Around::default(), &id).await?,
             s: person_story(&profile, &wanted, page),
             p: PersonView::of(&profile),
             g: GraphView::of(&graph),
@@ -286,6 +295,7 @@ impl Http {
         Ok(html(&AccountPage {
             frame: self.console.frame(account.name.clone(), "account", Some(session)),
             s: account_story(&account, &wanted, page),
+            signals: account_signals(&self.desk, &mut Around::default(), id).await?,
             a: AccountView::of(&account),
         }))
     }

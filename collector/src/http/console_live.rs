@@ -13,12 +13,13 @@ use bytes::Bytes;
 use super::{
     Http,
     console::{Paged, account_story, person_story},
+    console_rules::{Which, account_signals, firings_of, person_signals},
     follow::Followed,
 };
 use crate::{
     console::{
-        AccountLive, AccountView, GraphView, PersonGone, PersonLive, PersonView, RowsLive, Session,
-        StoryView, came,
+        AccountLive, AccountView, Around, FiredView, FiringsLive, FiringsView, GraphView,
+        PersonGone, PersonLive, PersonView, RowsLive, Session, SignalsView, StoryView, came,
     },
     desk::{Desk, DeskError},
     event_log::Offset,
@@ -102,12 +103,22 @@ pub(super) struct FollowPerson {
     profile: Option<PersonView>,
     graph: Option<GraphView>,
     offsets: Option<Vec<String>>,
+    around: Around,
+    signals: Option<SignalsView>,
 }
 
 impl FollowPerson {
     pub(super) fn of(who: &str, wanted: Wanted, opened: Offset) -> Self {
         let told = Told::new(wanted, opened);
-        Self { who: who.to_owned(), told, profile: None, graph: None, offsets: None }
+        Self {
+            who: who.to_owned(),
+            told,
+            profile: None,
+            graph: None,
+            offsets: None,
+            around: Around::default(),
+            signals: None,
+        }
     }
 }
 
@@ -119,8 +130,9 @@ impl Followed for FollowPerson {
             return Ok(shown.map(|_| framed(&rendered(&PersonGone))));
         };
         let view = PersonView::of(&profile);
-        // Whatever happens to a person changes when it was seen last, how often, or what is known.
-        if self.profile.as_ref() == Some(&view) {
+        let signals = person_signals(desk, &mut self.around, &self.who).await?;
+        // Whatever happens to a person changes when it was seen last, how often, or what is known; and what rules make of it, later.
+        if self.profile.as_ref() == Some(&view) && self.signals.as_ref() == Some(&signals) {
             return Ok(Some(Bytes::new()));
         }
         let Some(page) = desk.timeline(&self.who, self.told.wanted.clone()).await? else {
@@ -130,12 +142,20 @@ impl Followed for FollowPerson {
         let now = offsets(&page);
         let changed_story = self.offsets.as_ref() != Some(&now);
         let mut story = person_story(&profile, &self.told.wanted, page);
-        let said = self.told.mark(&mut story);
+        let said = fired_since(self.signals.as_ref(), &signals).or(self.told.mark(&mut story));
         let graph = GraphView::of(&graph);
         let changed_graph = self.graph.as_ref() != Some(&graph);
-        let part =
-            PersonLive { p: &view, s: &story, g: &graph, changed_graph, changed_story, said };
+        let part = PersonLive {
+            p: &view,
+            s: &story,
+            g: &graph,
+            signals: &signals,
+            changed_graph,
+            changed_story,
+            said,
+        };
         let html = rendered(&part);
+        self.signals = Some(signals);
         (self.profile, self.graph, self.offsets) = (Some(view), Some(graph), Some(now));
         Ok(Some(framed(&html)))
     }
@@ -147,11 +167,20 @@ pub(super) struct FollowAccount {
     told: Told,
     view: Option<AccountView>,
     offsets: Option<Vec<String>>,
+    around: Around,
+    signals: Option<SignalsView>,
 }
 
 impl FollowAccount {
     pub(super) fn of(id: &str, wanted: Wanted, opened: Offset) -> Self {
-        Self { id: id.to_owned(), told: Told::new(wanted, opened), view: None, offsets: None }
+        Self {
+            id: id.to_owned(),
+            told: Told::new(wanted, opened),
+            view: None,
+            offsets: None,
+            around: Around::default(),
+            signals: None,
+        }
     }
 }
 
@@ -159,7 +188,8 @@ impl Followed for FollowAccount {
     async fn look(&mut self, desk: &Desk) -> Result<Option<Bytes>, DeskError> {
         let Some(account) = desk.account(&self.id).await? else { return Ok(None) };
         let view = AccountView::of(&account);
-        if self.view.as_ref() == Some(&view) {
+        let signals = account_signals(desk, &mut self.around, &self.id).await?;
+        if self.view.as_ref() == Some(&view) && self.signals.as_ref() == Some(&signals) {
             return Ok(Some(Bytes::new()));
         }
         let Some(page) = desk.account_timeline(&self.id, self.told.wanted.clone()).await? else {
@@ -168,11 +198,58 @@ impl Followed for FollowAccount {
         let now = offsets(&page);
         let changed_story = self.offsets.as_ref() != Some(&now);
         let mut story = account_story(&account, &self.told.wanted, page);
-        let said = self.told.mark(&mut story);
-        let part = AccountLive { a: &view, s: &story, changed_story, said };
+        let said = fired_since(self.signals.as_ref(), &signals).or(self.told.mark(&mut story));
+        let part = AccountLive { a: &view, s: &story, signals: &signals, changed_story, said };
         let html = rendered(&part);
+        self.signals = Some(signals);
         (self.view, self.offsets) = (Some(view), Some(now));
         Ok(Some(framed(&html)))
+    }
+}
+
+/// What fired between one look and the next, in words.
+fn fired_since(before: Option<&SignalsView>, now: &SignalsView) -> Option<String> {
+    let known = before?.l.firings.first().map_or(0, |fired| fired.number);
+    now.l.firings.first().filter(|fired| fired.number > known).map(FiredView::said)
+}
+
+/// What rules come to.
+pub(super) struct FollowFirings {
+    which: Which,
+    /// The latest when the page was opened, and the latest that was told.
+    opened: i64,
+    latest: i64,
+    shown: Option<FiringsView>,
+    around: Around,
+}
+
+impl FollowFirings {
+    pub(super) fn of(which: Which, opened: i64) -> Self {
+        Self { which, opened, latest: opened, shown: None, around: Around::default() }
+    }
+}
+
+impl Followed for FollowFirings {
+    async fn look(&mut self, desk: &Desk) -> Result<Option<Bytes>, DeskError> {
+        let list = firings_of(desk, &mut self.around, &self.which, None).await?;
+        let Some(mut list) = list else {
+            // As above: of somebody who was erased.
+            let none = "Nobody is known by this any more.";
+            let l = FiringsView { none, of_person: true, ..FiringsView::default() };
+            let shown = self.shown.take();
+            return Ok(shown.map(|_| framed(&rendered(&FiringsLive { l: &l, said: None }))));
+        };
+        if self.shown.as_ref() == Some(&list) {
+            return Ok(Some(Bytes::new()));
+        }
+        self.shown = Some(list.clone());
+        let first = list.firings.first();
+        let said = first.filter(|fired| fired.number > self.latest).map(FiredView::said);
+        self.latest = first.map_or(self.latest, |fired| fired.number);
+        for fired in &mut list.firings {
+            fired.is_fresh = fired.number > self.opened;
+        }
+        Ok(Some(framed(&rendered(&FiringsLive { l: &list, said }))))
     }
 }
 

@@ -1,0 +1,229 @@
+//! Rules on pages: what they came to, how they stand, why and why not, and the switch.
+//! Promises that a list is no longer than a page and that a rule is switched by a form only. Deliberately changes no rule: files do.
+
+use super::{
+    Http,
+    console::{Paged, Pairs, Trouble, html, see},
+    console_live::FollowFirings,
+};
+use crate::{
+    console::{
+        Around, Files, FiringsPage, FiringsView, LookedView, RulePage, RuleView, RulesPage,
+        Session, SignalsView, StoppedView, WhyPage, part, person_address, rule_address,
+    },
+    desk::{Desk, DeskError, RuleStanding},
+    rules::Listed,
+};
+
+/// Firings of a page, and of a list beside something else.
+const PAGE: usize = 30;
+const BESIDE: usize = 5;
+/// Times that a rule was looked at, on its page of why.
+const LOOKED: usize = 50;
+
+const NO_RULE: Trouble = Trouble::NotFound("No rule has this name.");
+
+/// Which firings are listed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Which {
+    rule: Option<String>,
+    who: Option<String>,
+    account: Option<String>,
+    limit: usize,
+}
+
+impl Which {
+    fn of(query: &Pairs) -> Self {
+        Self {
+            rule: query.given("rule"),
+            who: query.given("who"),
+            account: query.given("account"),
+            limit: PAGE,
+        }
+    }
+
+    fn of_rule(rule: &str) -> Self {
+        Self { rule: Some(rule.to_owned()), limit: PAGE, ..Self::default() }
+    }
+
+    /// As a query, to which another pair can be added.
+    fn query(&self) -> String {
+        let pairs = [("rule", &self.rule), ("who", &self.who), ("account", &self.account)];
+        let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
+        pairs.map(|(name, value)| format!("{name}={}&", part(value))).collect()
+    }
+
+    fn address(&self) -> String {
+        format!("/console/firings?{}", self.query()).trim_end_matches(['?', '&']).to_owned()
+    }
+}
+
+/// These firings, the latest first; `None` if nobody is known by what is asked for.
+pub(super) async fn firings_of(
+    desk: &Desk,
+    around: &mut Around,
+    which: &Which,
+    before: Option<i64>,
+) -> Result<Option<FiringsView>, DeskError> {
+    // One more than is shown says whether there are more.
+    let wanted =
+        Listed { rule: which.rule.clone(), before, limit: which.limit + 1, ..Listed::default() };
+    let fired = match &which.account {
+        Some(account) => desk.account_firings(account, wanted).await?,
+        None => desk.firings(which.who.clone(), wanted).await?,
+    };
+    let Some(mut fired) = fired else { return Ok(None) };
+    let has_more = fired.len() > which.limit;
+    fired.truncate(which.limit);
+    let query = which.query();
+    let older = fired.last().filter(|_| has_more);
+    Ok(Some(FiringsView {
+        older: older.map(|last| format!("/console/firings?{query}before={}", last.number)),
+        newest: before.map(|_| which.address()),
+        of_rule: which.rule.is_some(),
+        of_person: which.who.is_some(),
+        of_account: which.account.is_some(),
+        firings: around.tell(desk, &fired).await?,
+        none: match (before, &which.rule, &which.who, &which.account) {
+            (Some(_), ..) => "Nothing earlier.",
+            (_, Some(_), ..) => "It has not fired yet.",
+            (_, None, None, None) => "No rule has fired yet.",
+            _ => "No rule has fired yet here.",
+        },
+    }))
+}
+
+/// What rules know of a person.
+pub(super) async fn person_signals(
+    desk: &Desk,
+    around: &mut Around,
+    who: &str,
+) -> Result<SignalsView, DeskError> {
+    let which = Which { who: Some(who.to_owned()), limit: BESIDE, ..Which::default() };
+    let scores = desk.scores(who).await?.unwrap_or_default();
+    let firings = firings_of(desk, around, &which, None).await?.unwrap_or_default();
+    let all = firings.older.as_ref().map(|_| which.address());
+    Ok(SignalsView::of(&scores, FiringsView { older: None, ..firings }, all))
+}
+
+/// What rules know of an account.
+pub(super) async fn account_signals(
+    desk: &Desk,
+    around: &mut Around,
+    id: &str,
+) -> Result<SignalsView, DeskError> {
+    let which = Which { account: Some(id.to_owned()), limit: BESIDE, ..Which::default() };
+    let scores = desk.account_scores(id).await?.unwrap_or_default();
+    let firings = firings_of(desk, around, &which, None).await?.unwrap_or_default();
+    let all = firings.older.as_ref().map(|_| which.address());
+    Ok(SignalsView::of(&scores, FiringsView { older: None, ..firings }, all))
+}
+
+/// Where the latest of these are followed.
+fn stream(which: &Which, list: &FiringsView) -> Option<String> {
+    let latest = list.firings.first().map_or(0, |fired| fired.number);
+    let is_live = Files::are_live() && list.newest.is_none();
+    is_live.then(|| format!("/console/firings/live?{}after={latest}", which.query()))
+}
+
+const NOBODY: Trouble = Trouble::NotFound("Nobody is known by this.");
+
+impl Http {
+    /// What rules came to.
+    pub(super) async fn firings(&self, query: &Pairs, session: &Session) -> Paged {
+        let which = Which::of(query);
+        let wrong = |_| Trouble::Wrong("This page of the list does not exist: follow a link.");
+        let before = query.given("before").map(|text| text.parse().map_err(wrong)).transpose()?;
+        let (desk, mut around) = (&self.desk, Around::default());
+        let l = firings_of(desk, &mut around, &which, before).await?.ok_or(NOBODY)?;
+        let of = match (&which.account, &which.who, &which.rule) {
+            (Some(id), ..) => desk.account(id).await?.map(|account| account.name),
+            (_, Some(who), _) => desk.profile(who).await?.map(|profile| profile.name),
+            (.., Some(rule)) => Some(RuleView::of(&self.known_rule(rule).await?).label),
+            _ => None,
+        };
+        let stream = stream(&which, &l);
+        let frame = self.console.frame("Firings", "firings", Some(session));
+        Ok(html(&FiringsPage { frame, of, l, stream }))
+    }
+
+    /// The same, as they come.
+    pub(super) async fn follow_firings(&self, query: &Pairs, session: &Session) -> Paged {
+        let which = Which::of(query);
+        let opened = query.all("after").parse().unwrap_or(i64::MAX);
+        self.follow_console(session, FollowFirings::of(which, opened))
+    }
+
+    /// All rules.
+    pub(super) async fn rules(&self, session: &Session) -> Paged {
+        let rules: Vec<_> = self.desk.rules().await?.iter().map(RuleView::of).collect();
+        let mut stopped = rules.iter().filter_map(|rule| rule.stopped.as_ref());
+        let all: Option<StoppedView> = stopped.find(|stopped| stopped.all).cloned();
+        let frame = self.console.frame("Rules", "rules", Some(session));
+        Ok(html(&RulesPage { frame, rules, all }))
+    }
+
+    async fn known_rule(&self, name: &str) -> Result<RuleStanding, Trouble> {
+        let rules = self.desk.rules().await?;
+        rules.into_iter().find(|standing| standing.rule.name == name).ok_or(NO_RULE)
+    }
+
+    /// One rule.
+    pub(super) async fn rule(&self, name: &str, session: &Session) -> Paged {
+        let r = RuleView::of(&self.known_rule(name).await?);
+        let which = Which::of_rule(name);
+        let l = firings_of(&self.desk, &mut Around::default(), &which, None).await?;
+        let l = l.unwrap_or_default();
+        let frame = self.console.frame(r.label.clone(), "rules", Some(session));
+        Ok(html(&RulePage { frame, stream: stream(&which, &l), r, l }))
+    }
+
+    /// Why it fired for somebody, and why it did not.
+    pub(super) async fn why(&self, name: &str, query: &Pairs, session: &Session) -> Paged {
+        let r = RuleView::of(&self.known_rule(name).await?);
+        let who = query.all("who").to_owned();
+        let (mut person, mut looked) = (None, Vec::new());
+        let (mut times, mut partial) = (String::new(), false);
+        if !who.is_empty()
+            && let Some(why) = self.desk.why(name, &who).await?
+        {
+            let profile = self.known_profile(&why.person).await?;
+            person = Some((profile.name, person_address(&why.person)));
+            let shown = &why.looked[..why.looked.len().min(LOOKED)];
+            times = match (why.looked.len(), shown.len()) {
+                (0, _) => "It was never looked at for them.".to_owned(),
+                (1, _) => "It was looked at once.".to_owned(),
+                (all, shown) if all > shown => {
+                    format!("It was looked at {all} times. These are the latest {shown}.")
+                }
+                (all, _) => format!("It was looked at {all} times, the latest first."),
+            };
+            partial = why.partial;
+            let mut around = Around::default();
+            let events = shown.iter().filter_map(|looked| looked.event.as_deref());
+            around.events(&self.desk, events).await?;
+            let views = shown.iter();
+            looked = views
+                .map(|looked| LookedView::of(looked, around.event(looked.event.as_deref())))
+                .collect();
+        }
+        let frame = self.console.frame(format!("Why {}?", r.label), "rules", Some(session));
+        Ok(html(&WhyPage { frame, r, who, person, looked, times, partial }))
+    }
+
+    /// Stops a rule, or all, or lets them go on.
+    pub(super) async fn switch(
+        &self,
+        rule: Option<&str>,
+        form: &Pairs,
+        session: &Session,
+    ) -> Paged {
+        let on = match form.all("on") {
+            "yes" => true,
+            "no" => false,
+            _ => return Err(Trouble::Wrong("Whether it is to go on is wanted: yes or no.")),
+        };
+        self.desk.switch_rule(rule, on, &session.name).await?.ok_or(NO_RULE)?;
+        Ok(see(&rule.map_or_else(|| "/console/rules".to_owned(), rule_address)))
+    }
+}
