@@ -38,15 +38,15 @@ kind = "zendesk"
 secret = "${ZENDESK_SECRET}"
 `;
 
-/** Starts a collector and a browser, calls `story` with them, ends both, and asserts that no page did what the policy forbids. */
-export async function withConsole(story) {
+/** Starts a collector and a browser, calls `story` with them, and ends both. `first` and `last` are put around the configuration. */
+export async function withConsole(story, { first = '', last = '' } = {}) {
   for (const [path, advice] of [[BINARY, 'run `make build`, or set HEADWATER'], [CHROMIUM, 'install Chromium, or set CHROMIUM']]) {
     assert.ok(existsSync(path), `${path} is missing: ${advice}`);
   }
   const folder = mkdtempSync(join(tmpdir(), 'headwater-console-'));
   let token = '';
   const collector = createCollector({
-    binary: BINARY, config: join(folder, 'headwater.toml'), toml: toml(folder), port: 0, logFile: join(folder, 'collector.log'),
+    binary: BINARY, config: join(folder, 'headwater.toml'), toml: (listen) => first + toml(folder)(listen) + last, port: 0, logFile: join(folder, 'collector.log'),
     onChange: () => {}, onAdminToken: (printed) => { token = printed; },
   });
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
