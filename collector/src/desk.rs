@@ -4,6 +4,8 @@
 
 mod rules;
 
+pub(crate) use rules::{RuleStanding, StoppedShown};
+
 use std::{sync::Arc, time::Duration};
 
 use serde_json::json;

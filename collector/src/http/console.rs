@@ -204,7 +204,7 @@ impl Http {
             ["people", who, "unmerge"] => self.preview_unmerge(who, query, session).await,
             ["firings"] => self.firings(query, session).await,
             ["firings", "live"] => self.follow_firings(query, session).await,
-            ["rules"] => self.rules(session).await,
+            ["rules"] => self.rules_page(session).await,
             ["rules", rule] => self.rule(rule, session).await,
             ["rules", rule, "why"] => self.why(rule, query, session).await,
             ["accounts", id] => self.account_page(id, query, session).await,

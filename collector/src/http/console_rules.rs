@@ -155,7 +155,7 @@ impl Http {
     }
 
     /// All rules.
-    pub(super) async fn rules(&self, session: &Session) -> Paged {
+    pub(super) async fn rules_page(&self, session: &Session) -> Paged {
         let rules: Vec<_> = self.desk.rules().await?.iter().map(RuleView::of).collect();
         let mut stopped = rules.iter().filter_map(|rule| rule.stopped.as_ref());
         let all: Option<StoppedView> = stopped.find(|stopped| stopped.all).cloned();
