@@ -4,7 +4,7 @@
 //! was lost. Deliberately decides nothing about rules.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,18 +24,20 @@ use crate::{
     metrics::Metrics,
     people, projection,
     rules::{self, ActionState, DONE, Pending, What},
-    state::State,
+    state::{State, Stopped},
 };
 
-/// Actions that are in hand at a time; the rest waits in the table.
-const IN_HAND: usize = 1_024;
-/// Of those, so many are with a destination at a time: what one connection pool and one table of sockets carries.
-const AT_ONCE: usize = 64;
+/// Actions of one lane that are in hand at a time; the rest waits in the table, and no lane for another.
+const IN_HAND: usize = 256;
+/// Of those, so many are with the destination at a time: what one connection pool carries.
+const AT_ONCE: usize = 16;
+/// Pages of waiting actions that are looked through at a time for some that may be done now.
+const PAGES: usize = 64;
 /// The pauses between attempts: twice as long each time, from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
-/// How soon it is looked at again what a stopped rule has set off.
-const STOPPED_PAUSE: Duration = Duration::from_secs(1);
+/// How soon it is looked again at what a stopped rule has set off, or what waits for somebody's night to end.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How soon the table is read again when it could not be.
 const READ_AGAIN: Duration = Duration::from_millis(500);
 /// Of what is sent in a minute, beyond which nobody meant it.
@@ -59,7 +61,7 @@ pub(crate) struct Hands {
     pub(crate) templates: Option<Templates>,
     /// Most that is sent in a minute.
     pub(crate) per_minute: u64,
-    pub(crate) at_once: Semaphore,
+    pub(crate) at_once: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     pub(crate) sent: Mutex<(Option<Instant>, u64)>,
 }
 
@@ -80,7 +82,7 @@ impl Hands {
             destinations,
             templates,
             per_minute,
-            at_once: Semaphore::new(AT_ONCE),
+            at_once: Mutex::default(),
             sent: Mutex::default(),
         }
     }
@@ -94,13 +96,10 @@ impl Worker {
     /// Works until `stop`: what is under way then is finished, or known to have been begun.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut changed = self.hands.projection.applied.clone();
-        let (mut in_hand, mut tasks) = (HashSet::new(), JoinSet::new());
-        loop {
-            if *stop.borrow() {
-                break;
-            }
-            let read_again = match self.take(&mut in_hand, &mut tasks, &stop).await {
-                Ok(()) => None,
+        let (mut in_hand, mut tasks) = (InHand::default(), JoinSet::new());
+        while !*stop.borrow() {
+            let look_again = match self.take(&mut in_hand, &mut tasks, &stop).await {
+                Ok(some_wait) => some_wait.then_some(LOOK_AGAIN),
                 Err(error) => {
                     tracing::warn!(%error, "what is to be done because of rules cannot be read; trying again");
                     Some(READ_AGAIN)
@@ -111,7 +110,7 @@ impl Worker {
                     let mut ended = Some(done);
                     while let Some(done) = ended {
                         match done {
-                            Ok(id) => drop(in_hand.remove(&id)),
+                            Ok(id) => in_hand.let_go(&id),
                             // Its id is not known any more: with the next start it is in hand again.
                             Err(panic) => tracing::error!(%panic, "an action had stopped"),
                         }
@@ -120,40 +119,96 @@ impl Worker {
                 }
                 changed = changed.changed() => if changed.is_err() { break },
                 () = async { drop(stop.wait_for(|stop| *stop).await) } => break,
-                () = tokio::time::sleep(read_again.unwrap_or_default()), if read_again.is_some() => {}
+                () = tokio::time::sleep(look_again.unwrap_or_default()), if look_again.is_some() => {}
             }
         }
         while tasks.join_next().await.is_some() {}
     }
 
-    /// Takes what is pending into hand.
+    /// Takes what may be done now into hand; whether some has to wait that nothing will tell of.
     async fn take(
         &self,
-        in_hand: &mut HashSet<String>,
+        in_hand: &mut InHand,
         tasks: &mut JoinSet<String>,
         stop: &watch::Receiver<bool>,
-    ) -> Result<(), String> {
-        let mut after = String::new();
-        while in_hand.len() < IN_HAND {
-            let (readers, rules) = (self.hands.projection.readers.clone(), self.rules.clone());
-            let from = after.clone();
-            let read = move || readers.read(|db| rules::pending(db, &rules, &from, IN_HAND));
-            let found = spawn_blocking(read).await.map_err(|panic| panic.to_string())?;
-            let found = found.map_err(|error| error.to_string())?;
-            let Some(last) = found.last() else { break };
-            after.clone_from(&last.id);
-            for pending in found {
-                if in_hand.len() < IN_HAND && in_hand.insert(pending.id.clone()) {
-                    let (hands, stop) = (Arc::clone(&self.hands), stop.clone());
-                    tasks.spawn(async move {
-                        let id = pending.id.clone();
-                        hands.see_through(pending, stop).await;
-                        id
-                    });
+    ) -> Result<bool, String> {
+        let (readers, rules) = (self.hands.projection.readers.clone(), self.rules.clone());
+        let lanes = spawn_blocking(move || readers.read(|db| rules::lanes(db, &rules))).await;
+        let lanes = lanes.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())?;
+        if lanes.is_empty() {
+            return Ok(false);
+        }
+        let stopped = self.hands.stopped().await?;
+        let mut some_wait = false;
+        for lane in lanes {
+            let mut after = (0, String::new());
+            for _ in 0..PAGES {
+                if in_hand.of(&lane) >= IN_HAND {
+                    break;
+                }
+                let (readers, of, from) =
+                    (self.hands.projection.readers.clone(), lane.clone(), after.clone());
+                let read = move || readers.read(|db| rules::pending(db, &of, &from, IN_HAND));
+                let found = spawn_blocking(read).await.map_err(|panic| panic.to_string())?;
+                let found = found.map_err(|error| error.to_string())?;
+                let Some(last) = found.last() else { break };
+                after = (last.number, last.id.clone());
+                let now = (self.hands.clock)().unix_ms();
+                for pending in found {
+                    let is_over = pending.expires_ms <= now;
+                    if !is_over && (pending.after_ms > now || stopped.has(&pending.rule)) {
+                        some_wait = true;
+                    } else if in_hand.of(&lane) < IN_HAND && in_hand.take(&pending.id, &lane) {
+                        let (hands, stop) = (Arc::clone(&self.hands), stop.clone());
+                        tasks.spawn(async move {
+                            let id = pending.id.clone();
+                            hands.see_through(pending, stop).await;
+                            id
+                        });
+                    }
                 }
             }
         }
-        Ok(())
+        Ok(some_wait)
+    }
+}
+
+/// What is in hand, by its id, and how much of each lane.
+#[derive(Default)]
+struct InHand {
+    lanes: HashMap<String, String>,
+    counts: HashMap<String, usize>,
+}
+
+impl InHand {
+    fn of(&self, lane: &str) -> usize {
+        self.counts.get(lane).copied().unwrap_or_default()
+    }
+
+    /// Whether it was not in hand yet.
+    fn take(&mut self, id: &str, lane: &str) -> bool {
+        if self.lanes.contains_key(id) {
+            return false;
+        }
+        self.lanes.insert(id.to_owned(), lane.to_owned());
+        *self.counts.entry(lane.to_owned()).or_default() += 1;
+        true
+    }
+
+    fn let_go(&mut self, id: &str) {
+        let lane = self.lanes.remove(id);
+        if let Some(count) = lane.and_then(|lane| self.counts.get_mut(&lane)) {
+            *count -= 1;
+        }
+    }
+}
+
+/// The rules that an operator has stopped.
+struct StoppedRules(Vec<Stopped>);
+
+impl StoppedRules {
+    fn has(&self, rule: &str) -> bool {
+        self.0.iter().any(|it| it.rule.as_deref().is_none_or(|name| name == rule))
     }
 }
 
@@ -211,10 +266,6 @@ impl Hands {
     /// Tries until it is known what becomes of it; `None` if the collector stops before.
     async fn end(&self, pending: &Pending, stop: &mut watch::Receiver<bool>) -> Option<Ended> {
         let (mut pause, mut last) = (FIRST_PAUSE, None);
-        let night = pending.after_ms - (self.clock)().unix_ms();
-        if night > 0 && wait(Duration::from_millis(night.unsigned_abs()), stop).await {
-            return None;
-        }
         loop {
             let left = pending.expires_ms - (self.clock)().unix_ms();
             if left <= 0 {
@@ -254,15 +305,20 @@ impl Hands {
 
     /// One attempt.
     async fn attempt(&self, pending: &Pending) -> Outcome {
-        match self.is_stopped(&pending.rule).await {
-            Ok(false) => {}
-            Ok(true) => {
+        match self.stopped().await {
+            Ok(stopped) if stopped.has(&pending.rule) => {
                 let reason = "the rule is stopped".to_owned();
-                return Outcome::Failed { reason, retry_after: Some(STOPPED_PAUSE) };
+                return Outcome::Failed { reason, retry_after: Some(LOOK_AGAIN) };
             }
+            Ok(_) => {}
             Err(reason) => return Outcome::failed(reason),
         }
-        let Ok(_one_of_them) = self.at_once.acquire().await else {
+        let turns = {
+            let mut all = self.at_once.lock().unwrap_or_else(PoisonError::into_inner);
+            let new = || Arc::new(Semaphore::new(AT_ONCE));
+            Arc::clone(all.entry(pending.what.lane().to_owned()).or_insert_with(new))
+        };
+        let Ok(_turn) = turns.acquire().await else {
             return Outcome::failed("the collector is stopping");
         };
         let (readers, log, about) =
@@ -292,12 +348,11 @@ impl Hands {
         }
     }
 
-    async fn is_stopped(&self, rule: &str) -> Result<bool, String> {
+    async fn stopped(&self) -> Result<StoppedRules, String> {
         let state = self.state.clone();
         let stopped = spawn_blocking(move || state.stopped_rules()).await;
         let stopped = stopped.map_err(|panic| panic.to_string())?;
-        let stopped = stopped.map_err(|error| error.to_string())?;
-        Ok(stopped.iter().any(|it| it.rule.as_deref().is_none_or(|name| name == rule)))
+        Ok(StoppedRules(stopped.map_err(|error| error.to_string())?))
     }
 
     /// Puts an event of the person's into the log. The action's id is the event's: said again it is known.

@@ -39,6 +39,8 @@ pub(super) const SCHEMA: &str = "
         firing INTEGER NOT NULL,
         what TEXT NOT NULL,
         kind TEXT NOT NULL,
+        -- What it goes by: those of one do not wait for another's.
+        lane TEXT NOT NULL,
         -- Not before then: somebody's night.
         after INTEGER NOT NULL,
         state TEXT NOT NULL,
@@ -47,7 +49,7 @@ pub(super) const SCHEMA: &str = "
         done INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX action_firing ON action (firing);
-    CREATE INDEX action_pending ON action (id) WHERE state = 'pending';
+    CREATE INDEX action_pending ON action (lane, firing, id) WHERE state = 'pending';
 ";
 
 /// One time that a rule was so.
@@ -208,12 +210,13 @@ impl Firing<'_> {
                 Some(Fate::Refused(why)) => (0, ActionState::Refused, Some(*why)),
                 None => (0, ActionState::Pending, None),
             };
-            let insert = "INSERT INTO action VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL)";
+            let insert = "INSERT INTO action VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL)";
             db.prepare_cached(insert)?.execute(params![
                 format!("{id}.{number}"),
                 firing,
                 serde_json::to_string(&deed).expect("words and texts are JSON"),
                 deed.kind(),
+                deed.lane(),
                 after,
                 state.as_str(),
                 detail,
@@ -286,6 +289,8 @@ pub(super) fn settle(
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
     pub(crate) id: String,
+    /// Of its firing.
+    pub(crate) number: i64,
     pub(crate) what: Do,
     pub(crate) after_ms: i64,
     pub(crate) expires_ms: i64,
@@ -299,22 +304,30 @@ pub(crate) struct Pending {
     pub(crate) why: Json,
 }
 
-/// Actions that wait, by their ids, after this one; none of a state that is of other rules, in whose place another is being made.
-pub(crate) fn pending(
-    db: &Connection,
-    rules: &str,
-    after: &str,
-    limit: usize,
-) -> Result<Vec<Pending>> {
+/// What actions wait for, each by its own lane; nothing in a state that is of other rules, in whose place another is being made.
+pub(crate) fn lanes(db: &Connection, rules: &str) -> Result<Vec<String>> {
     if !db.prepare_cached("SELECT 1 FROM projection WHERE rules = ?1")?.exists([rules])? {
         return Ok(Vec::new());
     }
-    let query = "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why, a.after
+    let mut query =
+        db.prepare_cached("SELECT DISTINCT lane FROM action WHERE state = 'pending'")?;
+    let rows = query.query_map([], |row| row.get(0))?;
+    rows.collect()
+}
+
+/// Actions of a lane that wait, the earliest firing's first, after this place.
+pub(crate) fn pending(
+    db: &Connection,
+    lane: &str,
+    after: &(i64, String),
+    limit: usize,
+) -> Result<Vec<Pending>> {
+    let query = "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why, a.after, a.firing
                  FROM action a JOIN firing f ON f.number = a.firing
-                 WHERE a.state = 'pending' AND a.id > ?1 ORDER BY a.id LIMIT ?2";
+                 WHERE a.state = 'pending' AND a.lane = ?1 AND (a.firing, a.id) > (?2, ?3) ORDER BY a.firing, a.id LIMIT ?4";
     let mut query = db.prepare_cached(query)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = query.query_map(params![after, limit], |row| {
+    let rows = query.query_map(params![lane, after.0, after.1, limit], |row| {
         let (what, why): (String, String) = (row.get(1)?, row.get(10)?);
         let record: i64 = row.get(8)?;
         let what = serde_json::from_str(&what).map_err(|error| {
@@ -322,6 +335,7 @@ pub(crate) fn pending(
         })?;
         Ok(Pending {
             id: row.get(0)?,
+            number: row.get(12)?,
             what,
             after_ms: row.get(11)?,
             expires_ms: row.get(2)?,

@@ -36,7 +36,7 @@ pub use scope::{Reason, Scored, Term};
 pub use set::{Per, RuleSet, Sends};
 pub use shown::RuleShown;
 
-pub(crate) use firing::{Listed, Pending, counts, list, pending};
+pub(crate) use firing::{Listed, Pending, counts, lanes, list, pending};
 pub(crate) use fold::{DONE, Fold, InForce, Records};
 pub(crate) use set::What;
 pub(crate) use shown::scores;

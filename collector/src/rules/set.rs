@@ -427,6 +427,14 @@ impl RuleSet {
 }
 
 impl Do {
+    /// What it goes by: the log, or a destination.
+    pub(crate) fn lane(&self) -> &str {
+        match &self.what {
+            What::Emit { .. } | What::Set { .. } => "",
+            What::Send { destination, .. } => destination,
+        }
+    }
+
     /// The word for what is done.
     pub(crate) fn kind(&self) -> String {
         match &self.what {
