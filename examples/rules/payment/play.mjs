@@ -1,0 +1,42 @@
+// A payment failed: one customer is written to at once, three are left alone, each for another reason.
+//
+//   node play.mjs       (HEADWATER=path/to/headwater; default ../../../target/debug/headwater; wants `make .build/smtp`)
+
+import { main, ms, stage, zoneWhereItIs } from '../stage.mjs';
+
+const folder = new URL('.', import.meta.url).pathname;
+
+/** Plays it; what came of it. */
+export async function play(say) {
+  const on = await stage({ folder, mail: ['mail'] });
+  try {
+    const [noon, night] = [zoneWhereItIs(12), zoneWhereItIs(2)];
+    const customer = (user, timezone, traits = {}) => ({
+      type: 'identify', userId: user, context: { timezone }, traits: { email: `${user}@customers.example`, ...traits },
+    });
+    await on.send('backend',
+      customer('awake', noon, { first_name: 'shopper' }), customer('asleep', night), customer('silent', noon, { consent_email: false }));
+    const failed = (user, order) => ({ event: 'Payment Failed', userId: user, properties: { amount: 40, currency: 'EUR', order_id: order, reason: 'expired_card' } });
+
+    await on.send('web', failed('awake', 'forged'));
+    const at = await on.send('backend', failed('awake', 'o-1'));
+    const mail = await on.comes('the e-mail', (it) => it.kind === 'mail');
+    say(`A payment failed at noon; the e-mail came after ${ms(mail.at - at)}:\n  to ${mail.to}: ${mail.subject}\n  ${mail.parts['text/plain'].trim().replaceAll('\n', '\n  ')}`);
+
+    await on.send('backend', failed('awake', 'o-2'), failed('asleep', 'o-3'), failed('silent', 'o-4'));
+    const of = async (name) => (await on.firings({ who: name }))[0]?.actions[0];
+    const capped = await on.until('the cap', async () => ((await on.firings({ who: 'awake' })).length === 2) && of('awake'));
+    say(`\nIt fails again at once: ${capped.state}, ${capped.detail}`);
+    const silent = await on.until('who said no', async () => { const it = await of('silent'); return it?.state !== 'pending' && it; });
+    say(`Somebody who does not want e-mail: ${silent.state}, ${silent.detail}`);
+    const asleep = await on.until('who sleeps', () => of('asleep'));
+    say(`Somebody for whom it is between two and three at night (${night}): ${asleep.state}, until 08:00 there`);
+    const firings = await on.firings();
+    say(`\nFirings: ${firings.length}. E-mails: ${on.received.length}.`);
+    return { took: mail.at - at, capped, silent, asleep, firings, received: on.received };
+  } finally {
+    await on.end();
+  }
+}
+
+main(import.meta.url, play);
