@@ -1,0 +1,51 @@
+// The page that explains rules is true as far as a machine can tell: its rules and fixtures run, and it names every key there is.
+
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { rules } from './stage.mjs';
+
+const page = readFileSync(new URL('README.md', import.meta.url), 'utf8');
+const blocks = [...page.matchAll(/^```toml\n(.*?)^```$/gms)].map(([, text]) => text);
+
+function folder(t, files) {
+  const dir = mkdtempSync(join(tmpdir(), 'headwater-rules-'));
+  t.after(() => rmSync(dir, { recursive: true }));
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(dir, name), text);
+  return dir;
+}
+
+test('its rules can be used and its fixture comes out', (t) => {
+  const [written, once, fixture] = blocks;
+  const dir = folder(t, { 'rules.toml': written, 'once.toml': once, 'rules.test.toml': fixture, 'churn.md': '**{{ account.name }}**' });
+  for (const command of ['check', 'test']) {
+    const { status, text } = rules(command, dir);
+    assert.equal(status, 0, text);
+  }
+});
+
+test('it names every key, every function’s home and every member that a rule file may have', (t) => {
+  const rule = (text) => `[rules.x]\non = "A"\n${text}`;
+  for (const [where, wrong] of Object.entries({
+    'a file': 'nonsense = 1',
+    'a feature': '[features.x]\nnonsense = 1',
+    'a score': '[scores.x]\nnonsense = 1',
+    'a rule': rule('nonsense = 1'),
+    'an action': rule('then = [{ nonsense = 1 }]'),
+    'without': rule('without = { nonsense = 1 }'),
+    'a sequence': rule('sequence = { nonsense = 1 }'),
+    'crosses': '[rules.x]\ncrosses = { nonsense = 1 }',
+    'a limit': rule('limit = { nonsense = 1 }'),
+    'a cap': '[caps.email]\nnonsense = 1',
+    'quiet hours': '[quiet_hours]\nnonsense = 1',
+    'person': rule('if = "person.nonsense"'),
+    'an expression': rule('if = "nonsense"'),
+  })) {
+    const { status, text } = rules('check', folder(t, { 'rules.toml': wrong }));
+    assert.notEqual(status, 0, where);
+    const [, known] = /(?:expected|there is) (.*)/.exec(text) ?? assert.fail(`${where}: ${text}`);
+    for (const [, key] of known.matchAll(/`(\w+)`/g)) assert.match(page, new RegExp(`\\b${key}\\b`), `${where}: \`${key}\``);
+  }
+});
