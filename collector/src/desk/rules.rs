@@ -4,11 +4,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use serde::Serialize;
+use serde_json::Value as Json;
 use tokio::task::spawn_blocking;
 
 use super::{Desk, DeskError};
 use crate::{
-    event_log::Offset,
+    event_log::{Offset, SourceName},
     people::{self, Whole},
     rules::{self, Fired, Listed, Looked, RuleShown, Scored, Trial},
     state::Stopped,
@@ -182,5 +183,54 @@ impl Desk {
         self.projection.wait_for(record).await;
         let wanted = Listed { record: Some(record), limit: 100, ..Listed::default() };
         self.read(move |db| rules::list(db, &wanted)).await
+    }
+
+    /// What a firing decides, and its rule: of those that do something, and whose rule nobody has stopped.
+    pub(crate) async fn decision(
+        &self,
+        fired: &[Fired],
+    ) -> Result<Option<(&str, String)>, DeskError> {
+        let decides =
+            |fired: &&Fired| fired.held.is_none() && self.rules.decision_of(&fired.rule).is_some();
+        let deciding: Vec<_> = fired.iter().filter(decides).collect();
+        if deciding.is_empty() {
+            return Ok(None);
+        }
+        let state = self.state.clone();
+        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
+        let goes_on = |fired: &&&Fired| {
+            !stopped.iter().any(|it| it.rule.as_ref().is_none_or(|name| *name == fired.rule))
+        };
+        let found = deciding.iter().find(goes_on);
+        Ok(found.and_then(|fired| Some((self.rules.decision_of(&fired.rule)?, fired.rule.clone()))))
+    }
+
+    /// Where an event is that a source sent before under this id, among the latest of who it names.
+    pub(crate) async fn sent_before(
+        &self,
+        source: &SourceName,
+        event: &Json,
+        id: &str,
+    ) -> Result<Option<Offset>, DeskError> {
+        let end = *self.log.end().borrow();
+        self.projection.wait_for(end).await;
+        let named = |kind: &str, key: &str| Some(format!("{kind}:{}", event[key].as_str()?));
+        let names = [named("user", "userId"), named("anonymous", "anonymousId")];
+        let offsets = self.read(move |db| {
+            for name in names.into_iter().flatten() {
+                if let Some(node) = people::node_of(db, &name)? {
+                    let nodes = Whole::person(db, node)?.nodes.into_iter();
+                    return people::records_of(db, nodes, GONE_THROUGH);
+                }
+            }
+            Ok(Vec::new())
+        });
+        let (offsets, log) = (offsets.await?, Arc::clone(&self.log));
+        let (source, id) = (source.clone(), id.to_owned());
+        let is_it = move |offset: &Offset| {
+            rules::Records::at(&*log, *offset)
+                .is_some_and(|it| *it.message_id == *id && it.source == source)
+        };
+        Ok(spawn_blocking(move || offsets.into_iter().rev().find(is_it)).await?)
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     decode::{EventType, Shape},
     event_log::{EventLog, Offset, Trust},
     ingest::Incoming,
-    rules::{Fired, Listed},
+    rules::Listed,
 };
 
 /// How long a decision is waited for where nothing else is said, and at most.
@@ -123,6 +123,7 @@ impl Http {
         };
         let log = std::sync::Arc::clone(&self.desk.log);
         let before = *log.end().borrow();
+        let source = incoming.source.as_ref().map(|source| source.name.clone());
         let receipt = self.hand_in(incoming).await?;
         drop(held);
         if let Some(refused) = receipt.not_accepted.iter().find_map(|it| it.refused.as_ref()) {
@@ -130,12 +131,28 @@ impl Http {
             let message = format!("the event is refused: {}: {detail}", reason.as_str());
             return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_event", message));
         }
+        let is_duplicate = receipt.duplicate > 0;
+        // Who asks again, because the first answer was lost, gets the same one.
         let found = async {
-            let record = self.stored(&log, before, &id).await?;
-            self.desk.decided(record).await.ok()
+            let record = match is_duplicate {
+                true => self.desk.sent_before(&source?, &named, &id).await.ok()??,
+                false => self.stored(&log, before, &id).await?,
+            };
+            let fired = self.desk.decided(record).await.ok()?;
+            let made = self.desk.decision(&fired).await.ok()?;
+            Some((fired, made))
         };
-        let fired = timeout_at(until, found).await.ok().flatten();
-        Ok(answer(&self.decision(fired, receipt.duplicate > 0)))
+        let found = timeout_at(until, found).await.ok().flatten();
+        let is_complete = found.is_some();
+        let (fired, made) = found.unwrap_or_default();
+        let default = self.desk.rules.default_decision();
+        Ok(answer(&json!({
+            "decision": made.as_ref().map_or(default, |(decision, _)| decision),
+            "by": made.as_ref().map(|(_, rule)| rule),
+            "complete": is_complete,
+            "duplicate": is_duplicate,
+            "firings": fired,
+        })))
     }
 
     /// Where an event is that was stored a moment ago.
@@ -161,21 +178,6 @@ impl Http {
             None
         };
         tokio::task::spawn_blocking(search).await.ok().flatten()
-    }
-
-    fn decision(&self, fired: Option<Vec<Fired>>, duplicate: bool) -> Value {
-        let made = fired.iter().flatten().find_map(|fired| {
-            let decision = self.desk.rules.decision_of(&fired.rule)?;
-            Some((decision, fired.rule.clone()))
-        });
-        let default = self.desk.rules.default_decision();
-        json!({
-            "decision": made.as_ref().map_or(default, |(decision, _)| decision),
-            "by": made.as_ref().map(|(_, rule)| rule),
-            "complete": fired.is_some(),
-            "duplicate": duplicate,
-            "firings": fired.unwrap_or_default(),
-        })
     }
 }
 
