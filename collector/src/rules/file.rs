@@ -678,6 +678,15 @@ impl Reading<'_> {
         if raw.at.is_none() && (raw.before.is_some() || raw.after.is_some()) {
             return Err((at, "`before` and `after` go with `at`".to_owned()));
         }
+        // A score is made of all events of its features, and it is what it is now: no one event has set it off.
+        if raw.crosses.is_some() && matches!(raw.from, Some(From::Server)) {
+            let message = "`from` does not go with `crosses`: say `if = 'event.trust == \"server\"'` in the features that it is made of";
+            return Err((at, message.to_owned()));
+        }
+        if raw.crosses.is_some() && raw.late == Late::Skip {
+            let message = "`late = \"skip\"` does not go with `crosses`: a score or a feature is what it is now";
+            return Err((at, message.to_owned()));
+        }
         let crossing = raw.crosses.map(|it| self.crossing(it, set)).transpose()?;
         let measured = crossing.as_ref().map(|it| set.per_of(&it.of));
         let per = match (raw.per, measured) {

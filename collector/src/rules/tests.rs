@@ -419,6 +419,14 @@ fn each_mistake_is_named_with_its_line() {
             "[scores.s]\nterms = { a = '1.0' }\n[rules.a]\ncrosses = { score = 's', above = 1, rearm_below = 2 }",
             "rules.toml:4: it is armed again",
         ),
+        (
+            "[features.n]\non = 'A'\ncount = true\n[rules.a]\nfrom = 'server'\ncrosses = { feature = 'n', above = 1 }",
+            "rules.toml:4: `from` does not go with `crosses`",
+        ),
+        (
+            "[features.n]\non = 'A'\ncount = true\n[rules.a]\nlate = 'skip'\ncrosses = { feature = 'n', above = 1 }",
+            "rules.toml:4: `late = \"skip\"` does not go with `crosses`",
+        ),
         ("[scores.s]\nterms = { a = 'scores.s' }", "rules.toml:1: the score `s` looks at itself"),
         (
             "[rules.a]\non = 'A'\nthen = [{ emit = 'B', set = {a = 1} }]",
