@@ -102,6 +102,8 @@ bench: build .build/chromium ## speed, memory and bytes, as ratios to a floor me
 	cargo bench --locked -p headwater-collector --bench carry
 	@$(SAY) "people: folding the log, reading a profile while events pour in (HEADWATER_BENCH_PEOPLE=1000000: in full)"
 	cargo bench --locked -p headwater-collector --bench people
+	@$(SAY) "rules: folding with 20 of them, from an event to its action, decisions, timers (HEADWATER_BENCH_PEOPLE=1000000: in full)"
+	cargo bench --locked -p headwater-collector --bench rules
 	@$(SAY) "mobile library: time to commit against SQLite alone, a backlog drained, sizes"
 	cargo bench --locked -p headwater-mobile --bench track
 	sdk-mobile/size

@@ -65,6 +65,12 @@ impl Webhook {
         Ok(Self { address, arrivals })
     }
 
+    /// Where it is.
+    #[allow(dead_code, reason = "each benchmark uses its own part of it")]
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// A collector that delivers here.
     pub(crate) fn config(&self, batch: usize) -> String {
         format!(

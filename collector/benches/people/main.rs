@@ -25,6 +25,7 @@ mod pace;
 #[path = "../ingest/server.rs"]
 #[allow(dead_code, reason = "each benchmark uses its own part of it")]
 mod server;
+mod standing;
 
 use std::{
     io::{Read as _, Write as _},
@@ -38,6 +39,7 @@ use serde_json::{Value, json};
 
 use figures::{at, setting};
 use server::{Program, Server};
+use standing::{ask, busy, catch_up, memory};
 
 /// Visits under way at a time, whose events come interleaved.
 const VISITS_AT_ONCE: usize = 256;
@@ -252,48 +254,6 @@ fn read_alone(data: &Path, stored: u64) -> anyhow::Result<f64> {
     Ok(rate)
 }
 
-/// Waits until people have what the log has, which is no less than this.
-fn catch_up(server: &Server, stored: u64) -> anyhow::Result<()> {
-    loop {
-        let mut text = String::new();
-        server.get("/v1/projection")?.read_to_string(&mut text)?;
-        let standing: Value = serde_json::from_str(&text)?;
-        let number = |name: &str| standing[name].as_str().and_then(|text| text.parse::<u64>().ok());
-        let (applied, end) = (number("applied"), number("end"));
-        ensure!(end >= Some(stored), "the log has lost events: {text}");
-        if applied == end {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// What the server has taken at most, and how much of it is the memory of message ids, which grows with the events.
-fn memory(server: &Server) -> anyhow::Result<String> {
-    let metrics = ask(server, "GET", "/metrics", "")?.1;
-    let ids = metrics.lines().find_map(|line| line.strip_prefix("headwater_dedup_ids_bytes "));
-    let ids: f64 = ids.context("/metrics says what the ids take")?.parse()?;
-    let peak = server.peak_memory()? as f64;
-    Ok(format!(
-        "{:.0} MB, of which {:.0} MB are ids that duplicates are known by",
-        peak / 1e6,
-        ids / 1e6
-    ))
-}
-
-/// The time that a thread has had a processor: what others on the machine do does not count.
-fn busy(server: &Server, thread: &str) -> anyhow::Result<Duration> {
-    for task in std::fs::read_dir(format!("/proc/{}/task", server.id()))? {
-        let task = task?.path();
-        if std::fs::read_to_string(task.join("comm"))?.trim() == thread {
-            let stat = std::fs::read_to_string(task.join("schedstat"))?;
-            let ns = stat.split(' ').next().context("schedstat begins with a time")?.parse()?;
-            return Ok(Duration::from_nanos(ns));
-        }
-    }
-    bail!("there is no thread `{thread}`")
-}
-
 /// Bytes that people take, without what they did.
 fn disk(data: &Path, people: u64) -> anyhow::Result<()> {
     let copy = data.join("copy.db");
@@ -319,21 +279,6 @@ fn read(server: &Server, who: &str) -> anyhow::Result<bool> {
         (404, _) => Ok(false),
         (_, answer) => bail!("{answer}"),
     }
-}
-
-/// The status and the body of an answer.
-fn ask(server: &Server, method: &str, path: &str, body: &str) -> anyhow::Result<(u16, String)> {
-    let mut stream = TcpStream::connect(server.address)?;
-    let (token, length) = (&server.admin_token, body.len());
-    write!(
-        stream,
-        "{method} {path} HTTP/1.0\r\nauthorization: Bearer {token}\r\ncontent-length: {length}\r\n\r\n{body}"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let status = answer.split(' ').nth(1).context("an answer has a status")?.parse()?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    Ok((status, body.to_owned()))
 }
 
 /// From sending an event of somebody new until the profile is there.
