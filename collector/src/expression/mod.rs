@@ -55,7 +55,11 @@ static STANDARD: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
 
 /// An expression that can be asked.
 #[derive(Debug)]
-pub(crate) struct Expression(Program);
+pub(crate) struct Expression {
+    program: Program,
+    /// All that it looks at: it is asked before every event.
+    variables: Vec<String>,
+}
 
 /// What an expression may speak of.
 #[derive(Clone, Copy, Debug)]
@@ -102,42 +106,43 @@ impl Expression {
         })?;
         let looking = Looking { words: *words, inside: None };
         looking.at(program.expression(), 0).map_err(|message| (0, message))?;
-        Ok(Self(program))
+        let variables = program.references().variables().into_iter().map(str::to_owned).collect();
+        Ok(Self { program, variables })
     }
 
     /// Its value now; `None` for null and for an optional without value.
     pub(crate) fn ask(&self, about: &Context<'_, '_>) -> Result<Option<Value>, String> {
-        let source = &self.0.source_info().source;
-        let value = self.0.execute(about).map_err(|error| words(&error, source))?;
+        let source = &self.program.source_info().source;
+        let value = self.program.execute(about).map_err(|error| words(&error, source))?;
         Ok(there(value))
     }
 
     /// Whether it looks at this variable.
     pub(crate) fn mentions(&self, variable: &str) -> bool {
-        self.0.references().has_variable(variable)
+        self.variables.iter().any(|known| known == variable)
     }
 
     /// Whether it calls this function.
     pub(crate) fn calls(&self, function: &str) -> bool {
-        self.0.references().has_function(function)
+        self.program.references().has_function(function)
     }
 
     /// What it looks at of a variable, by name: of `features.a + features.b` both. An error if it looks at the variable as a whole.
     pub(crate) fn members(&self, variable: &str) -> Result<BTreeSet<String>, String> {
         let mut found = BTreeSet::new();
-        members_in(self.0.expression(), variable, &mut found)?;
+        members_in(self.program.expression(), variable, &mut found)?;
         Ok(found)
     }
 
     /// What it comes to, as far as that can be told before it is asked; `known` tells it of a variable's member. An error says
     /// what can never work.
     pub(crate) fn kind(&self, known: types::Known<'_>) -> Result<types::Kind, String> {
-        types::kind(self.0.expression(), known)
+        types::kind(self.program.expression(), known)
     }
 
     /// As it was written.
     pub(crate) fn text(&self) -> &str {
-        &self.0.source_info().source
+        &self.program.source_info().source
     }
 }
 

@@ -2,7 +2,22 @@
 //! Promises that a number is the same number on the way there and back, that the members of an object come in the order of their
 //! names, so that the same body makes the same text, and that what is no JSON is said. Knows nothing of events.
 
-use cel::{Value, objects::Key};
+use std::{collections::HashMap, fmt};
+
+use cel::{
+    Value,
+    common::{
+        types::{
+            CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt,
+        },
+        value::Val,
+    },
+    objects::Key,
+};
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, SeqAccess, Visitor},
+};
 use serde_json::{Map, Number, Value as Json};
 
 use super::there;
@@ -23,6 +38,85 @@ pub(crate) fn of_json(json: &Json) -> Value {
             (_, Some(number)) => Value::UInt(number),
             _ => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
         },
+    }
+}
+
+/// What expressions see, made at once from a JSON's text: as [`of_json`] would have it.
+#[derive(Debug)]
+pub(crate) struct Seen(pub(crate) Box<dyn Val>);
+
+impl Seen {
+    /// An object of these.
+    pub(crate) fn object(members: impl IntoIterator<Item = (String, Self)>) -> Self {
+        let members = members.into_iter().map(|(name, value)| (CelMapKey::from(name), value.0));
+        Self(Box::new(CelMap::from(members.collect::<HashMap<_, _>>())))
+    }
+
+    /// A text.
+    pub(crate) fn text(text: &str) -> Self {
+        Self(Box::new(CelString::from(text.to_owned())))
+    }
+
+    /// A whole number.
+    pub(crate) fn whole(number: i64) -> Self {
+        Self(Box::new(CelInt::from(number)))
+    }
+}
+
+impl<'de> Deserialize<'de> for Seen {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Seen;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("JSON")
+            }
+
+            fn visit_unit<E>(self) -> Result<Seen, E> {
+                Ok(Seen(Box::new(CelNull)))
+            }
+
+            fn visit_bool<E>(self, is: bool) -> Result<Seen, E> {
+                Ok(Seen(Box::new(CelBool::from(is))))
+            }
+
+            fn visit_i64<E>(self, number: i64) -> Result<Seen, E> {
+                Ok(Seen::whole(number))
+            }
+
+            fn visit_u64<E>(self, number: u64) -> Result<Seen, E> {
+                Ok(match i64::try_from(number) {
+                    Ok(number) => Seen::whole(number),
+                    Err(_) => Seen(Box::new(CelUInt::from(number))),
+                })
+            }
+
+            fn visit_f64<E>(self, number: f64) -> Result<Seen, E> {
+                Ok(Seen(Box::new(CelDouble::from(number))))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Seen, E> {
+                Ok(Seen::text(text))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Seen, A::Error> {
+                let mut list = Vec::new();
+                while let Some(Seen(value)) = seq.next_element()? {
+                    list.push(value);
+                }
+                Ok(Seen(Box::new(CelList::from(list))))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Seen, A::Error> {
+                let mut members = HashMap::new();
+                while let Some((name, Seen(value))) = map.next_entry::<String, Seen>()? {
+                    members.insert(CelMapKey::from(name), value);
+                }
+                Ok(Seen(Box::new(CelMap::from(members))))
+            }
+        }
+        json.deserialize_any(Any)
     }
 }
 

@@ -63,6 +63,13 @@ pub(super) struct Sample {
     pub(super) value: Json,
 }
 
+impl Default for Aggregate {
+    /// What stands in while another is changed.
+    fn default() -> Self {
+        Self::Moments(Vec::new())
+    }
+}
+
 impl Operation {
     /// Nothing yet.
     fn empty(self, windowed: bool) -> Option<Aggregate> {
@@ -147,7 +154,7 @@ impl Operation {
             }
             (A::One(s, a), A::One(t, b)) => {
                 // Of two at the same moment always the same one.
-                let first = (s, a.to_string()) < (t, b.to_string());
+                let first = s < t || s == t && a.to_string() < b.to_string();
                 if first == (self == Self::First) { A::One(s, a) } else { A::One(t, b) }
             }
             (A::Values(mut a), A::Values(b)) => {
@@ -183,13 +190,14 @@ impl Operation {
 
     /// What it comes to; `from` is when the window begins.
     #[allow(clippy::cast_precision_loss, reason = "nobody counts beyond 2^52")]
-    pub(super) fn value(self, kept: Option<Aggregate>, windowed: bool, from: i64) -> Value {
+    pub(super) fn value(self, kept: Option<&Aggregate>, windowed: bool, from: i64) -> Value {
         use Aggregate as A;
-        let Some(kept) = kept.or_else(|| self.empty(windowed)) else { return Value::Null };
+        let nothing = if kept.is_none() { self.empty(windowed) } else { None };
+        let Some(kept) = kept.or(nothing.as_ref()) else { return Value::Null };
         let whole = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
         match kept {
-            A::Total { count, .. } if self == Self::Count => whole(count),
-            A::Total { sum, .. } => Value::Float(sum),
+            A::Total { count, .. } if self == Self::Count => whole(*count),
+            A::Total { sum, .. } => Value::Float(*sum),
             A::Moments(moments) => {
                 let mut inside = moments.iter().filter(|(time, ..)| *time > from);
                 match self {
@@ -205,8 +213,8 @@ impl Operation {
                     }
                 }
             }
-            A::Extreme(number) => Value::Float(number),
-            A::One(_, json) => value::of_json(&json),
+            A::Extreme(number) => Value::Float(*number),
+            A::One(_, json) => value::of_json(json),
             A::Values(values) => {
                 let inside = values.iter().filter(|(_, (time, _))| !windowed || *time > from);
                 let read = |text: &String| {
@@ -258,7 +266,7 @@ mod tests {
     }
 
     fn told(operation: Operation, kept: Option<Aggregate>, windowed: bool, from: i64) -> Json {
-        value::to_json(&operation.value(kept, windowed, from)).unwrap()
+        value::to_json(&operation.value(kept.as_ref(), windowed, from)).unwrap()
     }
 
     #[test]

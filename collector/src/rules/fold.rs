@@ -2,9 +2,14 @@
 //! Promises the same firings for the same log and the same rules, however the log is cut: time here is the log's, and whoever is
 //! merged or taken apart meanwhile is looked at as they are at that moment. Deliberately has no clock and sends nothing.
 
-use std::{cell::RefCell, collections::BTreeMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
+    num::NonZeroUsize,
+    sync::Arc,
+};
 
-use cel::Value;
+use lru::LruCache;
 use rusqlite::{Connection, Result};
 use serde_json::{Value as Json, json};
 
@@ -13,9 +18,9 @@ use super::{
     firing::{self, ActionState, Fate, Firing},
     kept::Kept,
     length::ms,
-    scope::{About, Reason, Scope, local, moment, timezone_of},
+    scope::{About, Event, Reason, Scope, local, moment, timezone_of},
     set::{Crossing, Feature, Heard, Late, Pending, Per, Quiet, Rule, RuleSet, Step, When},
-    waiting::{self, Due},
+    waiting::{self, Due, Standing},
 };
 use crate::{
     event_log::{Offset, Origin, Record, Timestamp, Trust},
@@ -39,6 +44,10 @@ const AHEAD_MS: i64 = 3600 * 1000;
 const LOOKS_AHEAD: u32 = 14;
 /// How exactly the moment is found.
 const EXACTLY_MS: i64 = 1000;
+/// People that are remembered by who has done something: some 2 MB when full.
+const PEOPLE: NonZeroUsize = NonZeroUsize::new(1 << 13).expect("it is not 0");
+/// Events that are remembered by their names. Of more, which some make up, all are looked up anew.
+const NAMES: usize = 1 << 10;
 
 /// The record at an offset, for who set a timer.
 pub(crate) trait Records {
@@ -73,39 +82,57 @@ pub(crate) struct Fold {
     set: Arc<RuleSet>,
     in_force: InForce,
     kept: RefCell<Kept>,
+    /// Rules that cross lines, by their place in the set.
+    lines: Arc<[Line]>,
+    standing: Standing,
+    /// Whose an identifier is, for those who have done something.
+    people: LruCache<Node, Arc<Whole>>,
+    /// Who wants to hear of an event, by its call and name.
+    heard: HashMap<String, Arc<Heard>>,
     /// When something is due first, if that is known.
     next: Option<Option<i64>>,
     /// Where all that is looked at is written down, if anyone wants to know.
     looked: Option<Vec<Looked>>,
 }
 
+/// A rule that crosses a line.
+struct Line {
+    /// The rule's place in the set.
+    rule: usize,
+    /// Whether what it is about may move with a feature, by the feature's place.
+    moves: Vec<bool>,
+    /// Whether it moves with time.
+    ages: bool,
+}
+
+impl Line {
+    fn all(set: &RuleSet) -> Arc<[Self]> {
+        let of = |(rule, it): (usize, &Rule)| match &it.when {
+            When::Crosses(crossing) if it.enabled => Some(Self {
+                rule,
+                moves: (0..set.features.len()).map(|at| set.moves(&crossing.of, at)).collect(),
+                ages: set.ages(&crossing.of),
+            }),
+            _ => None,
+        };
+        set.rules.iter().enumerate().filter_map(of).collect()
+    }
+}
+
 /// An event as rules see it.
 struct Happening<'a> {
     record: &'a Record,
-    event: Value,
+    event: Event<'a>,
     depth: u8,
 }
 
 impl<'a> Happening<'a> {
     fn of(record: &'a Record) -> Self {
-        let mut json: Json = serde_json::from_str(&record.json).unwrap_or_default();
-        if let Json::Object(members) = &mut json {
-            for (name, value) in [
-                ("time", json!(record.event_time.unix_ms())),
-                ("received", json!(record.received_at.unix_ms())),
-                ("source", json!(&*record.source)),
-                ("trust", json!(record.trust.as_str())),
-            ] {
-                members.insert(name.to_owned(), value);
-            }
-            // Where there are none, looking for one of them says so, and not that there are none.
-            members.entry("properties").or_insert_with(|| json!({}));
-        }
         let depth = match &record.origin {
             Origin::Derived { depth, .. } => *depth,
             _ => 0,
         };
-        Self { record, event: value::of_json(&json), depth }
+        Self { record, event: Event::of(record), depth }
     }
 
     fn time_ms(&self) -> i64 {
@@ -132,7 +159,12 @@ impl<'a> Happening<'a> {
 
 impl Fold {
     pub(crate) fn new(set: Arc<RuleSet>, in_force: InForce) -> Self {
-        Self { set, in_force, kept: RefCell::default(), next: None, looked: None }
+        let (kept, standing, lines) = (RefCell::default(), Standing::default(), Line::all(&set));
+        // One that is full from the beginning would take its room from who has no rules.
+        let mut people = LruCache::unbounded();
+        people.resize(PEOPLE);
+        let heard = HashMap::new();
+        Self { set, in_force, kept, lines, standing, people, heard, next: None, looked: None }
     }
 
     /// As it was before anything was remembered.
@@ -173,6 +205,11 @@ impl Fold {
         while self.next_due(db)?.is_some_and(|due| due <= time_ms) {
             let Some(due) = waiting::first(db)? else { break };
             waiting::done(db, &due)?;
+            if let Due::Look { rule, node, account, .. } = &due
+                && let Some(rule) = self.place(rule)
+            {
+                self.standing.looked(rule, (*node, *account));
+            }
             self.next = None;
             any = true;
             match due {
@@ -202,11 +239,18 @@ impl Fold {
             Folded::Nothing => Ok(()),
             Folded::Decided(nodes) => self.decided(db, *nodes, record),
             Folded::Event { main, call, name, linked } => {
-                let heard = self.set.heard(call, name);
-                if heard == Heard::default() && !linked {
+                let heard = self.heard(call, name);
+                if *heard == Heard::default() && !linked {
                     return Ok(());
                 }
-                self.event(db, log, record, *main, &heard, *linked)
+                // Who is said to be somebody else by one who may order it can be parted from others by it.
+                if *linked && *call == "alias" {
+                    self.people.clear();
+                }
+                let kept = std::mem::take(&mut self.kept);
+                let done = self.event(db, &kept, log, record, *main, &heard, *linked);
+                self.kept = kept;
+                done
             }
         }
     }
@@ -216,9 +260,42 @@ impl Fold {
         self.kept.borrow_mut().flush(db)
     }
 
+    /// Who wants to hear of this event.
+    fn heard(&mut self, call: &str, name: &str) -> Arc<Heard> {
+        let key = format!("{call}:{name}");
+        if let Some(heard) = self.heard.get(&key) {
+            return Arc::clone(heard);
+        }
+        if self.heard.len() >= NAMES {
+            self.heard.clear();
+        }
+        let heard = Arc::new(self.set.heard(call, name));
+        self.heard.insert(key, Arc::clone(&heard));
+        heard
+    }
+
+    fn place(&self, rule: &str) -> Option<usize> {
+        self.set.rules.iter().position(|it| it.name == rule)
+    }
+
+    /// The person that an identifier belongs to. Whoever has become one with others just now is looked up.
+    fn person(&mut self, db: &Connection, node: Node, linked: bool) -> Result<Arc<Whole>> {
+        if let Some(known) = self.people.get(&node).filter(|_| !linked) {
+            return Ok(Arc::clone(known));
+        }
+        let person = Arc::new(Whole::person(db, node)?);
+        for node in person.nodes.iter().filter(|_| linked) {
+            self.people.pop(node);
+        }
+        self.people.put(node, Arc::clone(&person));
+        Ok(person)
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "who, what and when, each once")]
     fn event(
         &mut self,
         db: &Connection,
+        kept: &RefCell<Kept>,
         log: &dyn Records,
         record: &Record,
         main: Node,
@@ -226,16 +303,21 @@ impl Fold {
         linked: bool,
     ) -> Result<()> {
         let happening = Happening::of(record);
-        let person = Whole::person(db, main)?;
-        let accounts = match self.set.uses_accounts() {
+        let person = self.person(db, main, linked)?;
+        let (set, lines) = (Arc::clone(&self.set), Arc::clone(&self.lines));
+        let accounts = match set.uses_accounts() {
             true => person.accounts(db)?,
             false => Vec::new(),
         };
-        let set = Arc::clone(&self.set);
+        let scopes = |now: i64| {
+            let of = |whose| Scope::new(db, &set, kept, whose, now);
+            (of(&person), accounts.iter().map(of).collect::<Vec<_>>())
+        };
         // Rules look at features as they stood before the event.
+        let (mine, theirs) = scopes(happening.time_ms());
         for rule in heard.rules.iter().map(|at| &set.rules[*at]) {
-            for whose in whose(rule.per, &person, &accounts) {
-                self.begin(db, log, rule, &happening, whose, main)?;
+            for scope in whose(rule.per, &mine, &theirs) {
+                self.begin(scope, log, rule, &happening, main)?;
             }
         }
         for (rule, number) in heard.steps.iter().map(|(at, step)| (&set.rules[*at], *step)) {
@@ -243,23 +325,21 @@ impl Fold {
         }
         let mut moved = Vec::new();
         for at in &heard.features {
-            if self.sample(db, &set.features[*at], &happening, &person, main)? {
+            if sample((db, &set, kept), &set.features[*at], &happening, &person, main)? {
                 moved.push(*at);
             }
         }
-        for rule in set.rules.iter().filter(|rule| rule.enabled) {
-            let When::Crosses(crossing) = &rule.when else { continue };
-            let has_moved = linked || moved.iter().any(|at| set.moves(&crossing.of, *at));
-            if !has_moved {
-                continue;
-            }
-            for whose in whose(rule.per, &person, &accounts) {
-                let now = record.received_at.unix_ms();
-                let event = Some((&happening, main));
-                self.cross(db, rule, crossing, whose, now, record.offset, event)?;
-                if set.ages(&crossing.of) {
-                    let due = now + LOOK_MS;
-                    if waiting::look_by(db, &rule.name, key(whose), due)? {
+        let has_moved = |line: &Line| linked || moved.iter().any(|at| line.moves[*at]);
+        let now = record.received_at.unix_ms();
+        let (mine, theirs) = scopes(now);
+        for line in lines.iter().filter(|line| has_moved(line)) {
+            let rule = &set.rules[line.rule];
+            for scope in whose(rule.per, &mine, &theirs) {
+                self.crossed(scope, line.rule, record.offset, Some((&happening, main)))?;
+                if line.ages {
+                    let (due, key) = (now + LOOK_MS, key(scope.whose));
+                    let by = (line.rule, rule.name.as_str());
+                    if waiting::look_by(db, &mut self.standing, by, key, due)? {
                         self.due_by(due);
                     }
                 }
@@ -270,8 +350,9 @@ impl Fold {
 
     /// An operator has made two people one, or one two: what time alone moves is looked at again for both.
     fn decided(&mut self, db: &Connection, nodes: [Node; 2], record: &Record) -> Result<()> {
+        self.people.clear();
         let set = Arc::clone(&self.set);
-        for rule in &set.rules {
+        for (number, rule) in set.rules.iter().enumerate() {
             let When::Crosses(_) = &rule.when else { continue };
             for node in nodes {
                 let whose = Whole::person(db, node)?;
@@ -281,7 +362,8 @@ impl Fold {
                 };
                 for key in keys {
                     let due = record.received_at.unix_ms();
-                    waiting::look_by(db, &rule.name, key, due)?;
+                    let by = (number, rule.name.as_str());
+                    waiting::look_by(db, &mut self.standing, by, key, due)?;
                     self.due_by(due);
                 }
             }
@@ -298,11 +380,10 @@ impl Fold {
     /// An event that a rule is about.
     fn begin(
         &mut self,
-        db: &Connection,
+        scope: &Scope<'_>,
         log: &dyn Records,
         rule: &Rule,
         happening: &Happening<'_>,
-        whose: &Whole,
         main: Node,
     ) -> Result<()> {
         if happening.depth >= DEEPEST {
@@ -323,13 +404,7 @@ impl Fold {
             self.looked_at(rule, now, Some(record.offset), "the event came late", Vec::new);
             return Ok(());
         }
-        let set = Arc::clone(&self.set);
-        let kept = std::mem::take(&mut self.kept);
-        let scope = Scope::new(db, &set, &kept, whose, now);
-        let decided = self.decide(&scope, log, rule, happening, main);
-        drop(scope);
-        self.kept = kept;
-        decided
+        self.decide(scope, log, rule, happening, main)
     }
 
     fn decide(
@@ -430,7 +505,7 @@ impl Fold {
         log: &dyn Records,
         part: &super::set::Part,
         record: Offset,
-        trigger: &Value,
+        trigger: &Event<'_>,
     ) -> Result<bool> {
         // One that was erased goes with nothing.
         let Some(found) = log.at(record) else { return Ok(false) };
@@ -463,40 +538,6 @@ impl Fold {
         let forget = happening.time_ms() - 2 * ms(*within) - LATE_MS;
         let at = (happening.time_ms(), happening.record.offset);
         waiting::note(db, (&rule.name, number), main, at, forget)
-    }
-
-    /// Brings an event to a feature; whether anything changed.
-    fn sample(
-        &mut self,
-        db: &Connection,
-        feature: &Feature,
-        happening: &Happening<'_>,
-        person: &Whole,
-        main: Node,
-    ) -> Result<bool> {
-        let set = Arc::clone(&self.set);
-        let scope = Scope::new(db, &set, &self.kept, person, happening.time_ms());
-        if let Some(condition) = &feature.condition
-            && !scope.holds(condition, happening.about())?
-        {
-            return Ok(false);
-        }
-        let value = match &feature.value {
-            None => Json::Null,
-            Some(part) => match scope.ask(part, happening.about())? {
-                Ok(found) => value::to_json(&found).unwrap_or_default(),
-                Err(_) => return Ok(false),
-            },
-        };
-        drop(scope);
-        let sample = Sample { time_ms: happening.time_ms(), value };
-        let kept = self.kept.get_mut().change(db, main)?;
-        let mut aggregate = kept.remove(&feature.name);
-        let changed = feature.operation.take(feature.window.is_some(), &mut aggregate, &sample);
-        if let Some(aggregate) = aggregate {
-            kept.insert(feature.name.clone(), aggregate);
-        }
-        Ok(changed)
     }
 
     /// A timer rings.
@@ -558,8 +599,7 @@ impl Fold {
         position: Offset,
     ) -> Result<()> {
         let set = Arc::clone(&self.set);
-        let Some(rule) = set.rule(rule) else { return Ok(()) };
-        let When::Crosses(crossing) = &rule.when else { return Ok(()) };
+        let Some(number) = self.place(rule) else { return Ok(()) };
         let whose = match account {
             0 => Whole::person(db, node)?,
             number => {
@@ -571,51 +611,38 @@ impl Fold {
         if account == 0 && whose.person != node {
             return Ok(());
         }
-        self.cross(db, rule, crossing, &whose, now, position, None)?;
-        let Some(due) = self.crosses_next(db, rule, crossing, &whose, now)? else { return Ok(()) };
-        waiting::look_by(db, &rule.name, (node, account), due)?;
+        let kept = std::mem::take(&mut self.kept);
+        let scope = Scope::new(db, &set, &kept, &whose, now);
+        let next = self
+            .crossed(&scope, number, position, None)
+            .and_then(|()| self.crosses_next(&scope, number));
+        drop(scope);
+        self.kept = kept;
+        let Some(due) = next? else { return Ok(()) };
+        waiting::look_by(db, &mut self.standing, (number, rule), (node, account), due)?;
         self.due_by(due);
         Ok(())
     }
 
     /// Looks at what may have crossed its line.
-    #[allow(clippy::too_many_arguments, reason = "who, what, when and why, each once")]
-    fn cross(
-        &mut self,
-        db: &Connection,
-        rule: &Rule,
-        crossing: &Crossing,
-        whose: &Whole,
-        now: i64,
-        position: Offset,
-        event: Option<(&Happening<'_>, Node)>,
-    ) -> Result<()> {
-        let set = Arc::clone(&self.set);
-        let kept = std::mem::take(&mut self.kept);
-        let scope = Scope::new(db, &set, &kept, whose, now);
-        let done = self.crossed(&scope, rule, crossing, position, event);
-        drop(scope);
-        self.kept = kept;
-        done
-    }
-
     fn crossed(
         &mut self,
         scope: &Scope<'_>,
-        rule: &Rule,
-        crossing: &Crossing,
+        number: usize,
         position: Offset,
         event: Option<(&Happening<'_>, Node)>,
     ) -> Result<()> {
-        let (db, whose) = (scope.db, scope.whose);
+        let rule = &scope.set.rules[number];
+        let When::Crosses(crossing) = &rule.when else { return Ok(()) };
+        let (db, whose, by) = (scope.db, scope.whose, (number, rule.name.as_str()));
         let keys = keys(whose);
         let found = scope.measure(&crossing.of)?;
-        let is_crossed = waiting::is_crossed(db, &rule.name, &keys)?;
+        let is_crossed = waiting::is_crossed(db, &mut self.standing, by, &keys)?;
         let mut outcome = "it is not beyond the line";
         match found {
             None => outcome = "there is nothing to go by yet",
             Some(value) if is_crossed && crossing.is_back(value) => {
-                waiting::rearm(db, &rule.name, &keys)?;
+                waiting::rearm(db, &mut self.standing, by, &keys)?;
                 outcome = "it is armed again";
             }
             Some(_) if is_crossed => {
@@ -628,7 +655,7 @@ impl Fold {
                 }
                 outcome = "its conditions do not hold";
                 if holds {
-                    waiting::cross(db, &rule.name, key(whose))?;
+                    waiting::cross(db, &mut self.standing, by, key(whose))?;
                     let (happening, node) = match event {
                         Some((happening, node)) => (Some(happening), node),
                         None => (None, whose.main_user(db, scope.now_ms)?),
@@ -651,17 +678,14 @@ impl Fold {
     }
 
     /// When the line will next be crossed if nothing happens, this way or back: found by looking ahead.
-    fn crosses_next(
-        &self,
-        db: &Connection,
-        rule: &Rule,
-        crossing: &Crossing,
-        whose: &Whole,
-        now: i64,
-    ) -> Result<Option<i64>> {
-        let is_crossed = waiting::is_crossed(db, &rule.name, &keys(whose))?;
+    fn crosses_next(&mut self, scope: &Scope<'_>, number: usize) -> Result<Option<i64>> {
+        let rule = &scope.set.rules[number];
+        let When::Crosses(crossing) = &rule.when else { return Ok(None) };
+        let (db, now, by) = (scope.db, scope.now_ms, (number, rule.name.as_str()));
+        let keys = keys(scope.whose);
+        let is_crossed = waiting::is_crossed(db, &mut self.standing, by, &keys)?;
         let turns = |at: i64| -> Result<bool> {
-            let scope = Scope::new(db, &self.set, &self.kept, whose, at);
+            let scope = Scope::new(db, scope.set, scope.kept, scope.whose, at);
             let Some(value) = scope.measure(&crossing.of)? else { return Ok(false) };
             if is_crossed {
                 return Ok(crossing.is_back(value));
@@ -789,11 +813,47 @@ impl Crossing {
 }
 
 /// Everybody whom a rule is about when a person does something.
-fn whose<'a>(per: Per, person: &'a Whole, accounts: &'a [Whole]) -> &'a [Whole] {
+fn whose<'a, W>(per: Per, person: &'a W, accounts: &'a [W]) -> &'a [W] {
     match per {
         Per::Person => std::slice::from_ref(person),
         Per::Account => accounts,
     }
+}
+
+/// Brings an event to a feature; whether anything changed.
+fn sample(
+    (db, set, kept): (&Connection, &RuleSet, &RefCell<Kept>),
+    feature: &Feature,
+    happening: &Happening<'_>,
+    person: &Whole,
+    main: Node,
+) -> Result<bool> {
+    let scope = Scope::new(db, set, kept, person, happening.time_ms());
+    if let Some(condition) = &feature.condition
+        && !scope.holds(condition, happening.about())?
+    {
+        return Ok(false);
+    }
+    let value = match &feature.value {
+        None => Json::Null,
+        Some(part) => match scope.ask(part, happening.about())? {
+            Ok(found) => value::to_json(&found).unwrap_or_default(),
+            Err(_) => return Ok(false),
+        },
+    };
+    let sample = Sample { time_ms: happening.time_ms(), value };
+    let mut kept = kept.borrow_mut();
+    let kept = kept.change(db, main)?;
+    let known = kept.get_mut(&feature.name);
+    let is_known = known.is_some();
+    let mut aggregate = known.map(std::mem::take);
+    let changed = feature.operation.take(feature.window.is_some(), &mut aggregate, &sample);
+    let Some(aggregate) = aggregate else { return Ok(changed) };
+    match kept.get_mut(&feature.name).filter(|_| is_known) {
+        Some(known) => *known = aggregate,
+        None => drop(kept.insert(feature.name.clone(), aggregate)),
+    }
+    Ok(changed)
 }
 
 /// Under what something is kept that is neither an event's nor an identifier's.

@@ -35,7 +35,9 @@ impl Kept {
 
     /// The same, to be changed.
     pub(super) fn change(&mut self, db: &Connection, node: Node) -> Result<&mut Features> {
-        self.changed.push(node);
+        if self.changed.last() != Some(&node) {
+            self.changed.push(node);
+        }
         self.read(db, node)
     }
 

@@ -3,12 +3,20 @@
 //! Deliberately changes nothing.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
-use cel::{Context, ExecutionError, FunctionContext, Value, objects::Key};
+use cel::{
+    Context, ExecutionError, FunctionContext, Value,
+    common::{
+        types::{CelInt, CelMap, CelMapKey},
+        value::{CowVal, Val},
+    },
+    context::VariableResolver,
+    objects::Key,
+};
 use rusqlite::{Connection, Result};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -19,9 +27,12 @@ use super::{
     set::{Feature, Measure, Part, Per, RuleSet, Score, Squash},
 };
 use crate::{
-    event_log::Timestamp,
+    event_log::{Record, Timestamp},
     event_time,
-    expression::{self, value},
+    expression::{
+        self,
+        value::{self, Seen},
+    },
     people::{self, Whole},
 };
 
@@ -39,6 +50,11 @@ pub(super) const FUNCTIONS: &[&str] = &[
 ];
 /// The variable in which the functions of local time find the person's.
 const TIMEZONE: &str = "@timezone";
+/// The one in which the functions of time find the moment.
+const NOW: &str = "@now";
+
+/// The functions are made once: what differs from one moment to the next they find in variables.
+static CALLS: LazyLock<Context<'static, 'static>> = LazyLock::new(functions);
 
 /// One moment of one person or account.
 pub(super) struct Scope<'a> {
@@ -47,7 +63,6 @@ pub(super) struct Scope<'a> {
     pub(super) kept: &'a RefCell<Kept>,
     pub(super) whose: &'a Whole,
     pub(super) now_ms: i64,
-    functions: Context<'static, 'static>,
     features: RefCell<HashMap<usize, Value>>,
     scores: RefCell<HashMap<usize, f64>>,
 }
@@ -55,8 +70,67 @@ pub(super) struct Scope<'a> {
 /// What an expression is about, beside the person.
 #[derive(Clone, Copy, Default)]
 pub(super) struct About<'e> {
-    pub(super) event: Option<&'e Value>,
-    pub(super) trigger: Option<&'e Value>,
+    pub(super) event: Option<&'e Event<'e>>,
+    pub(super) trigger: Option<&'e Event<'e>>,
+}
+
+/// An event as expressions see it: made when the first of them looks.
+pub(super) struct Event<'a> {
+    pub(super) record: &'a Record,
+    made: OnceCell<Seen>,
+}
+
+impl<'a> Event<'a> {
+    pub(super) fn of(record: &'a Record) -> Self {
+        Self { record, made: OnceCell::new() }
+    }
+
+    fn seen(&self) -> &dyn Val {
+        let record = self.record;
+        let make = || {
+            let known: Option<HashMap<String, Seen>> = serde_json::from_str(&record.json).ok();
+            let mut members = known.unwrap_or_default();
+            members.insert("time".to_owned(), Seen::whole(record.event_time.unix_ms()));
+            members.insert("received".to_owned(), Seen::whole(record.received_at.unix_ms()));
+            members.insert("source".to_owned(), Seen::text(&record.source));
+            members.insert("trust".to_owned(), Seen::text(record.trust.as_str()));
+            // Where there are none, looking for one of them says so, and not that there are none.
+            members.entry("properties".to_owned()).or_insert_with(|| Seen::object([]));
+            Seen::object(members)
+        };
+        self.made.get_or_init(make).0.as_ref()
+    }
+}
+
+/// The variables of one question.
+struct Variables<'v> {
+    now: CelInt,
+    event: Option<&'v dyn Val>,
+    trigger: Option<&'v dyn Val>,
+    made: Vec<(&'static str, Box<dyn Val>)>,
+}
+
+impl Variables<'_> {
+    fn make(&mut self, name: &'static str, value: Value) {
+        // What has no value of its own there is none of in what is asked: JSON has all.
+        if let Ok(value) = value.try_into() {
+            self.made.push((name, value));
+        }
+    }
+}
+
+impl VariableResolver for Variables<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        match variable {
+            "event" => self.event.map(CowVal::Borrowed),
+            "trigger" => self.trigger.map(CowVal::Borrowed),
+            NOW => Some(CowVal::Borrowed(&self.now)),
+            _ => {
+                let found = self.made.iter().find(|(name, _)| *name == variable);
+                found.map(|(_, value)| CowVal::Borrowed(value.as_ref()))
+            }
+        }
+    }
 }
 
 /// One expression with what came of it: why a rule fired, or did not.
@@ -114,7 +188,6 @@ impl<'a> Scope<'a> {
             kept,
             whose,
             now_ms,
-            functions: functions(now_ms),
             features: RefCell::default(),
             scores: RefCell::default(),
         }
@@ -126,29 +199,32 @@ impl<'a> Scope<'a> {
         part: &Part,
         about: About<'_>,
     ) -> Result<std::result::Result<Value, String>> {
-        let mut context = self.functions.new_inner_scope();
-        for (name, event) in [("event", about.event), ("trigger", about.trigger)] {
-            if let Some(event) = event.filter(|_| part.expression.mentions(name)) {
-                context.add_variable_from_value(name, event.clone());
-            }
-        }
-        if part.expression.mentions("features") {
-            let mut features = HashMap::new();
+        let looks_at = |name: &str| part.expression.mentions(name);
+        let mut variables = Variables {
+            now: CelInt::from(self.now_ms),
+            event: about.event.filter(|_| looks_at("event")).map(Event::seen),
+            trigger: about.trigger.filter(|_| looks_at("trigger")).map(Event::seen),
+            made: Vec::new(),
+        };
+        if looks_at("features") {
+            let mut features: HashMap<CelMapKey<'static>, Box<dyn Val>> = HashMap::new();
             for name in &part.features {
-                if let Some(at) = self.set.feature(name) {
-                    features.insert(Key::from(name.clone()), self.feature(at)?);
+                if let Some(at) = self.set.feature(name)
+                    && let Ok(value) = self.feature(at)?.try_into()
+                {
+                    features.insert(CelMapKey::from(name.clone()), value);
                 }
             }
-            context.add_variable_from_value("features", features);
+            variables.made.push(("features", Box::new(CelMap::from(features))));
         }
-        if part.expression.mentions("scores") {
+        if looks_at("scores") {
             let mut scores = HashMap::new();
             for name in &part.scores {
                 if let Some(at) = self.set.score(name) {
                     scores.insert(Key::from(name.clone()), Value::Float(self.score(at)?));
                 }
             }
-            context.add_variable_from_value("scores", scores);
+            variables.make("scores", scores.into());
         }
         if part.looks_at_profile {
             let profile = people::profile(self.db, self.whose.id())?;
@@ -174,7 +250,7 @@ impl<'a> Scope<'a> {
                 time.map_or(Value::Null, |time| Value::Int(time.unix_ms()))
             };
             let count = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
-            context.add_variable_from_value(TIMEZONE, fact("timezone"));
+            variables.make(TIMEZONE, fact("timezone"));
             let person = HashMap::from([
                 (Key::from("id"), Value::from(profile.id.to_string())),
                 (Key::from("country"), fact("country")),
@@ -186,10 +262,10 @@ impl<'a> Scope<'a> {
                 (Key::from("first_seen"), time(&profile.first_seen)),
                 (Key::from("last_seen"), time(&profile.last_seen)),
             ]);
-            context.add_variable_from_value("traits", traits);
-            context.add_variable_from_value("person", person);
+            variables.make("traits", traits.into());
+            variables.make("person", person.into());
         }
-        if part.expression.mentions("account") {
+        if looks_at("account") {
             let mut of = HashMap::new();
             if let Some((_, id)) = &self.whose.account {
                 let now = Timestamp::from_unix_ms(self.now_ms);
@@ -206,8 +282,11 @@ impl<'a> Scope<'a> {
                 }
                 of.insert(Key::from("id"), Value::from(id.clone()));
             }
-            context.add_variable_from_value("account", of);
+            variables.make("account", of.into());
         }
+        let functions: &Context<'_, '_> = &CALLS;
+        let mut context = functions.new_inner_scope();
+        context.set_variable_resolver(&variables);
         Ok(part.expression.ask(&context).map(|value| value.unwrap_or(Value::Null)))
     }
 
@@ -222,17 +301,27 @@ impl<'a> Scope<'a> {
             return Ok(known.clone());
         }
         let feature: &Feature = &self.set.features[at];
-        let mut joined = None;
-        for node in &self.whose.nodes {
-            let mut kept = self.kept.borrow_mut();
-            let Some(part) = kept.of(self.db, *node)?.get(&feature.name) else { continue };
-            joined = Some(match joined {
-                Some(joined) => feature.operation.joined(joined, part.clone()),
-                None => part.clone(),
-            });
-        }
         let from = feature.window.map_or(i64::MIN, |window| self.now_ms - ms(window));
-        let value = feature.operation.value(joined, feature.window.is_some(), from);
+        let is_windowed = feature.window.is_some();
+        let mut kept = self.kept.borrow_mut();
+        let value = match self.whose.nodes[..] {
+            [node] => {
+                let part = kept.of(self.db, node)?.get(&feature.name);
+                feature.operation.value(part, is_windowed, from)
+            }
+            _ => {
+                let mut joined = None;
+                for node in &self.whose.nodes {
+                    let Some(part) = kept.of(self.db, *node)?.get(&feature.name) else { continue };
+                    joined = Some(match joined {
+                        Some(joined) => feature.operation.joined(joined, part.clone()),
+                        None => part.clone(),
+                    });
+                }
+                feature.operation.value(joined.as_ref(), is_windowed, from)
+            }
+        };
+        drop(kept);
         self.features.borrow_mut().insert(at, value.clone());
         Ok(value)
     }
@@ -339,8 +428,8 @@ pub(super) fn moment(value: &Value) -> Option<i64> {
 
 const FREE: &str = "CEL has no function of this name";
 
-/// The functions, at this moment.
-fn functions(now_ms: i64) -> Context<'static, 'static> {
+/// The functions: at which moment, and where, they find in variables.
+fn functions() -> Context<'static, 'static> {
     const SECOND: f64 = 1000.0;
     let mut context = expression::empty_context();
     for (name, unit, sign) in [
@@ -352,24 +441,35 @@ fn functions(now_ms: i64) -> Context<'static, 'static> {
         ("minutes_until", 60.0 * SECOND, -1.0),
     ] {
         let since = move |context: &FunctionContext<'_, '_>, time: Value| {
+            let now = now(context)?;
             #[allow(clippy::cast_precision_loss, reason = "a moment has 41 bits")]
-            let passed = |time: i64| sign * (now_ms - time) as f64 / unit;
+            let passed = |time: i64| sign * (now - time) as f64 / unit;
             let wrong = || ExecutionError::function_error(context.name, "no moment");
             moment(&time).map(passed).ok_or_else(wrong)
         };
         context.add_function(name, since).expect(FREE);
     }
-    let hour = move |context: &FunctionContext<'_, '_>| {
-        local(now_ms, &timezone(context)).map(|it| i64::from(it.hour()))
+    let hour = |context: &FunctionContext<'_, '_>| {
+        local(now(context)?, &timezone(context)).map(|it| i64::from(it.hour()))
     };
     context.add_function("local_hour", hour).expect(FREE);
-    let weekday = move |context: &FunctionContext<'_, '_>| {
-        local(now_ms, &timezone(context)).map(|it| i64::from(it.weekday().to_monday_one_offset()))
+    let weekday = |context: &FunctionContext<'_, '_>| {
+        let there = local(now(context)?, &timezone(context));
+        there.map(|it| i64::from(it.weekday().to_monday_one_offset()))
     };
     context.add_function("local_weekday", weekday).expect(FREE);
-    let hour_in = move |zone: Arc<String>| local(now_ms, &zone).map(|it| i64::from(it.hour()));
+    let hour_in = |context: &FunctionContext<'_, '_>, zone: Arc<String>| {
+        local(now(context)?, &zone).map(|it| i64::from(it.hour()))
+    };
     context.add_function("hour_in", hour_in).expect(FREE);
     context
+}
+
+/// The moment that is asked about.
+fn now(context: &FunctionContext<'_, '_>) -> std::result::Result<i64, ExecutionError> {
+    let known = context.ptx.get_variable(NOW);
+    let now = known.and_then(|known| known.downcast_ref::<CelInt>().map(|now| *now.inner()));
+    now.ok_or_else(|| ExecutionError::function_error(context.name, "no moment"))
 }
 
 /// The person's, or UTC.

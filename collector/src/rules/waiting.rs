@@ -1,6 +1,7 @@
 //! What waits for time to pass: timers that an event has set, and the moments at which something that time alone moves is to be
 //! looked at again. Promises the same order for the same rows. Deliberately has no clock.
 
+use lru::LruCache;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use crate::{event_log::Offset, people::Node};
@@ -40,6 +41,44 @@ pub(super) const SCHEMA: &str = "
         PRIMARY KEY (rule, node, account)
     ) STRICT, WITHOUT ROWID;
 ";
+
+/// Of how many rules and whom they are about it is remembered how they stand: some 3 MB when full.
+const REMEMBERED: std::num::NonZeroUsize =
+    std::num::NonZeroUsize::new(1 << 15).expect("it is not 0");
+
+/// How rules stand that cross lines, so as not to ask the tables at every event. Whoever changes the tables past this forgets it.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// By the rule's place in the set and whom it is about.
+    known: LruCache<(usize, Node, i64), Known>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// There is a look no later than this.
+    look_by: Option<i64>,
+    crossed: Option<bool>,
+}
+
+impl Default for Standing {
+    fn default() -> Self {
+        // One that is full from the beginning would take its room from who has no such rules.
+        let mut known = LruCache::unbounded();
+        known.resize(REMEMBERED);
+        Self { known }
+    }
+}
+
+impl Standing {
+    fn of(&mut self, rule: usize, (node, account): (Node, i64)) -> &mut Known {
+        self.known.get_or_insert_mut((rule, node, account), Known::default)
+    }
+
+    /// The look that there was is over.
+    pub(super) fn looked(&mut self, rule: usize, key: (Node, i64)) {
+        self.of(rule, key).look_by = None;
+    }
+}
 
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,13 +158,19 @@ pub(super) fn set(
 /// Sees to it that there is a look by then; whether there was none so soon.
 pub(super) fn look_by(
     db: &Connection,
-    rule: &str,
+    standing: &mut Standing,
+    (number, rule): (usize, &str),
     (node, account): (Node, i64),
     due_ms: i64,
 ) -> Result<bool> {
+    let known = standing.of(number, (node, account));
+    if known.look_by.is_some_and(|known| known <= due_ms) {
+        return Ok(false);
+    }
     let upsert = "INSERT INTO look VALUES (?1, ?2, ?3, ?4)
                   ON CONFLICT DO UPDATE SET due = excluded.due WHERE excluded.due < due";
     let changed = db.prepare_cached(upsert)?.execute(params![rule, node, account, due_ms])?;
+    known.look_by = Some(due_ms);
     Ok(changed > 0)
 }
 
@@ -172,26 +217,49 @@ pub(super) fn happened(
 }
 
 /// Whether a rule is beyond its line for any of these.
-pub(super) fn is_crossed(db: &Connection, rule: &str, keys: &[(Node, i64)]) -> Result<bool> {
+pub(super) fn is_crossed(
+    db: &Connection,
+    standing: &mut Standing,
+    (number, rule): (usize, &str),
+    keys: &[(Node, i64)],
+) -> Result<bool> {
     let query = "SELECT 1 FROM crossed WHERE rule = ?1 AND node = ?2 AND account = ?3";
-    for (node, account) in keys {
-        if db.prepare_cached(query)?.exists(params![rule, node, account])? {
+    for key in keys {
+        let known = standing.of(number, *key);
+        let is_crossed = match known.crossed {
+            Some(is_crossed) => is_crossed,
+            None => db.prepare_cached(query)?.exists(params![rule, key.0, key.1])?,
+        };
+        known.crossed = Some(is_crossed);
+        if is_crossed {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
-pub(super) fn cross(db: &Connection, rule: &str, (node, account): (Node, i64)) -> Result<()> {
+pub(super) fn cross(
+    db: &Connection,
+    standing: &mut Standing,
+    (number, rule): (usize, &str),
+    key: (Node, i64),
+) -> Result<()> {
     db.prepare_cached("INSERT OR IGNORE INTO crossed VALUES (?1, ?2, ?3)")?
-        .execute(params![rule, node, account])?;
+        .execute(params![rule, key.0, key.1])?;
+    standing.of(number, key).crossed = Some(true);
     Ok(())
 }
 
-pub(super) fn rearm(db: &Connection, rule: &str, keys: &[(Node, i64)]) -> Result<()> {
+pub(super) fn rearm(
+    db: &Connection,
+    standing: &mut Standing,
+    (number, rule): (usize, &str),
+    keys: &[(Node, i64)],
+) -> Result<()> {
     let delete = "DELETE FROM crossed WHERE rule = ?1 AND node = ?2 AND account = ?3";
-    for (node, account) in keys {
-        db.prepare_cached(delete)?.execute(params![rule, node, account])?;
+    for key in keys {
+        db.prepare_cached(delete)?.execute(params![rule, key.0, key.1])?;
+        standing.of(number, *key).crossed = Some(false);
     }
     Ok(())
 }
