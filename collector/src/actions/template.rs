@@ -28,6 +28,8 @@ pub const ROOTS: [&str; 10] = [
 ];
 /// The files that are templates, by what they are made for: Slack and messages in the app, texts and e-mail, e-mail.
 const KINDS: [&str; 3] = ["md", "txt", "html"];
+/// About the folder, and no template.
+const README: &str = "README.md";
 /// Files of a folder. A team has dozens.
 const MOST_FILES: usize = 1000;
 /// Bytes of a file. Gmail cuts what it shows of a mail at 102 KB.
@@ -65,7 +67,7 @@ impl Default for Templates {
 
 impl Templates {
     /// Reads all `*.md`, `*.txt` and `*.html` of a folder. A template can begin with front matter, TOML between two lines `+++`:
-    /// `subject` and `title`, templates themselves. What begins with a dot is no template.
+    /// `subject` and `title`, templates themselves. What begins with a dot is no template, nor is `README.md`.
     pub fn read(folder: &Path) -> Result<Self, TemplateError> {
         let unreadable = |path: &Path| {
             let path = path.to_owned();
@@ -74,7 +76,10 @@ impl Templates {
         let mut files = BTreeSet::new();
         for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
             let name = entry.map_err(unreadable(folder))?.file_name();
-            let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else { continue };
+            let Some(name) = name.to_str().filter(|name| !name.starts_with('.') && *name != README)
+            else {
+                continue;
+            };
             if name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind)) {
                 files.insert(name.to_owned());
             }

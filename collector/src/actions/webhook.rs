@@ -37,7 +37,6 @@ impl std::fmt::Debug for ActionWebhook {
 #[derive(Serialize)]
 struct Body<'a> {
     id: &'a str,
-    rule: &'a str,
     #[serde(flatten)]
     context: &'a serde_json::Value,
 }
@@ -56,7 +55,7 @@ impl ActionWebhook {
 
     /// Tries once.
     pub async fn send(&self, message: &Message) -> Outcome {
-        let body = Body { id: &message.key, rule: &message.rule, context: &message.context };
+        let body = Body { id: &message.key, context: &message.context };
         let body = match serde_json::to_vec(&body) {
             Ok(body) => body,
             Err(_) => return Outcome::refused("what is known of the firing is no JSON object"),

@@ -321,7 +321,8 @@ impl Place {
     fn try_ring(&mut self, now_ms: i64) -> Result<bool, StepError> {
         let Some(rules) = &mut self.rules else { return Ok(false) };
         let change = self.database.begin()?;
-        let any = rules.until(&change, &*self.log, now_ms, self.database.applied)?;
+        let applied = self.database.applied;
+        let any = rules.until((&change, &mut self.people), &*self.log, now_ms, applied)?;
         rules.flush(&change)?;
         change.commit()?;
         Ok(any)
@@ -342,11 +343,16 @@ impl Place {
                         if let Some(rules) = &mut self.rules {
                             let (now, before) =
                                 (record.received_at.unix_ms(), record.offset.before());
-                            rules.until(&change, &*self.log, now, before)?;
+                            rules.until((&change, &mut self.people), &*self.log, now, before)?;
                         }
                         let folded = self.people.record(&change, record)?;
                         if let Some(rules) = &mut self.rules {
-                            rules.record(&change, &*self.log, record, &folded)?;
+                            rules.record(
+                                (&change, &mut self.people),
+                                &*self.log,
+                                record,
+                                &folded,
+                            )?;
                         }
                     }
                     folded += records.len();

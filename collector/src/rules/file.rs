@@ -179,6 +179,7 @@ struct RawRule {
     without: Option<Spanned<RawWithout>>,
     sequence: Option<Spanned<RawSequence>>,
     at: Option<Text>,
+    still: Option<Texts>,
     before: Option<Length>,
     after: Option<Length>,
     crosses: Option<Spanned<RawCrosses>>,
@@ -740,6 +741,19 @@ impl Reading<'_> {
         }
         let place = Place { key: "if", variables, per, wanted: Wanted::Truth };
         let conditions = conditions.iter().map(|text| self.part(text, place));
+        let is_waited = matches!(when, When::Without { .. } | When::At { .. });
+        if raw.still.is_some() && !is_waited {
+            return Err((
+                at,
+                "`still` is asked when a timer rings: it goes with `without` and `at`".to_owned(),
+            ));
+        }
+        let asked_again = Place { key: "still", variables: OF_A_RULE, per, wanted: Wanted::Truth };
+        let still = raw.still.map(all).unwrap_or_default();
+        if still.len() > MOST_PARTS {
+            return Err((at, format!("a rule has at most {MOST_PARTS} conditions")));
+        }
+        let still = still.iter().map(|text| self.part(text, asked_again));
         let percent = *raw.percent.get_ref();
         if percent > 100 {
             return Err((raw.percent.span().start, "`percent` is 0 to 100".to_owned()));
@@ -755,6 +769,7 @@ impl Reading<'_> {
             on,
             conditions: conditions.collect::<Result<_, _>>()?,
             when,
+            still: still.collect::<Result<_, _>>()?,
             only_server: matches!(raw.from, Some(From::Server)),
             late: raw.late,
             limit: raw.limit.map(|it| (it.times, it.within.0)),
@@ -978,7 +993,7 @@ impl Rule {
     /// All that decides what it comes to.
     fn decisive(&self) -> String {
         let text = |part: &Part| part.expression.text().to_owned();
-        let conditions: Vec<_> = self.conditions.iter().map(text).collect();
+        let conditions: Vec<_> = self.conditions.iter().chain(&self.still).map(text).collect();
         let step = |step: &Step| format!("{:?} {:?}", step.on, step.matches.as_ref().map(text));
         let when = match &self.when {
             When::Event => String::new(),

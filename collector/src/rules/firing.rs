@@ -227,21 +227,23 @@ impl Firing<'_> {
     }
 }
 
-/// How often a rule has fired for somebody since then.
+/// How often a rule has fired for somebody since then, but for firings that do nothing, as of an import; a dry run counts as the rule would.
 pub(super) fn count(db: &Connection, rule: &Rule, whose: &Whole, since_ms: i64) -> Result<u32> {
     let count = |query: &str, of: i64| -> Result<u32> {
         db.prepare_cached(query)?.query_row(params![of, rule.name, since_ms], |row| row.get(0))
     };
     if let Some((number, _)) = &whose.account {
         return count(
-            "SELECT count(*) FROM firing WHERE account = ?1 AND account <> 0 AND rule = ?2 AND at > ?3",
+            "SELECT count(*) FROM firing WHERE account = ?1 AND account <> 0 AND rule = ?2 AND at > ?3 AND (held IS NULL OR held = 'dry run')",
             *number,
         );
     }
     let mut all = 0;
     for node in &whose.nodes {
-        all +=
-            count("SELECT count(*) FROM firing WHERE node = ?1 AND rule = ?2 AND at > ?3", *node)?;
+        all += count(
+            "SELECT count(*) FROM firing WHERE node = ?1 AND rule = ?2 AND at > ?3 AND (held IS NULL OR held = 'dry run')",
+            *node,
+        )?;
     }
     Ok(all)
 }

@@ -80,6 +80,7 @@ pub struct Looked {
 /// The fold over rules.
 pub(crate) struct Fold {
     set: Arc<RuleSet>,
+    looks_at_people: bool,
     in_force: InForce,
     kept: RefCell<Kept>,
     /// Rules that cross lines, by their place in the set.
@@ -164,7 +165,9 @@ impl Fold {
         let mut people = LruCache::unbounded();
         people.resize(PEOPLE);
         let heard = HashMap::new();
-        Self { set, in_force, kept, lines, standing, people, heard, next: None, looked: None }
+        let looks_at_people = set.looks_at_people();
+        let (next, looked) = (None, None);
+        Self { set, looks_at_people, in_force, kept, lines, standing, people, heard, next, looked }
     }
 
     /// As it was before anything was remembered.
@@ -193,10 +196,11 @@ impl Fold {
         Ok(next)
     }
 
-    /// Does what is due by then; `position` is how far the log was read. Whether anything was.
+    /// Does what is due by then; `position` is how far the log was read. Whether anything was. Rules see people as they are at that
+    /// moment: what their fold has in memory is written first.
     pub(crate) fn until(
         &mut self,
-        db: &Connection,
+        (db, people): (&Connection, &mut people::Fold),
         log: &dyn Records,
         time_ms: i64,
         position: Offset,
@@ -204,6 +208,9 @@ impl Fold {
         let mut any = false;
         while self.next_due(db)?.is_some_and(|due| due <= time_ms) {
             let Some(due) = waiting::first(db)? else { break };
+            if !any && self.looks_at_people {
+                people.flush(db)?;
+            }
             waiting::done(db, &due)?;
             if let Due::Look { rule, node, account, .. } = &due
                 && let Some(rule) = self.place(rule)
@@ -227,7 +234,7 @@ impl Fold {
     /// Folds one record in that people have folded already.
     pub(crate) fn record(
         &mut self,
-        db: &Connection,
+        (db, people): (&Connection, &mut people::Fold),
         log: &dyn Records,
         record: &Record,
         folded: &Folded,
@@ -246,6 +253,9 @@ impl Fold {
                 // Who is said to be somebody else by one who may order it can be parted from others by it.
                 if *linked && *call == "alias" {
                     self.people.clear();
+                }
+                if self.looks_at_people {
+                    people.flush(db)?;
                 }
                 let kept = std::mem::take(&mut self.kept);
                 let done = self.event(db, &kept, log, record, *main, &heard, *linked);
@@ -576,6 +586,11 @@ impl Fold {
                     }
                 }
             }
+            for part in &rule.still {
+                if outcome.is_none() && !scope.holds(part, happening.about())? {
+                    outcome = Some("it is not so any more");
+                }
+            }
             let outcome = match outcome {
                 Some(outcome) => outcome,
                 None => self.fire(&scope, rule, node, due_ms, Some(&happening), position)?,
@@ -767,7 +782,9 @@ impl Fold {
             if let Some(held) = happening.held() {
                 return Some(held);
             }
-            if happening.is_late() && rule.late == Late::Record {
+            // When a line was crossed is known by the log's time, however late the event is that shows it.
+            let is_timed = matches!(rule.when, When::Crosses(_));
+            if happening.is_late() && rule.late == Late::Record && !is_timed {
                 return Some("late");
             }
         }

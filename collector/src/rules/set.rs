@@ -159,6 +159,8 @@ pub(super) struct Rule {
     /// All of these.
     pub(super) conditions: Vec<Part>,
     pub(super) when: When,
+    /// All of these too, when a timer rings.
+    pub(super) still: Vec<Part>,
     /// Only what sources said that nobody can forge.
     pub(super) only_server: bool,
     pub(super) late: Late,
@@ -302,6 +304,22 @@ impl RuleSet {
     /// How many features, scores and rules.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.features.len(), self.scores.len(), self.rules.len())
+    }
+
+    /// Whether it looks at what is known of people, and not only at what it keeps itself.
+    pub(super) fn looks_at_people(&self) -> bool {
+        let part = |part: &Part| part.looks_at_profile || part.expression.mentions("account");
+        let rule = |rule: &Rule| {
+            let timed = match &rule.when {
+                When::At { time, .. } => Some(time),
+                _ => None,
+            };
+            rule.per == Per::Account
+                || rule.conditions.iter().chain(&rule.still).chain(timed).any(part)
+        };
+        self.quiet.is_some()
+            || self.rules.iter().any(rule)
+            || self.scores.iter().any(|score| score.terms.iter().any(|(_, term)| part(term)))
     }
 
     /// Whether anything in it is about accounts.

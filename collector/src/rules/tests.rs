@@ -33,6 +33,8 @@ struct World {
     rules: Fold,
     log: Log,
     next: i64,
+    /// Whether a transaction ends with each record.
+    ends: bool,
 }
 
 fn set(text: &str) -> Result<RuleSet, RuleError> {
@@ -52,6 +54,7 @@ impl World {
             rules: Fold::new(Arc::new(set), InForce::default()),
             log: Log::default(),
             next: 1,
+            ends: true,
         }
     }
 
@@ -87,17 +90,27 @@ impl World {
         self.pass(record.received_at.unix_ms() - BEGIN_MS);
         let folded = self.people.record(&self.db, record).unwrap();
         self.log.0.insert(offset, record.clone());
-        self.rules.record(&self.db, &self.log, record, &folded).unwrap();
+        self.rules.record((&self.db, &mut self.people), &self.log, record, &folded).unwrap();
+        if self.ends {
+            self.end();
+        }
+        offset
+    }
+
+    /// A transaction ends.
+    fn end(&mut self) {
         self.people.flush(&self.db).unwrap();
         self.rules.flush(&self.db).unwrap();
-        offset
     }
 
     /// Time passes, and nothing happens.
     fn pass(&mut self, ms: i64) {
         let position = Offset::from_number(self.next - 1);
-        self.rules.until(&self.db, &self.log, BEGIN_MS + ms, position).unwrap();
-        self.rules.flush(&self.db).unwrap();
+        let people = (&self.db, &mut self.people);
+        self.rules.until(people, &self.log, BEGIN_MS + ms, position).unwrap();
+        if self.ends {
+            self.end();
+        }
     }
 
     fn order(&mut self, ms: i64, order: &people::Order) {
@@ -364,6 +377,55 @@ fn what_holds_a_firing_back_is_on_record() {
 }
 
 #[test]
+fn what_an_event_says_of_a_person_is_known_to_the_rules_that_it_sets_off() {
+    let rules = "[rules.pro]\non = 'identify'\nif = \"traits.plan == 'pro'\"\n\
+        [rules.night]\non = 'A'\nif = 'local_hour() == 9'\n";
+    let mut world = World::new(rules);
+    world.ends = false;
+    let plan = |plan: &str| json!({"type": "identify", "userId": "u-1", "traits": {"plan": plan}});
+    world.at(0, &plan("free"));
+    world.at(MINUTE, &plan("pro"));
+    let mut event = did("A", "u-1");
+    event["context"] = json!({"timezone": "Asia/Tokyo"});
+    world.at(2 * MINUTE, &event);
+    assert_eq!(world.firings(), [("pro".to_owned(), MINUTE), ("night".to_owned(), 2 * MINUTE)]);
+}
+
+#[test]
+fn what_does_nothing_uses_up_no_limit_and_a_late_event_no_crossing() {
+    let rules = "[features.n]\non = 'A'\ncount = true\n[rules.a]\non = 'A'\nlimit = { times = 1, within = '7d' }\n\
+        [rules.many]\ncrosses = { feature = 'n', above = 1 }\n";
+    let mut world = World::new(rules);
+    world.record(0, &did("A", "u-1"), |record| record.origin = Origin::Import);
+    world.record(DAY, &did("A", "u-1"), |record| {
+        record.event_time = Timestamp::from_unix_ms(record.received_at.unix_ms() - 2 * HOUR);
+    });
+    world.at(DAY + HOUR, &did("A", "u-1"));
+    world.at(DAY + 2 * HOUR, &did("A", "u-1"));
+    let fired = world.fired();
+    let of = |rule: &str| {
+        let of_rule = fired.iter().filter(|it| it.rule == rule);
+        of_rule.map(|it| it.held.as_deref()).collect::<Vec<_>>()
+    };
+    assert_eq!(of("a"), [Some("imported"), Some("late"), None]);
+    assert_eq!(of("many"), [None]);
+}
+
+#[test]
+fn what_is_not_so_any_more_when_the_timer_rings_does_not_fire() {
+    let rules = "[features.until]\non = 'Renewed'\nlast = 'event.properties.until'\n[rules.renewal]\non = 'Renewed'\n\
+        at = 'event.properties.until'\nbefore = '1d'\nstill = 'features.until == event.properties.until'\n";
+    let mut world = World::new(rules);
+    let until = |ms: i64| json!({ "until": Timestamp::from_unix_ms(BEGIN_MS + ms).to_string() });
+    world.at(0, &track("Renewed", "u-1", &until(10 * DAY)));
+    world.at(DAY, &track("Renewed", "u-1", &until(20 * DAY)));
+    world.pass(30 * DAY);
+    assert_eq!(world.firings(), [("renewal".to_owned(), 19 * DAY)]);
+    let error = set("[rules.a]\non = 'A'\nstill = 'true'\n").map(drop).unwrap_err();
+    assert!(error.message.contains("`still` is asked when a timer rings"), "{error}");
+}
+
+#[test]
 fn rules_that_set_each_other_off_come_to_an_end() {
     let mut world = World::new("[rules.a]\non = 'A'\nthen = [{ emit = 'A' }]\n");
     for depth in 0..8_u8 {
@@ -495,11 +557,15 @@ sequence = { times = 3, within = "5h" }
 [rules.first_order]
 on = "Order Completed"
 if = "features.adds > 1"
+[rules.known]
+on = "*"
+if = ["traits.plan == 'u-1'", "person.events > 3"]
 "#;
 
-/// Plays deeds, `restart` times beginning anew with nothing remembered.
-fn play(deeds: &[(u32, Deed)], restart: impl Fn(usize) -> bool) -> World {
+/// Plays deeds, where `restart` says so beginning anew with nothing remembered; `ends` says whether each record is a transaction.
+fn play(deeds: &[(u32, Deed)], ends: bool, restart: impl Fn(usize) -> bool) -> World {
     let mut world = World::new(ALL_KINDS);
+    world.ends = ends;
     let mut now = 0;
     let device = |n: u8| format!("anonymous:d-{n}").parse().unwrap();
     for (at, (pause, deed)) in deeds.iter().enumerate() {
@@ -510,8 +576,7 @@ fn play(deeds: &[(u32, Deed)], restart: impl Fn(usize) -> bool) -> World {
             }
             Deed::Identify(d, u) => {
                 let user = format!("u-{u}");
-                let event =
-                    json!({"type": "identify", "anonymousId": format!("d-{d}"), "userId": user});
+                let event = json!({"type": "identify", "anonymousId": format!("d-{d}"), "userId": user, "traits": {"plan": user}});
                 world.at(now, &event);
             }
             Deed::Merge(a, b) => world.order(now, &people::Order::Merge(device(*a), device(*b))),
@@ -520,6 +585,7 @@ fn play(deeds: &[(u32, Deed)], restart: impl Fn(usize) -> bool) -> World {
             }
         }
         if restart(at) {
+            world.end();
             world.people.forget();
             world.rules.forget();
             // The clock goes on between two events, too.
@@ -538,8 +604,8 @@ proptest! {
         deeds in prop::collection::vec((1..200_u32, deed()), 1..40),
         seed in any::<u64>(),
     ) {
-        let once = play(&deeds, |_| false);
-        let often = play(&deeds, |at| (seed >> (at % 64)) & 1 == 1);
+        let once = play(&deeds, false, |_| false);
+        let often = play(&deeds, true, |at| (seed >> (at % 64)) & 1 == 1);
         let told = |world: &World| {
             let why = |it: &Fired| (it.id.clone(), it.rule.clone(), it.at.clone(), it.why.get().to_owned());
             world.fired().iter().map(why).collect::<Vec<_>>()

@@ -92,14 +92,14 @@ impl Trial {
         if let Seen::Here(records) = &mut self.records {
             records.insert(record.offset, record.clone());
         }
-        self.rules.record(&self.db, &self.records, record, &folded)?;
+        self.rules.record((&self.db, &mut self.people), &self.records, record, &folded)?;
         self.people.flush(&self.db)?;
         self.rules.flush(&self.db)
     }
 
     /// Time passes until then.
     pub(crate) fn pass(&mut self, ms: i64) -> Result<()> {
-        self.rules.until(&self.db, &self.records, ms, self.last)?;
+        self.rules.until((&self.db, &mut self.people), &self.records, ms, self.last)?;
         self.rules.flush(&self.db)
     }
 

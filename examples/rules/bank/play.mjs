@@ -19,8 +19,8 @@ export async function play(say) {
       const phone = holder === 'holder-1' ? '+351210000001' : '+351210000002';
       await on.send('backend',
         { type: 'identify', userId: holder, traits: { phone }, context: { timezone }, timestamp: ago({ days: 30 }) },
-        used(holder, { country: 'PT', amount: 40 }, ago({ days: 20 })),
-        used(holder, { country: 'ES', amount: 120 }, ago({ days: 10 })));
+        used(holder, { country: 'PT', amount: 40 }, ago({ days: 20, hours: 12 })),
+        used(holder, { country: 'ES', amount: 120 }, ago({ days: 10, hours: 12 })));
     }
     say(`Two cardholders, seen in PT and ES, at most 120 EUR. Where they live (${timezone}) it is between two and three at night.`);
 
@@ -37,7 +37,7 @@ export async function play(say) {
       say(`  ${reason.text}   ${JSON.stringify(reason.of ?? {})}`);
     }
     const frozen = await on.comes('the webhook that freezes the card', (it) => it.kind === 'webhook');
-    say(`webhook to the card system, signed, after ${ms(frozen.at - at)}: ${frozen.event.rule.name ?? frozen.event.rule} for ${frozen.event.person.name}`);
+    say(`webhook to the card system, signed, after ${ms(frozen.at - at)}: ${frozen.event.rule.name} for ${frozen.event.person.name}`);
     const text = await on.comes('the text', (it) => it.kind === 'sms');
     say(`text to ${text.to} after ${ms(text.at - at)}: ${text.text}`);
     const watched = await on.comes('the fraud team', (it) => it.kind === 'slack');
