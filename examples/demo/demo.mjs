@@ -25,9 +25,9 @@ const USAGE = `Usage: demo.mjs PATH_TO_HEADWATER [options]
 
 /**
  * Starts everything and resolves when it all answers. `stop()` ends all of it.
- * @param {{ binary: string, data?: string, port?: number, collectorPort?: number, receiverPort?: number }} options
+ * @param {{ binary: string, data?: string, port?: number, collectorPort?: number, receiverPort?: number, rules?: string }} options  `rules`: a folder; without it nothing is reacted to
  */
-export async function startDemo({ binary, data = './data/demo', port = 8421, collectorPort = 8420, receiverPort = 8422 }) {
+export async function startDemo({ binary, data = './data/demo', port = 8421, collectorPort = 8420, receiverPort = 8422, rules }) {
   data = resolve(data);
   mkdirSync(data, { recursive: true });
   const keys = openKeys(join(data, 'demo.json'));
@@ -70,7 +70,7 @@ export async function startDemo({ binary, data = './data/demo', port = 8421, col
     config,
     port: collectorPort,
     logFile: join(data, 'collector.log'),
-    toml: (listen) => toml({ listen, data: join(data, 'collector'), writeKey: keys.get('writeKey'), secret: keys.get('secret'), hook: `${urlOf(receiver)}/webhook` }),
+    toml: (listen) => toml({ listen, rules, data: join(data, 'collector'), writeKey: keys.get('writeKey'), secret: keys.get('secret'), hook: `${urlOf(receiver)}/webhook` }),
     onChange: changed,
     onAdminToken: (value) => keys.set('adminToken', value),
   });
@@ -140,10 +140,10 @@ function openKeys(path) {
 }
 
 // A TOML basic string is written as JSON writes it.
-const toml = ({ listen, data, writeKey, secret, hook }) => `# Written by the demo at each start of the collector.
+const toml = ({ listen, rules, data, writeKey, secret, hook }) => `# Written by the demo at each start of the collector.
 listen = ${JSON.stringify(listen)}
 data = ${JSON.stringify(data)}
-
+${rules ? `rules = ${JSON.stringify(rules)}\n` : ''}
 [sources.web]
 write_key = ${JSON.stringify(writeKey)}
 
@@ -191,6 +191,7 @@ async function main() {
   const starting = startDemo({
     binary: positionals[0], data: values.data,
     port: port('port'), collectorPort: port('collector-port'), receiverPort: port('receiver-port'),
+    rules: fileURLToPath(new URL('rules', import.meta.url)),
   });
 
   let leaving = false;
@@ -211,7 +212,7 @@ async function main() {
       collector: { url: collector.url, pid: collector.state().pid }, receiver: { url: receiver.url },
     }));
   } else {
-    console.log(`\n  The demo is at  ${url}\n\n  People, and what they do:  ${collector.url}/console  (sign in with the admin token)\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
+    console.log(`\n  The demo is at  ${url}\n\n  People, and what they do:  ${collector.url}/console  (sign in with the admin token)\n  What rules make of it:     ${collector.url}/console/firings  (leave a cart for half a minute)\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
   }
 }
 
