@@ -481,8 +481,28 @@ impl Fold {
         from_ms: i64,
         happening: &Happening<'_>,
     ) -> Result<bool> {
-        let since =
-            firing::last(scope.db, rule, scope.whose)?.map_or(from_ms, |it| it.max(from_ms));
+        // Most have not: of them it need not be known when the rule last fired.
+        if !self.came_since(scope, log, rule, steps, from_ms, happening)? {
+            return Ok(false);
+        }
+        match firing::last(scope.db, rule, scope.whose)? {
+            Some(last) if last > from_ms => {
+                self.came_since(scope, log, rule, steps, last, happening)
+            }
+            _ => Ok(true),
+        }
+    }
+
+    /// Whether they have happened since then.
+    fn came_since(
+        &self,
+        scope: &Scope<'_>,
+        log: &dyn Records,
+        rule: &Rule,
+        steps: &[Step],
+        since: i64,
+        happening: &Happening<'_>,
+    ) -> Result<bool> {
         let mut before = (happening.time_ms(), happening.record.offset);
         // The latest that fits each time: whatever comes before it had more room.
         for number in (0..steps.len()).rev() {
