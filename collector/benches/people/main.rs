@@ -34,7 +34,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{bail, ensure};
 use serde_json::{Value, json};
 
 use figures::{at, setting};

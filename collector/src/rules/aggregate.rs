@@ -2,7 +2,7 @@
 //! Promises that those of several identifiers read together are what one identifier's would have been, so that who is who can change
 //! either way; and that the order of arrival does not matter while there are few. Deliberately knows no rule and no expression.
 
-use std::{cmp::Ordering, collections::BTreeMap};
+use std::collections::BTreeMap;
 
 use cel::Value;
 use serde::{Deserialize, Serialize};
@@ -143,7 +143,7 @@ impl Operation {
             }
             (A::Moments(mut a), A::Moments(b)) => {
                 a.extend(b);
-                a.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+                a.sort_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal));
                 while a.len() > MOMENTS {
                     self.close_up(&mut a);
                 }
@@ -154,14 +154,7 @@ impl Operation {
             }
             (A::One(s, a), A::One(t, b)) => {
                 // Of two at the same moment always the same one.
-                let first = match s.cmp(&t) {
-                    Ordering::Less => true,
-                    Ordering::Greater => false,
-                    Ordering::Equal => {
-                        let (a, b) = (a.to_string(), b.to_string());
-                        a < b
-                    }
-                };
+                let first = s.cmp(&t).then_with(|| a.to_string().cmp(&b.to_string())).is_lt();
                 if first == (self == Self::First) { A::One(s, a) } else { A::One(t, b) }
             }
             (A::Values(mut a), A::Values(b)) => {
