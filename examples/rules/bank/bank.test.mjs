@@ -1,20 +1,9 @@
 // A card that is not in its holder's hands is frozen before the shop has the money.
-// On virtual time, by the fixtures beside the rules, and on the wall clock, with a real collector and real receiving ends.
+// On the wall clock, with a real collector and real receiving ends; `../rules.test.mjs` runs the fixtures, on virtual time.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { rules } from '../stage.mjs';
 import { play } from './play.mjs';
-
-const folder = new URL('.', import.meta.url).pathname;
-
-test('the rules and templates can be used, and their fixtures come out', () => {
-  const checked = rules('check', folder);
-  assert.equal(checked.status, 0, checked.text);
-  const tested = rules('test', folder);
-  assert.equal(tested.status, 0, tested.text);
-  assert.match(tested.text, /^10 ran, 0 failed$/m);
-});
 
 const CEILING_MS = 1800; // what banks promise each other for the slowest; a machine that does nothing else takes some ten
 

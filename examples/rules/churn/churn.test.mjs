@@ -1,20 +1,9 @@
 // The success team hears of an account that is about to leave, with the reasons and with something to say.
-// On virtual time, by the fixtures beside the rules, and on the wall clock, with a real collector and real receiving ends.
+// On the wall clock, with a real collector and real receiving ends; `../rules.test.mjs` runs the fixtures, on virtual time.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { rules } from '../stage.mjs';
 import { play } from './play.mjs';
-
-const folder = new URL('.', import.meta.url).pathname;
-
-test('the rules and templates can be used, and their fixtures come out', () => {
-  const checked = rules('check', folder);
-  assert.equal(checked.status, 0, checked.text);
-  const tested = rules('test', folder);
-  assert.equal(tested.status, 0, tested.text);
-  assert.match(tested.text, /^9 ran, 0 failed$/m);
-});
 
 test('two accounts, each told once, for reasons of its own', { timeout: 60_000 }, async () => {
   const { quiet, firings, received } = await play(() => {});

@@ -1,20 +1,9 @@
 // Who could not pay is told at once; who is to be left alone is left alone.
-// On virtual time, by the fixtures beside the rules, and on the wall clock, with a real collector and real receiving ends.
+// On the wall clock, with a real collector and real receiving ends; `../rules.test.mjs` runs the fixtures, on virtual time.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { rules } from '../stage.mjs';
 import { play } from './play.mjs';
-
-const folder = new URL('.', import.meta.url).pathname;
-
-test('the rules and templates can be used, and their fixtures come out', () => {
-  const checked = rules('check', folder);
-  assert.equal(checked.status, 0, checked.text);
-  const tested = rules('test', folder);
-  assert.equal(tested.status, 0, tested.text);
-  assert.match(tested.text, /^4 ran, 0 failed$/m);
-});
 
 test('one e-mail, and the reason for each that was not sent', { timeout: 60_000 }, async () => {
   const { capped, silent, asleep, firings, received } = await play(() => {});
