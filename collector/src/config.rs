@@ -77,7 +77,7 @@ pub struct Config {
     pub min_free_bytes: Option<u64>,
     /// A folder of rule files, `*.toml`: see `headwater rules`. Default: none.
     pub rules: Option<PathBuf>,
-    /// Most that rules send in a minute, all together; the rest waits, and an error in the log says so. Default 600: what is more was
+    /// Most that rules do in a minute, all together; the rest waits, and an error in the log says so. Default 600: what is more was
     /// not meant.
     pub actions_per_minute: u64,
     /// How much one person may be. Changed, people are made anew from the log at the next start.

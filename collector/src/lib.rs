@@ -224,18 +224,20 @@ impl Collector {
         let (known, erasures) = (ingest.suppressed.clone(), state.clone());
         let gone = Arc::new(move || known.gone(&erasures.erasures().unwrap_or_default()));
         let end = *ingest.log.end().borrow();
-        let in_force = Arc::new(state.in_force(rules.revisions(), end)?);
+        let in_force = Arc::new(state.in_force(rules.revisions(), (end, (ingest.clock)()))?);
         let set = Arc::new(rules);
         let rules = Rules { set: Arc::clone(&set), in_force, clock: Arc::clone(&ingest.clock) };
         let limits = config.people.clone();
         let made_by = set.hash().to_owned();
         let projection = Projection::open(&config.data, &ingest.log, limits, gone, rules)?;
+        let is_lost = new_admin_token.is_some() && recovered.events > 0;
+        let forgotten_until = is_lost.then(|| (ingest.clock)().unix_ms());
         let hands = Hands::new(
             projection.handle(),
             (Arc::clone(&ingest.log), state.clone(), Arc::clone(&ingest.clock)),
             Arc::clone(&ingest.metrics),
             (destinations, templates),
-            config.actions_per_minute,
+            (config.actions_per_minute, forgotten_until),
         );
         let worker = Worker::new(hands, made_by);
         let limits = HttpLimits::default();

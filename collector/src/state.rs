@@ -24,7 +24,7 @@ use crate::{
 
 pub use consumers::{Pause, Reached, Replay};
 pub use erased::{Audited, Erasure, HASH_BYTES};
-pub use rules::Stopped;
+pub use rules::{Since, Stopped};
 
 /// The database. Cheap to clone; calls may block on the disk for a few milliseconds.
 #[derive(Clone, Debug)]
@@ -120,6 +120,7 @@ const MIGRATIONS: [&str; 6] = [
         name TEXT NOT NULL,
         revision INTEGER NOT NULL,
         since INTEGER NOT NULL,
+        since_ms INTEGER NOT NULL,
         PRIMARY KEY (name, revision)
     ) STRICT, WITHOUT ROWID;
     -- Rules that an operator has stopped; the empty name is all of them.

@@ -59,8 +59,10 @@ pub(crate) struct Hands {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) destinations: BTreeMap<String, Destination>,
     pub(crate) templates: Option<Templates>,
-    /// Most that is sent in a minute.
+    /// Most that is done in a minute.
     pub(crate) per_minute: u64,
+    /// What was set off before then may have been sent: nobody knows, since the database that says so is new.
+    pub(crate) forgotten_until: Option<i64>,
     pub(crate) at_once: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     pub(crate) sent: Mutex<(Option<Instant>, u64)>,
 }
@@ -71,7 +73,7 @@ impl Hands {
         (log, state, clock): (Arc<EventLog>, State, Clock),
         metrics: Arc<Metrics>,
         (destinations, templates): (BTreeMap<String, Destination>, Option<Templates>),
-        per_minute: u64,
+        (per_minute, forgotten_until): (u64, Option<i64>),
     ) -> Self {
         Self {
             projection,
@@ -82,6 +84,7 @@ impl Hands {
             destinations,
             templates,
             per_minute,
+            forgotten_until,
             at_once: Mutex::default(),
             sent: Mutex::default(),
         }
@@ -318,6 +321,10 @@ impl Hands {
             let new = || Arc::new(Semaphore::new(AT_ONCE));
             Arc::clone(all.entry(pending.what.lane().to_owned()).or_insert_with(new))
         };
+        if let Some(wait) = self.too_many() {
+            let reason = "more is done than `actions_per_minute` allows".to_owned();
+            return Outcome::Failed { reason, retry_after: Some(wait) };
+        }
         let Ok(_turn) = turns.acquire().await else {
             return Outcome::failed("the collector is stopping");
         };
@@ -422,11 +429,10 @@ impl Hands {
             },
             (Some(_), None) => return Outcome::refused("there are no templates"),
         };
-        if let Some(wait) = self.too_many() {
-            let reason = "more is sent than `actions_per_minute` allows".to_owned();
-            return Outcome::Failed { reason, retry_after: Some(wait) };
-        }
         if !destination.takes_key() {
+            if self.forgotten_until.is_some_and(|until| pending.at_ms < until) {
+                return Outcome::unknown("`state.db` was lost, and with it whether this was sent");
+            }
             let (state, id) = (self.state.clone(), pending.id.clone());
             match spawn_blocking(move || state.begin_action(&id)).await {
                 Ok(Ok(true)) => {}
@@ -472,7 +478,7 @@ impl Hands {
             self.metrics.actions_over();
             tracing::error!(
                 per_minute = self.per_minute,
-                "rules send more than `actions_per_minute`: the rest waits. Stop them with `headwater rules stop`, or raise it"
+                "rules do more than `actions_per_minute` allows: the rest waits. Stop them with `headwater rules stop`, or raise it"
             );
         }
         Some(MINUTE.saturating_sub(now.duration_since(begun)).max(FIRST_PAUSE))

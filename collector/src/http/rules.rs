@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     decode::{EventType, Shape},
-    event_log::{EventLog, Offset, Trust},
+    event_log::{EventLog, Offset, Record, SourceName, Trust},
     ingest::Incoming,
     rules::Listed,
 };
@@ -136,7 +136,7 @@ impl Http {
         let found = async {
             let record = match is_duplicate {
                 true => self.desk.sent_before(&source?, &named, &id).await.ok()??,
-                false => self.stored(&log, before, &id).await?,
+                false => self.stored(&log, before, (source?, &id)).await?,
             };
             let fired = self.desk.decided(record).await.ok()?;
             let made = self.desk.decision(&fired).await.ok()?;
@@ -160,7 +160,7 @@ impl Http {
         &self,
         log: &std::sync::Arc<EventLog>,
         after: Offset,
-        id: &str,
+        (source, id): (SourceName, &str),
     ) -> Option<Offset> {
         let (log, id) = (std::sync::Arc::clone(log), id.to_owned());
         let search = move || {
@@ -171,7 +171,8 @@ impl Http {
                     return None;
                 }
                 looked += records.len();
-                if let Some(found) = records.iter().find(|record| *record.message_id == *id) {
+                let is_it = |it: &&Record| *it.message_id == *id && it.source == source;
+                if let Some(found) = records.iter().find(is_it) {
                     return Some(found.offset);
                 }
             }

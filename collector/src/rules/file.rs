@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::{self, Write as _},
+    io::Read as _,
     ops::Range,
     path::Path,
     time::Duration,
@@ -19,6 +20,7 @@ use toml::Spanned;
 
 use super::{
     aggregate::Operation,
+    fold::DONE,
     length::{Length, ms},
     scope::FUNCTIONS,
     set::{
@@ -29,6 +31,7 @@ use super::{
 use crate::{
     config::plain_words,
     expression::{Expression, Vocabulary, types::Kind},
+    people::ERASED,
 };
 
 /// Of each kind in one folder. An event is held against those only that are about it.
@@ -297,12 +300,21 @@ impl RuleSet {
         paths.sort();
         let mut files = Vec::new();
         for path in paths {
+            // What is no file may never end.
             let about = std::fs::metadata(&path).map_err(|cause| failed(&path, cause))?;
-            if about.len() > MOST_BYTES {
-                let message = format!("a rule file has at most {MOST_BYTES} bytes");
-                return Err(RuleError { file: path.display().to_string(), line: 1, message });
+            let wrong =
+                |message: String| RuleError { file: path.display().to_string(), line: 1, message };
+            if !about.is_file() {
+                return Err(wrong("is no file".to_owned()));
             }
-            let text = std::fs::read_to_string(&path).map_err(|cause| failed(&path, cause))?;
+            let mut text = String::new();
+            let file = std::fs::File::open(&path).map_err(|cause| failed(&path, cause))?;
+            file.take(MOST_BYTES + 1)
+                .read_to_string(&mut text)
+                .map_err(|cause| failed(&path, cause))?;
+            if text.len() as u64 > MOST_BYTES {
+                return Err(wrong(format!("a rule file has at most {MOST_BYTES} bytes")));
+            }
             files.push(Source { name: path.display().to_string(), text });
         }
         Self::parse(&files)
@@ -403,6 +415,10 @@ impl RuleSet {
             let (Some(from), Some(to)) = (time(&from), time(&to)) else {
                 return Err((at, "`from` and `to` are times as `21:00`".to_owned()));
             };
+            if from == to {
+                let message = "`from` and `to` are the same: that is never, or always; for always use caps with `times = 0`";
+                return Err((at, message.to_owned()));
+            }
             if let Some(kind) = kinds.iter().find(|kind| !KINDS.contains(&kind.as_str())) {
                 return Err((at, one_of("kind of action", kind, KINDS.into_iter())));
             }
@@ -592,6 +608,34 @@ const OF_A_PERSON: &[&str] = &[
     "first_seen",
     "last_seen",
 ];
+
+/// The members of an event, beside its properties: Segment's, and what is known of its record.
+const OF_EVERY_EVENT: &[&str] = &[
+    "type",
+    "event",
+    "name",
+    "category",
+    "properties",
+    "traits",
+    "context",
+    "userId",
+    "anonymousId",
+    "groupId",
+    "previousId",
+    "messageId",
+    "integrations",
+    "channel",
+    "version",
+    "timestamp",
+    "originalTimestamp",
+    "sentAt",
+    "time",
+    "received",
+    "source",
+    "trust",
+];
+/// What only the collector says.
+const OURS: [&str; 4] = [DONE, ERASED, "Identity Merged", "Identity Unmerged"];
 
 struct Reading<'a> {
     file: &'a Source,
@@ -803,6 +847,9 @@ impl Reading<'_> {
             (None, Some(line)) => (false, line, raw.rearm_above),
             _ => return Err((at, "`crosses` has a line, `above` or `below`".to_owned())),
         };
+        if !line.is_finite() || rearm.is_some_and(|rearm| !rearm.is_finite()) {
+            return Err((at, "a line is a number that something can cross".to_owned()));
+        }
         let other = if rising { raw.rearm_above } else { raw.rearm_below };
         let rearm = rearm.unwrap_or(line);
         if other.is_some() || if rising { rearm > line } else { rearm < line } {
@@ -915,6 +962,14 @@ impl Reading<'_> {
                 return Err(wrong(0, one_of("member of `person`", &name, known)));
             }
         }
+        for variable in ["event", "trigger"] {
+            for name in members(variable)? {
+                if !OF_EVERY_EVENT.contains(&name.as_str()) {
+                    let known = OF_EVERY_EVENT.iter().copied();
+                    return Err(wrong(0, one_of(&format!("member of `{variable}`"), &name, known)));
+                }
+            }
+        }
         let _ = (members("traits")?, members("account")?);
         let ages = FUNCTIONS.iter().any(|function| expression.calls(function));
         let local = ["local_hour", "local_weekday"];
@@ -958,6 +1013,12 @@ fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
         let name = event.get_ref().trim();
         if name.is_empty() || name.len() > 200 {
             return Err((at, "`emit` is the name of an event".to_owned()));
+        }
+        if OURS.contains(&name) {
+            return Err((
+                at,
+                format!("`{name}` is what the collector itself says; choose another name"),
+            ));
         }
         all.push((What::Emit { event: name.to_owned() }, false));
     }

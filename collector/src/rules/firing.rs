@@ -386,45 +386,35 @@ pub(crate) fn list(db: &Connection, wanted: &Listed) -> Result<Vec<Fired>> {
     let before = wanted.before.unwrap_or(i64::MAX);
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
     let mut numbers: Vec<i64> = Vec::new();
-    let mut take = |query: &str, of: &dyn rusqlite::ToSql| -> Result<()> {
-        let mut query = db.prepare_cached(query)?;
-        let rows = query.query_map(params![of, before, limit], |row| row.get(0))?;
+    let mut take = |of: &str, value: &dyn rusqlite::ToSql| -> Result<()> {
+        let query = format!(
+            "SELECT number FROM firing WHERE {of} = ?1 AND number < ?2 AND (?3 IS NULL OR rule = ?3)
+             ORDER BY number DESC LIMIT ?4"
+        );
+        let mut query = db.prepare_cached(&query)?;
+        let rows = query.query_map(params![value, before, wanted.rule, limit], |row| row.get(0))?;
         for row in rows {
             numbers.push(row?);
         }
         Ok(())
     };
-    match (&wanted.nodes, &wanted.record, &wanted.rule) {
-        _ if let Some(account) = &wanted.account => take(
-            "SELECT number FROM firing WHERE account = ?1 AND account <> 0 AND number < ?2 ORDER BY number DESC LIMIT ?3",
-            account,
-        )?,
-        (Some(nodes), ..) => {
+    match (&wanted.account, &wanted.nodes, &wanted.record) {
+        (Some(account), ..) => take("account <> 0 AND account", account)?,
+        (_, Some(nodes), _) => {
             for node in nodes {
-                take(
-                    "SELECT number FROM firing WHERE node = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
-                    node,
-                )?;
+                take("node", node)?;
             }
         }
-        (_, Some(record), _) => take(
-            "SELECT number FROM firing WHERE record = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
-            &record.to_number(),
-        )?,
-        (_, _, Some(rule)) => take(
-            "SELECT number FROM firing WHERE rule = ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
-            rule,
-        )?,
-        _ => take(
-            "SELECT number FROM firing WHERE ?1 AND number < ?2 ORDER BY number DESC LIMIT ?3",
-            &true,
-        )?,
+        (.., Some(record)) => take("record", &record.to_number())?,
+        _ => match &wanted.rule {
+            Some(rule) => take("rule", rule)?,
+            None => take("1", &1)?,
+        },
     }
     numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
     numbers.truncate(wanted.limit);
-    let fired = numbers.into_iter().map(|number| fired(db, number));
-    let is_wanted = |fired: &Fired| wanted.rule.as_ref().is_none_or(|rule| *rule == fired.rule);
-    Ok(fired.collect::<Result<Vec<_>>>()?.into_iter().flatten().filter(is_wanted).collect())
+    let fired = numbers.into_iter().filter_map(|number| fired(db, number).transpose());
+    fired.collect()
 }
 
 fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {

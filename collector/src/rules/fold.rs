@@ -55,8 +55,8 @@ pub(crate) trait Records {
     fn at(&self, offset: Offset) -> Option<Record>;
 }
 
-/// Since when each rule counts, by name and revision: what began before is recorded, and sets nothing off.
-pub(crate) type InForce = Arc<BTreeMap<(String, u32), Offset>>;
+/// Since when each rule counts, by name and revision, in the log and in milliseconds of unix time: what began before is recorded, and sets nothing off.
+pub(crate) type InForce = Arc<BTreeMap<(String, u32), (Offset, i64)>>;
 
 /// One time that a rule was looked at.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
@@ -689,7 +689,12 @@ impl Fold {
                     holds = holds && scope.holds(condition, About::default())?;
                 }
                 outcome = "its conditions do not hold";
-                if holds {
+                let is_too_deep = event.is_some_and(|(happening, _)| happening.depth >= DEEPEST);
+                if holds && is_too_deep {
+                    // It stands where it stands; but what rules set off sets off no more.
+                    waiting::cross(db, &mut self.standing, by, key(whose))?;
+                    outcome = "too many rules stand before it";
+                } else if holds {
                     waiting::cross(db, &mut self.standing, by, key(whose))?;
                     let (happening, node) = match event {
                         Some((happening, node)) => (Some(happening), node),
@@ -764,7 +769,7 @@ impl Fold {
         {
             return Ok("it has fired as often as its limit allows");
         }
-        let held = self.held(rule, scope.whose, happening, position);
+        let held = self.held(rule, scope.whose, happening, at_ms);
         let about = happening.map(Happening::about).unwrap_or_default();
         let mut why = json!({ "conditions": reasons(scope, rule, about)? });
         if let When::Crosses(crossing) = &rule.when {
@@ -773,7 +778,9 @@ impl Fold {
         let record = happening.map(|it| it.record.offset);
         let depth = happening.map_or(0, |it| it.depth);
         let whose = scope.whose;
-        let fates = fates(scope, rule, node, at_ms)?;
+        // Whoever is written to is so now, however long ago it happened.
+        let now_ms = happening.map_or(at_ms, |it| at_ms.max(it.record.received_at.unix_ms()));
+        let fates = fates(scope, rule, node, now_ms)?;
         let firing = Firing { rule, whose, node, at_ms, record, depth, position, held, why, fates };
         Ok(match (firing.write(scope.db)?, held) {
             (true, None) => "it fired",
@@ -788,14 +795,20 @@ impl Fold {
         rule: &Rule,
         whose: &Whole,
         happening: Option<&Happening<'_>>,
-        position: Offset,
+        at_ms: i64,
     ) -> Option<&'static str> {
         let in_force = self.in_force.get(&(rule.name.clone(), rule.revision));
-        let begun = match (rule.pending, happening) {
-            (Pending::Drop, Some(happening)) => happening.record.offset,
-            _ => position,
+        let waited = matches!(rule.when, When::Without { .. } | When::At { .. });
+        let is_before = |(since, since_ms): &(Offset, i64)| match happening {
+            Some(happening) if waited && rule.pending == Pending::Drop => {
+                happening.record.offset <= *since
+            }
+            // Time passes without any event, and the log stays where it was.
+            None => at_ms <= *since_ms,
+            Some(_) if waited => at_ms <= *since_ms,
+            Some(happening) => happening.record.offset <= *since,
         };
-        if in_force.is_some_and(|since| begun <= *since) {
+        if in_force.is_some_and(is_before) {
             return Some("before the rule came into force");
         }
         if let Some(happening) = happening {
@@ -914,27 +927,30 @@ fn reasons(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reaso
 }
 
 /// What may be done of what a rule does: how often somebody is written to, and when.
-fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, at_ms: i64) -> Result<Vec<Fate>> {
+fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, now_ms: i64) -> Result<Vec<Fate>> {
     let set = scope.set;
     if rule.urgent || set.caps.is_empty() && set.quiet.is_none() {
         return Ok(Vec::new());
     }
     // Whoever is written to is one person, whomever the rule is about.
     let person = Whole::person(scope.db, node)?;
-    let fate = |deed: &super::set::Do| -> Result<Fate> {
+    let mut of_this: BTreeMap<String, u32> = BTreeMap::new();
+    let mut fate = |deed: &super::set::Do| -> Result<Fate> {
         let kind = deed.kind();
         if let Some(cap) = set.caps.get(&kind) {
-            let since = at_ms - ms(cap.within.0);
-            if firing::messages(scope.db, &kind, &person, since)? >= cap.times {
+            let since = now_ms - ms(cap.within.0);
+            let earlier = of_this.entry(kind.clone()).or_default();
+            if firing::messages(scope.db, &kind, &person, since)? + *earlier >= cap.times {
                 return Ok(Fate::Refused("the person is written to as often as the cap allows"));
             }
+            *earlier += 1;
         }
         let quiet = set.quiet.as_ref().filter(|quiet| quiet.kinds.contains(&kind));
         let Some(quiet) = quiet else { return Ok(Fate::After(0)) };
         let zone = timezone_of(scope.db, &person)?;
-        Ok(Fate::After(quiet.ends(at_ms, &zone).unwrap_or(0)))
+        Ok(Fate::After(quiet.ends(now_ms, &zone).unwrap_or(0)))
     };
-    rule.then.iter().map(fate).collect()
+    rule.then.iter().map(&mut fate).collect()
 }
 
 impl Quiet {
@@ -946,8 +962,17 @@ impl Quiet {
             true => (self.from..self.to).contains(&now),
             false => now >= self.from || now < self.to,
         };
-        let minutes = (self.to - now).rem_euclid(24 * 60);
-        is_quiet.then(|| at_ms + i64::from(minutes) * 60_000)
+        if !is_quiet {
+            return None;
+        }
+        // By the clock there, which may be put forward or back until then.
+        let (hour, minute) = (i8::try_from(self.to / 60).ok()?, i8::try_from(self.to % 60).ok()?);
+        let until = |date: jiff::civil::Date| {
+            let until = date.at(hour, minute, 0, 0).to_zoned(there.time_zone().clone());
+            until.ok().map(|until| until.timestamp().as_millisecond())
+        };
+        let today = until(there.date()).filter(|until| *until > at_ms);
+        today.or_else(|| until(there.date().tomorrow().ok()?))
     }
 }
 

@@ -43,6 +43,11 @@ fn set(text: &str) -> Result<RuleSet, RuleError> {
 
 impl World {
     fn new(rules: &str) -> Self {
+        Self::since(rules, InForce::default())
+    }
+
+    /// Of rules that count since then.
+    fn since(rules: &str, in_force: InForce) -> Self {
         let db = Connection::open_in_memory().unwrap();
         for tables in people::SCHEMAS.iter().chain(&SCHEMAS) {
             db.execute_batch(tables).unwrap();
@@ -51,7 +56,7 @@ impl World {
         Self {
             db,
             people: people::Fold::new(people::Limits::default(), Arc::new(|_, _| false)),
-            rules: Fold::new(Arc::new(set), InForce::default()),
+            rules: Fold::new(Arc::new(set), in_force),
             log: Log::default(),
             next: 1,
             ends: true,
@@ -341,6 +346,31 @@ fn steps_come_one_after_the_other() {
 }
 
 #[test]
+fn a_rule_that_is_new_acts_on_what_time_brings_although_the_log_stands_still() {
+    // In force since an hour after the last event.
+    let since = (Offset::from_number(1), BEGIN_MS + HOUR);
+    let rules = format!(
+        "{CART}[features.added]\non = 'Product Added'\nlast = 'event.time'\n\
+        [scores.gone]\nterms = {{ gap = 'days_since(features.added)' }}\n\
+        [rules.gone]\ncrosses = {{ score = 'gone', above = 1.0 }}\n\
+        [rules.soon]\non = 'Product Added'\nwithout = {{ event = 'B', within = '30m' }}\n\
+        [rules.drop]\non = 'Product Added'\npending = 'drop'\nwithout = {{ event = 'B', within = '2h' }}\n\
+        [rules.wait]\non = 'Product Added'\nwithout = {{ event = 'B', within = '2h' }}\n"
+    );
+    let names = ["cart_abandoned", "gone", "soon", "drop", "wait"];
+    let in_force = names.iter().map(|name| (((*name).to_owned(), 1), since)).collect();
+    let mut world = World::since(&rules, Arc::new(in_force));
+    world.at(0, &track("Product Added", "u-1", &cart("a")));
+    world.pass(3 * DAY);
+    let before = Some("before the rule came into force");
+    let held: BTreeMap<_, _> =
+        world.fired().iter().map(|it| (it.rule.clone(), it.held.clone())).collect();
+    let held = |rule: &str| held[rule].as_deref();
+    assert_eq!((held("soon"), held("drop")), (before, before));
+    assert_eq!((held("wait"), held("gone")), (None, None));
+}
+
+#[test]
 fn a_renewal_is_told_of_a_week_before_the_time_that_the_event_names() {
     let mut world = World::new(
         "[rules.renewal]\non = 'Subscription Renewed'\nat = 'event.properties.until'\nbefore = '7d'\n",
@@ -437,6 +467,76 @@ fn rules_that_set_each_other_off_come_to_an_end() {
 }
 
 #[test]
+fn scores_that_rules_throw_back_and_forth_come_to_an_end_too() {
+    let rules = "[features.x]\non = 'identify'\nlast = 'event.traits.flag ? 1.0 : 0.0'\n\
+        [rules.up]\ncrosses = { feature = 'x', above = 0.5 }\nthen = [{ set = { flag = false } }]\n\
+        [rules.down]\ncrosses = { feature = 'x', below = 0.5 }\nthen = [{ set = { flag = true } }]\n";
+    let mut world = World::new(rules);
+    for depth in 0..10_u8 {
+        let flag = depth % 2 == 0;
+        let event = json!({"type": "identify", "userId": "u-1", "traits": {"flag": flag}});
+        world.record(i64::from(depth) * MINUTE, &event, |record| {
+            record.origin = Origin::Derived { by: "up".into(), depth };
+        });
+    }
+    assert_eq!(world.firings().len(), 4);
+    world.pass(DAY);
+    assert_eq!(world.firings().len(), 4);
+}
+
+#[test]
+fn a_cap_holds_within_one_firing_and_quiet_hours_are_those_of_now() {
+    let rules = "[caps.email]\ntimes = 2\nwithin = '1d'\n[quiet_hours]\nfrom = '21:00'\nto = '08:00'\n\
+        [rules.a]\non = 'A'\nlate = 'fire'\nthen = [{ email = 'm', template = 't' }, { email = 'm', template = 't' }, \
+        { email = 'm', template = 't' }, { webhook = 'w' }]\n";
+    let mut world = World::new(rules);
+    let waiting = |world: &World| -> Vec<(String, i64)> {
+        let query = "SELECT a.state, a.after FROM action a ORDER BY a.firing, a.id";
+        let mut query = world.db.prepare(query).unwrap();
+        let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    };
+    // It happened at noon, and came at ten at night in Oslo, on the night in which clocks go forward there.
+    let mut event = did("A", "u-1");
+    event["context"] = json!({"timezone": "Europe/Oslo"});
+    let night = 87 * DAY + 21 * HOUR;
+    world.record(night, &event, |record| {
+        record.event_time = Timestamp::from_unix_ms(BEGIN_MS + 87 * DAY + 11 * HOUR);
+    });
+    let morning = BEGIN_MS + 88 * DAY + 6 * HOUR;
+    let expected = [("pending", morning), ("pending", morning), ("refused", 0), ("pending", 0)];
+    let expected = expected.map(|(state, after)| (state.to_owned(), after));
+    assert_eq!(waiting(&world), expected, "eight o'clock there is six in summer");
+}
+
+#[test]
+fn what_is_no_file_is_not_read() {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink("/dev/zero", folder.path().join("a.toml")).unwrap();
+    let error = RuleSet::read(folder.path()).map(drop).unwrap_err();
+    assert_eq!((error.line, error.message.as_str()), (1, "is no file"));
+}
+
+#[test]
+fn firings_of_somebody_and_of_one_rule_are_all_found() {
+    let mut world = World::new("[rules.a]\non = 'A'\n[rules.b]\non = 'A'\n");
+    for minute in 0..5 {
+        world.at(minute * MINUTE, &did("A", "u-1"));
+    }
+    let node = people::node_of(&world.db, "u-1").unwrap().unwrap();
+    let of = |rule: &str, limit| Listed {
+        rule: Some(rule.to_owned()),
+        nodes: Some(vec![node]),
+        limit,
+        ..Listed::default()
+    };
+    for rule in ["a", "b"] {
+        assert_eq!(list(&world.db, &of(rule, 5)).unwrap().len(), 5, "{rule}");
+        assert_eq!(list(&world.db, &of(rule, 3)).unwrap().len(), 3, "{rule}");
+    }
+}
+
+#[test]
 fn each_mistake_is_named_with_its_line() {
     let ok = "[features.n]\non = 'A'\ncount = true\n";
     for (text, expected) in [
@@ -504,6 +604,22 @@ fn each_mistake_is_named_with_its_line() {
             "rules.toml:1: `without` and `at`",
         ),
         ("[rules.a]\non = 'A'\npercent = 101", "rules.toml:3: `percent`"),
+        (
+            "[rules.a]\non = 'A'\nif = 'event.nmae == 1'",
+            "rules.toml:3: `if`: unknown member of `event` `nmae`",
+        ),
+        (
+            "[rules.a]\non = 'A'\nthen = [{ emit = 'Action Done' }]",
+            "rules.toml:3: `Action Done` is what the collector",
+        ),
+        (
+            "[features.n]\non = 'A'\ncount = true\n[rules.a]\ncrosses = { feature = 'n', above = nan }",
+            "rules.toml:5: a line is a number",
+        ),
+        (
+            "[quiet_hours]\nfrom = '08:00'\nto = '08:00'",
+            "rules.toml:1: `from` and `to` are the same",
+        ),
         (
             "[features.n]\non = 'A'\ncount = true\nper = 'account'\n[rules.a]\non = 'A'\nif = 'features.n > 1'",
             "rules.toml:7: `if`: the feature `n` is of an account",

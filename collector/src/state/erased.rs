@@ -131,7 +131,9 @@ impl State {
             let change = database.unchecked_transaction()?;
             change.execute("DELETE FROM erasure WHERE id = ?1", [id])?;
             audit(&change, audited)?;
-            change.commit()
+            change.commit()?;
+            // Who it was stands in the log of changes until that is moved into the file.
+            database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         })
     }
 

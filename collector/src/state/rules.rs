@@ -19,24 +19,30 @@ pub struct Stopped {
     pub at: Timestamp,
 }
 
+/// By name and revision: since where in the log, and since when in milliseconds of unix time.
+pub type Since = BTreeMap<(String, u32), (Offset, i64)>;
+
 impl State {
-    /// Since where in the log each of these rules counts: those that are new do from `end` on.
+    /// Since where in the log, and since when in milliseconds of unix time, each of these rules counts: those that are new do from
+    /// `end` and `now` on.
     pub fn in_force<'a>(
         &self,
         rules: impl Iterator<Item = (&'a str, u32)>,
-        end: Offset,
-    ) -> Result<BTreeMap<(String, u32), Offset>, StateError> {
+        (end, now): (Offset, Timestamp),
+    ) -> Result<Since, StateError> {
         self.with(|database| {
             let change = database.unchecked_transaction()?;
             let mut known = BTreeMap::new();
             for (name, revision) in rules {
                 change
-                    .prepare_cached("INSERT OR IGNORE INTO rule VALUES (?1, ?2, ?3)")?
-                    .execute(params![name, revision, end.to_number()])?;
-                let since = change
-                    .prepare_cached("SELECT since FROM rule WHERE name = ?1 AND revision = ?2")?
-                    .query_row(params![name, revision], |row| row.get(0))?;
-                known.insert((name.to_owned(), revision), Offset::from_number(since));
+                    .prepare_cached("INSERT OR IGNORE INTO rule VALUES (?1, ?2, ?3, ?4)")?
+                    .execute(params![name, revision, end.to_number(), now.unix_ms()])?;
+                let since = "SELECT since, since_ms FROM rule WHERE name = ?1 AND revision = ?2";
+                let since =
+                    change.prepare_cached(since)?.query_row(params![name, revision], |row| {
+                        Ok((Offset::from_number(row.get(0)?), row.get(1)?))
+                    })?;
+                known.insert((name.to_owned(), revision), since);
             }
             change.commit()?;
             Ok(known)
@@ -108,11 +114,12 @@ mod tests {
     fn a_revision_counts_since_it_was_first_seen() {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state.db")).unwrap();
-        let at = Offset::from_number;
+        let at = |number: i64| (Offset::from_number(number), Timestamp::from_unix_ms(number * 10));
         let first = state.in_force([("churn", 1)].into_iter(), at(7)).unwrap();
-        assert_eq!(first[&("churn".to_owned(), 1)], at(7));
+        assert_eq!(first[&("churn".to_owned(), 1)], (Offset::from_number(7), 70));
         let later = state.in_force([("churn", 1), ("churn", 2)].into_iter(), at(9)).unwrap();
-        assert_eq!(later.into_values().collect::<Vec<_>>(), [at(7), at(9)]);
+        let since: Vec<_> = later.into_values().map(|(_, ms)| ms).collect();
+        assert_eq!(since, [70, 90]);
     }
 
     #[test]
