@@ -2,37 +2,36 @@
 //! Promises that a mistake is an error that names file, line and what was expected, and that whatever an expression looks at is
 //! there and can work. Deliberately evaluates nothing.
 
+mod deed;
+mod part;
+mod raw;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::{self, Write as _},
     io::Read as _,
-    ops::Range,
     path::Path,
     time::Duration,
 };
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
-};
 use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 
 use super::{
     aggregate::Operation,
-    fold::DONE,
-    length::{Length, ms},
-    scope::FUNCTIONS,
+    length::ms,
     set::{
-        Cap, Crossing, Do, Feature, Late, Measure, On, Part, Pending, Per, Quiet, Rule, RuleSet,
-        Score, Squash, Step, What, When,
+        Crossing, Feature, Late, Measure, On, Part, Per, Quiet, Rule, RuleSet, Score, Step, When,
     },
 };
-use crate::{
-    config::plain_words,
-    expression::{Expression, Vocabulary, types::Kind},
-    people::ERASED,
+use deed::deed;
+use part::{OF_A_MATCH, OF_A_RULE, OF_A_SUBJECT, OF_AN_EVENT, Place, Wanted};
+use raw::{
+    From, RawCrosses, RawFeature, RawFile, RawQuiet, RawRule, RawScore, RawSequence, RawWithout,
+    Text, all,
 };
+
+use crate::{config::plain_words, expression::types::Kind};
 
 /// Of each kind in one folder. An event is held against those only that are about it.
 const MOST: usize = 1_000;
@@ -42,8 +41,6 @@ const MOST_PARTS: usize = 32;
 const MOST_BYTES: u64 = 1 << 20;
 /// How deep scores may look at scores.
 const MOST_SCORES_DEEP: usize = 8;
-/// For how long an action is of use where nothing else is said: who is still on the page, or still at the desk.
-const EXPIRES: Duration = Duration::from_secs(15 * 60);
 
 /// What is wrong with a rule file, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,213 +60,6 @@ impl fmt::Display for RuleError {
 }
 
 impl std::error::Error for RuleError {}
-
-type Text = Spanned<String>;
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFile {
-    #[serde(default)]
-    features: BTreeMap<Text, Spanned<RawFeature>>,
-    #[serde(default)]
-    scores: BTreeMap<Text, Spanned<RawScore>>,
-    #[serde(default)]
-    rules: BTreeMap<Text, Spanned<RawRule>>,
-    /// By kind of action: how often somebody is written to.
-    #[serde(default)]
-    caps: BTreeMap<Text, Cap>,
-    quiet_hours: Option<Spanned<RawQuiet>>,
-    default_decision: Option<Text>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawQuiet {
-    from: String,
-    to: String,
-    #[serde(default = "to_people")]
-    kinds: Vec<String>,
-}
-
-/// What reaches the customer, and not the team.
-fn to_people() -> Vec<String> {
-    vec!["email".to_owned(), "sms".to_owned()]
-}
-
-/// A text, or a list of them.
-enum OneOrMany {
-    One(String),
-    Many(Vec<Text>),
-}
-
-impl<'de> Deserialize<'de> for OneOrMany {
-    fn deserialize<D: Deserializer<'de>>(value: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = OneOrMany;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text in quotes, or a list of them")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<OneOrMany, E> {
-                Ok(OneOrMany::One(text.to_owned()))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<OneOrMany, A::Error> {
-                let mut texts = Vec::new();
-                while let Some(text) = list.next_element()? {
-                    texts.push(text);
-                }
-                Ok(OneOrMany::Many(texts))
-            }
-        }
-        value.deserialize_any(Either)
-    }
-}
-
-type Texts = Spanned<OneOrMany>;
-
-fn all(texts: Texts) -> Vec<Text> {
-    let span = texts.span();
-    match texts.into_inner() {
-        OneOrMany::One(text) => vec![Spanned::new(span, text)],
-        OneOrMany::Many(texts) => texts,
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawFeature {
-    on: Texts,
-    #[serde(rename = "if")]
-    condition: Option<Text>,
-    #[serde(default)]
-    per: Per,
-    window: Option<Length>,
-    count: Option<bool>,
-    sum: Option<Text>,
-    min: Option<Text>,
-    max: Option<Text>,
-    last: Option<Text>,
-    first: Option<Text>,
-    distinct: Option<Text>,
-    top: Option<Text>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawScore {
-    #[serde(default)]
-    per: Per,
-    description: Option<String>,
-    terms: BTreeMap<Text, Text>,
-    #[serde(default)]
-    squash: Squash,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawRule {
-    description: Option<String>,
-    #[serde(default = "first")]
-    revision: u32,
-    per: Option<Per>,
-    on: Option<Texts>,
-    #[serde(rename = "if")]
-    conditions: Option<Texts>,
-    from: Option<From>,
-    without: Option<Spanned<RawWithout>>,
-    sequence: Option<Spanned<RawSequence>>,
-    at: Option<Text>,
-    still: Option<Texts>,
-    before: Option<Length>,
-    after: Option<Length>,
-    crosses: Option<Spanned<RawCrosses>>,
-    limit: Option<RawLimit>,
-    #[serde(default)]
-    late: Late,
-    #[serde(default)]
-    pending: Pending,
-    #[serde(default = "yes")]
-    enabled: bool,
-    #[serde(default)]
-    dry_run: bool,
-    #[serde(default = "hundred")]
-    percent: Spanned<u8>,
-    #[serde(default)]
-    then: Vec<Spanned<RawDo>>,
-    decision: Option<String>,
-    #[serde(default)]
-    urgent: bool,
-}
-
-fn first() -> u32 {
-    1
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn hundred() -> Spanned<u8> {
-    Spanned::new(0..0, 100)
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum From {
-    Server,
-    Any,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawWithout {
-    event: Texts,
-    within: Length,
-    #[serde(rename = "match")]
-    matches: Option<Text>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawSequence {
-    steps: Option<Vec<Text>>,
-    times: Option<Spanned<usize>>,
-    within: Length,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawCrosses {
-    score: Option<Text>,
-    feature: Option<Text>,
-    above: Option<f64>,
-    below: Option<f64>,
-    rearm_below: Option<f64>,
-    rearm_above: Option<f64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawLimit {
-    times: u32,
-    within: Length,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawDo {
-    emit: Option<Text>,
-    set: Option<BTreeMap<String, toml::Value>>,
-    slack: Option<Text>,
-    webhook: Option<Text>,
-    email: Option<Text>,
-    sms: Option<Text>,
-    template: Option<String>,
-    expires: Option<Length>,
-}
 
 /// A file's text, and its name for errors.
 pub(super) struct Source {
@@ -535,108 +325,6 @@ impl Names {
     }
 }
 
-impl RawFeature {
-    /// What can be told of its value.
-    fn kind(&self) -> Kind {
-        match self {
-            Self { count: Some(_), .. } => Kind::Whole,
-            Self { sum: Some(_), .. } => Kind::Fraction,
-            Self { distinct: Some(_), .. } => Kind::List,
-            // Null before there is one.
-            _ => Kind::Any,
-        }
-    }
-
-    fn operation(&mut self) -> Result<(Operation, Option<Text>), String> {
-        let mut found = Vec::new();
-        if self.count == Some(false) {
-            return Err("`count` is `true`, or not there".to_owned());
-        }
-        if self.count.is_some() {
-            found.push((Operation::Count, None));
-        }
-        for (operation, text) in [
-            (Operation::Sum, &mut self.sum),
-            (Operation::Min, &mut self.min),
-            (Operation::Max, &mut self.max),
-            (Operation::Last, &mut self.last),
-            (Operation::First, &mut self.first),
-            (Operation::Distinct, &mut self.distinct),
-            (Operation::Top, &mut self.top),
-        ] {
-            found.extend(text.take().map(|text| (operation, Some(text))));
-        }
-        match (found.pop(), found.is_empty()) {
-            (Some(found), true) => Ok(found),
-            _ => Err(
-                "a feature has one of `count = true`, `sum`, `min`, `max`, `last`, `first`, `distinct` and `top`".to_owned()
-            ),
-        }
-    }
-}
-
-/// What expressions of one place may look at.
-#[derive(Clone, Copy)]
-struct Place<'a> {
-    key: &'a str,
-    variables: &'a [&'a str],
-    per: Per,
-    /// What has to come of it.
-    wanted: Wanted,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Wanted {
-    Truth,
-    Number,
-    Anything,
-}
-
-const OF_AN_EVENT: &[&str] = &["event"];
-const OF_A_SUBJECT: &[&str] = &["features", "scores", "traits", "person", "account"];
-const OF_A_RULE: &[&str] = &["event", "features", "scores", "traits", "person", "account"];
-const OF_A_MATCH: &[&str] = &["event", "trigger"];
-/// What there is of a person, beside its traits.
-const OF_A_PERSON: &[&str] = &[
-    "id",
-    "country",
-    "locale",
-    "timezone",
-    "bot",
-    "events",
-    "sessions",
-    "first_seen",
-    "last_seen",
-];
-
-/// The members of an event, beside its properties: Segment's, and what is known of its record.
-const OF_EVERY_EVENT: &[&str] = &[
-    "type",
-    "event",
-    "name",
-    "category",
-    "properties",
-    "traits",
-    "context",
-    "userId",
-    "anonymousId",
-    "groupId",
-    "previousId",
-    "messageId",
-    "integrations",
-    "channel",
-    "version",
-    "timestamp",
-    "originalTimestamp",
-    "sentAt",
-    "time",
-    "received",
-    "source",
-    "trust",
-];
-/// What only the collector says.
-const OURS: [&str; 4] = [DONE, ERASED, "Identity Merged", "Identity Unmerged"];
-
 struct Reading<'a> {
     file: &'a Source,
     names: &'a Names,
@@ -900,93 +588,6 @@ impl Reading<'_> {
             |text: Text| On::read(text.get_ref()).map_err(|message| (text.span().start, message));
         texts.into_iter().map(read).collect()
     }
-
-    fn part(&self, text: &Text, place: Place<'_>) -> Result<Part, Mistake> {
-        let span = text.span();
-        let wrong = |line: usize, message: String| {
-            (self.line_of(&span, line), format!("`{}`: {message}", place.key))
-        };
-        let words = Vocabulary { variables: place.variables, functions: FUNCTIONS };
-        let expression = Expression::read(text.get_ref(), &words)
-            .map_err(|(line, message)| wrong(line, message))?;
-        let known = |name: &str, member: Option<&str>| match (name, member) {
-            ("features", Some(feature)) => {
-                self.names.kinds.get(feature).copied().unwrap_or(Kind::Any)
-            }
-            ("scores", Some(_)) => Kind::Fraction,
-            (function, None) if FUNCTIONS.contains(&function) => match function {
-                "local_hour" | "local_weekday" | "hour_in" => Kind::Whole,
-                _ => Kind::Fraction,
-            },
-            _ => Kind::Any,
-        };
-        let kind = expression.kind(&known).map_err(|message| wrong(0, message))?;
-        let fits = match place.wanted {
-            Wanted::Truth => kind.may_be(Kind::Truth),
-            Wanted::Number => kind.may_be_number() || kind == Kind::Truth,
-            Wanted::Anything => true,
-        };
-        if !fits {
-            let wanted = if place.wanted == Wanted::Truth { "true or false" } else { "a number" };
-            return Err(wrong(0, format!("expected {wanted}, and this is {kind}")));
-        }
-        let members = |variable: &str| match place.variables.contains(&variable) {
-            true => expression.members(variable).map_err(|message| wrong(0, message)),
-            false => Ok(BTreeSet::new()),
-        };
-        let (features, scores) = (members("features")?, members("scores")?);
-        for (what, mentioned, known) in
-            [("feature", &features, &self.names.features), ("score", &scores, &self.names.scores)]
-        {
-            for name in mentioned {
-                let Some(per) = known.get(name) else {
-                    let message = one_of(what, name, known.keys().map(String::as_str));
-                    return Err(wrong(0, message));
-                };
-                // An account is not one person; a person can be of several accounts.
-                if *per != place.per {
-                    let (is, here) = match per {
-                        Per::Person => ("a person", "an account"),
-                        Per::Account => ("an account", "a person"),
-                    };
-                    let message = format!(
-                        "the {what} `{name}` is of {is}, and this is about {here}; set `per`"
-                    );
-                    return Err(wrong(0, message));
-                }
-            }
-        }
-        for name in members("person")? {
-            if !OF_A_PERSON.contains(&name.as_str()) {
-                let known = OF_A_PERSON.iter().copied();
-                return Err(wrong(0, one_of("member of `person`", &name, known)));
-            }
-        }
-        for variable in ["event", "trigger"] {
-            for name in members(variable)? {
-                if !OF_EVERY_EVENT.contains(&name.as_str()) {
-                    let known = OF_EVERY_EVENT.iter().copied();
-                    return Err(wrong(0, one_of(&format!("member of `{variable}`"), &name, known)));
-                }
-            }
-        }
-        let _ = (members("traits")?, members("account")?);
-        let ages = FUNCTIONS.iter().any(|function| expression.calls(function));
-        let local = ["local_hour", "local_weekday"];
-        let looks_at_profile = ["traits", "person"].iter().any(|it| expression.mentions(it))
-            || local.iter().any(|function| expression.calls(function));
-        Ok(Part { expression, features, scores, ages, looks_at_profile })
-    }
-
-    /// Where a line of an expression begins, from 0.
-    fn line_of(&self, span: &Range<usize>, within: usize) -> usize {
-        let quoted = &self.file.text[span.clone()];
-        // TOML drops a line's end right after the three quotes.
-        let opening = ["'''\n", "\"\"\"\n", "'''\r\n", "\"\"\"\r\n"];
-        let first = usize::from(opening.iter().any(|quotes| quoted.starts_with(quotes)));
-        let lines = quoted.match_indices('\n').map(|(at, _)| span.start + at + 1);
-        std::iter::once(span.start).chain(lines).nth(first + within).unwrap_or(span.start)
-    }
 }
 
 fn unknown<'a>(what: &str, name: &Text, known: impl Iterator<Item = &'a String>) -> Mistake {
@@ -1000,54 +601,6 @@ fn one_of<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> S
         return format!("there is no {what} `{name}`, nor any other");
     }
     plain_words(&format!("unknown {what} `{name}`, expected one of `{}`", known.join("`, `")))
-}
-
-/// One thing that a rule does.
-fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
-    let at = raw.span().start;
-    let raw = raw.into_inner();
-    let sends =
-        [("slack", raw.slack), ("webhook", raw.webhook), ("email", raw.email), ("sms", raw.sms)];
-    let mut all: Vec<(What, bool)> = Vec::new();
-    if let Some(event) = raw.emit {
-        let name = event.get_ref().trim();
-        if name.is_empty() || name.len() > 200 {
-            return Err((at, "`emit` is the name of an event".to_owned()));
-        }
-        if OURS.contains(&name) {
-            return Err((
-                at,
-                format!("`{name}` is what the collector itself says; choose another name"),
-            ));
-        }
-        all.push((What::Emit { event: name.to_owned() }, false));
-    }
-    if let Some(traits) = raw.set {
-        let json = |value: &toml::Value| serde_json::to_value(value).unwrap_or_default();
-        let traits = traits.iter().map(|(name, value)| (name.clone(), json(value))).collect();
-        all.push((What::Set { traits }, false));
-    }
-    for (kind, to) in sends {
-        let Some(to) = to else { continue };
-        let needs = kind != "webhook";
-        if needs && raw.template.is_none() {
-            return Err((at, format!("`{kind}` needs a `template`: what it says")));
-        }
-        let template = raw.template.clone();
-        let template =
-            template.map(|it| it.rsplit_once('.').map_or(it.clone(), |it| it.0.to_owned()));
-        let send = What::Send { destination: to.into_inner(), kind: kind.to_owned(), template };
-        all.push((send, true));
-    }
-    let (Some((what, takes_template)), true) = (all.pop(), all.is_empty()) else {
-        let message =
-            "each action of `then` is one of `emit`, `set`, `slack`, `webhook`, `email` and `sms`";
-        return Err((at, message.to_owned()));
-    };
-    if !takes_template && raw.template.is_some() {
-        return Err((at, "`emit` and `set` have no `template`".to_owned()));
-    }
-    Ok(Do { what, expires_ms: ms(raw.expires.map_or(EXPIRES, |it| it.0)) })
 }
 
 impl Rule {

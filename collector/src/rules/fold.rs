@@ -2,6 +2,11 @@
 //! Promises the same firings for the same log and the same rules, however the log is cut: time here is the log's, and whoever is
 //! merged or taken apart meanwhile is looked at as they are at that moment. Deliberately has no clock and sends nothing.
 
+mod backwards;
+mod crossing;
+mod fate;
+mod happening;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
@@ -15,15 +20,19 @@ use serde_json::{Value as Json, json};
 
 use super::{
     aggregate::Sample,
-    firing::{self, ActionState, Fate, Firing},
+    firing::{self, ActionState, Firing},
     kept::Kept,
     length::ms,
-    scope::{About, Event, Reason, Scope, local, moment, timezone_of},
-    set::{Crossing, Feature, Heard, Late, Pending, Per, Quiet, Rule, RuleSet, Step, When},
+    scope::{About, Reason, Scope, moment},
+    set::{Feature, Heard, Late, Pending, Per, Rule, RuleSet, When},
     waiting::{self, Due, Standing},
 };
+use crossing::{Line, measured};
+use fate::fates;
+use happening::Happening;
+
 use crate::{
-    event_log::{Offset, Origin, Record, Timestamp, Trust},
+    event_log::{Offset, Record, Timestamp, Trust},
     expression::value,
     people::{self, Folded, Node, Whole},
 };
@@ -33,17 +42,10 @@ pub(super) const SCHEMA: &str = "
     CREATE TABLE feature (node INTEGER PRIMARY KEY, kept TEXT NOT NULL) STRICT;
 ";
 
-/// An event that arrives so long after it happened is late.
-const LATE_MS: i64 = 3600 * 1000;
 /// Rules that stand one behind the other, each set off by what the one before has emitted. More is a circle.
 const DEEPEST: u8 = 4;
 /// How soon after an event that which time alone moves is looked at: time moves slowly, and an event more often than this costs nothing.
 const LOOK_MS: i64 = 10 * 60 * 1000;
-/// How far ahead a line is looked for that time alone will cross: each look ahead is twice as far as the one before, from an hour.
-const AHEAD_MS: i64 = 3600 * 1000;
-const LOOKS_AHEAD: u32 = 14;
-/// How exactly the moment is found.
-const EXACTLY_MS: i64 = 1000;
 /// People that are remembered by who has done something: some 2 MB when full.
 const PEOPLE: NonZeroUsize = NonZeroUsize::new(1 << 13).expect("it is not 0");
 /// Events that are remembered by their names. Of more, which some make up, all are looked up anew.
@@ -94,68 +96,6 @@ pub(crate) struct Fold {
     next: Option<Option<i64>>,
     /// Where all that is looked at is written down, if anyone wants to know.
     looked: Option<Vec<Looked>>,
-}
-
-/// A rule that crosses a line.
-struct Line {
-    /// The rule's place in the set.
-    rule: usize,
-    /// Whether what it is about may move with a feature, by the feature's place.
-    moves: Vec<bool>,
-    /// Whether it moves with time.
-    ages: bool,
-}
-
-impl Line {
-    fn all(set: &RuleSet) -> Arc<[Self]> {
-        let of = |(rule, it): (usize, &Rule)| match &it.when {
-            When::Crosses(crossing) if it.enabled => Some(Self {
-                rule,
-                moves: (0..set.features.len()).map(|at| set.moves(&crossing.of, at)).collect(),
-                ages: set.ages(&crossing.of),
-            }),
-            _ => None,
-        };
-        set.rules.iter().enumerate().filter_map(of).collect()
-    }
-}
-
-/// An event as rules see it.
-struct Happening<'a> {
-    record: &'a Record,
-    event: Event<'a>,
-    depth: u8,
-}
-
-impl<'a> Happening<'a> {
-    fn of(record: &'a Record) -> Self {
-        let depth = match &record.origin {
-            Origin::Derived { depth, .. } => *depth,
-            _ => 0,
-        };
-        Self { record, event: Event::of(record), depth }
-    }
-
-    fn time_ms(&self) -> i64 {
-        self.record.event_time.unix_ms()
-    }
-
-    fn about(&self) -> About<'_> {
-        About { event: Some(&self.event), trigger: None }
-    }
-
-    fn is_late(&self) -> bool {
-        self.record.received_at.unix_ms() - self.time_ms() > LATE_MS
-    }
-
-    /// Why it sets nothing off, whatever the rule says.
-    fn held(&self) -> Option<&'static str> {
-        match &self.record.origin {
-            Origin::Import => Some("imported"),
-            _ if self.record.flags.no_actions => Some("the event says so"),
-            _ => None,
-        }
-    }
 }
 
 impl Fold {
@@ -471,105 +411,6 @@ impl Fold {
         Ok(())
     }
 
-    /// Whether the steps before the last have happened one after the other since then, and since the rule last fired.
-    fn came_before(
-        &self,
-        scope: &Scope<'_>,
-        log: &dyn Records,
-        rule: &Rule,
-        steps: &[Step],
-        from_ms: i64,
-        happening: &Happening<'_>,
-    ) -> Result<bool> {
-        // Most have not: of them it need not be known when the rule last fired.
-        if !self.came_since(scope, log, rule, steps, from_ms, happening)? {
-            return Ok(false);
-        }
-        match firing::last(scope.db, rule, scope.whose)? {
-            Some(last) if last > from_ms => {
-                self.came_since(scope, log, rule, steps, last, happening)
-            }
-            _ => Ok(true),
-        }
-    }
-
-    /// Whether they have happened since then.
-    fn came_since(
-        &self,
-        scope: &Scope<'_>,
-        log: &dyn Records,
-        rule: &Rule,
-        steps: &[Step],
-        since: i64,
-        happening: &Happening<'_>,
-    ) -> Result<bool> {
-        let mut before = (happening.time_ms(), happening.record.offset);
-        // The latest that fits each time: whatever comes before it had more room.
-        for number in (0..steps.len()).rev() {
-            // The same event under several numbers stands under the first.
-            let first = steps.iter().position(|step| step.on == steps[number].on).unwrap_or(number);
-            let span = ((since, Offset::from_number(i64::MAX)), before);
-            let found = waiting::happened(scope.db, (&rule.name, first), &scope.whose.nodes, span)?;
-            let fits = |(_, record): &(i64, Offset)| match &steps[number].matches {
-                None => Ok(true),
-                Some(part) => self.matches(scope, log, part, *record, &happening.event),
-            };
-            let mut latest = None;
-            for candidate in found {
-                if fits(&candidate)? {
-                    latest = Some(candidate);
-                    break;
-                }
-            }
-            match latest {
-                Some(found) => before = found,
-                None => return Ok(false),
-            }
-        }
-        Ok(true)
-    }
-
-    fn matches(
-        &self,
-        scope: &Scope<'_>,
-        log: &dyn Records,
-        part: &super::set::Part,
-        record: Offset,
-        trigger: &Event<'_>,
-    ) -> Result<bool> {
-        // One that was erased goes with nothing.
-        let Some(found) = log.at(record) else { return Ok(false) };
-        let found = Happening::of(&found);
-        scope.holds(part, About { event: Some(&found.event), trigger: Some(trigger) })
-    }
-
-    /// Notes an event that rules look back at.
-    fn step(
-        &mut self,
-        db: &Connection,
-        rule: &Rule,
-        number: usize,
-        happening: &Happening<'_>,
-        main: Node,
-    ) -> Result<()> {
-        let (steps, within): (&[Step], _) = match &rule.when {
-            When::Without { step, within } => (std::slice::from_ref(step), within),
-            When::Sequence { steps, within } => (steps, within),
-            _ => return Ok(()),
-        };
-        if rule.only_server && happening.record.trust == Trust::Client {
-            return Ok(());
-        }
-        let same = steps.iter().position(|step| step.on == steps[number].on);
-        if same.is_some_and(|first| first < number) {
-            return Ok(());
-        }
-        // What the rule is still about may come as late as the events that it was said with.
-        let forget = happening.time_ms() - 2 * ms(*within) - LATE_MS;
-        let at = (happening.time_ms(), happening.record.offset);
-        waiting::note(db, (&rule.name, number), main, at, forget)
-    }
-
     /// A timer rings.
     fn ring(
         &mut self,
@@ -622,136 +463,6 @@ impl Fold {
         }
         self.kept = kept;
         Ok(())
-    }
-
-    /// Looks again at what time alone moves.
-    fn look(
-        &mut self,
-        db: &Connection,
-        rule: &str,
-        (node, account): (Node, i64),
-        now: i64,
-        position: Offset,
-    ) -> Result<()> {
-        let set = Arc::clone(&self.set);
-        let Some(number) = self.place(rule) else { return Ok(()) };
-        let whose = match account {
-            0 => Whole::person(db, node)?,
-            number => {
-                let Some(whose) = Whole::account(db, number, node)? else { return Ok(()) };
-                whose
-            }
-        };
-        // Who was merged into another is looked at as that one.
-        if account == 0 && whose.person != node {
-            return Ok(());
-        }
-        let kept = std::mem::take(&mut self.kept);
-        let scope = Scope::new(db, &set, &kept, &whose, now);
-        let next = self
-            .crossed(&scope, number, position, None)
-            .and_then(|()| self.crosses_next(&scope, number));
-        drop(scope);
-        self.kept = kept;
-        let Some(due) = next? else { return Ok(()) };
-        waiting::look_by(db, &mut self.standing, (number, rule), (node, account), due)?;
-        self.due_by(due);
-        Ok(())
-    }
-
-    /// Looks at what may have crossed its line.
-    fn crossed(
-        &mut self,
-        scope: &Scope<'_>,
-        number: usize,
-        position: Offset,
-        event: Option<(&Happening<'_>, Node)>,
-    ) -> Result<()> {
-        let rule = &scope.set.rules[number];
-        let When::Crosses(crossing) = &rule.when else { return Ok(()) };
-        let (db, whose, by) = (scope.db, scope.whose, (number, rule.name.as_str()));
-        let keys = keys(whose);
-        let found = scope.measure(&crossing.of)?;
-        let is_crossed = waiting::is_crossed(db, &mut self.standing, by, &keys)?;
-        let mut outcome = "it is not beyond the line";
-        match found {
-            None => outcome = "there is nothing to go by yet",
-            Some(value) if is_crossed && crossing.is_back(value) => {
-                waiting::rearm(db, &mut self.standing, by, &keys)?;
-                outcome = "it is armed again";
-            }
-            Some(_) if is_crossed => {
-                outcome = "it has crossed the line before, and is not back yet";
-            }
-            Some(value) if crossing.is_beyond(value) => {
-                let mut holds = true;
-                for condition in &rule.conditions {
-                    holds = holds && scope.holds(condition, About::default())?;
-                }
-                outcome = "its conditions do not hold";
-                let is_too_deep = event.is_some_and(|(happening, _)| happening.depth >= DEEPEST);
-                if holds && is_too_deep {
-                    // It stands where it stands; but what rules set off sets off no more.
-                    waiting::cross(db, &mut self.standing, by, key(whose))?;
-                    outcome = "too many rules stand before it";
-                } else if holds {
-                    waiting::cross(db, &mut self.standing, by, key(whose))?;
-                    let (happening, node) = match event {
-                        Some((happening, node)) => (Some(happening), node),
-                        None => (None, whose.main_user(db, scope.now_ms)?),
-                    };
-                    outcome = self.fire(scope, rule, node, scope.now_ms, happening, position)?;
-                }
-            }
-            Some(_) => {}
-        }
-        if self.looked.is_some() {
-            let reasons = reasons(scope, rule, About::default())?;
-            let record = event.map(|(happening, _)| happening.record.offset);
-            self.looked_at(rule, scope.now_ms, record, outcome, || reasons);
-            let measured = measured(scope, crossing)?;
-            if let Some(last) = self.looked.as_mut().and_then(|all| all.last_mut()) {
-                last.measured = Some(measured);
-            }
-        }
-        Ok(())
-    }
-
-    /// When the line will next be crossed if nothing happens, this way or back: found by looking ahead.
-    fn crosses_next(&mut self, scope: &Scope<'_>, number: usize) -> Result<Option<i64>> {
-        let rule = &scope.set.rules[number];
-        let When::Crosses(crossing) = &rule.when else { return Ok(None) };
-        let (db, now, by) = (scope.db, scope.now_ms, (number, rule.name.as_str()));
-        let keys = keys(scope.whose);
-        let is_crossed = waiting::is_crossed(db, &mut self.standing, by, &keys)?;
-        let turns = |at: i64| -> Result<bool> {
-            let scope = Scope::new(db, scope.set, scope.kept, scope.whose, at);
-            let Some(value) = scope.measure(&crossing.of)? else { return Ok(false) };
-            if is_crossed {
-                return Ok(crossing.is_back(value));
-            }
-            let mut holds = crossing.is_beyond(value);
-            for condition in &rule.conditions {
-                holds = holds && scope.holds(condition, About::default())?;
-            }
-            Ok(holds)
-        };
-        let (mut not_yet, mut ahead) = (now, AHEAD_MS);
-        for _ in 0..LOOKS_AHEAD {
-            let mut by = now + ahead;
-            if turns(by)? {
-                while by - not_yet > EXACTLY_MS {
-                    let middle = not_yet + (by - not_yet) / 2;
-                    match turns(middle)? {
-                        true => by = middle,
-                        false => not_yet = middle,
-                    }
-                }
-                return Ok(Some(by));
-            }
-            (not_yet, ahead) = (by, ahead * 2);
-        }
-        Ok(None)
     }
 
     /// A rule is so. What came of it, in words.
@@ -849,19 +560,6 @@ impl Fold {
     }
 }
 
-impl Crossing {
-    fn is_beyond(&self, value: f64) -> bool {
-        if self.rising { value > self.line } else { value < self.line }
-    }
-
-    /// On a line without another to be armed again by, it is back.
-    #[allow(clippy::float_cmp, reason = "both are as they were written")]
-    fn is_back(&self, value: f64) -> bool {
-        let at_the_line = self.rearm == self.line && value == self.line;
-        at_the_line || if self.rising { value < self.rearm } else { value > self.rearm }
-    }
-}
-
 /// Everybody whom a rule is about when a person does something.
 fn whose<'a, W>(per: Per, person: &'a W, accounts: &'a [W]) -> &'a [W] {
     match per {
@@ -924,74 +622,6 @@ fn keys(whose: &Whole) -> Vec<(Node, i64)> {
 
 fn reasons(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reason>> {
     rule.conditions.iter().map(|condition| scope.reason(condition, about)).collect()
-}
-
-/// What may be done of what a rule does: how often somebody is written to, and when.
-fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, now_ms: i64) -> Result<Vec<Fate>> {
-    let set = scope.set;
-    if rule.urgent || set.caps.is_empty() && set.quiet.is_none() {
-        return Ok(Vec::new());
-    }
-    // Whoever is written to is one person, whomever the rule is about.
-    let person = Whole::person(scope.db, node)?;
-    let mut of_this: BTreeMap<String, u32> = BTreeMap::new();
-    let mut fate = |deed: &super::set::Do| -> Result<Fate> {
-        let kind = deed.kind();
-        if let Some(cap) = set.caps.get(&kind) {
-            let since = now_ms - ms(cap.within.0);
-            let earlier = of_this.entry(kind.clone()).or_default();
-            if firing::messages(scope.db, &kind, &person, since)? + *earlier >= cap.times {
-                return Ok(Fate::Refused("the person is written to as often as the cap allows"));
-            }
-            *earlier += 1;
-        }
-        let quiet = set.quiet.as_ref().filter(|quiet| quiet.kinds.contains(&kind));
-        let Some(quiet) = quiet else { return Ok(Fate::After(0)) };
-        let zone = timezone_of(scope.db, &person)?;
-        Ok(Fate::After(quiet.ends(now_ms, &zone).unwrap_or(0)))
-    };
-    rule.then.iter().map(&mut fate).collect()
-}
-
-impl Quiet {
-    /// When it ends, if it is quiet there.
-    fn ends(&self, at_ms: i64, zone: &str) -> Option<i64> {
-        let there = local(at_ms, zone).ok()?;
-        let now = i16::from(there.hour()) * 60 + i16::from(there.minute());
-        let is_quiet = match self.from <= self.to {
-            true => (self.from..self.to).contains(&now),
-            false => now >= self.from || now < self.to,
-        };
-        if !is_quiet {
-            return None;
-        }
-        // By the clock there, which may be put forward or back until then.
-        let (hour, minute) = (i8::try_from(self.to / 60).ok()?, i8::try_from(self.to % 60).ok()?);
-        let until = |date: jiff::civil::Date| {
-            let until = date.at(hour, minute, 0, 0).to_zoned(there.time_zone().clone());
-            until.ok().map(|until| until.timestamp().as_millisecond())
-        };
-        let today = until(there.date()).filter(|until| *until > at_ms);
-        today.or_else(|| until(there.date().tomorrow().ok()?))
-    }
-}
-
-/// What crosses a line, with what it is made of.
-fn measured(scope: &Scope<'_>, crossing: &Crossing) -> Result<Json> {
-    let line = if crossing.rising { "above" } else { "below" };
-    Ok(match &crossing.of {
-        super::set::Measure::Score(at) => {
-            let mut scored = serde_json::to_value(scope.scored(&scope.set.scores[*at])?)
-                .expect("numbers and texts are JSON");
-            scored[line] = json!(crossing.line);
-            scored
-        }
-        super::set::Measure::Feature(at) => json!({
-            "feature": scope.set.features[*at].name,
-            "value": value::to_json(&scope.feature(*at)?).unwrap_or_default(),
-            line: crossing.line,
-        }),
-    })
 }
 
 /// What the collector says of an action that is done.

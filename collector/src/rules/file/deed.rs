@@ -1,0 +1,69 @@
+//! One action of a rule. Promises that it is one, and says what it needs.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{
+    super::{
+        fold::DONE,
+        length::ms,
+        set::{Do, What},
+    },
+    Mistake,
+    raw::RawDo,
+};
+use crate::people::ERASED;
+
+/// What only the collector says.
+const OURS: [&str; 4] = [DONE, ERASED, "Identity Merged", "Identity Unmerged"];
+/// For how long an action is of use where nothing else is said: who is still on the page, or still at the desk.
+const EXPIRES: Duration = Duration::from_secs(15 * 60);
+
+/// One thing that a rule does.
+pub(super) fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
+    let at = raw.span().start;
+    let raw = raw.into_inner();
+    let sends =
+        [("slack", raw.slack), ("webhook", raw.webhook), ("email", raw.email), ("sms", raw.sms)];
+    let mut all: Vec<(What, bool)> = Vec::new();
+    if let Some(event) = raw.emit {
+        let name = event.get_ref().trim();
+        if name.is_empty() || name.len() > 200 {
+            return Err((at, "`emit` is the name of an event".to_owned()));
+        }
+        if OURS.contains(&name) {
+            return Err((
+                at,
+                format!("`{name}` is what the collector itself says; choose another name"),
+            ));
+        }
+        all.push((What::Emit { event: name.to_owned() }, false));
+    }
+    if let Some(traits) = raw.set {
+        let json = |value: &toml::Value| serde_json::to_value(value).unwrap_or_default();
+        let traits = traits.iter().map(|(name, value)| (name.clone(), json(value))).collect();
+        all.push((What::Set { traits }, false));
+    }
+    for (kind, to) in sends {
+        let Some(to) = to else { continue };
+        let needs = kind != "webhook";
+        if needs && raw.template.is_none() {
+            return Err((at, format!("`{kind}` needs a `template`: what it says")));
+        }
+        let template = raw.template.clone();
+        let template =
+            template.map(|it| it.rsplit_once('.').map_or(it.clone(), |it| it.0.to_owned()));
+        let send = What::Send { destination: to.into_inner(), kind: kind.to_owned(), template };
+        all.push((send, true));
+    }
+    let (Some((what, takes_template)), true) = (all.pop(), all.is_empty()) else {
+        let message =
+            "each action of `then` is one of `emit`, `set`, `slack`, `webhook`, `email` and `sms`";
+        return Err((at, message.to_owned()));
+    };
+    if !takes_template && raw.template.is_some() {
+        return Err((at, "`emit` and `set` have no `template`".to_owned()));
+    }
+    Ok(Do { what, expires_ms: ms(raw.expires.map_or(EXPIRES, |it| it.0)) })
+}

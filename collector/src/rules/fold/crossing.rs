@@ -1,0 +1,215 @@
+//! Scores and features that cross a line: because of an event, or because time passes alone.
+//! Promises that the moment is found to the second, and that a line counts once until what crossed it was back.
+
+use std::sync::Arc;
+
+use rusqlite::{Connection, Result};
+use serde_json::{Value as Json, json};
+
+use super::{
+    super::{
+        scope::{About, Scope},
+        set::{Crossing, Measure, Rule, RuleSet, When},
+        waiting,
+    },
+    DEEPEST, Fold,
+    happening::Happening,
+    key, keys, reasons,
+};
+use crate::{
+    event_log::Offset,
+    expression::value,
+    people::{Node, Whole},
+};
+
+/// How far ahead a line is looked for that time alone will cross: each look ahead is twice as far as the one before, from an hour.
+const AHEAD_MS: i64 = 3600 * 1000;
+const LOOKS_AHEAD: u32 = 14;
+/// How exactly the moment is found.
+const EXACTLY_MS: i64 = 1000;
+/// A rule that crosses a line.
+pub(super) struct Line {
+    /// The rule's place in the set.
+    pub(super) rule: usize,
+    /// Whether what it is about may move with a feature, by the feature's place.
+    pub(super) moves: Vec<bool>,
+    /// Whether it moves with time.
+    pub(super) ages: bool,
+}
+
+impl Line {
+    pub(super) fn all(set: &RuleSet) -> Arc<[Self]> {
+        let of = |(rule, it): (usize, &Rule)| match &it.when {
+            When::Crosses(crossing) if it.enabled => Some(Self {
+                rule,
+                moves: (0..set.features.len()).map(|at| set.moves(&crossing.of, at)).collect(),
+                ages: set.ages(&crossing.of),
+            }),
+            _ => None,
+        };
+        set.rules.iter().enumerate().filter_map(of).collect()
+    }
+}
+
+impl Fold {
+    /// Looks again at what time alone moves.
+    pub(super) fn look(
+        &mut self,
+        db: &Connection,
+        rule: &str,
+        (node, account): (Node, i64),
+        now: i64,
+        position: Offset,
+    ) -> Result<()> {
+        let set = Arc::clone(&self.set);
+        let Some(number) = self.place(rule) else { return Ok(()) };
+        let whose = match account {
+            0 => Whole::person(db, node)?,
+            number => {
+                let Some(whose) = Whole::account(db, number, node)? else { return Ok(()) };
+                whose
+            }
+        };
+        // Who was merged into another is looked at as that one.
+        if account == 0 && whose.person != node {
+            return Ok(());
+        }
+        let kept = std::mem::take(&mut self.kept);
+        let scope = Scope::new(db, &set, &kept, &whose, now);
+        let next = self
+            .crossed(&scope, number, position, None)
+            .and_then(|()| self.crosses_next(&scope, number));
+        drop(scope);
+        self.kept = kept;
+        let Some(due) = next? else { return Ok(()) };
+        waiting::look_by(db, &mut self.standing, (number, rule), (node, account), due)?;
+        self.due_by(due);
+        Ok(())
+    }
+
+    /// Looks at what may have crossed its line.
+    pub(super) fn crossed(
+        &mut self,
+        scope: &Scope<'_>,
+        number: usize,
+        position: Offset,
+        event: Option<(&Happening<'_>, Node)>,
+    ) -> Result<()> {
+        let rule = &scope.set.rules[number];
+        let When::Crosses(crossing) = &rule.when else { return Ok(()) };
+        let (db, whose, by) = (scope.db, scope.whose, (number, rule.name.as_str()));
+        let keys = keys(whose);
+        let found = scope.measure(&crossing.of)?;
+        let is_crossed = waiting::is_crossed(db, &mut self.standing, by, &keys)?;
+        let mut outcome = "it is not beyond the line";
+        match found {
+            None => outcome = "there is nothing to go by yet",
+            Some(value) if is_crossed && crossing.is_back(value) => {
+                waiting::rearm(db, &mut self.standing, by, &keys)?;
+                outcome = "it is armed again";
+            }
+            Some(_) if is_crossed => {
+                outcome = "it has crossed the line before, and is not back yet";
+            }
+            Some(value) if crossing.is_beyond(value) => {
+                let mut holds = true;
+                for condition in &rule.conditions {
+                    holds = holds && scope.holds(condition, About::default())?;
+                }
+                outcome = "its conditions do not hold";
+                let is_too_deep = event.is_some_and(|(happening, _)| happening.depth >= DEEPEST);
+                if holds && is_too_deep {
+                    // It stands where it stands; but what rules set off sets off no more.
+                    waiting::cross(db, &mut self.standing, by, key(whose))?;
+                    outcome = "too many rules stand before it";
+                } else if holds {
+                    waiting::cross(db, &mut self.standing, by, key(whose))?;
+                    let (happening, node) = match event {
+                        Some((happening, node)) => (Some(happening), node),
+                        None => (None, whose.main_user(db, scope.now_ms)?),
+                    };
+                    outcome = self.fire(scope, rule, node, scope.now_ms, happening, position)?;
+                }
+            }
+            Some(_) => {}
+        }
+        if self.looked.is_some() {
+            let reasons = reasons(scope, rule, About::default())?;
+            let record = event.map(|(happening, _)| happening.record.offset);
+            self.looked_at(rule, scope.now_ms, record, outcome, || reasons);
+            let measured = measured(scope, crossing)?;
+            if let Some(last) = self.looked.as_mut().and_then(|all| all.last_mut()) {
+                last.measured = Some(measured);
+            }
+        }
+        Ok(())
+    }
+
+    /// When the line will next be crossed if nothing happens, this way or back: found by looking ahead.
+    pub(super) fn crosses_next(&mut self, scope: &Scope<'_>, number: usize) -> Result<Option<i64>> {
+        let rule = &scope.set.rules[number];
+        let When::Crosses(crossing) = &rule.when else { return Ok(None) };
+        let (db, now, by) = (scope.db, scope.now_ms, (number, rule.name.as_str()));
+        let keys = keys(scope.whose);
+        let is_crossed = waiting::is_crossed(db, &mut self.standing, by, &keys)?;
+        let turns = |at: i64| -> Result<bool> {
+            let scope = Scope::new(db, scope.set, scope.kept, scope.whose, at);
+            let Some(value) = scope.measure(&crossing.of)? else { return Ok(false) };
+            if is_crossed {
+                return Ok(crossing.is_back(value));
+            }
+            let mut holds = crossing.is_beyond(value);
+            for condition in &rule.conditions {
+                holds = holds && scope.holds(condition, About::default())?;
+            }
+            Ok(holds)
+        };
+        let (mut not_yet, mut ahead) = (now, AHEAD_MS);
+        for _ in 0..LOOKS_AHEAD {
+            let mut by = now + ahead;
+            if turns(by)? {
+                while by - not_yet > EXACTLY_MS {
+                    let middle = not_yet + (by - not_yet) / 2;
+                    match turns(middle)? {
+                        true => by = middle,
+                        false => not_yet = middle,
+                    }
+                }
+                return Ok(Some(by));
+            }
+            (not_yet, ahead) = (by, ahead * 2);
+        }
+        Ok(None)
+    }
+}
+
+impl Crossing {
+    fn is_beyond(&self, value: f64) -> bool {
+        if self.rising { value > self.line } else { value < self.line }
+    }
+
+    /// On a line without another to be armed again by, it is back.
+    #[allow(clippy::float_cmp, reason = "both are as they were written")]
+    fn is_back(&self, value: f64) -> bool {
+        let at_the_line = self.rearm == self.line && value == self.line;
+        at_the_line || if self.rising { value < self.rearm } else { value > self.rearm }
+    }
+}
+
+/// What crosses a line, with what it is made of.
+pub(super) fn measured(scope: &Scope<'_>, crossing: &Crossing) -> Result<Json> {
+    let line = if crossing.rising { "above" } else { "below" };
+    Ok(match &crossing.of {
+        Measure::Score(at) => {
+            let mut scored = serde_json::to_value(scope.scored(&scope.set.scores[*at])?)
+                .expect("numbers and texts are JSON");
+            scored[line] = json!(crossing.line);
+            scored
+        }
+        Measure::Feature(at) => json!({
+            "feature": scope.set.features[*at].name,
+            "value": value::to_json(&scope.feature(*at)?).unwrap_or_default(),
+            line: crossing.line,
+        }),
+    })
+}

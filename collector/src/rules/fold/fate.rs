@@ -1,0 +1,64 @@
+//! What may be done of what a rule does: how often somebody is written to, and when.
+//! Promises the same for the same log. Deliberately knows no consent, which is asked for when the message goes.
+
+use std::collections::BTreeMap;
+
+use rusqlite::Result;
+
+use super::super::{
+    firing::{self, Fate},
+    length::ms,
+    scope::{Scope, local, timezone_of},
+    set::{Do, Quiet, Rule},
+};
+use crate::people::{Node, Whole};
+
+/// What may be done of what a rule does: how often somebody is written to, and when.
+pub(super) fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, now_ms: i64) -> Result<Vec<Fate>> {
+    let set = scope.set;
+    if rule.urgent || set.caps.is_empty() && set.quiet.is_none() {
+        return Ok(Vec::new());
+    }
+    // Whoever is written to is one person, whomever the rule is about.
+    let person = Whole::person(scope.db, node)?;
+    let mut of_this: BTreeMap<String, u32> = BTreeMap::new();
+    let mut fate = |deed: &Do| -> Result<Fate> {
+        let kind = deed.kind();
+        if let Some(cap) = set.caps.get(&kind) {
+            let since = now_ms - ms(cap.within.0);
+            let earlier = of_this.entry(kind.clone()).or_default();
+            if firing::messages(scope.db, &kind, &person, since)? + *earlier >= cap.times {
+                return Ok(Fate::Refused("the person is written to as often as the cap allows"));
+            }
+            *earlier += 1;
+        }
+        let quiet = set.quiet.as_ref().filter(|quiet| quiet.kinds.contains(&kind));
+        let Some(quiet) = quiet else { return Ok(Fate::After(0)) };
+        let zone = timezone_of(scope.db, &person)?;
+        Ok(Fate::After(quiet.ends(now_ms, &zone).unwrap_or(0)))
+    };
+    rule.then.iter().map(&mut fate).collect()
+}
+
+impl Quiet {
+    /// When it ends, if it is quiet there.
+    fn ends(&self, at_ms: i64, zone: &str) -> Option<i64> {
+        let there = local(at_ms, zone).ok()?;
+        let now = i16::from(there.hour()) * 60 + i16::from(there.minute());
+        let is_quiet = match self.from <= self.to {
+            true => (self.from..self.to).contains(&now),
+            false => now >= self.from || now < self.to,
+        };
+        if !is_quiet {
+            return None;
+        }
+        // By the clock there, which may be put forward or back until then.
+        let (hour, minute) = (i8::try_from(self.to / 60).ok()?, i8::try_from(self.to % 60).ok()?);
+        let until = |date: jiff::civil::Date| {
+            let until = date.at(hour, minute, 0, 0).to_zoned(there.time_zone().clone());
+            until.ok().map(|until| until.timestamp().as_millisecond())
+        };
+        let today = until(there.date()).filter(|until| *until > at_ms);
+        today.or_else(|| until(there.date().tomorrow().ok()?))
+    }
+}
