@@ -12,10 +12,11 @@ use rustix::fs::{Access, access};
 use toml::de::{DeTable, DeValue};
 
 use crate::{
-    actions::Destination,
+    actions::{self, Destination},
     config::{Config, ConsumerConfig},
     http::{Door, TlsError},
     inbound::Inbound,
+    rules::RuleSet,
     sinks::{AnySink, SinkConfig},
     state::State,
 };
@@ -62,6 +63,16 @@ pub fn problems(config: &Config, text: &str) -> Vec<Problem> {
     for (name, inbound) in &config.inbound {
         if let Err(cause) = Inbound::open(name, inbound) {
             add(&["inbound", name.as_str(), "map"], format!("inbound `{name}`: {cause}"));
+        }
+    }
+    if let Some(folder) = &config.rules {
+        match RuleSet::read(folder) {
+            Ok(set) => {
+                if let Err(error) = actions::look(folder, &set, Some(config)) {
+                    add(&["rules"], error.to_string());
+                }
+            }
+            Err(error) => add(&["rules"], error.to_string()),
         }
     }
     let mut folders: BTreeMap<&PathBuf, &str> = BTreeMap::new();

@@ -134,6 +134,26 @@ fn a_configuration_is_checked_without_a_start() {
     assert_eq!(code, Some(1));
     assert!(wrong.starts_with(&format!("error: {path}:2: ")), "{wrong}");
 
+    let rules = folder.path().join("rules");
+    std::fs::create_dir(&rules).unwrap();
+    std::fs::write(
+        &file,
+        format!("rules = '{}'\n[sources.web]\nwrite_key = 'k'\n", rules.display()),
+    )
+    .unwrap();
+    for (text, part) in [
+        ("[rules.a]\nonn = 'A'\n", "a.toml:2: unknown key `onn`"),
+        ("[rules.a]\non = 'A'\nthen = [{ webhook = 'bank' }]\n", "there is no destination `bank`"),
+    ] {
+        std::fs::write(rules.join("a.toml"), text).unwrap();
+        let (code, _, wrong) = check(&file, &data);
+        assert_eq!(code, Some(1), "{wrong}");
+        assert!(
+            wrong.starts_with(&format!("error: {path}:1: ")) && wrong.contains(part),
+            "{wrong}"
+        );
+    }
+
     let certificate = folder.path().join("c.pem");
     let tls = format!("[tls]\nkey = 'k.pem'\ncertificate = '{}'\n", certificate.display());
     std::fs::write(&file, tls).unwrap();
