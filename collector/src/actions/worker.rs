@@ -268,12 +268,21 @@ impl Hands {
 
     /// Tries until it is known what becomes of it; `None` if the collector stops before.
     async fn end(&self, pending: &Pending, stop: &mut watch::Receiver<bool>) -> Option<Ended> {
-        let (mut pause, mut last) = (FIRST_PAUSE, None);
+        let (mut pause, mut last, mut is_counted) = (FIRST_PAUSE, None, false);
         loop {
             let left = pending.expires_ms - (self.clock)().unix_ms();
             if left <= 0 {
                 return Some(Ended::new(ActionState::Expired, last));
             }
+            // Once for each action: a destination that is away must not use up what others may do.
+            if !is_counted && let Some(over) = self.too_many() {
+                last = Some("more is done than `actions_per_minute` allows".to_owned());
+                if wait(over.min(Duration::from_millis(left.unsigned_abs())), stop).await {
+                    return None;
+                }
+                continue;
+            }
+            is_counted = true;
             let (reason, wanted) = match self.attempt(pending).await {
                 Outcome::Accepted { reference } => {
                     return Some(Ended::new(ActionState::Accepted, reference));
@@ -321,10 +330,6 @@ impl Hands {
             let new = || Arc::new(Semaphore::new(AT_ONCE));
             Arc::clone(all.entry(pending.what.lane().to_owned()).or_insert_with(new))
         };
-        if let Some(wait) = self.too_many() {
-            let reason = "more is done than `actions_per_minute` allows".to_owned();
-            return Outcome::Failed { reason, retry_after: Some(wait) };
-        }
         let Ok(_turn) = turns.acquire().await else {
             return Outcome::failed("the collector is stopping");
         };
