@@ -387,3 +387,25 @@ async fn who_is_erased_is_gone_from_what_rules_keep() {
         assert_eq!(left, 0, "{table}");
     }
 }
+
+#[tokio::test]
+async fn attempts_at_a_destination_that_is_away_use_up_nothing_of_what_others_may_do() {
+    let rule = "[rules.away]\non = 'A'\nthen = [{ webhook = 'bank' }]\n[rules.here]\non = 'B'\nthen = [{ emit = 'C' }]\n";
+    let mut world = World::new(&[("away.toml", rule)]).await;
+    // One for each of the two actions, and not for each attempt.
+    world.toml = world.toml.replace("actions_per_minute = 100000", "actions_per_minute = 2");
+    world.receiver.answer_with(|_| 503);
+    let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
+    let event =
+        |name: &str| json!([{"type": "track", "event": name, "userId": "u-1", "messageId": name}]);
+    send(&server, "wk_web", event("A")).await;
+    world.receiver.wait_for("three attempts", |all| all.len() >= 3).await;
+    send(&server, "wk_web", event("B")).await;
+    until("the event of the other rule", async || {
+        let found = get(&server, &token, "/v1/firings?rule=here").await;
+        (found["firings"][0]["actions"][0]["state"] == "accepted").then_some(())
+    })
+    .await;
+    server.stop().await;
+}
