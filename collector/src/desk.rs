@@ -19,6 +19,7 @@ use crate::{
     consumer::{Consumers, OrderError},
     event_log::{AppendError, Clock, EventLog, Offset},
     limits::MAX_PAGE,
+    messages::Messages,
     people::{
         self, Account, Found, Graph, Identifier, Kind, Limits, Of, Order, Page, PersonId, Preview,
         Profile, Wanted,
@@ -47,6 +48,8 @@ pub(crate) struct Desk {
     pub(crate) consumers: Consumers,
     /// What operators have written.
     pub(crate) rules: Arc<RuleSet>,
+    /// What waits for devices.
+    pub(crate) messages: Messages,
     /// One at a time.
     pub(crate) erasing: Arc<Mutex<()>>,
 }
@@ -309,6 +312,12 @@ impl Desk {
         });
         // Said again it is recognised by its id.
         self.log.append([people::said(&erasure.id, people::ERASED, &properties)]).await?;
+        let state = self.state.clone();
+        spawn_blocking(move || {
+            let devices = identifiers.iter().filter(|id| id.kind == Kind::Anonymous);
+            state.forget_devices(devices.map(|id| &*id.value))
+        })
+        .await??;
         let (state, id) = (self.state.clone(), erasure.id.clone());
         let (at, subject) = (erasure.at, erasure.person.clone());
         let audited = Audited { at, action: "erase".to_owned(), subject, events };
@@ -365,8 +374,11 @@ mod tests {
             Projection::open(folder, &log, limits.clone(), nobody, Rules::none()).unwrap();
         let state = State::open(&folder.join("state.db")).unwrap();
         let suppressed = Suppressed::read(&state).unwrap();
+        let messages =
+            Messages::new(projection.handle(), Arc::clone(&log), state.clone(), Arc::clone(&clock));
         let desk = Desk {
             projection: projection.handle(),
+            messages,
             log,
             limits,
             clock,

@@ -40,6 +40,7 @@ pub mod import;
 pub mod inbound;
 pub mod ingest;
 pub mod limits;
+mod messages;
 pub mod metrics;
 pub mod open_files;
 pub mod outgoing;
@@ -81,6 +82,7 @@ use crate::{
     inbound::{InboundError, Inbounds},
     ingest::Ingest,
     limits::HttpLimits,
+    messages::Messages,
     metrics::Metrics,
     projection::{DatabaseError, Projection, Rules},
     rules::{RuleError, RuleSet},
@@ -318,6 +320,13 @@ impl Collector {
             .iter()
             .map(|consumer| (consumer.name().clone(), consumer.handle()))
             .collect();
+        let messages = Messages::new(
+            projection.clone(),
+            Arc::clone(&log),
+            self.state.clone(),
+            Arc::clone(&clock),
+        );
+        let telling = tokio::spawn(messages.clone().run(draining.clone()));
         let desk = Desk {
             projection,
             log: Arc::clone(&log),
@@ -327,6 +336,7 @@ impl Collector {
             suppressed: self.ingest.suppressed.clone(),
             consumers: handles.clone(),
             rules: Arc::clone(&self.rules),
+            messages,
             erasing: Arc::default(),
         };
         let finish_erasures = tokio::spawn(desk.clone().finish_erasures(draining.clone()));
@@ -377,6 +387,7 @@ impl Collector {
             tracing::error!(%panic, "actions had stopped");
         }
         let _ = follow.await;
+        let _ = telling.await;
         let _ = finish_erasures.await;
         let projection = self.projection;
         let _ = tokio::task::spawn_blocking(move || drop(projection)).await;

@@ -46,6 +46,9 @@ pub const MAX_BODIES_BYTES: usize = 64 * 1024 * 1024;
 /// One address holds at most one part of so many of [`MAX_BODIES_BYTES`], but always a whole body: 16 MiB are 31 of the
 /// largest bodies or 1,024 typical ones at once, more than a house behind one address sends, and three quarters stay.
 pub const BODIES_SHARE: usize = 4;
+/// One address holds at most one part of so many of the listeners to messages, which are half of [`MAX_CONNECTIONS`]: 256 pages
+/// open at once behind one address.
+pub const LISTENERS_SHARE: usize = 8;
 /// From the first byte of a request, or the end of the last one, to the end of its head. Also how
 /// long an idle connection is kept.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);

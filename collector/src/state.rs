@@ -4,6 +4,7 @@
 //! this names them by offset.
 
 mod consumers;
+mod devices;
 mod erased;
 mod rules;
 
@@ -56,7 +57,7 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -127,6 +128,10 @@ const MIGRATIONS: [&str; 6] = [
     CREATE TABLE stopped_rule (name TEXT PRIMARY KEY, by TEXT NOT NULL, at_ms INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     -- Actions that were begun and whose destination takes no key: after a crash nobody knows whether they were done.
     CREATE TABLE attempt (action TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+",
+    "
+    -- Devices that read what is meant for them, and the token that each brought first; both hashed.
+    CREATE TABLE device (id BLOB PRIMARY KEY, token BLOB NOT NULL) STRICT, WITHOUT ROWID;
 ",
 ];
 

@@ -6,6 +6,8 @@
 mod consumers;
 #[path = "openapi/inbound.rs"]
 mod inbound;
+#[path = "openapi/messages.rs"]
+mod messages;
 #[path = "openapi/people.rs"]
 mod people;
 #[path = "openapi/rules.rs"]
@@ -166,7 +168,8 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
     assert_eq!(document.text["info"]["version"], env!("CARGO_PKG_VERSION"));
     let paths = document.text["paths"].as_object().unwrap().keys();
     let elsewhere = |path: &&String| {
-        let known = [consumers::are_at, inbound::are_at, people::are_at, rules::are_at];
+        let known =
+            [consumers::are_at, inbound::are_at, messages::are_at, people::are_at, rules::are_at];
         known.iter().any(|are_at| are_at(path))
     };
     let paths: Vec<String> = paths.filter(|path| !elsewhere(path)).cloned().collect();
@@ -304,6 +307,7 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
         }
     }
     inbound::every_answer_is_given(&mut document).await;
+    messages::every_answer_is_given(&mut document).await;
     let known =
         document.text.pointer("/components/schemas/Error/properties/error/properties/code/enum");
     let known: BTreeSet<String> = serde_json::from_value(known.unwrap().clone()).unwrap();

@@ -16,9 +16,16 @@ pub(super) struct Told {
     pub(super) email: Option<String>,
     pub(super) phone: Option<String>,
     /// Channels that the person does not want to be written to by.
-    pub(super) without_consent: Vec<String>,
+    without_consent: Vec<String>,
     /// The identifier that began it, for events that are derived: its kind and its value.
     pub(super) identifier: people::Identifier<'static>,
+}
+
+impl Told {
+    /// Whether the person does not want to be written to by this channel.
+    pub(super) fn wants_none_by(&self, kind: &str) -> bool {
+        self.without_consent.iter().any(|without| without == kind)
+    }
 }
 
 /// In front of the name of a channel, the trait that says whether somebody wants to be written to by it.

@@ -4,6 +4,7 @@
 //!  outbox of the projection ─▶ worker ─▶ context ─┐
 //!  folder of templates ─▶ template ─▶ Rendered ───┴▶ Message ─▶ Destination ─▶ Outcome ─▶ log ─▶ projection
 //!                               [destinations.NAME] ─▶ slack, webhook, email, sms
+//!                                                       in_app ─▶ the log, and from there `messages`
 //! ```
 //! Promises that every attempt ends in one [`Outcome`], which says whether it may be tried again without doing the thing twice; and
 //! that no reason has a secret or an address of a person in it. Deliberately does not decide what is sent, or when.
@@ -11,6 +12,7 @@
 mod context;
 mod destination;
 mod email;
+mod in_app;
 mod message;
 mod opening;
 mod posting;

@@ -64,7 +64,7 @@ pub fn look(folder: &Path, rules: &RuleSet, config: Option<&Config>) -> Result<(
         Some(of.kind())
     };
     let unknown: BTreeMap<&str, &str> =
-        rules.sends().map(|sends| (sends.destination, sends.kind)).collect();
+        rules.sends().filter_map(|sends| Some((sends.destination?, sends.kind))).collect();
     refuse_missing(rules, Some(&templates), |name| match config {
         Some(_) => named(name),
         None => unknown.get(name).copied(),
@@ -83,25 +83,31 @@ fn refuse_missing<'a>(
             rule: sends.rule.to_owned(),
             wrong,
         };
-        match kind(sends.destination) {
-            Some(kind) if kind == sends.kind => {}
-            Some(kind) => {
-                let (name, wanted) = (sends.destination, sends.kind);
-                return Err(wrong(format!(
-                    "`{wanted} = \"{name}\"`: this destination is of the kind `{kind}`"
-                )));
-            }
-            None => {
-                let name = sends.destination;
-                return Err(wrong(format!(
-                    "there is no destination `{name}`; configure it as `[destinations.{name}]`"
-                )));
+        let wanted = sends.kind;
+        if let Some(name) = sends.destination {
+            match kind(name) {
+                Some(kind) if kind == wanted => {}
+                Some(kind) => {
+                    return Err(wrong(format!(
+                        "`{wanted} = \"{name}\"`: this destination is of the kind `{kind}`"
+                    )));
+                }
+                None => {
+                    return Err(wrong(format!(
+                        "there is no destination `{name}`; configure it as `[destinations.{name}]`"
+                    )));
+                }
             }
         }
         let Some(template) = sends.template else { continue };
         if !templates.is_some_and(|templates| templates.names().contains(&template)) {
             return Err(wrong(format!(
                 "there is no template `{template}` beside the rule files: {template}.md, .txt or .html"
+            )));
+        }
+        if sends.destination.is_none() && !templates.is_some_and(|all| all.has_text(template)) {
+            return Err(wrong(format!(
+                "`{wanted}` shows plain text: the template `{template}.txt` is missing beside the rule files"
             )));
         }
     }

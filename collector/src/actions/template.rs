@@ -26,7 +26,7 @@ pub const ROOTS: [&str; 10] = [
     "person", "account", "event", "trigger", "rule", "firing", "features", "scores", "reasons",
     "action",
 ];
-/// The files that are templates, by what they are made for: Slack and messages in the app, texts and e-mail, e-mail.
+/// The files that are templates, by what they are made for: Slack, then texts, e-mail and messages in the app, then e-mail.
 const KINDS: [&str; 3] = ["md", "txt", "html"];
 /// About the folder, and no template.
 const README: &str = "README.md";
@@ -41,6 +41,8 @@ pub struct Templates {
     environment: Environment<'static>,
     /// Of each file, the lines of its front matter: errors count them.
     lines_before: BTreeMap<String, usize>,
+    /// Of each file that has some, the names of its `data`.
+    data: BTreeMap<String, Vec<String>>,
 }
 
 /// A message's texts, as far as there is a template for them.
@@ -50,6 +52,12 @@ pub struct Rendered {
     pub subject: Option<String>,
     /// Above a message of Slack's or in the app. One line.
     pub title: Option<String>,
+    /// What is to be pressed in a message in the app. One line.
+    pub button: Option<String>,
+    /// Where it leads. One line.
+    pub url: Option<String>,
+    /// What the page or the app is told beside, by name.
+    pub data: BTreeMap<String, String>,
     /// Of `NAME.md`: Markdown, in which what was filled in is escaped.
     pub markdown: Option<String>,
     /// Of `NAME.txt`.
@@ -61,13 +69,17 @@ pub struct Rendered {
 impl Default for Templates {
     /// None at all.
     fn default() -> Self {
-        Self { environment: engine::environment(), lines_before: BTreeMap::new() }
+        Self {
+            environment: engine::environment(),
+            lines_before: BTreeMap::new(),
+            data: BTreeMap::new(),
+        }
     }
 }
 
 impl Templates {
     /// Reads all `*.md`, `*.txt` and `*.html` of a folder. A template can begin with front matter, TOML between two lines `+++`:
-    /// `subject` and `title`, templates themselves. What begins with a dot is no template, nor is `README.md`.
+    /// `subject`, `title`, `button`, `url` and the table `data`, all of them templates themselves. What begins with a dot is no template, nor is `README.md`.
     pub fn read(folder: &Path) -> Result<Self, TemplateError> {
         let unreadable = |path: &Path| {
             let path = path.to_owned();
@@ -116,14 +128,15 @@ impl Templates {
     fn add(&mut self, path: &Path, name: &str, text: &str) -> Result<(), TemplateError> {
         let (front, lines, body) =
             front::split(text).map_err(|(line, what)| TemplateError::wrong(path, line, what))?;
-        for (part, template) in [("subject", front.subject), ("title", front.title)] {
-            let Some(template) = template else { continue };
-            let line = 1 + text
-                .lines()
-                .position(|line| line.trim_start().starts_with(part))
-                .unwrap_or_default();
+        for (part, template) in front.parts() {
+            let key = part.strip_prefix("data.");
+            let stands = |line: &str| line.trim_start().starts_with(key.unwrap_or(&part));
+            let line = 1 + text.lines().position(stands).unwrap_or_default();
             let wrong = |(_, what)| TemplateError::wrong(path, line, format!("`{part}`: {what}"));
-            engine::add(&mut self.environment, &part_of(name, part), &template).map_err(wrong)?;
+            engine::add(&mut self.environment, &part_of(name, &part), &template).map_err(wrong)?;
+            if let Some(key) = key {
+                self.data.entry(name.to_owned()).or_default().push(key.to_owned());
+            }
         }
         let wrong = |(line, what)| TemplateError::wrong(path, lines + line, what);
         engine::add(&mut self.environment, name, body).map_err(wrong)?;
@@ -135,6 +148,11 @@ impl Templates {
     pub fn names(&self) -> Vec<&str> {
         let names = self.lines_before.keys().filter_map(|file| Some(file.rsplit_once('.')?.0));
         names.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Whether there is a text of this name, as messages in the app are made of.
+    pub(super) fn has_text(&self, name: &str) -> bool {
+        self.lines_before.contains_key(&format!("{name}.txt"))
     }
 
     /// Fills in all templates of this name. A `null` is taken for a missing value.
@@ -149,15 +167,21 @@ impl Templates {
         let file = |kind: &str| format!("{name}.{kind}");
         let [markdown, text, html] = KINDS.map(|kind| render(&file(kind)));
         // The front matter of whichever has one; all of it is rendered, so that a mistake does not wait for another message.
-        let mut fronts = [None, None];
-        for (front, part) in fronts.iter_mut().zip(["subject", "title"]) {
-            for kind in ["html", "txt", "md"] {
-                let line = render(&part_of(&file(kind), part))?;
+        let (mut fronts, mut data) = ([None, None, None, None], BTreeMap::new());
+        for file in ["html", "txt", "md"].map(file) {
+            for (front, part) in fronts.iter_mut().zip(["subject", "title", "button", "url"]) {
+                let line = render(&part_of(&file, part))?;
                 *front = front.take().or(line.map(|text| engine::one_line(&text)));
             }
+            for key in self.data.get(&file).into_iter().flatten() {
+                if let Some(text) = render(&part_of(&file, &format!("data.{key}")))? {
+                    data.insert(key.clone(), text);
+                }
+            }
         }
-        let [subject, title] = fronts;
-        let rendered = Rendered { subject, title, markdown: markdown?, text: text?, html: html? };
+        let [subject, title, button, url] = fronts;
+        let (markdown, text, html) = (markdown?, text?, html?);
+        let rendered = Rendered { subject, title, button, url, data, markdown, text, html };
         if rendered.markdown.is_none() && rendered.text.is_none() && rendered.html.is_none() {
             return Err(RefusedToSend::NoTemplate { name: name.to_owned() });
         }

@@ -18,12 +18,13 @@ use tokio::{
 use super::{
     Destination, Message, Outcome, Rendered, Templates,
     context::{Told, told},
+    in_app,
 };
 use crate::{
     event_log::{Clock, EventLog, NewEvent, Origin, SourceName, Trust},
     metrics::Metrics,
     people, projection,
-    rules::{self, ActionState, DONE, Pending, What},
+    rules::{self, ActionState, DONE, IN_APP, Pending, What},
     state::{State, Stopped},
 };
 
@@ -311,7 +312,7 @@ impl Hands {
             What::Send { destination, .. } => {
                 self.destinations.get(destination).is_none_or(Destination::takes_key)
             }
-            What::Emit { .. } | What::Set { .. } => true,
+            What::Emit { .. } | What::Set { .. } | What::InApp { .. } => true,
         }
     }
 
@@ -353,6 +354,19 @@ impl Hands {
             }
             What::Set { traits } => {
                 self.derive(pending, &told, json!({ "type": "identify", "traits": traits })).await
+            }
+            What::InApp { placement, template } => {
+                if told.wants_none_by(IN_APP) {
+                    return no_consent(IN_APP);
+                }
+                let rendered = match self.rendered(Some(template), &told) {
+                    Ok(rendered) => rendered,
+                    Err(refused) => return refused,
+                };
+                match in_app::event(pending, placement, &rendered) {
+                    Ok(json) => self.derive(pending, &told, json).await,
+                    Err(reason) => Outcome::refused(reason),
+                }
             }
             What::Send { destination, kind, template } => {
                 self.send(pending, told, (destination, kind), template.as_deref()).await
@@ -401,6 +415,17 @@ impl Hands {
         }
     }
 
+    /// What is to be read, if there is a template for it.
+    fn rendered(&self, template: Option<&str>, told: &Told) -> Result<Rendered, Outcome> {
+        match (template, &self.templates) {
+            (None, _) => Ok(Rendered::default()),
+            (Some(template), Some(templates)) => templates
+                .render(template, &told.context)
+                .map_err(|refused| Outcome::refused(refused.to_string())),
+            (Some(_), None) => Err(Outcome::refused("there are no templates")),
+        }
+    }
+
     /// Sends a message by way of a destination.
     async fn send(
         &self,
@@ -412,27 +437,21 @@ impl Hands {
         let Some(destination) = self.destinations.get(name) else {
             return Outcome::refused(format!("there is no destination `{name}`"));
         };
-        if told.without_consent.iter().any(|without| without == kind) {
-            return Outcome::refused(format!(
-                "the person does not want to be written to by {kind}"
-            ));
+        if told.wants_none_by(kind) {
+            return no_consent(kind);
         }
         let to = match kind {
-            "email" => told.email,
-            "sms" => told.phone,
+            "email" => told.email.clone(),
+            "sms" => told.phone.clone(),
             _ => None,
         };
         if to.is_none() && ["email", "sms"].contains(&kind) {
             let what = if kind == "email" { "address" } else { "number" };
             return Outcome::refused(format!("no {what} of the person is known"));
         }
-        let rendered = match (template, &self.templates) {
-            (None, _) => Rendered::default(),
-            (Some(template), Some(templates)) => match templates.render(template, &told.context) {
-                Ok(rendered) => rendered,
-                Err(refused) => return Outcome::refused(refused.to_string()),
-            },
-            (Some(_), None) => return Outcome::refused("there are no templates"),
+        let rendered = match self.rendered(template, &told) {
+            Ok(rendered) => rendered,
+            Err(refused) => return refused,
         };
         if !destination.takes_key() {
             if self.forgotten_until.is_some_and(|until| pending.at_ms < until) {
@@ -488,6 +507,10 @@ impl Hands {
         }
         Some(MINUTE.saturating_sub(now.duration_since(begun)).max(FIRST_PAUSE))
     }
+}
+
+fn no_consent(kind: &str) -> Outcome {
+    Outcome::refused(format!("the person does not want to be written to by {kind}"))
 }
 
 /// Waits; whether the collector stops.

@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout_at};
 use super::answer::Failure;
 use crate::{
     decode::DecodeError,
-    limits::{BODIES_SHARE, HttpLimits, MAX_BODY_BYTES},
+    limits::{BODIES_SHARE, HttpLimits, LISTENERS_SHARE, MAX_BODY_BYTES},
 };
 
 /// What all bodies together may hold, and each client of it: so that one of them cannot keep all others out.
@@ -59,10 +59,20 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Budget {
     pub(super) fn new(limits: &HttpLimits) -> Self {
+        Self::with(limits.bodies_bytes, (limits.bodies_bytes / BODIES_SHARE).max(MAX_BODY_BYTES))
+    }
+
+    /// For those who wait for messages: half of all connections, so that the others stay for who sends.
+    pub(super) fn of_listeners(limits: &HttpLimits) -> Self {
+        let all = limits.connections / 2;
+        Self::with(all, (all / LISTENERS_SHARE).max(1))
+    }
+
+    fn with(limit: usize, share: usize) -> Self {
         Self(Arc::new(Kept {
-            limit: limits.bodies_bytes,
+            limit,
             all: AtomicUsize::new(0),
-            share: (limits.bodies_bytes / BODIES_SHARE).max(MAX_BODY_BYTES),
+            share,
             shares: (0..PLACES).map(|_| AtomicUsize::new(0)).collect(),
             seed: RandomState::new(),
         }))

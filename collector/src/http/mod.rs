@@ -19,6 +19,7 @@ mod door;
 mod follow;
 mod heads;
 mod inbound;
+mod messages;
 mod people;
 mod pixel;
 mod read;
@@ -62,6 +63,8 @@ pub(crate) struct Http {
     draining: watch::Receiver<bool>,
     sdk: sdk::Sdk,
     bodies: body::Budget,
+    /// Devices that wait for messages, each counted as one.
+    listeners: body::Budget,
     seats: read::Seats,
     consumers: Consumers,
     desk: Desk,
@@ -82,6 +85,7 @@ impl Http {
         (consumers, desk): (Consumers, Desk),
     ) -> Self {
         let (sdk, bodies) = (sdk::Sdk::new(), body::Budget::new(&limits));
+        let listeners = body::Budget::of_listeners(&limits);
         let seats = read::Seats::new(&limits);
         let console = Arc::new(Console::new());
         Self {
@@ -93,6 +97,7 @@ impl Http {
             draining,
             sdk,
             bodies,
+            listeners,
             seats,
             consumers,
             desk,

@@ -60,7 +60,10 @@ impl Http {
         let started = Instant::now();
         let with_credentials = self.with_credentials(&front, request.headers());
         let answer = match (route, request.method()) {
-            (Route::Ingest(_) | Route::Settings | Route::Seen, &Method::OPTIONS) => Ok(preflight()),
+            (
+                Route::Ingest(_) | Route::Settings | Route::Seen | Route::Messages,
+                &Method::OPTIONS,
+            ) => Ok(preflight()),
             (Route::Ingest(shape), &Method::POST) => {
                 let taken = self.take(request, shape, peer, &front).await;
                 self.vitals.metrics().request_took(started.elapsed());
@@ -77,9 +80,11 @@ impl Http {
                 taken
             }
             (Route::Seen, &Method::POST) => self.seen(request, peer, &front).await,
-            (Route::Ingest(_) | Route::Pixel(_) | Route::Seen | Route::Inbound, _) => {
-                Err(wrong_method(route.methods()))
-            }
+            (Route::Messages, &Method::POST) => self.messages(request, peer, &front).await,
+            (
+                Route::Ingest(_) | Route::Pixel(_) | Route::Seen | Route::Messages | Route::Inbound,
+                _,
+            ) => Err(wrong_method(route.methods())),
             (Route::Consumers { order: false }, &Method::GET)
             | (Route::Consumers { order: true }, &Method::POST) => self.consumers(request).await,
             (Route::People { order: false }, &Method::GET)
@@ -118,7 +123,7 @@ impl Http {
             (Route::OpenApi, _) => Ok(ok("application/json", OPENAPI)),
         };
         let mut answer = answer.unwrap_or_else(Failure::into_answer);
-        if let Route::Ingest(_) | Route::Settings | Route::Seen = route {
+        if let Route::Ingest(_) | Route::Settings | Route::Seen | Route::Messages = route {
             allow_origin(answer.headers_mut(), with_credentials.as_ref());
         }
         self.vitals.metrics().request(name, answer.status().as_u16());
@@ -227,7 +232,7 @@ impl Http {
     }
 
     /// The source whose key the header has, if it has one.
-    fn source(&self, headers: &HeaderMap) -> Result<Option<Arc<Source>>, Failure> {
+    pub(super) fn source(&self, headers: &HeaderMap) -> Result<Option<Arc<Source>>, Failure> {
         let Some(key) = auth::basic_key(headers)? else { return Ok(None) };
         let source = self.ingest.sources.with_key(&key);
         source.map(Some).ok_or_else(|| NotTaken::UnknownKey.into())
@@ -327,7 +332,7 @@ impl Http {
 }
 
 /// The page that sends. What is not text names no page that anyone could have listed.
-fn origin(headers: &HeaderMap) -> Option<String> {
+pub(super) fn origin(headers: &HeaderMap) -> Option<String> {
     let origin = headers.get(header::ORIGIN)?;
     Some(String::from_utf8_lossy(origin.as_bytes()).into_owned())
 }

@@ -13,6 +13,8 @@ pub(super) enum Route {
     Settings,
     /// Which events are stored.
     Seen,
+    /// What is meant for a device.
+    Messages,
     Sdk,
     Events,
     Live,
@@ -42,7 +44,7 @@ impl Route {
     /// What it answers to, beside `HEAD` for what can be got, and what browsers ask before they send.
     pub(super) fn methods(self) -> &'static str {
         match self {
-            Self::Ingest(_) | Self::Seen => "POST, OPTIONS",
+            Self::Ingest(_) | Self::Seen | Self::Messages => "POST, OPTIONS",
             // Not HEAD: it asks what a GET would say, and must not be an event.
             Self::Pixel(_) => "GET",
             // Nor here: who fetches events takes a lease on them.
@@ -61,7 +63,15 @@ impl Route {
 
     /// Whether it is for clients, and so found under the path prefix as well.
     pub(super) fn is_for_clients(self) -> bool {
-        matches!(self, Self::Ingest(_) | Self::Pixel(_) | Self::Settings | Self::Seen | Self::Sdk)
+        matches!(
+            self,
+            Self::Ingest(_)
+                | Self::Pixel(_)
+                | Self::Settings
+                | Self::Seen
+                | Self::Messages
+                | Self::Sdk
+        )
     }
 }
 
@@ -97,12 +107,14 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/v1/in/{name}", R::Inbound, "inbound"),
         ("/v1/projects/{writeKey}/settings", R::Settings, "settings"),
         ("/v1/seen", R::Seen, "seen"),
+        ("/v1/messages", R::Messages, "messages"),
         ("/headwater.js", R::Sdk, "sdk"),
         ("/headwater.mjs", R::Sdk, "sdk"),
         ("/headwater.wasm", R::Sdk, "sdk"),
         ("/headwater.core.js", R::Sdk, "sdk"),
         ("/headwater-autocapture.js", R::Sdk, "sdk"),
         ("/headwater-debug.js", R::Sdk, "sdk"),
+        ("/headwater-messages.js", R::Sdk, "sdk"),
         ("/headwater-lease.js", R::Sdk, "sdk"),
         ("/v1/events", R::Events, "events"),
         ("/v1/live", R::Live, "live"),

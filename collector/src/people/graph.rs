@@ -113,7 +113,7 @@ impl State {
 }
 
 /// The number of an identifier, if it is known.
-pub(super) fn find(db: &Connection, identifier: &Identifier<'_>) -> Result<Option<Node>> {
+pub(crate) fn find(db: &Connection, identifier: &Identifier<'_>) -> Result<Option<Node>> {
     let mut query =
         db.prepare_cached("SELECT id FROM identifier WHERE value = ?1 AND kind = ?2")?;
     let found =

@@ -14,11 +14,11 @@ use rusqlite::{
 
 use crate::{
     event_log::{EventLog, Offset, Timestamp},
-    people, rules,
+    messages, people, rules,
 };
 
 /// Of the tables and of what is folded into them. A file of another is made anew from the log.
-pub(super) const FORMAT: u32 = 5;
+pub(super) const FORMAT: u32 = 6;
 
 /// Pages kept in memory, in KiB: what is touched again and again is in the folds' own memory.
 const CACHE_KIB: i64 = 16 * 1024;
@@ -135,7 +135,7 @@ impl Database {
             change.execute_batch(
                 "CREATE TABLE projection (only INTEGER PRIMARY KEY CHECK (only = 1), format TEXT NOT NULL, applied INTEGER NOT NULL, received INTEGER, rules TEXT NOT NULL) STRICT;",
             )?;
-            for tables in people::SCHEMAS.iter().chain(&rules::SCHEMAS) {
+            for tables in people::SCHEMAS.iter().chain(&rules::SCHEMAS).chain([&messages::SCHEMA]) {
                 change.execute_batch(tables)?;
             }
             change

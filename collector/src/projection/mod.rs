@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! log ─▶ Reader ─▶ Fold::record × many ─▶ flush, offset, COMMIT ─▶ "applied up to N" ─▶ whoever waits
-//!                     └ people, then rules: in the same transaction
+//!                     └ people, then rules, then messages: in the same transaction
 //! ```
 
 mod database;
@@ -25,7 +25,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     event_log::{Clock, EventLog, Offset, ReadError, Reader, Record},
-    people, rules,
+    messages, people, rules,
 };
 pub use database::DatabaseError;
 use database::{Database, FORMAT};
@@ -354,6 +354,7 @@ impl Place {
                                 &folded,
                             )?;
                         }
+                        messages::record(&change, record, &folded)?;
                     }
                     folded += records.len();
                     last = records.last().map(|record| (record.offset, record.received_at));
@@ -532,6 +533,7 @@ impl Runner {
             let change = place.database.begin()?;
             people::forget(&change, nodes)?;
             rules::forget(&change, nodes)?;
+            messages::forget(&change, nodes)?;
             change.commit()?;
             place.forget();
             place.database.connection.pragma_update(None, "secure_delete", false)?;

@@ -21,7 +21,8 @@ use super::{
     aggregate::Operation,
     length::ms,
     set::{
-        Crossing, Feature, Late, Measure, On, Part, Per, Quiet, Rule, RuleSet, Score, Step, When,
+        Crossing, Feature, IN_APP, Late, Measure, On, Part, Per, Quiet, Rule, RuleSet, Score, Step,
+        When,
     },
 };
 use deed::deed;
@@ -184,7 +185,7 @@ impl RuleSet {
 
     /// What is said once for all rules.
     fn settings(&mut self, read: &mut RawFile) -> Result<(), Mistake> {
-        const KINDS: [&str; 4] = ["slack", "webhook", "email", "sms"];
+        const KINDS: [&str; 5] = ["slack", "webhook", "email", "sms", IN_APP];
         for (kind, cap) in std::mem::take(&mut read.caps) {
             let at = kind.span().start;
             if !KINDS.contains(&kind.get_ref().as_str()) {

@@ -38,7 +38,9 @@ pub use shown::RuleShown;
 
 pub(crate) use firing::{Listed, Pending, counts, lanes, list, pending};
 pub(crate) use fold::{DONE, Fold, InForce, Records};
-pub(crate) use set::What;
+#[cfg(test)]
+pub(crate) use set::Do;
+pub(crate) use set::{IN_APP, What};
 pub(crate) use shown::scores;
 pub(crate) use trial::Trial;
 

@@ -35,8 +35,8 @@ pub struct Sends<'a> {
     pub file: &'a str,
     /// The rule.
     pub rule: &'a str,
-    /// By way of which destination.
-    pub destination: &'a str,
+    /// By way of which destination; a message in the app has none.
+    pub destination: Option<&'a str>,
     /// Of which kind it takes that to be.
     pub kind: &'a str,
     /// By which template, without its ending.
@@ -270,6 +270,9 @@ pub(crate) struct Do {
     pub(crate) expires_ms: i64,
 }
 
+/// The word for messages to the page or the app, in rule files and wherever kinds of actions are named.
+pub(crate) const IN_APP: &str = "in_app";
+
 /// One thing to be done.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -292,6 +295,13 @@ pub(crate) enum What {
         kind: String,
         /// The template, without its ending.
         template: Option<String>,
+    },
+    /// A message to the page or the app that the person has open.
+    InApp {
+        /// Where in the page it belongs.
+        placement: String,
+        /// The template, without its ending.
+        template: String,
     },
 }
 
@@ -384,9 +394,16 @@ impl RuleSet {
             What::Send { destination, kind, template } => Some(Sends {
                 file: &rule.file,
                 rule: &rule.name,
-                destination,
+                destination: Some(destination),
                 kind,
                 template: template.as_deref(),
+            }),
+            What::InApp { template, .. } => Some(Sends {
+                file: &rule.file,
+                rule: &rule.name,
+                destination: None,
+                kind: IN_APP,
+                template: Some(template),
             }),
             What::Emit { .. } | What::Set { .. } => None,
         })
@@ -448,7 +465,7 @@ impl Do {
     /// What it goes by: the log, or a destination.
     pub(crate) fn lane(&self) -> &str {
         match &self.what {
-            What::Emit { .. } | What::Set { .. } => "",
+            What::Emit { .. } | What::Set { .. } | What::InApp { .. } => "",
             What::Send { destination, .. } => destination,
         }
     }
@@ -459,6 +476,7 @@ impl Do {
             What::Emit { .. } => "emit".to_owned(),
             What::Set { .. } => "set".to_owned(),
             What::Send { kind, .. } => kind.clone(),
+            What::InApp { .. } => IN_APP.to_owned(),
         }
     }
 }

@@ -39,6 +39,7 @@ pub(crate) fn message(to: Option<&str>) -> Message {
         ),
         text: Some("Grüße & <more> +\n.\n..two".to_owned()),
         html: Some("<p>Grüße</p>\n.\n".to_owned()),
+        ..Rendered::default()
     };
     let context = json!({
         "person": {"user_id": "u 1", "name": "Ann"},

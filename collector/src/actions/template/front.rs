@@ -1,5 +1,7 @@
 //! What a template begins with: TOML between two lines `+++`.
-//! Promises the line of a mistake, counted in the file. Deliberately does not know that `subject` and `title` are templates.
+//! Promises the line of a mistake, counted in the file. Deliberately does not know that what it holds are templates.
+
+use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
@@ -10,6 +12,20 @@ use crate::config::plain_words;
 pub(super) struct Front {
     pub(super) subject: Option<String>,
     pub(super) title: Option<String>,
+    pub(super) button: Option<String>,
+    pub(super) url: Option<String>,
+    #[serde(default)]
+    pub(super) data: BTreeMap<String, String>,
+}
+
+impl Front {
+    /// Its templates, by the names that they have in the file.
+    pub(super) fn parts(self) -> impl Iterator<Item = (String, String)> {
+        let Self { subject, title, button, url, data } = self;
+        let lines = [("subject", subject), ("title", title), ("button", button), ("url", url)];
+        let lines = lines.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?)));
+        lines.chain(data.into_iter().map(|(name, text)| (format!("data.{name}"), text)))
+    }
 }
 
 const FENCE: &str = "+++";

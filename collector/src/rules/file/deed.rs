@@ -13,10 +13,10 @@ use super::{
     Mistake,
     raw::RawDo,
 };
-use crate::people::ERASED;
+use crate::{messages::MESSAGE, people::ERASED};
 
 /// What only the collector says.
-const OURS: [&str; 4] = [DONE, ERASED, "Identity Merged", "Identity Unmerged"];
+const OURS: [&str; 5] = [DONE, ERASED, MESSAGE, "Identity Merged", "Identity Unmerged"];
 /// For how long an action is of use where nothing else is said: who is still on the page, or still at the desk.
 const EXPIRES: Duration = Duration::from_secs(15 * 60);
 
@@ -45,21 +45,32 @@ pub(super) fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
         let traits = traits.iter().map(|(name, value)| (name.clone(), json(value))).collect();
         all.push((What::Set { traits }, false));
     }
+    let template = raw.template.as_deref();
+    let template = template.map(|it| it.rsplit_once('.').map_or(it, |it| it.0).to_owned());
+    if let Some(placement) = raw.in_app {
+        let Some(template) = template.clone() else {
+            return Err((at, "`in_app` needs a `template`: what it says".to_owned()));
+        };
+        let placement = placement.into_inner();
+        let is_word = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        if placement.is_empty() || placement.len() > 64 || !placement.chars().all(is_word) {
+            let message = "`in_app` says where in the page it belongs, in letters, digits, `-` and `_`; `card` is drawn by the SDK";
+            return Err((at, message.to_owned()));
+        }
+        all.push((What::InApp { placement, template }, true));
+    }
     for (kind, to) in sends {
         let Some(to) = to else { continue };
         let needs = kind != "webhook";
-        if needs && raw.template.is_none() {
+        if needs && template.is_none() {
             return Err((at, format!("`{kind}` needs a `template`: what it says")));
         }
-        let template = raw.template.clone();
-        let template =
-            template.map(|it| it.rsplit_once('.').map_or(it.clone(), |it| it.0.to_owned()));
-        let send = What::Send { destination: to.into_inner(), kind: kind.to_owned(), template };
+        let (destination, template) = (to.into_inner(), template.clone());
+        let send = What::Send { destination, kind: kind.to_owned(), template };
         all.push((send, true));
     }
     let (Some((what, takes_template)), true) = (all.pop(), all.is_empty()) else {
-        let message =
-            "each action of `then` is one of `emit`, `set`, `slack`, `webhook`, `email` and `sms`";
+        let message = "each action of `then` is one of `emit`, `set`, `slack`, `webhook`, `email`, `sms` and `in_app`";
         return Err((at, message.to_owned()));
     };
     if !takes_template && raw.template.is_some() {

@@ -219,6 +219,7 @@ pub(super) struct RawDo {
     pub(super) webhook: Option<Text>,
     pub(super) email: Option<Text>,
     pub(super) sms: Option<Text>,
+    pub(super) in_app: Option<Text>,
     pub(super) template: Option<String>,
     pub(super) expires: Option<Length>,
 }

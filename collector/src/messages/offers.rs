@@ -1,0 +1,205 @@
+//! What a device is handed: the messages that wait for whoever it belongs to, each to one device at a time.
+//! Promises that a device is told within a look of the state, and that what a device was handed and did not show is handed to another
+//! after [`OFFERED`]. Deliberately keeps nothing that outlives the process: what waits stands in the state.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    sync::{broadcast, watch},
+    task::spawn_blocking,
+};
+
+use super::kept;
+use crate::{
+    event_log::{Clock, EventLog, Offset, Timestamp},
+    people::{Identifier, Kind, Node, Whole, node_of_identifier},
+    projection::Handle,
+    rules::Records as _,
+    state::{State, StateError},
+};
+
+/// How long a message is one device's: as long as somebody takes to look at a page.
+const OFFERED: Duration = Duration::from_secs(30);
+/// Messages that are handed to a device at once, and looked for at once.
+const MOST: usize = 20;
+const ARRIVALS: usize = 1_000;
+/// Groups of identifiers that a slow listener may leave unread; beyond, it looks for itself.
+const UNREAD: usize = 1_024;
+/// Offers that are remembered before those that have run out are swept.
+const SWEEP: usize = 4_096;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Messages {
+    projection: Handle,
+    log: Arc<EventLog>,
+    state: State,
+    clock: Clock,
+    arrived: broadcast::Sender<Arc<[Node]>>,
+    offers: Arc<Mutex<HashMap<Offset, (Arc<str>, Instant)>>>,
+}
+
+/// A browser or an installed app that has shown its token.
+#[derive(Clone, Debug)]
+pub(crate) struct Device {
+    anonymous_id: Arc<str>,
+}
+
+/// A message, and where it stands in the log.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Waiting {
+    pub(crate) at: Offset,
+    pub(crate) message: Value,
+}
+
+/// Why a device is told nothing.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum MessageError {
+    #[error("messages cannot be read now: {0}")]
+    Database(#[from] rusqlite::Error),
+    #[error("messages cannot be read now: {0}")]
+    Thread(#[from] tokio::task::JoinError),
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error("this `anonymousId` names no device")]
+    NoDevice,
+    #[error(
+        "another token came with this `anonymousId` first: a device keeps its token, and has a new `anonymousId` when it has lost it"
+    )]
+    OtherToken,
+}
+
+impl Messages {
+    pub(crate) fn new(projection: Handle, log: Arc<EventLog>, state: State, clock: Clock) -> Self {
+        let (arrived, _) = broadcast::channel(UNREAD);
+        Self { projection, log, state, clock, arrived, offers: Arc::default() }
+    }
+
+    /// Tells listeners of what arrives, until `stop`.
+    pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut applied = self.projection.applied.clone();
+        let mut after = *applied.borrow_and_update();
+        loop {
+            tokio::select! {
+                changed = applied.changed() => if changed.is_err() { return },
+                () = async { drop(stop.wait_for(|stop| *stop).await) } => return,
+            }
+            let now = *applied.borrow_and_update();
+            if self.arrived.receiver_count() == 0 {
+                after = now;
+                continue;
+            }
+            let readers = self.projection.readers.clone();
+            let read = move || readers.read(|db| kept::arrivals(db, after, ARRIVALS));
+            match spawn_blocking(read).await {
+                Ok(Ok(arrivals)) => {
+                    let is_all = arrivals.len() < ARRIVALS;
+                    after = arrivals.last().map_or(after, |(at, _)| *at).max(if is_all {
+                        now
+                    } else {
+                        after
+                    });
+                    for (_, nodes) in arrivals {
+                        // Nobody listens any more: nothing is lost by it.
+                        let _ = self.arrived.send(nodes.into());
+                    }
+                }
+                Ok(Err(error)) => tracing::warn!(%error, "messages cannot be read; trying again"),
+                Err(panic) => tracing::error!(%panic, "reading messages had stopped"),
+            }
+        }
+    }
+
+    /// Who has what arrives from now on.
+    pub(crate) fn arrivals(&self) -> broadcast::Receiver<Arc<[Node]>> {
+        self.arrived.subscribe()
+    }
+
+    /// The device, if this is its token. The first that comes is: a device makes it by itself, and says it to nobody else.
+    pub(crate) async fn device(
+        &self,
+        anonymous_id: &str,
+        token: &str,
+    ) -> Result<Device, MessageError> {
+        let identifier =
+            Identifier::new(Kind::Anonymous, anonymous_id).ok_or(MessageError::NoDevice)?;
+        let anonymous_id: Arc<str> = Arc::from(&*identifier.value);
+        let (state, id, token) = (self.state.clone(), Arc::clone(&anonymous_id), token.to_owned());
+        match spawn_blocking(move || state.admit_device(&id, &token)).await?? {
+            true => Ok(Device { anonymous_id }),
+            false => Err(MessageError::OtherToken),
+        }
+    }
+
+    /// The identifier that it is known by, and what it may show now, the earliest first.
+    pub(crate) async fn waiting(
+        &self,
+        device: &Device,
+    ) -> Result<(Option<Node>, Vec<Waiting>), MessageError> {
+        let (messages, device) = (self.clone(), device.clone());
+        Ok(spawn_blocking(move || messages.read(&device)).await??)
+    }
+
+    fn read(&self, device: &Device) -> rusqlite::Result<(Option<Node>, Vec<Waiting>)> {
+        let now = (self.clock)().unix_ms();
+        let identifier =
+            Identifier { kind: Kind::Anonymous, value: (&*device.anonymous_id).into() };
+        let (node, found) = self.projection.readers.read(|db| {
+            let Some(node) = node_of_identifier(db, &identifier)? else {
+                return Ok((None, Vec::new()));
+            };
+            let whole = Whole::person(db, node)?;
+            Ok((Some(node), kept::waiting(db, &whole.nodes, now, MOST)?))
+        })?;
+        let mut all = Vec::new();
+        for (at, _) in found {
+            // Erased, or deleted with its time.
+            let Some(record) = self.log.at(at) else { continue };
+            let Some(message) = shown(&record.json) else { continue };
+            if self.offer(at, device, Instant::now()) {
+                all.push(Waiting { at, message });
+            }
+        }
+        Ok((node, all))
+    }
+
+    /// Whether this device may have it now.
+    fn offer(&self, at: Offset, device: &Device, now: Instant) -> bool {
+        let mut offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        let runs = |since: Instant| now.duration_since(since) < OFFERED;
+        if let Some((to, since)) = offers.get(&at)
+            && *to != device.anonymous_id
+            && runs(*since)
+        {
+            return false;
+        }
+        if offers.len() >= SWEEP {
+            offers.retain(|_, (_, since)| runs(*since));
+        }
+        offers.insert(at, (Arc::clone(&device.anonymous_id), now));
+        true
+    }
+}
+
+/// What of it is for the device.
+fn shown(json: &str) -> Option<Value> {
+    let event: Value = serde_json::from_str(json).ok()?;
+    let of = &event["properties"];
+    let expires = Timestamp::from_unix_ms(of["expires_ms"].as_i64()?);
+    Some(json!({
+        "id": of["message_id"],
+        "rule": of["rule"],
+        "placement": of["placement"],
+        "title": of["title"],
+        "body": of["body"],
+        "button": of["button"],
+        "url": of["url"],
+        "data": of["data"],
+        "expiresAt": expires.to_string(),
+    }))
+}
