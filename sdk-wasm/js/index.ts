@@ -179,10 +179,14 @@ export const create = (place: Place, files: Files) => {
       void when(async ({ identity }) => identity.set({ anonymousId: word(anonymousId, "setAnonymousId") })),
     ready: (act) => when(({ known }) => known.then(() => act?.())),
     before: (act) => void looks.push(act),
-    debug: () => when(async ({ inside }) => (await files.debug()).debug(inside, drops)),
+    debug: () => when(async ({ inside }) => (await file("debug")).debug(inside, drops)),
     on(name, listener) {
       const set = (listeners[name] ??= new Set());
       set.add(listener as never);
+      if (name == "message")
+        when(async ({ inside }) => (await file("messages")).listen(inside, headwater, set as never)).catch((error) =>
+          console.error("headwater:", error),
+        );
       return () => void set.delete(listener as never);
     },
     off: (name, listener) => void listeners[name]?.delete(listener as never),
