@@ -6,21 +6,19 @@
  * `import()` and not a script element: Trusted Types refuse an address given to the latter, and it keeps the nonce of the former.
  */
 import { page } from "./event";
+import type { LoadPart } from "./parts";
 import type { AutocaptureOptions, Headwater } from "./types";
-
-/** Gets the file. */
-export type Load = () => Promise<typeof import("./autocapture/index")>;
 
 /** `seen` is the address of the last page view. */
 export const createAutocapture =
-  (client: Headwater, load: Load, seen: () => string) => async (what: boolean | string | AutocaptureOptions) => {
+  (client: Headwater, part: LoadPart, seen: () => string) => async (what: boolean | string | AutocaptureOptions) => {
     const only = typeof what == "string" ? what : (what as AutocaptureOptions).only?.join();
     // Later than the calls that the page has queued: one of them may be this page view.
     await 0;
     // A page that is rendered ahead has not been seen: it is hidden, and left to the file.
     const shown = page?.hidden === false;
     if (what !== false && shown && !seen() && (!only || only.includes("pages"))) client.page();
-    return load()
+    return part("autocapture")
       .then(({ autocapture }) => autocapture(client, what, seen))
       .catch((error) => console.error("headwater:", error));
   };

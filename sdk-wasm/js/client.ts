@@ -3,7 +3,6 @@
  * `storage`) if it may be (`consent`), and is numbered and sent by the core (`driver`, `transport`) in the tab that leads
  * (`election`). Promises that what one tab is told, all of them hear. Knows no rule about events, and no verb's many forms.
  */
-import type { Load } from "./autocapture-loader";
 import { batchOf } from "./batch";
 import { monotonic, unix } from "./clock";
 import { CATEGORIES, createConsent } from "./consent";
@@ -14,6 +13,7 @@ import { campaignNow, createContext, member, pageNow, textOf, timeOf, uuid } fro
 import { createIdentity, type Kept } from "./identity";
 import { createIntake } from "./intake";
 import { watchPage } from "./lifecycle";
+import type { LoadPart } from "./parts";
 import { textsOf } from "./record";
 import { createStorage, noChanges } from "./storage";
 import { BATCH, createTransport, type Answer } from "./transport";
@@ -22,17 +22,10 @@ import type { Committed, Consent, Consents, EventOptions, LoadOptions, Reports }
 /** Where this client's server and files are: endpoint, wasm, and the core as JavaScript if it is not beside the wasm. */
 export type Place = (options: LoadOptions) => [endpoint: string, wasm: string, js?: string];
 
-/** What is loaded when it is asked for, or needed. */
-export interface Files {
-  autocapture: Load;
-  debug(): Promise<typeof import("./debug")>;
-  lease(): Promise<typeof import("./lease")>;
-}
-
 /** What a client is given by whoever speaks with the page. */
 export interface Surroundings {
   place: Place;
-  files: Files;
+  part: LoadPart;
   report<Name extends keyof Reports>(name: Name, what: Reports[Name]): void;
   /** Those who may look at an event: its text as they leave it, or nothing. */
   look(text: string): string | undefined;
@@ -70,7 +63,7 @@ const MAX_ANSWERS = 10;
 /** What becomes of an event that may not be kept. */
 const none = async (messageId: string): Promise<Committed> => ({ messageId, durable: false, outcome: "dropped" });
 
-export const begin = (options: LoadOptions, { place, files, report, look }: Surroundings) => {
+export const begin = (options: LoadOptions, { place, part, report, look }: Surroundings) => {
   const { writeKey, allow, cookieless } = options;
   if (!writeKey) throw new TypeError("load() needs a writeKey");
   const [endpoint, wasm, js] = place(options);
@@ -198,7 +191,7 @@ export const begin = (options: LoadOptions, { place, files, report, look }: Surr
       Math.min(MAX_RETRY_MS, RETRY_MS * 2 ** attempts++),
     );
   };
-  const election = createElection(name, storage, files.lease, lead, resign);
+  const election = createElection(name, storage, part, lead, resign);
 
   const leaving = (gone: boolean) => {
     // No core here, and perhaps none anywhere: what this page said goes as it is, known by its ids alone.

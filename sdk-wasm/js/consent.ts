@@ -39,7 +39,7 @@ export const createConsent = ({ consent = {}, globalPrivacyControl = CATEGORIES 
   const refused = (navigator as { globalPrivacyControl?: boolean }).globalPrivacyControl && globalPrivacyControl;
   const initial = answersOf(consent);
   const answer = (category: Category, answers?: Consents) =>
-    answers?.[category] || (refused && refused.includes(category) ? "denied" : undefined);
+    answers?.[category] || (refused && refused.includes(category) && "denied");
   /** For a call on this page. */
   const of = (category: Category, answers?: Consents) => answer(category, answers) || initial[category] || "granted";
   /**

@@ -39,7 +39,7 @@ const mistyped = (given: object, known: { [name: string]: string }) =>
     .map(([name]) => name);
 
 /** Prints it. */
-export const debug = async (
+export const run = async (
   { options, endpoint, identity, election, storage, consent, answers }: Client["inside"],
   drops: { [reason: string]: number },
 ) => {

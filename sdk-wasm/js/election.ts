@@ -5,6 +5,7 @@
  *
  * Web Locks where there are any. They are missing in old browsers and on pages without TLS, which load `lease.ts` instead.
  */
+import type { LoadPart } from "./parts";
 import type { Storage } from "./storage";
 
 /** Whether this tab leads, waits while another does, or does not know yet. */
@@ -16,7 +17,7 @@ const AGAIN_MS = 1000;
 export const createElection = (
   name: string,
   storage: Storage,
-  load: () => Promise<typeof import("./lease")>,
+  part: LoadPart,
   lead: () => void,
   lost: () => void,
 ) => {
@@ -48,7 +49,7 @@ export const createElection = (
   const byLease = () => {
     let stopped = false;
     resign = () => (stopped = true);
-    load().then(
+    part("lease").then(
       ({ hold }) => {
         if (stopped) return;
         resign = hold(storage, (mine) => {

@@ -3,13 +3,14 @@
  * page, and that calls made before `load` count, at their time. Knows of events only what their verbs say.
  */
 import { createAutocapture } from "./autocapture-loader";
-import { begin, type Client, type Files, type Place, type Said } from "./client";
+import { begin, type Client, type Place, type Said } from "./client";
 import { unix } from "./clock";
 import { answersOf } from "./consent";
 import { ADDED, member, page, quote } from "./event";
+import type { LoadPart } from "./parts";
 import type { Event, EventOptions, Fields, Headwater, Reports } from "./types";
 
-const isFields = (value: unknown): value is object => !!value && typeof value == "object";
+const isFields = (value: unknown): value is object => value != null && typeof value == "object";
 
 /** A name or an id as text. What is neither would be stored as "undefined" or "[object Object]", for good. */
 const word = (value: unknown, verb: keyof Headwater) => {
@@ -25,10 +26,10 @@ const quiet = <T>(promise: Promise<T>) => {
 };
 
 /**
- * A client of its own, and a way to repeat calls made at another time. `place` says where its files are, `files` gets those that
+ * A client of its own, and a way to repeat calls made at another time. `place` says where its files are, `part` gets those that
  * are loaded when they are asked for.
  */
-export const create = (place: Place, files: Files) => {
+export const create = (place: Place, part: LoadPart) => {
   const listeners: { [name: string]: Set<(report: never) => void> } = {};
   const drops: { [reason: string]: number } = {};
   const report = <Name extends keyof Reports>(name: Name, what: Reports[Name]) => {
@@ -36,7 +37,7 @@ export const create = (place: Place, files: Files) => {
     if (reason) drops[reason] = (drops[reason] ?? 0) + 1;
     // Nobody asked to be told: a developer looks into the console first.
     if (!listeners[name]?.size) console.warn("headwater:", name, what);
-    [...(listeners[name] ?? [])].forEach((listener) => {
+    new Set(listeners[name]).forEach((listener) => {
       try {
         listener(what as never);
       } catch (error) {
@@ -125,7 +126,7 @@ export const create = (place: Place, files: Files) => {
     load(options) {
       if (loaded) return;
       try {
-        loaded = begin(options, { place, files, report, look });
+        loaded = begin(options, { place, part, report, look });
       } catch (error) {
         return console.error("headwater:", error);
       }
@@ -136,7 +137,8 @@ export const create = (place: Place, files: Files) => {
         early = [];
       };
       // A worker has no localStorage to ask who this is: its calls wait for the database.
-      page ? start() : begun.known.then(start);
+      if (page) start();
+      else begun.known.then(start);
       if (options.autocapture != null) headwater.autocapture(options.autocapture);
     },
     track: (event, given, own) =>
@@ -172,26 +174,25 @@ export const create = (place: Place, files: Files) => {
     flush: () => when((client) => client.flush()),
     consent: (answer) => void when((client, answers) => client.consent(answers), () => answersOf(answer)),
     user() {
-      const { anonymousId, userId } = client?.identity.now() ?? {};
-      return anonymousId ? { anonymousId, userId } : undefined;
+      const now = client?.identity.now();
+      return now && { anonymousId: now.anonymousId, userId: now.userId };
     },
     setAnonymousId: (anonymousId) =>
       void when(async ({ identity }) => identity.set({ anonymousId: word(anonymousId, "setAnonymousId") })),
     ready: (act) => when(({ known }) => known.then(() => act?.())),
     before: (act) => void looks.push(act),
-    debug: () => when(async ({ inside }) => (await file("debug")).debug(inside, drops)),
-    on(name, listener) {
-      const set = (listeners[name] ??= new Set());
-      set.add(listener as never);
-      if (name == "message")
-        when(async ({ inside }) => (await file("messages")).listen(inside, headwater, set as never)).catch((error) =>
-          console.error("headwater:", error),
-        );
-      return () => void set.delete(listener as never);
+    debug: () => when(async ({ inside }) => (await part("debug")).run(inside, drops)),
+    on(name: string, listener: unknown) {
+      const set = (listeners[name] ??= new Set()).add(listener as never);
+      // A file that does not load is said by the browser.
+      if (name == "message") quiet(when(async ({ inside }) => (await part(name)).run(inside, set as never, headwater)));
+      return () => set.delete(listener as never);
     },
-    off: (name, listener) => void listeners[name]?.delete(listener as never),
+    off(name: string, listener: unknown) {
+      listeners[name]?.delete(listener as never);
+    },
     autocapture: (what) => capture(what),
   };
-  const capture = createAutocapture(headwater, files.autocapture, () => seen);
+  const capture = createAutocapture(headwater, part, () => seen);
   return { headwater, at };
 };

@@ -4,9 +4,15 @@
  */
 import type { Place } from "./client";
 import { create } from "./index";
+import type { LoadPart } from "./parts";
 
 /** The build writes the names of the files here, so that a bundler finds them and makes chunks of them. */
-const files = { autocapture: () => import("./autocapture/index"), debug: () => import("./debug"), lease: () => import("./lease") };
+const files = {
+  autocapture: () => import("./autocapture/index"),
+  debug: () => import("./debug"),
+  lease: () => import("./lease"),
+  message: () => import("./message"),
+};
 
 /** Bundlers know the form `new URL("…", import.meta.url)`, and take the file along. Nothing is asked for that was said. */
 const place: Place = ({ endpoint, wasm }) => {
@@ -15,15 +21,15 @@ const place: Place = ({ endpoint, wasm }) => {
 };
 /** A name that a bundler has not made its own might be that of another version. */
 const beside = () =>
-  new URL("./headwater.wasm", import.meta.url).href.replace(/\/headwater.wasm$/, "$&?v=" + TAG);
+  new URL("./headwater.wasm", import.meta.url).href.replace(/headwater.wasm$/, "$&?v=" + TAG);
 
 /** A server renders for everybody: there is nobody here to tell of, and nobody should wait for it. */
 const nothing = async () => ({ messageId: "", durable: false });
-const VERBS = "load track identify page screen group alias reset flush consent setAnonymousId ready debug autocapture".split(" ");
 
 const make = () => {
-  const { headwater } = create(place, files);
-  if (!globalThis.location) for (const verb of VERBS) headwater[verb as "track"] = nothing;
+  const { headwater } = create(place, ((name) => files[name]()) as LoadPart);
+  if (!globalThis.location)
+    for (const verb in headwater) if (!/^(on|off|user|before)/.test(verb)) headwater[verb as "track"] = nothing;
   return headwater;
 };
 

@@ -24,12 +24,7 @@ const place: Place = ({ endpoint = base, wasm }) => {
   base ||= endpoint;
   return [endpoint, wasm ?? base + "/headwater.wasm?v=" + TAG];
 };
-const make = () =>
-  create(place, {
-    autocapture: () => import(base + "/headwater-autocapture.js?v=" + TAG),
-    debug: () => import(base + "/headwater-debug.js?v=" + TAG),
-    lease: () => import(base + "/headwater-lease.js?v=" + TAG),
-  });
+const make = () => create(place, (name) => import(base + "/headwater-" + name + ".js?v=" + TAG));
 
 const start = (calls: Queued[]) => {
   const { headwater, at } = make();

@@ -128,6 +128,36 @@ export interface Reports {
   core_failed: { error: unknown };
 }
 
+/** What a rule says to the person on this page. Texts are plain: set them as `textContent`. */
+export interface Message {
+  readonly id: string;
+  /** The rule that says it. */
+  readonly rule: string;
+  /** Where in the page it belongs. What is for `card` the SDK draws, unless a listener says that it has. */
+  readonly placement: string;
+  readonly title: string | null;
+  readonly body: string | null;
+  /** What is to be pressed, and where it leads: a path, or an address with its scheme. */
+  readonly button: string | null;
+  readonly url: string | null;
+  /** What the rule says beside, by name. */
+  readonly data: Record<string, string>;
+  /** When it is of no use any more: ISO 8601. */
+  readonly expiresAt: string;
+  /** The person has seen it: it is told to no page and no device again. Sends `Message Shown`, once. */
+  shown(): void;
+  /** The person followed it. Sends `Message Clicked`, once. */
+  clicked(): void;
+  /** The person closed it. Sends `Message Dismissed`, once. */
+  dismissed(): void;
+}
+
+/**
+ * Hears of a message. `true`, now or later: it is shown, the SDK draws nothing. Otherwise the SDK draws what is for `card`; what is for
+ * another placement stays unseen until `message.shown()` is called, and is told again at the next visit.
+ */
+export type MessageListener = (message: Message) => unknown;
+
 /**
  * The client. Every verb returns at once; its promise resolves when the event is committed to storage, and is rejected (and
  * the error shown in the console) if there is no event: a name or an id is missing, or the fields have no JSON form.
@@ -183,6 +213,12 @@ export interface Headwater {
   autocapture(what: boolean | string | AutocaptureOptions): Promise<void>;
   /** Calls `listener` at each such report, whichever tab it comes from; returns what stops it. */
   on<Name extends keyof Reports>(name: Name, listener: (report: Reports[Name]) => void): () => void;
+  /**
+   * Hears of messages that rules have for this person, while the page is looked at, whichever page of this browser that is: each is told to one.
+   * Loads `headwater-message.js` when it is first asked for. Needs consent for `functional`.
+   */
+  on(name: "message", listener: MessageListener): () => void;
   /** Stops it, too. */
+  off(name: "message", listener: MessageListener): void;
   off<Name extends keyof Reports>(name: Name, listener: (report: Reports[Name]) => void): void;
 }

@@ -114,7 +114,7 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/headwater.core.js", R::Sdk, "sdk"),
         ("/headwater-autocapture.js", R::Sdk, "sdk"),
         ("/headwater-debug.js", R::Sdk, "sdk"),
-        ("/headwater-messages.js", R::Sdk, "sdk"),
+        ("/headwater-message.js", R::Sdk, "sdk"),
         ("/headwater-lease.js", R::Sdk, "sdk"),
         ("/v1/events", R::Events, "events"),
         ("/v1/live", R::Live, "live"),
