@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createReceiver } from '../receiver/receiver.mjs';
 import { createCollector } from './collector.mjs';
+import { createInbox } from './inbox.mjs';
 import { followLog } from './log-follower.mjs';
 import { createSite } from './site.mjs';
 
@@ -49,6 +50,7 @@ export async function startDemo({ binary, data = './data/demo', port = 8421, col
     token,
     state,
     fill: () => ({ COLLECTOR: collector.url(), WRITE_KEY: keys.get('writeKey'), RECEIVER: urlOf(receiver), RUN: run }),
+    pay,
     control: {
       kill: async () => {
         if (!collector.state().running) throw new Error('The collector that runs now was not started by this demo: kill it where you started it.');
@@ -60,6 +62,16 @@ export async function startDemo({ binary, data = './data/demo', port = 8421, col
       },
     },
   });
+  // The shop's backend, as far as there is one: every card is declined, and who it was is told to the collector with a key that no page has.
+  async function pay({ userId, anonymousId, order_id, total }) {
+    const event = {
+      writeKey: keys.get('backendKey'), messageId: randomUUID(), event: 'Payment Failed', userId, anonymousId,
+      properties: { order_id, total, reason: 'declined' },
+    };
+    await fetch(`${collector.url()}/v1/track`, { method: 'POST', body: JSON.stringify(event) });
+    return { status: 402, error: 'declined' };
+  }
+  const inbox = createInbox((sent) => site.publish('sent', sent, { keep: true }));
   const changed = () => {
     follower.nudge();
     site.publish('state', state());
@@ -70,7 +82,7 @@ export async function startDemo({ binary, data = './data/demo', port = 8421, col
     config,
     port: collectorPort,
     logFile: join(data, 'collector.log'),
-    toml: (listen) => toml({ listen, rules, data: join(data, 'collector'), writeKey: keys.get('writeKey'), secret: keys.get('secret'), hook: `${urlOf(receiver)}/webhook` }),
+    toml: (listen) => toml({ listen, rules: rules && { folder: rules, destinations: inbox.toml() }, data: join(data, 'collector'), writeKey: keys.get('writeKey'), backendKey: keys.get('backendKey'), secret: keys.get('secret'), hook: `${urlOf(receiver)}/webhook` }),
     onChange: changed,
     onAdminToken: (value) => keys.set('adminToken', value),
   });
@@ -97,10 +109,12 @@ export async function startDemo({ binary, data = './data/demo', port = 8421, col
       server?.close();
       server?.closeAllConnections();
     }
+    await inbox.stop();
   }
 
   try {
     await listen(site.server, port);
+    await inbox.start();
     receiver = createReceiver({ secret: keys.get('secret'), viewer: urlOf(site.server) });
     await listen(receiver, receiverPort);
     receiverPort = receiver.address().port; // kept, should it be closed and opened again
@@ -132,21 +146,26 @@ function openKeys(path) {
     keys = JSON.parse(readFileSync(path, 'utf8'));
   } catch (error) {
     if (error.code !== 'ENOENT') throw new Error(`${path} is damaged (${error.message}): delete the folder to start afresh`);
-    keys = { writeKey: `demo${randomBytes(12).toString('hex')}`, secret: `whsec_${randomBytes(24).toString('base64')}` };
+    keys = { writeKey: `demo${randomBytes(12).toString('hex')}`, backendKey: `back${randomBytes(12).toString('hex')}`, secret: `whsec_${randomBytes(24).toString('base64')}` };
   }
+  keys.backendKey ??= `back${randomBytes(12).toString('hex')}`; // a folder of an earlier demo has none
   const save = () => writeFileSync(path, `${JSON.stringify(keys, null, 2)}\n`, { mode: 0o600 });
   save();
   return { get: (name) => keys[name], set: (name, value) => { keys[name] = value; save(); } };
 }
 
 // A TOML basic string is written as JSON writes it.
-const toml = ({ listen, rules, data, writeKey, secret, hook }) => `# Written by the demo at each start of the collector.
+const toml = ({ listen, rules, data, writeKey, backendKey, secret, hook }) => `# Written by the demo at each start of the collector.
 listen = ${JSON.stringify(listen)}
 data = ${JSON.stringify(data)}
-${rules ? `rules = ${JSON.stringify(rules)}\n` : ''}
+${rules ? `rules = ${JSON.stringify(rules.folder)}\n` : ''}
 [sources.web]
 write_key = ${JSON.stringify(writeKey)}
 
+[sources.backend]
+write_key = ${JSON.stringify(backendKey)}
+trust = "server"
+${rules ? `\n${rules.destinations}` : ''}
 [consumers.receiver]
 kind = "webhook"
 url = ${JSON.stringify(hook)}
@@ -212,7 +231,7 @@ async function main() {
       collector: { url: collector.url, pid: collector.state().pid }, receiver: { url: receiver.url },
     }));
   } else {
-    console.log(`\n  The demo is at  ${url}\n\n  People, and what they do:  ${collector.url}/console  (sign in with the admin token)\n  What rules make of it:     ${collector.url}/console/firings  (leave a cart for half a minute)\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
+    console.log(`\n  The demo is at  ${url}\n\n  People, and what they do:  ${collector.url}/console  (sign in with the admin token)\n  What rules make of it:     ${collector.url}/console/firings  (leave a cart for half a minute; pay by card)\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
   }
 }
 

@@ -24,9 +24,10 @@ const TYPES = {
  * @param {string} options.token                     what the page must show to press a button; fresh for each run
  * @param {() => Record<string, string>} options.fill `NAME` → the text that stands for `__NAME__` in an HTML page
  * @param {Record<string, () => Promise<void>>} options.control  the buttons by name
+ * @param {(order: object) => Promise<{ status: number, error: string }>} options.pay  what the shop's backend says to an order
  * @param {() => object} options.state               sent to a page when it opens the stream
  */
-export function createSite({ token, fill, control, state }) {
+export function createSite({ token, fill, pay, control, state }) {
   const files = listFiles();
   const readers = new Set();
   const remembered = [];
@@ -35,6 +36,7 @@ export function createSite({ token, fill, control, state }) {
     const path = request.url.split(/[?#]/, 1)[0]; // only ever compared, never resolved
     const host = request.headers.host ?? '';
     if (!/^(127\.0\.0\.1|localhost|\[::1\])(:\d+)?$/.test(host)) return answer(response, 421, 'This demo answers on loopback only.');
+    if (request.method === 'POST' && path === '/shop/pay') return takePayment(request, response, host);
     if (request.method === 'POST' && path.startsWith('/demo/')) return press(request, response, path.slice(6), host);
     if (request.method !== 'GET' && request.method !== 'HEAD') return answer(response, 405, 'Only GET.');
     if (path === '/demo/stream') return stream(request, response);
@@ -74,6 +76,19 @@ export function createSite({ token, fill, control, state }) {
       () => response.writeHead(204).end(),
       (error) => answer(response, 409, error.message),
     );
+  }
+
+  async function takePayment(request, response, host) {
+    let body = '';
+    for await (const chunk of request) if ((body += chunk).length > 10_000) return answer(response, 413, 'That is no order.');
+    if (request.headers.origin !== `http://${host}`) return answer(response, 403, 'Only the shop of this demo may do that.');
+    try {
+      const { userId, anonymousId, order_id, total } = JSON.parse(body);
+      const { status, error } = await pay({ userId, anonymousId, order_id, total });
+      answer(response, status, error);
+    } catch (error) {
+      answer(response, 503, error.message);
+    }
   }
 
   function stream(request, response) {

@@ -12,13 +12,13 @@ const BINARY = process.env.HEADWATER ?? new URL('../../target/debug/headwater', 
 const CHROMIUM = process.env.CHROMIUM || '/usr/bin/chromium';
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'];
 
-/** Starts everything, calls `story` with it, and ends everything. */
-export async function withLine(story) {
+/** Starts everything, calls `story` with it, and ends everything; with `rules`, a folder, they react. */
+export async function withLine(story, { rules } = {}) {
   for (const [path, advice] of [[BINARY, 'run `make build`, or set HEADWATER'], [CHROMIUM, 'install Chromium, or set CHROMIUM']]) {
     assert.ok(existsSync(path), `${path} is missing: ${advice}`);
   }
   const data = mkdtempSync(join(tmpdir(), 'headwater-e2e-'));
-  const demo = await startDemo({ binary: BINARY, data, port: 0, collectorPort: 0, receiverPort: 0 });
+  const demo = await startDemo({ binary: BINARY, data, port: 0, collectorPort: 0, receiverPort: 0, rules });
   const browser = await chromium.launch({ executablePath: CHROMIUM, args: FLAGS });
   try {
     await story(new Line(demo, browser, await browser.newContext()));

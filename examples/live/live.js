@@ -3,6 +3,7 @@
 
 import { calls, forget, onNote, devices } from '/shop/ledger.js';
 import { duration, join, totals } from './journeys.js';
+import { createSent } from './sent.js';
 import { createStream } from './stream.js';
 import { createTrial, words } from './trial.js';
 
@@ -18,6 +19,7 @@ let state = null; // of the collector; null until the demo has told
 let gone = false; // the demo itself does not answer
 let trial = createTrial();
 const stream = createStream($('#stream'));
+const sent = createSent($('#sent'));
 
 // A new run of the demo counts from zero.
 if (localStorage.getItem('headwater-demo-run') !== run) {
@@ -40,6 +42,7 @@ function connect() {
     const record = JSON.parse(message.data);
     keep(stored, record.messageId, record);
   });
+  demo.addEventListener('sent', (message) => sent.add(JSON.parse(message.data)));
   demo.onerror = () => { gone = true; changed(); };
   const deliveries = new EventSource(`${receiver}/events`);
   deliveries.onmessage = (message) => {

@@ -70,6 +70,7 @@ export const DELIVERY = [
 export const PAYMENT = [
   { id: 'invoice', name: 'Invoice', line: 'Pay within 30 days.' },
   { id: 'on_delivery', name: 'On delivery', line: 'Pay at the door.' },
+  { id: 'card', name: 'Card', line: 'The bank declines it, so that you see what happens then.' },
   { id: 'gift_balance', name: 'Gift balance', line: 'We pretend that you have one.' },
 ];
 

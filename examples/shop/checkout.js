@@ -3,8 +3,8 @@
 import { cartId, empty, lines, saveOrder, subtotal } from './cart.js';
 import { CURRENCY, DELIVERY, PAYMENT, described, money } from './catalogue.js';
 import { $, h } from './dom.js';
-import { track } from './measure.js';
-import { open } from './page.js';
+import { track, user } from './measure.js';
+import { open, toast } from './page.js';
 import { person } from './person.js';
 
 const STEPS = ['Address', 'Delivery', 'Payment'];
@@ -37,15 +37,22 @@ function go(to) {
   $('#main h1').focus();
 }
 
-function done(more) {
+async function done(more) {
   track('Checkout Step Completed', { checkout_id: checkout.checkout_id, step, ...more });
   if (step < 3) return go(step + 1);
   track('Payment Info Entered', { ...checkout, step, payment_method: chosen.payment.id, shipping_method: chosen.delivery.id });
+  if (chosen.payment.id === 'card' && !(await isPaid())) return toast('The payment did not go through.');
   track('Order Completed', { ...checkout, ...amounts(), products });
   saveOrder({ id: checkout.order_id, ...amounts(), delivery: chosen.delivery, payment: chosen.payment, town: typed.town,
     lines: basket.map((l) => ({ id: l.product.id, quantity: l.quantity })) });
   empty();
   location.assign('order.html');
+}
+
+/** The shop's own backend knows whether the bank has let it through, and says so to Headwater itself. */
+async function isPaid() {
+  const { ok } = await fetch('pay', { method: 'POST', body: JSON.stringify({ ...user(), ...checkout, total: amounts().total }) });
+  return ok;
 }
 
 function draw() {

@@ -8,5 +8,9 @@ export const page = (name, properties) => note('page', name, window.headwater.pa
 export const identify = (userId, traits) => note('identify', '', window.headwater.identify(userId, traits), traits.name);
 export const group = (groupId, traits) => note('group', '', window.headwater.group(groupId, traits), traits.name);
 export const reset = () => window.headwater.reset();
+export const user = () => window.headwater.user?.();
+
+// What rules say to whoever is here: the SDK draws a card. (`push` counts before the script has loaded, too.)
+window.headwater.push(['on', 'message', () => {}]);
 
 const about = ({ name, query, step } = {}) => name ?? query ?? (step ? `step ${step}` : '');

@@ -10,6 +10,10 @@ track('Pricing Viewed', { plans: PLANS.map((p) => p.id) });
 
 let period = 'month';
 draw();
+$('#leave').addEventListener('click', () => {
+  track('Cancellation Started', {});
+  toast('We would be sorry to see you go. (Nothing was cancelled.)');
+});
 
 function draw() {
   $('#period').replaceChildren(...[['month', 'Monthly'], ['year', 'Yearly, two months free']].map(([id, text]) =>

@@ -1,0 +1,59 @@
+// The demo as `make run` starts it, with its rules: what the shopper sees in the page, and what the success team and a mailbox get.
+// In a real Chromium, with a real mail server; Slack's end takes what its incoming webhooks take.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { withLine } from './line.mjs';
+
+const rules = fileURLToPath(new URL('../demo/rules', import.meta.url));
+
+test('a declined card, a team that wants to leave and a cart that is left are answered while the shopper is there', { timeout: 150_000 }, () =>
+  withLine(async (line) => {
+    const live = await line.context.newPage();
+    await live.goto(line.demo.url);
+    // The shop beside the stream, as somebody has it who tries the demo: the page that is looked at is told.
+    const frame = await live.waitForSelector('#frame');
+    const shop = await frame.contentFrame();
+    await shop.waitForURL('**/shop/**');
+    await line.go(shop, 'signin.html');
+    await shop.fill('[name=name]', 'A Shopper');
+    await shop.fill('[name=email]', 'shopper@customers.example');
+    await shop.fill('[name=team]', 'Oar & Paddle');
+    await shop.click('form [type=submit]');
+    await shop.waitForURL((url) => !url.pathname.endsWith('signin.html'));
+
+    // The cart is left from here on.
+    await line.go(shop, 'product.html?id=map');
+    await shop.click('#add');
+    const added = Date.now();
+    await line.go(shop, 'checkout.html');
+    await shop.fill('[name=town]', 'Riverside');
+    await shop.click('#next');
+    await shop.click('#next');
+    await shop.click('label:has-text("Card")');
+    await shop.click('#next');
+    const card = shop.locator('headwater-message [part=card]');
+    await card.waitFor();
+    assert.match(await card.textContent(), /Your payment did not go through.*order OX-/s);
+    await card.locator('[part=close]').click();
+
+    await line.go(shop, 'pricing.html');
+    await shop.click('#leave');
+    const sent = live.locator('#sent li');
+    await sent.filter({ hasText: 'Oar & Paddle may leave' }).waitFor();
+    const slack = await sent.filter({ hasText: 'may leave' }).innerText();
+    assert.match(slack, /Slack\s+#success/);
+    assert.match(slack, /main user A Shopper/);
+    assert.match(slack, /looks at prices/, 'the reasons');
+    assert.match(slack, /What to say/);
+
+    await card.filter({ hasText: 'Your cart is waiting' }).waitFor({ timeout: 60_000 });
+    assert.ok(Date.now() - added >= 29_000, 'not before half a minute');
+    await sent.filter({ hasText: 'E-mail' }).waitFor();
+    const mail = await sent.filter({ hasText: 'E-mail' }).innerText();
+    assert.match(mail, /shopper@customers\.example/);
+    assert.match(mail, /Hello A Shopper/);
+    await card.locator('[part=button]').click();
+    await shop.waitForURL('**/shop/cart.html');
+  }, { rules }));
