@@ -17,18 +17,21 @@ export function createSent(box) {
       box.hidden = false;
       const item = el('li');
       const head = el('p', 'head');
-      const time = el('time', '', new Date(at).toLocaleTimeString());
+      const time = el('time', '', new Date(at).toLocaleTimeString([], { hour12: false }));
       time.dateTime = at;
       head.append(el('b', kind, NAMES[kind] ?? kind), el('span', '', to), time);
       const text = el('p', 'text');
-      // Slack's marks for bold and italics.
-      text.textContent = lines.join('\n').replace(/[*_]/g, '').replace(/\n{3,}/g, '\n\n').trim();
+      text.textContent = kind === 'slack' ? plain(lines) : lines.join('\n');
       item.append(head, el('p', 'title', title), text);
       list.prepend(item);
       while (list.children.length > MOST) list.lastElementChild.remove();
     },
   };
 }
+
+/** Without Slack's marks for bold and italics, and with the three letters that it wants escaped. */
+const plain = (lines) =>
+  lines.join('\n').replace(/[*_]/g, '').replace(/&lt;/g, '<').replace(/&gt;/g, '>').replace(/&amp;/g, '&').replace(/\n{3,}/g, '\n\n').trim();
 
 function el(tag, className = '', text = '') {
   const element = document.createElement(tag);

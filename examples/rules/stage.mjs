@@ -154,6 +154,19 @@ export async function stage({ folder, slack = [], webhooks = [], texts = [], mai
     return at;
   }
 
+  /** A page that is open, as the browser SDK listens: `next()` waits for what it is told, `heard()` is all of it. */
+  function listen(anonymousId) {
+    const heard = new Map();
+    const ask = async (waitMs) => {
+      const listener = { writeKey: KEYS.web, anonymousId, token: `token-of-${anonymousId}`.padEnd(22, '-'), waitMs };
+      const response = await fetch(`${collector.url()}/v1/messages`, { method: 'POST', body: JSON.stringify(listener) });
+      const { messages } = await response.json();
+      for (const message of messages) if (!heard.has(message.id)) heard.set(message.id, { ...message, heardAt: performance.now() });
+      return [...heard.values()];
+    };
+    return { next: () => ask(PATIENCE_MS), heard: () => ask(0) };
+  }
+
   /** Asks for a decision about an event: the answer, its status, and how long it took. */
   async function decide(source, event, deadlineMs = 2000) {
     const at = performance.now();
@@ -197,7 +210,7 @@ export async function stage({ folder, slack = [], webhooks = [], texts = [], mai
     await end();
     throw error;
   }
-  return { received, send, decide, firings, person, until, comes, ask, end, token: () => token };
+  return { received, send, listen, decide, firings, person, until, comes, ask, end, token: () => token };
 }
 
 /** All texts of a Slack message, one a line. */

@@ -12,7 +12,7 @@ const LOOKS = `
 --b:var(--headwater-background,#fff);--t:var(--headwater-text,#1c2127);--m:var(--headwater-muted,#5b6470);--a:var(--headwater-accent,#1f5fd6);--o:var(--headwater-on-accent,#fff)}
 @media(prefers-color-scheme:dark){:host{--b:var(--headwater-background,#1d2228);--t:var(--headwater-text,#eef1f4);--m:var(--headwater-muted,#a9b2bd);--a:var(--headwater-accent,#8ab4ff);--o:var(--headwater-on-accent,#0d1b33)}}
 [part=card]{position:relative;box-sizing:border-box;padding:16px;padding-inline-end:48px;border-radius:var(--headwater-radius,12px);background:var(--b);color:var(--t);
-box-shadow:0 0 0 1px rgb(127 127 127/.25),0 8px 28px rgb(0 0 0/.22);font:15px/1.45 system-ui,sans-serif;overflow-wrap:anywhere;animation:in .18s ease-out}
+box-shadow:0 0 0 1px rgb(127 127 127/.25),0 8px 28px rgb(0 0 0/.22);font:15px/1.45 var(--headwater-font,system-ui,sans-serif);overflow-wrap:anywhere;animation:in .18s ease-out}
 @keyframes in{from{opacity:0;transform:translateY(8px)}}
 @media(prefers-reduced-motion:reduce){[part=card]{animation:none}}
 [part=title]{margin:0 0 4px;font-weight:600;font-size:16px}
