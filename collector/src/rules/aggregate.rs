@@ -55,6 +55,19 @@ pub(super) enum Aggregate {
     Values(BTreeMap<String, (i64, u64)>),
 }
 
+/// What of it counts at a moment, in milliseconds of unix time: what happened after `from`, and no later than `to`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) from: i64,
+    pub(super) to: i64,
+}
+
+impl Span {
+    fn has(self, time_ms: i64) -> bool {
+        self.from < time_ms && time_ms <= self.to
+    }
+}
+
 /// What an event brings to a feature.
 #[derive(Clone, Debug)]
 pub(super) struct Sample {
@@ -188,18 +201,19 @@ impl Operation {
         moments[at] = (time, known + count, value);
     }
 
-    /// What it comes to; `from` is when the window begins.
+    /// What it comes to within a window, or, without one, ever.
     #[allow(clippy::cast_precision_loss, reason = "nobody counts beyond 2^52")]
-    pub(super) fn value(self, kept: Option<&Aggregate>, windowed: bool, from: i64) -> Value {
+    pub(super) fn value(self, kept: Option<&Aggregate>, span: Option<Span>) -> Value {
         use Aggregate as A;
-        let nothing = if kept.is_none() { self.empty(windowed) } else { None };
+        let nothing = if kept.is_none() { self.empty(span.is_some()) } else { None };
+        let counts = |time_ms: i64| span.is_none_or(|span| span.has(time_ms));
         let Some(kept) = kept.or(nothing.as_ref()) else { return Value::Null };
         let whole = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
         match kept {
             A::Total { count, .. } if self == Self::Count => whole(*count),
             A::Total { sum, .. } => Value::Float(*sum),
             A::Moments(moments) => {
-                let mut inside = moments.iter().filter(|(time, ..)| *time > from);
+                let mut inside = moments.iter().filter(|(time, ..)| counts(*time));
                 match self {
                     Self::Count => whole(inside.map(|(_, count, _)| count).sum()),
                     Self::Sum => Value::Float(inside.map(|(.., sum)| sum).sum()),
@@ -216,7 +230,7 @@ impl Operation {
             A::Extreme(number) => Value::Float(*number),
             A::One(_, json) => value::of_json(json),
             A::Values(values) => {
-                let inside = values.iter().filter(|(_, (time, _))| !windowed || *time > from);
+                let inside = values.iter().filter(|(_, (time, _))| counts(*time));
                 let read = |text: &String| {
                     value::of_json(&serde_json::from_str(text).unwrap_or(Json::Null))
                 };
@@ -226,6 +240,17 @@ impl Operation {
                 }
                 Value::List(inside.map(|(value, _)| read(value)).collect::<Vec<_>>().into())
             }
+        }
+    }
+}
+
+impl Aggregate {
+    /// When what is kept of a window happened: it comes to something else only as one of these enters it or leaves.
+    pub(super) fn times(&self) -> Vec<i64> {
+        match self {
+            Self::Moments(moments) => moments.iter().map(|(time, ..)| *time).collect(),
+            Self::Values(values) => values.values().map(|(time, _)| *time).collect(),
+            Self::Total { .. } | Self::Extreme(_) | Self::One(..) => Vec::new(),
         }
     }
 }
@@ -266,7 +291,11 @@ mod tests {
     }
 
     fn told(operation: Operation, kept: Option<&Aggregate>, windowed: bool, from: i64) -> Json {
-        value::to_json(&operation.value(kept, windowed, from)).unwrap()
+        within(operation, kept, windowed.then_some(Span { from, to: i64::MAX }))
+    }
+
+    fn within(operation: Operation, kept: Option<&Aggregate>, span: Option<Span>) -> Json {
+        value::to_json(&operation.value(kept, span)).unwrap()
     }
 
     #[test]
@@ -298,6 +327,19 @@ mod tests {
         assert_eq!(none(Operation::Max), Json::Null);
         assert_eq!(none(Operation::Last), Json::Null);
         assert_eq!(none(Operation::Distinct), json!([]));
+    }
+
+    #[test]
+    fn a_window_that_is_over_counts_what_was_in_it_and_not_what_came_later() {
+        let kept = |operation| of(operation, true, &[(10, 5), (20, 7), (30, 5), (40, 1)]);
+        // After 10, and no later than 30.
+        let span = Some(Span { from: 10, to: 30 });
+        let told = |operation| within(operation, kept(operation).as_ref(), span);
+        assert_eq!(told(Operation::Count), json!(2));
+        assert_eq!(told(Operation::Sum), json!(12.0));
+        assert_eq!(told(Operation::Min), json!(5.0));
+        assert_eq!(told(Operation::Max), json!(7.0));
+        assert_eq!(kept(Operation::Count).unwrap().times(), [10, 20, 30, 40]);
     }
 
     #[test]

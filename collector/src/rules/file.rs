@@ -342,6 +342,18 @@ impl Reading<'_> {
             let message = "the first and the last have no `window`; look at how long ago it is with `days_since`";
             return Err((at, message.to_owned()));
         }
+        if let Some(ago) = &raw.ago {
+            let at = ago.span().start;
+            if raw.window.is_none() {
+                let message = "`ago` goes with `window`: it is how long ago that ended";
+                return Err((at, message.to_owned()));
+            }
+            // Of a value it is known when it was last seen, and not whether it was there before.
+            if !is_number && operation != Operation::Count {
+                let message = "`ago` goes with `count`, `sum`, `min` and `max`";
+                return Err((at, message.to_owned()));
+            }
+        }
         let wanted = if is_number { Wanted::Number } else { Wanted::Anything };
         let place = |key| Place { key, variables: OF_AN_EVENT, per: raw.per, wanted };
         let condition = Place { wanted: Wanted::Truth, ..place("if") };
@@ -350,7 +362,7 @@ impl Reading<'_> {
         let value = value.map(|text| self.part(&text, place(&word))).transpose()?;
         let on = self.all_of(all(raw.on))?;
         let text = |part: &Option<Part>| part.as_ref().map(|it| it.expression.text().to_owned());
-        let key = format!(
+        let mut key = format!(
             "{} {on:?} {:?} {operation:?} {:?} {:?} {:?}",
             name.get_ref(),
             text(&condition),
@@ -358,6 +370,10 @@ impl Reading<'_> {
             raw.window,
             raw.per,
         );
+        let ago = raw.ago.map_or(Duration::ZERO, |ago| ago.into_inner().0);
+        if !ago.is_zero() {
+            let _ = write!(key, " {ago:?}");
+        }
         Ok(Feature {
             name: name.into_inner(),
             per: raw.per,
@@ -366,6 +382,7 @@ impl Reading<'_> {
             operation,
             value,
             window: raw.window.map(|it| it.0),
+            ago,
             key,
         })
     }

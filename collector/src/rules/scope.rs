@@ -22,6 +22,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::{
+    aggregate::Aggregate,
     kept::Kept,
     length::ms,
     set::{Feature, Measure, Part, Per, RuleSet, Score, Squash},
@@ -301,14 +302,34 @@ impl<'a> Scope<'a> {
             return Ok(known.clone());
         }
         let feature: &Feature = &self.set.features[at];
-        let from = feature.window.map_or(i64::MIN, |window| self.now_ms - ms(window));
-        let is_windowed = feature.window.is_some();
-        let mut kept = self.kept.borrow_mut();
-        let value = match self.whose.nodes[..] {
-            [node] => {
-                let part = kept.of(self.db, node)?.get(&feature.name);
-                feature.operation.value(part, is_windowed, from)
+        let span = feature.span(self.now_ms);
+        let value = self.kept(feature, |kept| feature.operation.value(kept, span))?;
+        self.features.borrow_mut().insert(at, value.clone());
+        Ok(value)
+    }
+
+    /// When these features will next come to something else if nothing happens: what they have kept enters a window, or leaves it.
+    pub(super) fn steps(&self, features: &[usize]) -> Result<Vec<i64>> {
+        let mut steps = Vec::new();
+        for at in features {
+            let feature = &self.set.features[*at];
+            let Some(window) = feature.window else { continue };
+            let times = self.kept(feature, |kept| kept.map(Aggregate::times))?;
+            for enters in times.into_iter().flatten().map(|time| time + ms(feature.ago)) {
+                steps.extend([enters, enters + ms(window)]);
             }
+        }
+        steps.retain(|step| *step > self.now_ms);
+        steps.sort_unstable();
+        steps.dedup();
+        Ok(steps)
+    }
+
+    /// What a feature has kept of all that is known to be one person, or one account.
+    fn kept<R>(&self, feature: &Feature, of: impl FnOnce(Option<&Aggregate>) -> R) -> Result<R> {
+        let mut kept = self.kept.borrow_mut();
+        Ok(match self.whose.nodes[..] {
+            [node] => of(kept.of(self.db, node)?.get(&feature.name)),
             _ => {
                 let mut joined = None;
                 for node in &self.whose.nodes {
@@ -318,12 +339,9 @@ impl<'a> Scope<'a> {
                         None => part.clone(),
                     });
                 }
-                feature.operation.value(joined.as_ref(), is_windowed, from)
+                of(joined.as_ref())
             }
-        };
-        drop(kept);
-        self.features.borrow_mut().insert(at, value.clone());
-        Ok(value)
+        })
     }
 
     /// A score as it stands.

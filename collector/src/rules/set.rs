@@ -8,7 +8,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::{aggregate::Operation, length::Length};
+use super::{
+    aggregate::{Operation, Span},
+    length::{Length, ms},
+};
 use crate::expression::Expression;
 
 /// All of a folder's files, as one.
@@ -119,8 +122,20 @@ pub(super) struct Feature {
     /// What is counted; none for a count, and for the time of the first or the last.
     pub(super) value: Option<Part>,
     pub(super) window: Option<Duration>,
+    /// How long ago the window ended; zero for one that ends now.
+    pub(super) ago: Duration,
     /// All that decides what it comes to.
     pub(super) key: String,
+}
+
+impl Feature {
+    /// What of it counts at a moment; everything, if it has no window.
+    pub(super) fn span(&self, now_ms: i64) -> Option<Span> {
+        let end = now_ms - ms(self.ago);
+        // Devices have clocks of their own: what is a little ahead of this moment counts in a window that ends with it.
+        let to = if self.ago.is_zero() { i64::MAX } else { end };
+        self.window.map(|window| Span { from: end - ms(window), to })
+    }
 }
 
 #[derive(Debug)]
@@ -451,6 +466,32 @@ impl RuleSet {
                 .is_some_and(|at| self.scores[at].terms.iter().any(|(_, t)| self.part_ages(t)))
         };
         part.ages || part.features.iter().any(windowed) || part.scores.iter().any(score)
+    }
+
+    /// Features with a window that what crosses a line, or one of the rule's conditions, looks at.
+    pub(super) fn windowed(&self, measure: &Measure, conditions: &[Part]) -> Vec<usize> {
+        let all = 0..self.features.len();
+        let is_seen = |at: &usize| {
+            self.moves(measure, *at) || conditions.iter().any(|part| self.looks_at(part, *at))
+        };
+        all.filter(|at| self.features[*at].window.is_some()).filter(is_seen).collect()
+    }
+
+    /// Whether any of it asks for the time, and so moves between two steps of its windows too.
+    pub(super) fn goes_by_the_clock(&self, measure: &Measure, conditions: &[Part]) -> bool {
+        let score = match measure {
+            Measure::Score(of) => self.scores[*of].terms.iter().any(|(_, it)| self.asks_time(it)),
+            Measure::Feature(_) => false,
+        };
+        score || conditions.iter().any(|part| self.asks_time(part))
+    }
+
+    fn asks_time(&self, part: &Part) -> bool {
+        let score = |name: &String| {
+            let score = self.score(name).map(|at| &self.scores[at]);
+            score.is_some_and(|score| score.terms.iter().any(|(_, it)| self.asks_time(it)))
+        };
+        part.ages || part.scores.iter().any(score)
     }
 
     pub(super) fn per_of(&self, measure: &Measure) -> Per {

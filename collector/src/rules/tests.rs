@@ -272,6 +272,56 @@ fn a_look_at_the_cancellation_page_brings_it_forward() {
     assert_eq!(world.fired()[0].event.as_deref(), Some("2"));
 }
 
+const BASELINE: &str = r#"
+[features.logins]
+on = "Signed In"
+count = true
+window = "2h"
+[features.logins_before]
+on = "Signed In"
+count = true
+window = "3h"
+ago = "2h"
+[scores.fewer]
+terms = { now = "-double(features.logins)", before = "double(features.logins_before)" }
+[rules.fewer]
+crosses = { score = "fewer", above = 0.5 }
+"#;
+
+#[test]
+fn somebody_who_does_less_than_before_is_found_as_time_passes_and_again_once_that_is_over() {
+    let mut world = World::new(BASELINE);
+    world.at(0, &did("Signed In", "u-1"));
+    world.pass(2 * HOUR - 1);
+    assert_eq!(world.firings(), []);
+    // It leaves the one window and enters the other, and leaves that after three hours: armed again without any event.
+    world.pass(4 * HOUR);
+    assert_eq!(world.firings(), [("fewer".to_owned(), 2 * HOUR)]);
+    let why: Value = serde_json::from_str(world.fired()[0].why.get()).unwrap();
+    let terms = &why["crossed"]["terms"];
+    assert_eq!(terms[0]["of"]["features.logins"], json!(0), "{why}");
+    assert_eq!(terms[1]["of"]["features.logins_before"], json!(1), "{why}");
+    world.at(20 * HOUR, &did("Signed In", "u-1"));
+    // One more keeps the balance only for as long as it is in the window.
+    world.at(21 * HOUR, &did("Signed In", "u-1"));
+    world.pass(40 * HOUR);
+    let again = [2, 20 + 3].map(|hour| ("fewer".to_owned(), hour * HOUR));
+    assert_eq!(world.firings(), again);
+}
+
+#[test]
+fn a_window_that_is_over_is_compared_with_at_an_event_too() {
+    let rules = format!(
+        "{BASELINE}[rules.keen]\non = 'Signed In'\nif = 'features.logins >= features.logins_before * 2 && features.logins_before > 0'\n"
+    );
+    let mut world = World::new(&rules);
+    for minute in [0, 130, 131, 132] {
+        world.at(minute * MINUTE, &did("Signed In", "u-1"));
+    }
+    let keen: Vec<_> = world.firings().into_iter().filter(|it| it.0 == "keen").collect();
+    assert_eq!(keen, [("keen".to_owned(), 132 * MINUTE)], "features are as they stood before it");
+}
+
 const CARD: &str = r#"
 [features.countries]
 on = "Card Used"
@@ -589,6 +639,18 @@ fn each_mistake_is_named_with_its_line() {
             "[features.n]\non = 'A'\ncount = true\n[rules.a]\nlate = 'skip'\ncrosses = { feature = 'n', above = 1 }",
             "rules.toml:4: `late = \"skip\"` does not go with `crosses`",
         ),
+        (
+            "[features.a]\non = 'A'\ncount = true\nago = '1d'",
+            "rules.toml:4: `ago` goes with `window`",
+        ),
+        (
+            "[features.a]\non = 'A'\nwindow = '1d'\nago = '1d'\ndistinct = 'event.time'",
+            "rules.toml:4: `ago` goes with `count`",
+        ),
+        (
+            "[features.a]\non = 'A'\ncount = true\nwindow = '1d'\nago = '0d'",
+            "rules.toml:5: `0d` is no length of time",
+        ),
         ("[scores.s]\nterms = { a = 'scores.s' }", "rules.toml:1: the score `s` looks at itself"),
         (
             "[rules.a]\non = 'A'\nthen = [{ emit = 'B', set = {a = 1} }]",
@@ -658,8 +720,17 @@ last = "event.time"
 on = "Product Added"
 count = true
 window = "2h"
+[features.adds_before]
+on = "Product Added"
+count = true
+window = "3h"
+ago = "2h"
 [scores.gone]
 terms = { gap = "hours_since(features.built) / 5.0", adds = "double(features.adds)" }
+[scores.fewer]
+terms = { now = "-double(features.adds)", before = "double(features.adds_before)" }
+[rules.fewer]
+crosses = { score = "fewer", above = 0.5 }
 [rules.gone]
 crosses = { score = "gone", above = 1.5, rearm_below = 1.0 }
 then = [{ emit = "Gone" }]
@@ -710,6 +781,52 @@ fn play(deeds: &[(u32, Deed)], ends: bool, restart: impl Fn(usize) -> bool) -> W
     }
     world.pass(now + 30 * DAY);
     world
+}
+
+/// When [`BASELINE`] fires for somebody who signed in at these times, in order, said by looking at every moment.
+fn by_looking_always(signed_in: &[i64], tick: i64, end: i64) -> Vec<i64> {
+    let (mut is_crossed, mut fired) = (false, Vec::new());
+    for now in (0..=end).step_by(usize::try_from(tick).unwrap()) {
+        let before = signed_in.iter().filter(|at| **at < now).count();
+        let until = signed_in.iter().filter(|at| **at <= now).count();
+        // As the moment comes, and after each event of it.
+        for known in before..=until {
+            let known = &signed_in[..known];
+            let within = |from: i64, to: i64| {
+                known.iter().filter(|at| now - from < **at && **at <= now - to).count()
+            };
+            let is_beyond = within(5 * HOUR, 2 * HOUR) > within(2 * HOUR, 0);
+            if is_beyond && !is_crossed {
+                fired.push(now);
+            }
+            is_crossed = is_beyond;
+        }
+    }
+    fired
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// On two devices of one person. Time alone is looked at ten minutes after an event at the soonest, so that nothing is sooner here.
+    #[test]
+    fn what_two_windows_come_to_is_found_at_the_moment_it_is_so(pauses in prop::collection::vec((0..20_i64, any::<bool>()), 1..20)) {
+        const TICK: i64 = 20 * MINUTE;
+        let mut world = World::new(BASELINE);
+        for device in ["phone", "laptop"] {
+            world.at(0, &json!({"type": "identify", "anonymousId": device, "userId": "u-1"}));
+        }
+        let (mut now, mut signed_in) = (0, Vec::new());
+        for (pause, on_phone) in pauses {
+            now += pause * TICK;
+            signed_in.push(now);
+            world.at(now, &seen("Signed In", if on_phone { "phone" } else { "laptop" }, &json!({})));
+        }
+        let end = now + 10 * HOUR;
+        world.pass(end);
+        let fired: Vec<i64> = world.firings().into_iter().map(|it| it.1).collect();
+        prop_assert_eq!(fired, by_looking_always(&signed_in, TICK, end));
+    }
 }
 
 proptest! {

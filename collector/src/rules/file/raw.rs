@@ -99,6 +99,7 @@ pub(super) struct RawFeature {
     #[serde(default)]
     pub(super) per: Per,
     pub(super) window: Option<Length>,
+    pub(super) ago: Option<Spanned<Length>>,
     pub(super) count: Option<bool>,
     pub(super) sum: Option<Text>,
     pub(super) min: Option<Text>,

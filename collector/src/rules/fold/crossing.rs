@@ -35,6 +35,10 @@ pub(super) struct Line {
     pub(super) moves: Vec<bool>,
     /// Whether it moves with time.
     pub(super) ages: bool,
+    /// Features with windows that it looks at: with time they move in steps, any way.
+    windowed: Vec<usize>,
+    /// Whether it moves between those steps.
+    goes_by_the_clock: bool,
 }
 
 impl Line {
@@ -44,6 +48,8 @@ impl Line {
                 rule,
                 moves: (0..set.features.len()).map(|at| set.moves(&crossing.of, at)).collect(),
                 ages: set.ages(&crossing.of),
+                windowed: set.windowed(&crossing.of, &it.conditions),
+                goes_by_the_clock: set.goes_by_the_clock(&crossing.of, &it.conditions),
             }),
             _ => None,
         };
@@ -145,7 +151,8 @@ impl Fold {
         Ok(())
     }
 
-    /// When the line will next be crossed if nothing happens, this way or back: found by looking ahead.
+    /// When the line will next be crossed if nothing happens, this way or back: found by looking ahead, at each step that a window
+    /// makes, since what one brings another can take away; and where the clock moves it too, between those.
     pub(super) fn crosses_next(&mut self, scope: &Scope<'_>, number: usize) -> Result<Option<i64>> {
         let rule = &scope.set.rules[number];
         let When::Crosses(crossing) = &rule.when else { return Ok(None) };
@@ -164,11 +171,17 @@ impl Fold {
             }
             Ok(holds)
         };
-        let (mut not_yet, mut ahead) = (now, AHEAD_MS);
-        for _ in 0..LOOKS_AHEAD {
-            let mut by = now + ahead;
+        let lines = Arc::clone(&self.lines);
+        let Some(line) = lines.iter().find(|line| line.rule == number) else { return Ok(None) };
+        let mut looks = scope.steps(&line.windowed)?;
+        if line.goes_by_the_clock {
+            looks.extend((0..LOOKS_AHEAD).map(|look| now + (AHEAD_MS << look)));
+            looks.sort_unstable();
+        }
+        let mut not_yet = now;
+        for mut by in looks {
             if turns(by)? {
-                while by - not_yet > EXACTLY_MS {
+                while line.goes_by_the_clock && by - not_yet > EXACTLY_MS {
                     let middle = not_yet + (by - not_yet) / 2;
                     match turns(middle)? {
                         true => by = middle,
@@ -177,7 +190,7 @@ impl Fold {
                 }
                 return Ok(Some(by));
             }
-            (not_yet, ahead) = (by, ahead * 2);
+            not_yet = by;
         }
         Ok(None)
     }
