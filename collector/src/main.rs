@@ -78,6 +78,8 @@ enum Command {
     Person(command::person::Arguments),
     /// Rules: check and test their files, and ask a running server what they came to and why.
     Rules(command::rules::Arguments),
+    /// Features: what they stood at in the past, for who trains a model.
+    Features(command::features::Arguments),
     /// Follow the events of a running server as they are stored.
     Tail(command::tail::Arguments),
     /// Make, list and end the tokens that read events and operate the collector. May run beside a server.
@@ -188,6 +190,7 @@ fn main() -> ExitCode {
             true => ask(command::rules::run(arguments)),
             false => command::rules::on_files(&arguments).map(|()| ExitCode::SUCCESS),
         },
+        Command::Features(arguments) => command::features::run(arguments),
         Command::Tail(arguments) => ask(command::tail::run(arguments)),
         Command::Token(token) => token.run(),
     };

@@ -4,6 +4,7 @@
 
 pub(crate) mod check;
 pub(crate) mod consumers;
+pub(crate) mod features;
 pub(crate) mod person;
 pub(crate) mod rules;
 pub(crate) mod tail;

@@ -103,7 +103,7 @@ enum Command {
     },
 }
 
-fn time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     event_time::parse(text).ok_or_else(|| "write it as 2026-01-31T00:00:00Z".to_owned())
 }
 

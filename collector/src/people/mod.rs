@@ -49,7 +49,7 @@ pub(crate) use profile::{
 pub(crate) use search::search;
 pub(crate) use timeline::{Of, timeline};
 pub(crate) use trial::{Trials, trials};
-pub(crate) use whole::{Whole, records_of};
+pub(crate) use whole::{Did, Whole, accounts_after, did, people_after, records_of};
 
 /// What the tables are made by.
 pub(crate) const SCHEMAS: [&str; 4] = [graph::SCHEMA, fold::SCHEMA, texts::SCHEMA, trial::SCHEMA];

@@ -1,13 +1,14 @@
 //! Whoever something is about, as a whole: a person with all its identifiers, or an account with all of its people's.
 //! Deliberately reads nothing that was said of them.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Range};
 
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use super::{
     account::{self, MAX_IDENTIFIERS},
     graph::{self, Node},
+    identifier::Kind,
     profile::PersonId,
 };
 use crate::event_log::{Offset, Timestamp};
@@ -86,6 +87,59 @@ impl Whole {
     pub(crate) fn id(&self) -> PersonId {
         PersonId(self.person)
     }
+
+    /// A person's first user id.
+    pub(crate) fn user_id(&self, db: &Connection) -> Result<Option<String>> {
+        for (_, identifier) in graph::members(db, self.person)? {
+            if identifier.kind == Kind::User {
+                return Ok(Some(identifier.value.into_owned()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// One thing that somebody did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Did {
+    pub(crate) record: Offset,
+    /// `track`, `page`, …
+    pub(crate) call: String,
+    pub(crate) name: String,
+}
+
+/// What these identifiers did within a time, in milliseconds of unix time.
+pub(crate) fn did(db: &Connection, nodes: &[Node], within: Range<i64>) -> Result<Vec<Did>> {
+    let query = "SELECT m.record, m.call, n.text FROM moment m JOIN name n ON n.id = m.name
+                 WHERE m.identifier = ?1 AND m.time >= ?2 AND m.time < ?3";
+    let mut query = db.prepare_cached(query)?;
+    let mut all = Vec::new();
+    for node in nodes {
+        let rows = query.query_map(params![node, within.start, within.end], |row| {
+            let record = Offset::from_number(row.get(0)?);
+            Ok(Did { record, call: row.get(1)?, name: row.get(2)? })
+        })?;
+        for row in rows {
+            all.push(row?);
+        }
+    }
+    Ok(all)
+}
+
+/// People, by their numbers, after this one: of those that were merged the one that they are now.
+pub(crate) fn people_after(db: &Connection, after: Node, limit: usize) -> Result<Vec<Node>> {
+    let query = "SELECT id FROM identifier WHERE id > ?1 AND person = id ORDER BY id LIMIT ?2";
+    numbers(db, query, after, limit)
+}
+
+/// Accounts, by their numbers, after this one.
+pub(crate) fn accounts_after(db: &Connection, after: i64, limit: usize) -> Result<Vec<i64>> {
+    numbers(db, "SELECT id FROM account WHERE id > ?1 ORDER BY id LIMIT ?2", after, limit)
+}
+
+fn numbers(db: &Connection, query: &str, after: i64, limit: usize) -> Result<Vec<i64>> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    db.prepare_cached(query)?.query_map(params![after, limit], |row| row.get(0))?.collect()
 }
 
 /// The records that belong to these identifiers, in the log's order: the latest, if there are more than `most`; and what was decided

@@ -126,6 +126,16 @@ impl Fold {
         self.looked.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
+    /// What there is to look at of somebody at a moment, with what is not written yet.
+    pub(super) fn scope<'a>(
+        &'a self,
+        db: &'a Connection,
+        whose: &'a Whole,
+        now_ms: i64,
+    ) -> Scope<'a> {
+        Scope::new(db, &self.set, &self.kept, whose, now_ms)
+    }
+
     /// When something is due first.
     pub(crate) fn next_due(&mut self, db: &Connection) -> Result<Option<i64>> {
         if let Some(known) = self.next {
@@ -577,19 +587,7 @@ fn sample(
     main: Node,
 ) -> Result<bool> {
     let scope = Scope::new(db, set, kept, person, happening.time_ms());
-    if let Some(condition) = &feature.condition
-        && !scope.holds(condition, happening.about())?
-    {
-        return Ok(false);
-    }
-    let value = match &feature.value {
-        None => Json::Null,
-        Some(part) => match scope.ask(part, happening.about())? {
-            Ok(found) => value::to_json(&found).unwrap_or_default(),
-            Err(_) => return Ok(false),
-        },
-    };
-    let sample = Sample { time_ms: happening.time_ms(), value };
+    let Some(sample) = sampled(&scope, feature, happening)? else { return Ok(false) };
     let mut kept = kept.borrow_mut();
     let kept = kept.change(db, main)?;
     let known = kept.get_mut(&feature.name);
@@ -602,6 +600,36 @@ fn sample(
         None => drop(kept.insert(feature.name.clone(), aggregate)),
     }
     Ok(changed)
+}
+
+/// What an event brings to a feature; `None` if it is not about it.
+fn sampled(
+    scope: &Scope<'_>,
+    feature: &Feature,
+    happening: &Happening<'_>,
+) -> Result<Option<Sample>> {
+    if let Some(condition) = &feature.condition
+        && !scope.holds(condition, happening.about())?
+    {
+        return Ok(None);
+    }
+    let value = match &feature.value {
+        None => Json::Null,
+        Some(part) => match scope.ask(part, happening.about())? {
+            Ok(found) => value::to_json(&found).unwrap_or_default(),
+            Err(_) => return Ok(None),
+        },
+    };
+    Ok(Some(Sample { time_ms: happening.time_ms(), value }))
+}
+
+/// The same of a record.
+pub(super) fn brings(
+    scope: &Scope<'_>,
+    feature: &Feature,
+    record: &Record,
+) -> Result<Option<Sample>> {
+    sampled(scope, feature, &Happening::of(record))
 }
 
 /// Under what something is kept that is neither an event's nor an identifier's.

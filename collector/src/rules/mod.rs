@@ -7,6 +7,8 @@
 //! record, as people have it ─▶ fold ─┬─▶ kept: features, by identifier ─▶ scope: what expressions see
 //!                                    ├─▶ waiting: timers, second looks, steps
 //!                                    └─▶ firing: firings with their reasons, and actions
+//! the log, once more ─▶ trial ─┬─▶ backtest, fixture: what rules would have come to
+//!                              └─▶ rows: what features stood at
 //! ```
 
 mod aggregate;
@@ -17,6 +19,7 @@ mod fixture;
 mod fold;
 mod kept;
 mod length;
+mod rows;
 mod scope;
 mod set;
 mod shown;
@@ -32,6 +35,7 @@ pub use file::RuleError;
 pub use firing::{Acted, ActionState, Fired};
 pub use fixture::{Tested, test};
 pub use fold::Looked;
+pub use rows::{Asked, Exported, Row, RowsError, rows};
 pub use scope::{Reason, Scored, Term};
 pub use set::{Per, RuleSet, Sends};
 pub use shown::RuleShown;

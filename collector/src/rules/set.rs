@@ -326,6 +326,24 @@ impl RuleSet {
         self.features.is_empty() && self.scores.is_empty() && self.rules.is_empty()
     }
 
+    /// Its features of people, or of accounts, by name; of some named ones those.
+    pub fn names_of_features(&self, per: Per, named: &[String]) -> Vec<String> {
+        let of_whom = self.features.iter().filter(|feature| feature.per == per);
+        let mut names: Vec<String> = of_whom.map(|feature| feature.name.clone()).collect();
+        names.retain(|name| named.is_empty() || named.contains(name));
+        names.sort_unstable();
+        names
+    }
+
+    /// Its features alone.
+    pub(super) fn without_rules(self) -> Self {
+        let mut heard = self.heard;
+        for heard in heard.values_mut() {
+            (heard.rules, heard.steps) = Default::default();
+        }
+        Self { features: self.features, heard, ..Self::default() }
+    }
+
     /// How many features, scores and rules.
     pub fn counts(&self) -> (usize, usize, usize) {
         (self.features.len(), self.scores.len(), self.rules.len())

@@ -9,11 +9,12 @@ use super::{
     SCHEMAS,
     firing::{Fired, Listed, list},
     fold::{Fold, InForce, Looked, Records},
+    scope::Scope,
     set::RuleSet,
 };
 use crate::{
     event_log::{Offset, Record, Snapshot},
-    people,
+    people::{self, Folded, Gone, Whole},
 };
 
 /// A state of its own.
@@ -26,7 +27,7 @@ pub(crate) struct Trial {
 }
 
 /// The records that rules may look back at.
-enum Seen {
+pub(super) enum Seen {
     /// All of them.
     Here(BTreeMap<Offset, Record>),
     /// They are read again.
@@ -49,6 +50,7 @@ impl Trial {
     /// Over few records, in memory; all that rules are looked at for is written down.
     pub(crate) fn new(set: Arc<RuleSet>, limits: people::Limits) -> Result<Self> {
         let records = Seen::Here(BTreeMap::new());
+        let limits = (limits, nobody());
         let mut trial = Self::on(Connection::open_in_memory()?, set, limits, records)?;
         trial.rules.watch();
         Ok(trial)
@@ -60,15 +62,24 @@ impl Trial {
         limits: people::Limits,
         log: Arc<Snapshot>,
     ) -> Result<Self> {
+        Self::unwatched(set, (limits, nobody()), Seen::Log(log))
+    }
+
+    /// The same, without those who are gone.
+    pub(super) fn unwatched(
+        set: Arc<RuleSet>,
+        limits: (people::Limits, Gone),
+        records: Seen,
+    ) -> Result<Self> {
         let db = Connection::open("")?;
         db.execute_batch("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; BEGIN")?;
-        Self::on(db, set, limits, Seen::Log(log))
+        Self::on(db, set, limits, records)
     }
 
     fn on(
         db: Connection,
         set: Arc<RuleSet>,
-        limits: people::Limits,
+        (limits, gone): (people::Limits, Gone),
         records: Seen,
     ) -> Result<Self> {
         for tables in people::SCHEMAS.iter().chain(&SCHEMAS) {
@@ -77,7 +88,7 @@ impl Trial {
         db.set_prepared_statement_cache_capacity(128);
         Ok(Self {
             db,
-            people: people::Fold::new(limits, Arc::new(|_, _| false)),
+            people: people::Fold::new(limits, gone),
             rules: Fold::new(set, InForce::default()),
             records,
             last: Offset::START,
@@ -87,14 +98,40 @@ impl Trial {
     /// Folds a record in, after whatever was due before it.
     pub(crate) fn record(&mut self, record: &Record) -> Result<()> {
         self.pass(record.received_at.unix_ms())?;
+        let folded = self.tell(record)?;
+        self.count(record, &folded)?;
+        self.flush()
+    }
+
+    /// Folds a record into people. Features and rules are as they stood before it, until it is counted.
+    pub(super) fn tell(&mut self, record: &Record) -> Result<Folded> {
         let folded = self.people.record(&self.db, record)?;
         self.last = record.offset;
         if let Seen::Here(records) = &mut self.records {
             records.insert(record.offset, record.clone());
         }
-        self.rules.record((&self.db, &mut self.people), &self.records, record, &folded)?;
+        Ok(folded)
+    }
+
+    /// Folds it into features and rules.
+    pub(super) fn count(&mut self, record: &Record, folded: &Folded) -> Result<()> {
+        self.rules.record((&self.db, &mut self.people), &self.records, record, folded)
+    }
+
+    /// Writes what has changed.
+    pub(super) fn flush(&mut self) -> Result<()> {
         self.people.flush(&self.db)?;
         self.rules.flush(&self.db)
+    }
+
+    /// What there is to look at of somebody at a moment.
+    pub(super) fn scope<'a>(&'a self, whose: &'a Whole, now_ms: i64) -> Scope<'a> {
+        self.rules.scope(&self.db, whose, now_ms)
+    }
+
+    /// A record that was folded in.
+    pub(super) fn at(&self, offset: Offset) -> Option<Record> {
+        self.records.at(offset)
     }
 
     /// Time passes until then.
@@ -118,4 +155,9 @@ impl Trial {
     pub(crate) fn db(&self) -> &Connection {
         &self.db
     }
+}
+
+/// That nobody was erased.
+fn nobody() -> Gone {
+    Arc::new(|_, _| false)
 }

@@ -1,0 +1,155 @@
+//! `headwater features export` as a data team meets it: rows of a stored log as JSON and as CSV, and what it says when it cannot.
+#![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+
+use serde_json::{Value, json};
+
+const RULES: &str = r#"
+[features.bought]
+on = "Bought"
+count = true
+[features.what]
+on = "Bought"
+distinct = "event.properties.what"
+[features.of_account]
+on = "Bought"
+per = "account"
+count = true
+"#;
+
+fn headwater(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.args(arguments).env("HEADWATER_LOG", "warn").output().unwrap()
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    /// A data folder with these events, imported, and a folder of rules.
+    fn new(events: &[Value]) -> Self {
+        let world = Self { folder: tempfile::tempdir().unwrap() };
+        fs::create_dir(world.path("rules")).unwrap();
+        fs::write(world.path("rules/features.toml"), RULES).unwrap();
+        let lines: Vec<String> = events.iter().map(ToString::to_string).collect();
+        fs::write(world.path("events.ndjson"), lines.join("\n")).unwrap();
+        let (data, events) = (world.path("data"), world.path("events.ndjson"));
+        let imported = headwater(&["import", text(&data), text(&events), "--source", "web"]);
+        assert!(imported.status.success(), "{imported:?}");
+        world
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn export(&self, arguments: &[&str]) -> Output {
+        let (data, rules) = (self.path("data"), self.path("rules"));
+        let export = ["features", "export", text(&data), "--rules", text(&rules)];
+        headwater(&[&export, arguments].concat())
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn track(id: &str, event: &str, user: &str, what: &str, minute: u32) -> Value {
+    json!({"type": "track", "event": event, "userId": user, "messageId": id, "properties": {"what": what},
+           "timestamp": format!("2026-01-01T00:{minute:02}:00.000Z"), "context": {"groupId": "acme"}})
+}
+
+/// It was left at ten; what was bought at twenty came before that was told.
+fn story() -> World {
+    World::new(&[
+        track("a", "Bought", "u-1", "a hat, \"red\"", 1),
+        track("b", "Bought", "u-2", "shoes", 2),
+        track("c", "Bought", "u-1", "a coat", 20),
+        track("d", "Left", "u-1", "", 10),
+        track("e", "Left", "u-2", "", 30),
+    ])
+}
+
+#[test]
+fn rows_of_an_event_have_nothing_in_them_that_came_later() {
+    let world = story();
+    let done = world.export(&["--on", "Left"]);
+    assert!(done.status.success(), "{done:?}");
+    let rows: Vec<Value> = String::from_utf8(done.stdout.clone())
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(rows.len(), 2, "{rows:?}");
+    assert_eq!(rows[0]["features"], json!({"bought": 1, "what": ["a hat, \"red\""]}));
+    assert_eq!((&rows[0]["userId"], &rows[0]["messageId"]), (&json!("u-1"), &json!("d")));
+    assert_eq!(rows[0]["at"], "2026-01-01T00:10:00.000Z");
+    assert_eq!(rows[1]["features"], json!({"bought": 1, "what": ["shoes"]}));
+    assert_eq!(said(&done), "2 rows from 5 events\n");
+    let done =
+        world.export(&["--on", "Left", "--per", "account", "--from", "2026-01-01T00:30:00Z"]);
+    let row: Value = serde_json::from_slice(&done.stdout).unwrap();
+    assert_eq!((&row["account"], &row["features"]), (&json!("acme"), &json!({"of_account": 3})));
+}
+
+#[test]
+fn csv_has_a_line_of_names_whether_or_not_there_is_a_row() {
+    let world = story();
+    let names = "person,userId,account,at,event,messageId,features.bought,features.what\n";
+    let done = world.export(&["--on", "Left", "--format", "csv", "--to", "2026-01-01T00:30:00Z"]);
+    let csv = String::from_utf8(done.stdout).unwrap();
+    let row = ",u-1,,2026-01-01T00:10:00.000Z,4,d,1,\"[\"\"a hat, \\\"\"red\\\"\"\"\"]\"\n";
+    let (person, rest) = csv.strip_prefix(names).unwrap().split_at(4);
+    assert!(person.starts_with("p_") && rest == row, "{csv}");
+    let done = world.export(&["--on", "Nothing", "--format", "csv"]);
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!(String::from_utf8(done.stdout).unwrap(), names);
+    // Of the one feature alone.
+    let done = world.export(&["--on", "Nothing", "--format", "csv", "--feature", "bought"]);
+    let csv = String::from_utf8(done.stdout).unwrap();
+    assert!(csv.ends_with("messageId,features.bought\n"), "{csv}");
+}
+
+#[test]
+fn moments_before_an_import_say_that_nobody_knew() {
+    let world = story();
+    let done = world.export(&["--at", "2026-01-01T01:00:00Z"]);
+    assert!(done.status.success() && done.stdout.is_empty(), "{done:?}");
+    assert!(said(&done).contains("5 events had happened by the last of the moments"), "{done:?}");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_with_what_to_do() {
+    let world = story();
+    for (arguments, code, message) in [
+        (&["--at", "2999-01-01T00:00:00Z"][..], 1, "is still to come"),
+        (
+            &["--on", "Left", "--feature", "bougth"],
+            1,
+            "there is no feature `bougth` of this kind; there is `bought`, `what`",
+        ),
+        (&["--on", "page:"], 1, "`page:` is followed by a name"),
+        (&[], 2, "--on"),
+        (&["--on", "Left", "--at", "2026-01-01"], 2, "cannot be used with"),
+        (&["--at", "yesterday"], 2, "write it as 2026-01-31T00:00:00Z"),
+    ] {
+        let done = world.export(arguments);
+        assert_eq!(done.status.code(), Some(code), "{arguments:?}: {done:?}");
+        assert!(said(&done).contains(message), "{arguments:?}: {}", said(&done));
+        assert!(done.stdout.is_empty(), "{done:?}");
+    }
+    fs::rename(world.path("data"), world.path("moved")).unwrap();
+    let done = world.export(&["--on", "Left"]);
+    assert_eq!(done.status.code(), Some(1));
+    assert!(said(&done).contains("name the data folder, the one that `log` is in"), "{done:?}");
+}
