@@ -100,6 +100,9 @@ pub(super) fn told(db: &Connection, log: &EventLog, pending: &Pending) -> Result
             reasons.push(json!({ "text": name, "value": brings, "expression": term["text"] }));
         }
     }
+    for (name, value) in crossed["model"]["inputs"].as_object().into_iter().flatten() {
+        reasons.push(json!({ "text": name.replace('_', " "), "value": value }));
+    }
     if let Some(score) = crossed["score"].as_str() {
         scores.insert(score.to_owned(), crossed["value"].clone());
     }

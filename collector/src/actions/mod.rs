@@ -9,6 +9,7 @@
 //! Promises that every attempt ends in one [`Outcome`], which says whether it may be tried again without doing the thing twice; and
 //! that no reason has a secret or an address of a person in it. Deliberately does not decide what is sent, or when.
 
+mod asking;
 mod context;
 mod destination;
 mod email;

@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use reqwest::header;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
     Message, Outcome,
@@ -56,40 +57,58 @@ impl ActionWebhook {
     /// Tries once.
     pub async fn send(&self, message: &Message) -> Outcome {
         let body = Body { id: &message.key, context: &message.context };
-        let body = match serde_json::to_vec(&body) {
-            Ok(body) => body,
-            Err(_) => return Outcome::refused("what is known of the firing is no JSON object"),
+        let Ok(body) = serde_json::to_vec(&body) else {
+            return Outcome::refused("what is known of the firing is no JSON object");
         };
+        let to = message.to.as_deref();
+        match self.post(&message.key, body, (Wanted::Status, to)).await {
+            Ok(_) => Outcome::Accepted { reference: None },
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Asks once, and hands over the body of the answer.
+    pub(super) async fn ask(&self, key: &str, question: &Value) -> Result<Vec<u8>, Outcome> {
+        self.post(key, question.to_string().into_bytes(), (Wanted::Words, None)).await
+    }
+
+    /// Posts once; what came of it, if it was not taken.
+    async fn post(
+        &self,
+        key: &str,
+        body: Vec<u8>,
+        (wanted, to): (Wanted, Option<&str>),
+    ) -> Result<Vec<u8>, Outcome> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let now = i64::try_from(now).unwrap_or(i64::MAX);
-        let signatures = self.signers.iter().map(|signer| signer.sign(&message.key, now, &body));
+        let signatures = self.signers.iter().map(|signer| signer.sign(key, now, &body));
         let Ok(signatures) = signatures.collect::<Result<Vec<_>, _>>() else {
-            return Outcome::refused("the action cannot be signed");
+            return Err(Outcome::refused("the action cannot be signed"));
         };
         let request = self
             .posting
             .client
             .post(self.url.as_url().clone())
             .header(header::CONTENT_TYPE, "application/json")
-            .header(standardwebhooks::HEADER_WEBHOOK_ID, &message.key)
-            .header(IDEMPOTENCY_KEY, &message.key)
+            .header(standardwebhooks::HEADER_WEBHOOK_ID, key)
+            .header(IDEMPOTENCY_KEY, key)
             .header(standardwebhooks::HEADER_WEBHOOK_TIMESTAMP, now)
             .header(standardwebhooks::HEADER_WEBHOOK_SIGNATURE, signatures.join(" "))
             .body(body);
-        let answer = match self.posting.post(request, Wanted::Status).await {
+        let answer = match self.posting.post(request, wanted).await {
             Posted::Answered(answer) => answer,
-            Posted::NotSent(reason) => return Outcome::failed(reason),
-            Posted::Lost(reason) => return Outcome::unknown(reason),
+            Posted::NotSent(reason) => return Err(Outcome::failed(reason)),
+            Posted::Lost(reason) => return Err(Outcome::unknown(reason)),
         };
-        let said = |reason: String| without_people(&reason, message.to.as_deref());
+        let said = |reason: String| without_people(&reason, to);
         // A receiver of Standard Webhooks says with any status but 2xx that it has not done it, and gets the same id again.
         match answer::verdict(answer.status, &answer.headers, &answer.text) {
-            Verdict::Delivered => Outcome::Accepted { reference: None },
+            Verdict::Delivered => Ok(answer.text),
             Verdict::Refused { reason } | Verdict::Gone { reason } => {
-                Outcome::refused(said(reason))
+                Err(Outcome::refused(said(reason)))
             }
             Verdict::Unavailable { reason, retry_after } => {
-                Outcome::Failed { reason: said(reason), retry_after }
+                Err(Outcome::Failed { reason: said(reason), retry_after })
             }
         }
     }

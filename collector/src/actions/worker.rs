@@ -21,7 +21,7 @@ use super::{
     in_app,
 };
 use crate::{
-    event_log::{Clock, EventLog, NewEvent, Origin, SourceName, Trust},
+    event_log::{Clock, EventLog, NewEvent, Origin, SourceName, Timestamp, Trust},
     metrics::Metrics,
     people, projection,
     rules::{self, ActionState, DONE, IN_APP, Pending, What},
@@ -40,7 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How soon it is looked again at what a stopped rule has set off, or what waits for somebody's night to end.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How soon the table is read again when it could not be.
-const READ_AGAIN: Duration = Duration::from_millis(500);
+pub(super) const READ_AGAIN: Duration = Duration::from_millis(500);
 /// Of what is sent in a minute, beyond which nobody meant it.
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -217,9 +217,9 @@ impl StoppedRules {
 }
 
 /// What became of an action in the end.
-struct Ended {
-    state: ActionState,
-    detail: Option<String>,
+pub(super) struct Ended {
+    pub(super) state: ActionState,
+    pub(super) detail: Option<String>,
 }
 
 impl Ended {
@@ -232,6 +232,9 @@ impl Hands {
     /// Tries until it is known what becomes of an action, and says so in the log; then until the state has heard of it.
     async fn see_through(&self, pending: Pending, mut stop: watch::Receiver<bool>) {
         let Some(ended) = self.end(&pending, &mut stop).await else { return };
+        if self.fall_back(&pending, &ended, &mut stop).await {
+            return;
+        }
         self.metrics.action(&pending.rule, &pending.what.kind(), ended.state.as_str());
         if ended.state == ActionState::Accepted {
             let now = (self.clock)().unix_ms();
@@ -312,18 +315,18 @@ impl Hands {
             What::Send { destination, .. } => {
                 self.destinations.get(destination).is_none_or(Destination::takes_key)
             }
-            What::Emit { .. } | What::Set { .. } | What::InApp { .. } => true,
+            What::Emit { .. } | What::Set { .. } | What::InApp { .. } | What::Ask { .. } => true,
         }
     }
 
     /// One attempt.
     async fn attempt(&self, pending: &Pending) -> Outcome {
-        match self.stopped().await {
-            Ok(stopped) if stopped.has(&pending.rule) => {
+        match self.is_stopped(pending).await {
+            Ok(true) => {
                 let reason = "the rule is stopped".to_owned();
                 return Outcome::Failed { reason, retry_after: Some(LOOK_AGAIN) };
             }
-            Ok(_) => {}
+            Ok(false) => {}
             Err(reason) => return Outcome::failed(reason),
         }
         let turns = {
@@ -334,15 +337,9 @@ impl Hands {
         let Ok(_turn) = turns.acquire().await else {
             return Outcome::failed("the collector is stopping");
         };
-        let (readers, log, about) =
-            (self.projection.readers.clone(), Arc::clone(&self.log), pending.clone());
-        let told = spawn_blocking(move || readers.read(|db| told(db, &log, &about))).await;
-        let told = match told {
-            Ok(Ok(told)) => told,
-            Ok(Err(error)) => {
-                return Outcome::failed(format!("the person cannot be read: {error}"));
-            }
-            Err(panic) => return Outcome::failed(panic.to_string()),
+        let told = match self.told(pending).await {
+            Ok(told) => told,
+            Err(outcome) => return outcome,
         };
         match &pending.what.what {
             What::Emit { event } => {
@@ -354,6 +351,9 @@ impl Hands {
             }
             What::Set { traits } => {
                 self.derive(pending, &told, json!({ "type": "identify", "traits": traits })).await
+            }
+            What::Ask { score, destination, .. } => {
+                self.ask(pending, &told, (score, destination)).await
             }
             What::InApp { placement, template } => {
                 if told.wants_none_by(IN_APP) {
@@ -374,6 +374,20 @@ impl Hands {
         }
     }
 
+    /// All that is known of a firing.
+    pub(super) async fn told(&self, pending: &Pending) -> Result<Told, Outcome> {
+        let (readers, log, about) =
+            (self.projection.readers.clone(), Arc::clone(&self.log), pending.clone());
+        let told = spawn_blocking(move || readers.read(|db| told(db, &log, &about))).await;
+        told.map_err(|panic| Outcome::failed(panic.to_string()))?
+            .map_err(|error| Outcome::failed(format!("the person cannot be read: {error}")))
+    }
+
+    /// Whether an operator has stopped the rule.
+    pub(super) async fn is_stopped(&self, pending: &Pending) -> Result<bool, String> {
+        Ok(self.stopped().await?.has(&pending.rule))
+    }
+
     async fn stopped(&self) -> Result<StoppedRules, String> {
         let state = self.state.clone();
         let stopped = spawn_blocking(move || state.stopped_rules()).await;
@@ -382,7 +396,7 @@ impl Hands {
     }
 
     /// Puts an event of the person's into the log. The action's id is the event's: said again it is known.
-    async fn derive(&self, pending: &Pending, told: &Told, mut json: Value) -> Outcome {
+    pub(super) async fn derive(&self, pending: &Pending, told: &Told, mut json: Value) -> Outcome {
         use people::Kind;
         let id = &told.identifier;
         let elsewhere = |kind: &str, value: &str| json!([{ "type": kind, "id": value }]);
@@ -407,6 +421,9 @@ impl Hands {
                 by: pending.rule.as_str().into(),
                 depth: pending.depth.saturating_add(1),
             },
+            // Of two that a model was asked for, the one that was asked later counts, whichever is answered first.
+            event_time: matches!(pending.what.what, What::Ask { .. })
+                .then(|| Timestamp::from_unix_ms(pending.at_ms)),
             ..NewEvent::new(source, pending.id.clone(), id.to_string(), json.to_string())
         };
         match self.log.append([event]).await {
@@ -514,7 +531,7 @@ fn no_consent(kind: &str) -> Outcome {
 }
 
 /// Waits; whether the collector stops.
-async fn wait(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
+pub(super) async fn wait(pause: Duration, stop: &mut watch::Receiver<bool>) -> bool {
     tokio::select! {
         () = tokio::time::sleep(pause) => false,
         () = async { drop(stop.wait_for(|stop| *stop).await) } => true,

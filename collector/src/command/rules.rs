@@ -336,6 +336,16 @@ fn why(answer: &Value) -> String {
         if let Some(score) = measured["score"].as_str().or(measured["feature"].as_str()) {
             shown += &format!("    {} = {}\n", printable(score), text(&measured["value"]));
         }
+        let model = &measured["model"];
+        if let Some(by) = model["by"].as_str() {
+            let fallback = model["fallback"].as_str();
+            let said = fallback
+                .map_or_else(String::new, |why| format!(", the fallback: {}", printable(why)));
+            shown += &format!("        by {}{said}\n", printable(by));
+            for (name, value) in model["inputs"].as_object().into_iter().flatten() {
+                shown += &format!("        {} = {}\n", printable(name), text(value));
+            }
+        }
         for term in items(&measured["terms"]) {
             shown += &format!(
                 "        {} brings {}  {}\n",

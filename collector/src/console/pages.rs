@@ -246,7 +246,13 @@ mod tests {
 
     fn scored() -> Scored {
         let term = Term { term: bad(), brings: 1.0, reason: reason() };
-        Scored { score: bad(), description: Some(bad()), value: 2.0, terms: vec![term] }
+        Scored {
+            score: bad(),
+            description: Some(bad()),
+            value: 2.0,
+            terms: vec![term],
+            model: None,
+        }
     }
 
     fn fired() -> Fired {

@@ -44,6 +44,8 @@ pub(crate) struct MeasuredView {
     pub(crate) terms: Vec<TermView>,
     /// What the terms add up to, where the score is made of that in another way than as it is.
     pub(crate) sum: Option<String>,
+    /// Of a score that a model computes: what it was asked about, and why the fallback stands if it does.
+    pub(crate) asked: Vec<String>,
 }
 
 /// A part of a score.
@@ -127,7 +129,15 @@ impl MeasuredView {
         let most = terms.iter().map(|term| brings(term).abs()).fold(0.0, f64::max);
         let sum = number(terms.iter().map(brings).sum());
         let value = looked_at("", &noted["value"]).value;
+        let model = &noted["model"];
+        let inputs = model["inputs"].as_object().into_iter().flatten();
+        let inputs: Vec<_> = inputs.map(|(name, it)| format!("{name} = {it}")).collect();
+        let by = model["by"].as_str().filter(|_| !inputs.is_empty());
+        let asked = by.map(|by| format!("Asked {by} about {}.", inputs.join(", ")));
+        let fallback = model["fallback"].as_str();
+        let fallback = fallback.map(|why| format!("The fallback stands: {why}."));
         Self {
+            asked: asked.into_iter().chain(fallback).collect(),
             label: label(name.unwrap_or_default()),
             description: noted["description"].as_str().map(str::to_owned),
             line: lines.next().map(|(word, line)| format!("{word} {}", number(line))),

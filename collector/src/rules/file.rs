@@ -3,6 +3,7 @@
 //! there and can work. Deliberately evaluates nothing.
 
 mod deed;
+mod model;
 mod part;
 mod raw;
 
@@ -153,11 +154,23 @@ impl RuleSet {
             scores.extend(in_order(read.scores).into_iter().map(|it| (file, it)));
             rules.extend(in_order(read.rules).into_iter().map(|it| (file, it)));
         }
-        let mut places = Vec::new();
+        let (mut places, mut asking_rules) = (Vec::new(), Vec::new());
         for (file, (name, score)) in scores {
             let at = name.span().start;
             let reading = Reading { file, names: &names };
-            let score = reading.score(name, score).map_err(|e| file.wrong(e))?;
+            let mut score = score.into_inner();
+            let score = match score.model.take() {
+                None => reading.score(name, score).map_err(|e| file.wrong(e))?,
+                Some(model) => {
+                    let at = set.features.len();
+                    let asking = reading.model(&name, &model, score, at);
+                    let (score, feature, rule) = asking.map_err(|e| file.wrong(e))?;
+                    let _ = writeln!(decisive, "{} {}", feature.key, decisive_of(&score));
+                    set.features.push(feature);
+                    asking_rules.push(rule);
+                    score
+                }
+            };
             let terms = score.terms.iter().map(|(name, term)| (name, term.expression.text()));
             let terms: Vec<_> = terms.collect();
             let _ =
@@ -171,6 +184,10 @@ impl RuleSet {
         for (file, (name, rule)) in rules {
             let reading = Reading { file, names: &names };
             let rule = reading.rule(name, rule, &set).map_err(|e| file.wrong(e))?;
+            let _ = writeln!(decisive, "{}", rule.decisive());
+            set.rules.push(rule);
+        }
+        for rule in asking_rules {
             let _ = writeln!(decisive, "{}", rule.decisive());
             set.rules.push(rule);
         }
@@ -236,8 +253,8 @@ impl RuleSet {
             return Err(format!("scores look at scores at most {MOST_SCORES_DEEP} deep"));
         }
         path.push(of);
-        for (_, term) in &self.scores[of].terms {
-            for next in &term.scores {
+        for part in self.scores[of].parts() {
+            for next in &part.scores {
                 self.score(next).map_or(Ok(()), |next| self.refuse_circle(next, path))?;
             }
         }
@@ -383,13 +400,14 @@ impl Reading<'_> {
             value,
             window: raw.window.map(|it| it.0),
             ago,
+            answers: None,
             key,
         })
     }
 
-    fn score(&self, name: Text, raw: Spanned<RawScore>) -> Result<Score, Mistake> {
+    fn score(&self, name: Text, raw: RawScore) -> Result<Score, Mistake> {
         let at = name.span().start;
-        let raw = raw.into_inner();
+        Self::refuse_without_model(&name, &raw)?;
         if raw.terms.is_empty() || raw.terms.len() > MOST_PARTS {
             return Err((at, format!("a score has 1 to {MOST_PARTS} `terms`, each with a name")));
         }
@@ -407,6 +425,7 @@ impl Reading<'_> {
             description: raw.description,
             terms: terms.collect::<Result<_, Mistake>>()?,
             squash: raw.squash,
+            model: None,
         })
     }
 
@@ -530,6 +549,7 @@ impl Reading<'_> {
             then: raw.then.into_iter().map(deed).collect::<Result<_, _>>()?,
             decision: raw.decision,
             urgent: raw.urgent,
+            asks: None,
             name: name.into_inner(),
         })
     }
@@ -606,6 +626,13 @@ impl Reading<'_> {
             |text: Text| On::read(text.get_ref()).map_err(|message| (text.span().start, message));
         texts.into_iter().map(read).collect()
     }
+}
+
+/// All that decides what a score by a model comes to, beside the rule that asks.
+fn decisive_of(score: &Score) -> String {
+    let Some(model) = &score.model else { return String::new() };
+    let inputs = model.inputs.iter().map(|(name, part)| (name, part.expression.text()));
+    format!("{:?} {}", inputs.collect::<Vec<_>>(), model.fallback)
 }
 
 fn unknown<'a>(what: &str, name: &Text, known: impl Iterator<Item = &'a String>) -> Mistake {

@@ -2,6 +2,7 @@
 //! Promises the same firings for the same log and the same rules, however the log is cut: time here is the log's, and whoever is
 //! merged or taken apart meanwhile is looked at as they are at that moment. Deliberately has no clock and sends nothing.
 
+mod asking;
 mod backwards;
 mod crossing;
 mod fate;
@@ -27,6 +28,9 @@ use super::{
     set::{Feature, Heard, Late, Pending, Per, Rule, RuleSet, When},
     waiting::{self, Due, Standing},
 };
+pub(crate) use asking::ANSWERED;
+pub(super) use asking::answered;
+pub(super) use asking::read as read_answer;
 use crossing::{Line, measured};
 use fate::fates;
 use happening::Happening;
@@ -275,7 +279,8 @@ impl Fold {
         };
         // Rules look at features as they stood before the event.
         let (mine, theirs) = scopes(happening.time_ms());
-        for rule in heard.rules.iter().map(|at| &set.rules[*at]) {
+        let rules = || heard.rules.iter().map(|at| &set.rules[*at]);
+        for rule in rules().filter(|rule| rule.asks.is_none()) {
             for scope in whose(rule.per, &mine, &theirs) {
                 self.begin(scope, log, rule, &happening, main)?;
             }
@@ -292,6 +297,9 @@ impl Fold {
         let has_moved = |line: &Line| linked || moved.iter().any(|at| line.moves[*at]);
         let now = record.received_at.unix_ms();
         let (mine, theirs) = scopes(now);
+        for rule in rules().filter(|rule| rule.asks.is_some()) {
+            self.begin(&mine, log, rule, &happening, main)?;
+        }
         for line in lines.iter().filter(|line| has_moved(line)) {
             let rule = &set.rules[line.rule];
             for scope in whose(rule.per, &mine, &theirs) {
@@ -496,6 +504,12 @@ impl Fold {
         if let When::Crosses(crossing) = &rule.when {
             why["crossed"] = measured(scope, crossing)?;
         }
+        let score = rule.asks.as_ref().and_then(|name| scope.set.score(name));
+        if let Some(score) = score.map(|at| &scope.set.scores[at])
+            && let Some(model) = &score.model
+        {
+            why["asked"] = asking::asked(scope, &score.name, model)?;
+        }
         let record = happening.map(|it| it.record.offset);
         let depth = happening.map_or(0, |it| it.depth);
         let whose = scope.whose;
@@ -608,6 +622,9 @@ fn sampled(
     feature: &Feature,
     happening: &Happening<'_>,
 ) -> Result<Option<Sample>> {
+    if let Some(score) = &feature.answers {
+        return Ok(asking::answer(score, happening.record));
+    }
     if let Some(condition) = &feature.condition
         && !scope.holds(condition, happening.about())?
     {

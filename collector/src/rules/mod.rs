@@ -36,12 +36,12 @@ pub use firing::{Acted, ActionState, Fired};
 pub use fixture::{Tested, test};
 pub use fold::Looked;
 pub use rows::{Asked, Exported, Row, RowsError, rows};
-pub use scope::{Reason, Scored, Term};
+pub use scope::{Answered, Reason, Scored, Term};
 pub use set::{Per, RuleSet, Sends};
 pub use shown::RuleShown;
 
 pub(crate) use firing::{Listed, Pending, counts, lanes, list, pending};
-pub(crate) use fold::{DONE, Fold, InForce, Records};
+pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};
 #[cfg(test)]
 pub(crate) use set::Do;
 pub(crate) use set::{IN_APP, What};

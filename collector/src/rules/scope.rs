@@ -19,13 +19,14 @@ use cel::{
 };
 use rusqlite::{Connection, Result};
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use super::{
     aggregate::Aggregate,
+    fold::{answered, read_answer},
     kept::Kept,
     length::ms,
-    set::{Feature, Measure, Part, Per, RuleSet, Score, Squash},
+    set::{Feature, Measure, Model, Part, Per, RuleSet, Score, Squash},
 };
 use crate::{
     event_log::{Record, Timestamp},
@@ -161,6 +162,22 @@ pub struct Scored {
     pub value: f64,
     /// Each term by name, with what it brings.
     pub terms: Vec<Term>,
+    /// Of a score without terms, which a model computes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<Answered>,
+}
+
+/// How a score by a model has come about.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Answered {
+    /// The destination by way of which it was asked.
+    pub by: String,
+    /// What it was told, by name.
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    pub inputs: Map<String, Json>,
+    /// Why the fallback stands, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fallback: Option<String>,
 }
 
 /// A part of a score.
@@ -350,6 +367,9 @@ impl<'a> Scope<'a> {
             return Ok(*known);
         }
         let score = &self.set.scores[at];
+        if let Some(model) = &score.model {
+            return Ok(self.answer(model)?.map_or(model.fallback, |(_, value, _)| value));
+        }
         let mut sum = 0.0;
         for (_, term) in &score.terms {
             sum += self.ask(term, About::default())?.ok().as_ref().and_then(number).unwrap_or(0.0);
@@ -357,6 +377,13 @@ impl<'a> Scope<'a> {
         let value = squashed(score.squash, sum);
         self.scores.borrow_mut().insert(at, value);
         Ok(value)
+    }
+
+    /// What a model has answered last: the firing that asked, the number, and why it is the fallback if it is.
+    pub(super) fn answer(&self, model: &Model) -> Result<Option<(String, f64, String)>> {
+        let Value::String(kept) = self.feature(model.feature)? else { return Ok(None) };
+        let read = read_answer(&kept);
+        Ok(read.map(|(firing, value, reason)| (firing.to_owned(), value, reason.to_owned())))
     }
 
     /// What crosses a line, as it stands; `None` if it has no number yet.
@@ -401,8 +428,12 @@ impl<'a> Scope<'a> {
         Ok(Scored {
             score: score.name.clone(),
             description: score.description.clone(),
-            value: squashed(score.squash, sum),
+            value: match &score.model {
+                Some(model) => self.answer(model)?.map_or(model.fallback, |(_, value, _)| value),
+                None => squashed(score.squash, sum),
+            },
             terms,
+            model: score.model.as_ref().map(|model| answered(self, model)).transpose()?,
         })
     }
 }

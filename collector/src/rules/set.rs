@@ -124,6 +124,8 @@ pub(super) struct Feature {
     pub(super) window: Option<Duration>,
     /// How long ago the window ended; zero for one that ends now.
     pub(super) ago: Duration,
+    /// The score whose model's answers it keeps, which no expression makes.
+    pub(super) answers: Option<String>,
     /// All that decides what it comes to.
     pub(super) key: String,
 }
@@ -146,6 +148,29 @@ pub(super) struct Score {
     /// By name, in the order of the file.
     pub(super) terms: Vec<(String, Part)>,
     pub(super) squash: Squash,
+    /// Who computes it, if not its terms.
+    pub(super) model: Option<Model>,
+}
+
+/// A score that is asked for.
+#[derive(Debug)]
+pub(super) struct Model {
+    /// By way of which destination.
+    pub(super) by: String,
+    /// What it is told, by name, in the order of the file.
+    pub(super) inputs: Vec<(String, Part)>,
+    /// What stands where there is no answer.
+    pub(super) fallback: f64,
+    /// The place of the feature that keeps what it has answered.
+    pub(super) feature: usize,
+}
+
+impl Score {
+    /// All expressions that it is made of.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        let inputs = self.model.iter().flat_map(|model| &model.inputs);
+        self.terms.iter().chain(inputs).map(|(_, part)| part)
+    }
 }
 
 /// What becomes of the sum of a score's terms.
@@ -190,6 +215,8 @@ pub(super) struct Rule {
     pub(super) decision: Option<String>,
     /// Whether it is sent at night and beyond caps: a frozen card cannot wait.
     pub(super) urgent: bool,
+    /// The score whose model it asks: no file has such a rule, and it sees features as they stand after the event.
+    pub(super) asks: Option<String>,
 }
 
 /// How often somebody is written to.
@@ -311,6 +338,15 @@ pub(crate) enum What {
         /// The template, without its ending.
         template: Option<String>,
     },
+    /// A model is asked for a score of the person.
+    Ask {
+        /// The score.
+        score: String,
+        /// By way of which destination.
+        destination: String,
+        /// What stands if no answer comes in time.
+        fallback: serde_json::Number,
+    },
     /// A message to the page or the app that the person has open.
     InApp {
         /// Where in the page it belongs.
@@ -328,7 +364,7 @@ impl RuleSet {
 
     /// Its features of people, or of accounts, by name; of some named ones those.
     pub fn names_of_features(&self, per: Per, named: &[String]) -> Vec<String> {
-        let of_whom = self.features.iter().filter(|feature| feature.per == per);
+        let of_whom = self.features.iter().filter(|it| it.per == per && it.answers.is_none());
         let mut names: Vec<String> = of_whom.map(|feature| feature.name.clone()).collect();
         names.retain(|name| named.is_empty() || named.contains(name));
         names.sort_unstable();
@@ -346,7 +382,9 @@ impl RuleSet {
 
     /// How many features, scores and rules.
     pub fn counts(&self) -> (usize, usize, usize) {
-        (self.features.len(), self.scores.len(), self.rules.len())
+        // What goes with a model is nobody's rule and feature.
+        let models = self.scores.iter().filter(|score| score.model.is_some()).count();
+        (self.features.len() - models, self.scores.len(), self.rules.len() - models)
     }
 
     /// Whether it looks at what is known of people, and not only at what it keeps itself.
@@ -362,7 +400,7 @@ impl RuleSet {
         };
         self.quiet.is_some()
             || self.rules.iter().any(rule)
-            || self.scores.iter().any(|score| score.terms.iter().any(|(_, term)| part(term)))
+            || self.scores.iter().any(|score| score.parts().any(part))
     }
 
     /// Whether anything in it is about accounts.
@@ -438,6 +476,13 @@ impl RuleSet {
                 kind: IN_APP,
                 template: Some(template),
             }),
+            What::Ask { destination, .. } => Some(Sends {
+                file: &rule.file,
+                rule: &rule.name,
+                destination: Some(destination),
+                kind: "webhook",
+                template: None,
+            }),
             What::Emit { .. } | What::Set { .. } => None,
         })
     }
@@ -449,10 +494,8 @@ impl RuleSet {
 
     /// Whether an expression looks at this feature, by way of scores too.
     fn looks_at(&self, part: &Part, feature: usize) -> bool {
-        let through = |score: &String| {
-            let score = self.score(score).map(|at| &self.scores[at]);
-            score.is_some_and(|score| score.terms.iter().any(|(_, t)| self.looks_at(t, feature)))
-        };
+        let through =
+            |score: &String| self.score(score).is_some_and(|at| self.score_looks_at(at, feature));
         part.features.contains(&self.features[feature].name) || part.scores.iter().any(through)
     }
 
@@ -460,10 +503,15 @@ impl RuleSet {
     pub(super) fn moves(&self, measure: &Measure, feature: usize) -> bool {
         match measure {
             Measure::Feature(of) => *of == feature,
-            Measure::Score(of) => {
-                self.scores[*of].terms.iter().any(|(_, term)| self.looks_at(term, feature))
-            }
+            Measure::Score(of) => self.score_looks_at(*of, feature),
         }
+    }
+
+    /// By its terms; one by a model moves with its answers, and not with what it was asked about.
+    fn score_looks_at(&self, score: usize, feature: usize) -> bool {
+        let score = &self.scores[score];
+        let answers = score.model.as_ref().is_some_and(|model| model.feature == feature);
+        answers || score.terms.iter().any(|(_, term)| self.looks_at(term, feature))
     }
 
     /// Whether what crosses the line moves as time goes by.
@@ -525,7 +573,7 @@ impl Do {
     pub(crate) fn lane(&self) -> &str {
         match &self.what {
             What::Emit { .. } | What::Set { .. } | What::InApp { .. } => "",
-            What::Send { destination, .. } => destination,
+            What::Send { destination, .. } | What::Ask { destination, .. } => destination,
         }
     }
 
@@ -535,6 +583,7 @@ impl Do {
             What::Emit { .. } => "emit".to_owned(),
             What::Set { .. } => "set".to_owned(),
             What::Send { kind, .. } => kind.clone(),
+            What::Ask { .. } => "score".to_owned(),
             What::InApp { .. } => IN_APP.to_owned(),
         }
     }

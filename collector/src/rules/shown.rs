@@ -121,6 +121,9 @@ impl super::set::Do {
                 Some(template) => format!("{kind} to {destination}: {template}"),
                 None => format!("{kind} to {destination}"),
             },
+            What::Ask { score, destination, .. } => {
+                format!("asks {destination} for the score {score}")
+            }
             What::InApp { placement, template } => {
                 format!("a message in the page or the app ({placement}): {template}")
             }

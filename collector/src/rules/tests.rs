@@ -322,6 +322,47 @@ fn a_window_that_is_over_is_compared_with_at_an_event_too() {
     assert_eq!(keen, [("keen".to_owned(), 132 * MINUTE)], "features are as they stood before it");
 }
 
+#[test]
+fn what_a_model_has_answered_crosses_a_line_and_of_two_answers_the_later_question_counts() {
+    let rules = "[features.visits]\non = 'page:*'\ncount = true\n\
+        [scores.churn]\nmodel = 'm'\non = 'page:*'\ninputs = { n = 'features.visits' }\nfallback = 0.0\n\
+        [scores.twice]\nterms = { churn = 'scores.churn * 2.0' }\n\
+        [rules.leaving]\ncrosses = { score = 'twice', above = 1.0 }\n";
+    let mut world = World::new(rules);
+    let page = json!({"type": "page", "name": "Home", "userId": "u-1"});
+    world.at(0, &page);
+    world.at(MINUTE, &page);
+    let fired = world.fired();
+    let asked: Vec<Value> =
+        fired.iter().map(|it| serde_json::from_str(it.why.get()).unwrap()).collect();
+    assert_eq!(
+        asked[1]["asked"],
+        json!({ "score": "churn", "inputs": { "n": 2 } }),
+        "the event counts"
+    );
+    assert_eq!(
+        (fired[1].rule.as_str(), fired[1].actions[0].kind.as_str()),
+        ("score:churn", "score")
+    );
+    let answer = |world: &mut World, at: i64, firing: usize, value: f64| {
+        let of = json!({ "score": "churn", "value": value, "firing": fired[firing].id });
+        world.record(at, &track("Score Answered", "u-1", &of), |record| {
+            record.source = people::SOURCE.parse().unwrap();
+            record.origin = Origin::Derived { by: "score:churn".into(), depth: 1 };
+            let asked = crate::event_time::parse(&fired[firing].at).unwrap();
+            record.event_time = asked;
+        });
+    };
+    let leaving =
+        |world: &World| world.firings().into_iter().filter(|it| it.0 == "leaving").count();
+    answer(&mut world, 2 * MINUTE, 1, 0.3);
+    // Of the first question, and too late to count.
+    answer(&mut world, 3 * MINUTE, 0, 0.9);
+    assert_eq!(leaving(&world), 0);
+    answer(&mut world, 4 * MINUTE, 1, 0.6);
+    assert_eq!(leaving(&world), 1);
+}
+
 const CARD: &str = r#"
 [features.countries]
 on = "Card Used"
@@ -638,6 +679,40 @@ fn each_mistake_is_named_with_its_line() {
         (
             "[features.n]\non = 'A'\ncount = true\n[rules.a]\nlate = 'skip'\ncrosses = { feature = 'n', above = 1 }",
             "rules.toml:4: `late = \"skip\"` does not go with `crosses`",
+        ),
+        ("[scores.s]\nmodel = 'm'", "rules.toml:1: `model` needs `on`"),
+        ("[scores.s]\nmodel = 'm'\non = 'A'", "rules.toml:1: `model` needs a `fallback`"),
+        (
+            "[scores.s]\nmodel = 'm'\non = 'A'\nfallback = nan\ninputs = { a = '1' }",
+            "rules.toml:1: `model` needs a `fallback`",
+        ),
+        (
+            "[scores.s]\nmodel = 'm'\non = 'A'\nfallback = 1",
+            "rules.toml:1: `model` needs 1 to 32 `inputs`",
+        ),
+        (
+            "[scores.s]\nmodel = 'm'\non = 'A'\nfallback = 1\ninputs = { a = 'event.x' }",
+            "rules.toml:5: `inputs.a`: ",
+        ),
+        (
+            "[scores.s]\nmodel = 'm'\non = 'A'\nfallback = 1\ninputs = { a = 'scores.s' }",
+            "rules.toml:1: the score `s` looks at itself",
+        ),
+        (
+            "[scores.s]\nmodel = 'm'\nterms = { a = '1.0' }",
+            "rules.toml:1: `terms` and `squash` do not go",
+        ),
+        (
+            "[scores.s]\nmodel = 'm'\nper = 'account'",
+            "rules.toml:1: a `model` is asked about people",
+        ),
+        (
+            "[scores.s]\nterms = { a = '1.0' }\nfallback = 1",
+            "rules.toml:1: `fallback` goes with `model`",
+        ),
+        (
+            "[rules.a]\non = 'A'\nthen = [{ emit = 'Score Answered' }]",
+            "rules.toml:3: `Score Answered` is what the collector",
         ),
         (
             "[features.a]\non = 'A'\ncount = true\nago = '1d'",

@@ -6,7 +6,7 @@ use toml::Spanned;
 
 use super::{
     super::{
-        fold::DONE,
+        fold::{ANSWERED, DONE},
         length::ms,
         set::{Do, What},
     },
@@ -16,7 +16,7 @@ use super::{
 use crate::{messages::MESSAGE, people::ERASED};
 
 /// What only the collector says.
-const OURS: [&str; 5] = [DONE, ERASED, MESSAGE, "Identity Merged", "Identity Unmerged"];
+const OURS: [&str; 6] = [ANSWERED, DONE, ERASED, MESSAGE, "Identity Merged", "Identity Unmerged"];
 /// For how long an action is of use where nothing else is said: who is still on the page, or still at the desk.
 const EXPIRES: Duration = Duration::from_secs(15 * 60);
 

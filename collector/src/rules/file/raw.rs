@@ -116,9 +116,18 @@ pub(super) struct RawScore {
     #[serde(default)]
     pub(super) per: Per,
     pub(super) description: Option<String>,
+    #[serde(default)]
     pub(super) terms: BTreeMap<Text, Text>,
     #[serde(default)]
     pub(super) squash: Squash,
+    pub(super) model: Option<Text>,
+    pub(super) on: Option<Texts>,
+    #[serde(rename = "if")]
+    pub(super) conditions: Option<Texts>,
+    #[serde(default)]
+    pub(super) inputs: BTreeMap<Text, Text>,
+    pub(super) timeout: Option<Length>,
+    pub(super) fallback: Option<f64>,
 }
 
 #[derive(Deserialize)]

@@ -1,0 +1,68 @@
+//! Scores that a model computes: what it is asked, and what it has answered, which is an event like any other.
+//! Promises that a replay asks nobody: the answer is in the log. Deliberately knows no network: see `actions`.
+
+use rusqlite::{OptionalExtension as _, Result};
+use serde_json::{Map, Value as Json, json};
+
+use super::super::{
+    aggregate::Sample,
+    scope::{Answered, Scope},
+    set::Model,
+};
+use crate::{
+    event_log::{Origin, Record},
+    people::SOURCE,
+};
+
+/// What the collector says when a model has answered, or has not in time.
+pub(crate) const ANSWERED: &str = "Score Answered";
+
+/// Bytes of a reason that are kept.
+const REASON_BYTES: usize = 120;
+
+/// What goes to the model.
+pub(super) fn asked(scope: &Scope<'_>, name: &str, model: &Model) -> Result<Json> {
+    let mut inputs = Map::new();
+    for (name, part) in &model.inputs {
+        inputs.insert(name.clone(), scope.reason(part, super::About::default())?.value);
+    }
+    Ok(json!({ "score": name, "inputs": inputs }))
+}
+
+/// What an answer brings to the feature that keeps it: firing, number and reason in one text, so that of two answers at the same moment
+/// no third is made. Only what the collector itself has derived counts.
+pub(super) fn answer(score: &str, record: &Record) -> Option<Sample> {
+    if !matches!(record.origin, Origin::Derived { .. }) || *record.source != *SOURCE {
+        return None;
+    }
+    let event: Json = serde_json::from_str(&record.json).ok()?;
+    let of = &event["properties"];
+    let value = of["value"].as_f64().filter(|value| value.is_finite() && of["score"] == score)?;
+    let firing = of["firing"].as_str().filter(|id| id.len() <= 32 && !id.contains(' '))?;
+    let reason = of["reason"].as_str().unwrap_or_default();
+    let reason = &reason[..reason.floor_char_boundary(REASON_BYTES)];
+    let value = Json::from(format!("{firing} {value:e} {reason}"));
+    Some(Sample { time_ms: record.event_time.unix_ms(), value })
+}
+
+/// The other way round.
+pub(in super::super) fn read(kept: &str) -> Option<(&str, f64, &str)> {
+    let mut parts = kept.splitn(3, ' ');
+    let (firing, value, reason) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((firing, value.parse().ok()?, reason))
+}
+
+/// How a score by a model has come about.
+pub(in super::super) fn answered(scope: &Scope<'_>, model: &Model) -> Result<Answered> {
+    let by = model.by.clone();
+    let Some((firing, _, reason)) = scope.answer(model)? else {
+        let fallback = Some("it has not answered yet".to_owned());
+        return Ok(Answered { by, inputs: Map::new(), fallback });
+    };
+    let query = "SELECT why FROM firing WHERE id = ?1";
+    let why: Option<String> =
+        scope.db.prepare_cached(query)?.query_row([firing], |row| row.get(0)).optional()?;
+    let why: Json = why.and_then(|why| serde_json::from_str(&why).ok()).unwrap_or_default();
+    let inputs = why["asked"]["inputs"].as_object().cloned().unwrap_or_default();
+    Ok(Answered { by, inputs, fallback: Some(reason).filter(|reason| !reason.is_empty()) })
+}

@@ -1,0 +1,270 @@
+//! A score that a model computes, asked over real HTTP: what it answers, slowly, wrongly or not at all, and that a replay asks nobody.
+//! Waits for conditions only.
+#![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
+
+mod server;
+
+use std::{
+    convert::Infallible,
+    fs,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use server::{PATIENCE, SECRET, Server, client};
+use tokio::net::TcpListener;
+
+const RULES: &str = r#"
+[features.visits]
+on = "page:*"
+count = true
+
+[scores.churn]
+description = "What the data team's model says"
+model = "model"
+on = "Signed Out"
+if = "event.properties.ask != false"
+inputs = { visits = "features.visits", who = "traits.plan" }
+timeout = "1s"
+fallback = 0.25
+
+[rules.leaving]
+crosses = { score = "churn", above = 0.5 }
+then = [{ emit = "Leaving" }]
+"#;
+
+/// Answers by who is asked about; remembers what it was asked.
+#[derive(Clone, Default)]
+struct Model(Arc<Mutex<Vec<Value>>>);
+
+impl Model {
+    async fn start(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/score", listener.local_addr().unwrap());
+        let this = self.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                let this = this.clone();
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let this = this.clone();
+                    async move {
+                        let (head, body) = request.into_parts();
+                        assert!(head.headers.contains_key("webhook-signature"));
+                        let body = body.collect().await.unwrap().to_bytes();
+                        let asked: Value = serde_json::from_slice(&body).unwrap();
+                        let who = asked["userId"].as_str().unwrap_or_default().to_owned();
+                        this.0.lock().unwrap().push(asked);
+                        let (status, answer) = match who.as_str() {
+                            "u-good" => (200, r#"{"score": 0.9, "version": 7}"#.to_owned()),
+                            "u-slow" => {
+                                tokio::time::sleep(PATIENCE).await;
+                                (200, r#"{"score": 0.9}"#.to_owned())
+                            }
+                            "u-500" => (500, r#"{"score": 0.9}"#.to_owned()),
+                            "u-400" => (400, "no such customer".to_owned()),
+                            "u-nonsense" => (200, "<html>0.9</html>".to_owned()),
+                            "u-nan" => (200, r#"{"score": NaN}"#.to_owned()),
+                            "u-huge" => (200, format!("{}{{\"score\": 0.9}}", " ".repeat(3 << 20))),
+                            other => panic!("{other}"),
+                        };
+                        let response = Response::builder().status(status);
+                        let body = Full::new(Bytes::from(answer));
+                        Ok::<_, Infallible>(response.body(body).unwrap())
+                    }
+                });
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        url
+    }
+
+    fn asked(&self) -> Vec<Value> {
+        self.0.lock().unwrap().clone()
+    }
+}
+
+struct World {
+    folder: tempfile::TempDir,
+    toml: String,
+    model: Model,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (folder, model) = (tempfile::tempdir().unwrap(), Model::default());
+        let rules = folder.path().join("rules");
+        fs::create_dir(&rules).unwrap();
+        fs::write(rules.join("churn.toml"), RULES).unwrap();
+        let toml = format!(
+            "rules = '{}'\n[sources.app]\nwrite_key = 'wk_app'\ntrust = 'server'\n\
+             [destinations.model]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\nallow_private = true\n",
+            rules.display(),
+            model.start().await,
+        );
+        Self { folder, toml, model }
+    }
+
+    async fn start(&self) -> Server {
+        Server::start_with(&self.folder.path().join("data"), &self.toml).await
+    }
+}
+
+async fn send(server: &Server, events: Value) {
+    let body = json!({ "writeKey": "wk_app", "batch": events }).to_string();
+    let answer = client().post(server.at("/v1/batch")).body(body).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{}", answer.text().await.unwrap());
+}
+
+async fn get(server: &Server, token: &str, path: &str) -> Value {
+    let answer = client().get(server.at(path)).bearer_auth(token).send().await.unwrap();
+    assert_eq!(answer.status(), 200, "{path}");
+    server::json(answer).await
+}
+
+/// Reads until there is what is looked for.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn visit(user: &str) -> Value {
+    json!({"type": "page", "name": "Home", "userId": user, "messageId": format!("page of {user}")})
+}
+
+fn signed_out(user: &str) -> Value {
+    json!({"type": "track", "event": "Signed Out", "userId": user, "messageId": format!("out of {user}"), "properties": {"ask": true}})
+}
+
+const ALL: [&str; 7] = ["u-good", "u-slow", "u-500", "u-400", "u-nonsense", "u-nan", "u-huge"];
+
+async fn answered(server: &Server, token: &str) -> Vec<Value> {
+    until("an answer for each", async || {
+        let events = server.events(token).await;
+        let is_it = |event: &Value| event["event"] == "Score Answered";
+        let found: Vec<_> = events.into_iter().filter(is_it).collect();
+        (found.len() >= ALL.len()).then_some(found)
+    })
+    .await
+}
+
+async fn score(server: &Server, token: &str, user: &str) -> Value {
+    get(server, token, &format!("/v1/people/{user}/scores")).await["scores"][0].clone()
+}
+
+/// The score of somebody who is known by now.
+async fn known(server: &Server, token: &str, user: &str) -> Option<Value> {
+    let path = server.at(&format!("/v1/people/{user}"));
+    let answer = client().get(path).bearer_auth(token).send().await.unwrap();
+    if answer.status() == 200 { Some(score(server, token, user).await) } else { None }
+}
+
+#[tokio::test]
+async fn a_model_is_asked_once_and_its_answer_or_the_fallback_is_the_score_also_made_anew() {
+    let world = World::new().await;
+    let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
+    // Before it is asked, the fallback stands.
+    send(&server, json!(ALL.map(visit))).await;
+    let before = until("the person", async || known(&server, &token, "u-good").await).await;
+    assert_eq!((&before["value"], &before["model"]["by"]), (&json!(0.25), &json!("model")));
+    assert_eq!(before["model"]["fallback"], "it has not answered yet");
+
+    send(&server, json!(ALL.map(signed_out))).await;
+    let answers = answered(&server, &token).await;
+    let of = |user: &str| {
+        let found = answers.iter().find(|event| event["userId"] == user).unwrap();
+        found["properties"].clone()
+    };
+    let good = of("u-good");
+    assert_eq!(
+        (&good["value"], &good["fallback"], &good["score"]),
+        (&json!(0.9), &json!(false), &json!("churn"))
+    );
+    assert_eq!(good["inputs"], json!({"visits": 1, "who": null}), "after the event, as it stood");
+    for (user, reason) in [
+        ("u-slow", "time-out: there was no answer in time"),
+        ("u-500", "500"),
+        ("u-400", "400"),
+        ("u-nonsense", "no JSON object with a number `score`"),
+        ("u-nan", "no JSON object with a number `score`"),
+        ("u-huge", "no JSON object with a number `score`"),
+    ] {
+        let answer = of(user);
+        assert_eq!((&answer["value"], &answer["fallback"]), (&json!(0.25), &json!(true)), "{user}");
+        let said = answer["reason"].as_str().unwrap();
+        assert!(said.contains(reason), "{user}: {said}");
+    }
+    let asked = world.model.asked();
+    let times = |user: &str| asked.iter().filter(|asked| asked["userId"] == user).count();
+    assert_eq!((times("u-good"), times("u-nan"), times("u-400")), (1, 1, 1));
+    assert!(times("u-500") > 1, "it may be well again before the time is over");
+
+    let crossed = until("what the score sets off", async || {
+        let found = get(&server, &token, "/v1/firings?rule=leaving").await;
+        found["firings"].as_array().filter(|all| !all.is_empty()).cloned()
+    })
+    .await;
+    assert_eq!((crossed.len(), &crossed[0]["name"]), (1, &json!("u-good")));
+    let why = &crossed[0]["why"]["crossed"];
+    assert_eq!(
+        (&why["value"], &why["model"]["inputs"]["visits"]),
+        (&json!(0.9), &json!(1)),
+        "{why}"
+    );
+    let bad = until("the fallback", async || {
+        let found = score(&server, &token, "u-nan").await;
+        (found["model"]["fallback"] != "it has not answered yet").then_some(found)
+    })
+    .await;
+    assert_eq!(bad["value"], 0.25);
+    assert!(bad["model"]["fallback"].as_str().unwrap().contains("no JSON object"), "{bad}");
+    assert_eq!(bad["model"]["inputs"], json!({"visits": 1, "who": null}));
+    until("what became of all questions", async || {
+        let found = get(&server, &token, "/v1/firings?rule=score:churn").await;
+        let all = found["firings"].as_array()?.clone();
+        all.iter().all(|it| it["actions"][0]["state"] != "pending").then_some(())
+    })
+    .await;
+    server.stop().await;
+
+    // Made anew from the log: nobody is asked, and the scores are what they were.
+    let asked = world.model.asked().len();
+    for file in ["people.db", "people.db-wal", "people.db-shm"] {
+        drop(fs::remove_file(world.folder.path().join("data").join(file)));
+    }
+    let server = world.start().await;
+    send(&server, json!([visit("u-other")])).await;
+    until("the state", async || known(&server, &token, "u-other").await).await;
+    for (user, value) in [("u-good", 0.9), ("u-huge", 0.25)] {
+        assert_eq!(score(&server, &token, user).await["value"], value, "{user}");
+    }
+    let fired = get(&server, &token, "/v1/firings?rule=leaving").await;
+    assert_eq!(fired["firings"].as_array().unwrap().len(), 1);
+    server.stop().await;
+    assert_eq!(world.model.asked().len(), asked, "a replay asks nobody");
+}
+
+#[tokio::test]
+async fn whoever_forges_an_answer_changes_no_score() {
+    let world = World::new().await;
+    let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
+    let forged = json!({"type": "track", "event": "Score Answered", "userId": "u-1", "messageId": "f",
+        "properties": {"score": "churn", "value": 0.99, "firing": "x"}});
+    send(&server, json!([forged])).await;
+    let found = until("the person", async || known(&server, &token, "u-1").await).await;
+    assert_eq!(found["value"], 0.25, "{found}");
+    server.stop().await;
+}
