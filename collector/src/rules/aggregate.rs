@@ -33,6 +33,9 @@ pub(super) enum Operation {
     Distinct,
     /// The most frequent value.
     Top,
+    /// How long somebody was there, in seconds: from one event to the next, where that comes within this many milliseconds. After a
+    /// longer pause they are there anew.
+    Dwell(i64),
 }
 
 /// What is kept of one feature for one identifier.
@@ -50,6 +53,9 @@ pub(super) enum Aggregate {
     /// One value, and when.
     #[serde(rename = "o")]
     One(i64, Json),
+    /// From when to when somebody was there, by time; a single event is a stay without length.
+    #[serde(rename = "s")]
+    Stays(Vec<(i64, i64)>),
     /// By their JSON: when last, and how often.
     #[serde(rename = "v")]
     Values(BTreeMap<String, (i64, u64)>),
@@ -65,6 +71,11 @@ pub(super) struct Span {
 impl Span {
     fn has(self, time_ms: i64) -> bool {
         self.from < time_ms && time_ms <= self.to
+    }
+
+    /// How much of a stay lies in it.
+    fn part_of(self, (from, to): (i64, i64)) -> i64 {
+        (to.min(self.to) - from.max(self.from)).max(0)
     }
 }
 
@@ -91,6 +102,7 @@ impl Operation {
             (Self::Count | Self::Sum | Self::Min | Self::Max, true) => {
                 Some(Aggregate::Moments(Vec::new()))
             }
+            (Self::Dwell(_), _) => Some(Aggregate::Stays(Vec::new())),
             (Self::Distinct | Self::Top, _) => Some(Aggregate::Values(BTreeMap::new())),
             (Self::Min | Self::Max | Self::Last | Self::First, _) => None,
         }
@@ -105,7 +117,7 @@ impl Operation {
     ) -> bool {
         let time = sample.time_ms;
         let number = match self {
-            Self::Count => Some(1.0),
+            Self::Count | Self::Dwell(_) => Some(1.0),
             _ => sample.value.as_f64().filter(|number| number.is_finite()),
         };
         match self {
@@ -136,6 +148,7 @@ impl Operation {
         }
         let Some(number) = number else { return false };
         let new = match (self, windowed) {
+            (Self::Dwell(_), _) => Aggregate::Stays(vec![(time, time)]),
             (Self::Min | Self::Max, false) => Aggregate::Extreme(number),
             (_, true) => Aggregate::Moments(vec![(time, 1, number)]),
             (_, false) => Aggregate::Total { count: 1, sum: number },
@@ -161,6 +174,24 @@ impl Operation {
                     self.close_up(&mut a);
                 }
                 A::Moments(a)
+            }
+            (A::Stays(mut a), A::Stays(b)) => {
+                let Self::Dwell(pause) = self else { return A::Stays(b) };
+                a.extend(b);
+                a.sort_unstable();
+                let mut all: Vec<(i64, i64)> = Vec::with_capacity(a.len());
+                for (from, to) in a {
+                    match all.last_mut().filter(|last| from - last.1 <= pause) {
+                        Some(last) => last.1 = last.1.max(to),
+                        None => all.push((from, to)),
+                    }
+                }
+                // The two that are over the longest become one, as long as both: the total stays right.
+                while all.len() > MOMENTS {
+                    let (from, to) = all.remove(0);
+                    all[0].0 -= to - from;
+                }
+                A::Stays(all)
             }
             (A::Extreme(a), A::Extreme(b)) => {
                 A::Extreme(if self == Self::Min { a.min(b) } else { a.max(b) })
@@ -227,6 +258,10 @@ impl Operation {
                     }
                 }
             }
+            A::Stays(stays) => {
+                let part = |stay: &(i64, i64)| span.map_or(stay.1 - stay.0, |it| it.part_of(*stay));
+                Value::Float(stays.iter().map(part).sum::<i64>() as f64 / 1000.0)
+            }
             A::Extreme(number) => Value::Float(*number),
             A::One(_, json) => value::of_json(json),
             A::Values(values) => {
@@ -250,6 +285,7 @@ impl Aggregate {
         match self {
             Self::Moments(moments) => moments.iter().map(|(time, ..)| *time).collect(),
             Self::Values(values) => values.values().map(|(time, _)| *time).collect(),
+            Self::Stays(stays) => stays.iter().flat_map(|(from, to)| [*from, *to]).collect(),
             Self::Total { .. } | Self::Extreme(_) | Self::One(..) => Vec::new(),
         }
     }
@@ -270,7 +306,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Operation; 8] = [
+    const ALL: [Operation; 9] = [
         Operation::Count,
         Operation::Sum,
         Operation::Min,
@@ -279,6 +315,7 @@ mod tests {
         Operation::First,
         Operation::Distinct,
         Operation::Top,
+        Operation::Dwell(15),
     ];
 
     fn of(operation: Operation, windowed: bool, samples: &[(i64, i64)]) -> Option<Aggregate> {
@@ -313,7 +350,8 @@ mod tests {
                 json!(1),
                 json!(5),
                 json!([1, 5, 7]),
-                json!(5)
+                json!(5),
+                json!(0.03)
             ]
         );
         // The window begins after 20.
@@ -340,6 +378,21 @@ mod tests {
         assert_eq!(told(Operation::Min), json!(5.0));
         assert_eq!(told(Operation::Max), json!(7.0));
         assert_eq!(kept(Operation::Count).unwrap().times(), [10, 20, 30, 40]);
+    }
+
+    #[test]
+    fn somebody_was_there_from_one_event_to_the_next_unless_the_pause_was_longer() {
+        // Those of 40 and 70 are 30 apart; 55 comes late, and was there between them.
+        let dwell = Operation::Dwell(15);
+        let seconds =
+            |samples: &[(i64, i64)], span| within(dwell, of(dwell, true, samples).as_ref(), span);
+        let apart = [(10, 0), (25, 0), (40, 0), (70, 0), (80, 0)];
+        assert_eq!(seconds(&apart, None), json!(0.04));
+        assert_eq!(seconds(&[&apart[..], &[(55, 0)]].concat(), None), json!(0.07));
+        // Of a stay that had begun before the window only what is in it counts.
+        assert_eq!(seconds(&apart, Some(Span { from: 30, to: 75 })), json!(0.015));
+        assert_eq!(seconds(&[(10, 0)], None), json!(0.0));
+        assert_eq!(within(dwell, None, None), json!(0.0));
     }
 
     #[test]

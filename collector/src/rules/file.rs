@@ -366,8 +366,9 @@ impl Reading<'_> {
                 return Err((at, message.to_owned()));
             }
             // Of a value it is known when it was last seen, and not whether it was there before.
-            if !is_number && operation != Operation::Count {
-                let message = "`ago` goes with `count`, `sum`, `min` and `max`";
+            let is_by_time = matches!(operation, Operation::Count | Operation::Dwell(_));
+            if !is_number && !is_by_time {
+                let message = "`ago` goes with `count`, `sum`, `min`, `max` and `dwell`";
                 return Err((at, message.to_owned()));
             }
         }

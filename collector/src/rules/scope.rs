@@ -49,9 +49,14 @@ pub(super) const FUNCTIONS: &[&str] = &[
     "local_hour",
     "local_weekday",
     "hour_in",
+    "event_hour",
+    "event_weekday",
 ];
 /// The variable in which the functions of local time find the person's.
 const TIMEZONE: &str = "@timezone";
+/// Those in which the functions of an event's local time find when it happened, and where.
+const EVENT_TIME: &str = "@event_time";
+const EVENT_TIMEZONE: &str = "@event_timezone";
 /// The one in which the functions of time find the moment.
 const NOW: &str = "@now";
 
@@ -85,6 +90,20 @@ pub(super) struct Event<'a> {
 impl<'a> Event<'a> {
     pub(super) fn of(record: &'a Record) -> Self {
         Self { record, made: OnceCell::new() }
+    }
+
+    /// Where it happened by the clock: what its device says, or UTC.
+    fn timezone(&self) -> String {
+        #[derive(serde::Deserialize)]
+        struct Told {
+            context: Where,
+        }
+        #[derive(serde::Deserialize)]
+        struct Where {
+            timezone: String,
+        }
+        let told: Option<Told> = serde_json::from_str(&self.record.json).ok();
+        told.map_or_else(|| "UTC".to_owned(), |told| told.context.timezone)
     }
 
     fn seen(&self) -> &dyn Val {
@@ -243,6 +262,10 @@ impl<'a> Scope<'a> {
                 }
             }
             variables.make("scores", scores.into());
+        }
+        if let Some(event) = about.event.filter(|_| part.asks_event_time) {
+            variables.make(EVENT_TIME, Value::Int(event.record.event_time.unix_ms()));
+            variables.make(EVENT_TIMEZONE, Value::from(event.timezone()));
         }
         if part.looks_at_profile {
             let profile = people::profile(self.db, self.whose.id())?;
@@ -507,6 +530,12 @@ fn functions() -> Context<'static, 'static> {
         there.map(|it| i64::from(it.weekday().to_monday_one_offset()))
     };
     context.add_function("local_weekday", weekday).expect(FREE);
+    let hour = |context: &FunctionContext<'_, '_>| of_event(context).map(|it| i64::from(it.hour()));
+    context.add_function("event_hour", hour).expect(FREE);
+    let weekday = |context: &FunctionContext<'_, '_>| {
+        of_event(context).map(|it| i64::from(it.weekday().to_monday_one_offset()))
+    };
+    context.add_function("event_weekday", weekday).expect(FREE);
     let hour_in = |context: &FunctionContext<'_, '_>, zone: Arc<String>| {
         local(now(context)?, &zone).map(|it| i64::from(it.hour()))
     };
@@ -519,6 +548,17 @@ fn now(context: &FunctionContext<'_, '_>) -> std::result::Result<i64, ExecutionE
     let known = context.ptx.get_variable(NOW);
     let now = known.and_then(|known| known.downcast_ref::<CelInt>().map(|now| *now.inner()));
     now.ok_or_else(|| ExecutionError::function_error(context.name, "no moment"))
+}
+
+/// When the event happened, by the clock there.
+fn of_event(context: &FunctionContext<'_, '_>) -> std::result::Result<jiff::Zoned, ExecutionError> {
+    let known = |name| context.ptx.get_variable(name);
+    let time = known(EVENT_TIME).and_then(|it| it.downcast_ref::<CelInt>().map(|it| *it.inner()));
+    let zone = known(EVENT_TIMEZONE).and_then(|it| Value::try_from(it.as_ref()).ok());
+    match (time, zone) {
+        (Some(time), Some(Value::String(zone))) => local(time, &zone),
+        _ => Err(ExecutionError::function_error(context.name, "no event")),
+    }
 }
 
 /// The person's, or UTC.

@@ -109,6 +109,8 @@ pub(super) struct Part {
     pub(super) ages: bool,
     /// Whether it needs what is known of the person.
     pub(super) looks_at_profile: bool,
+    /// Whether it asks for the time where the event happened.
+    pub(super) asks_event_time: bool,
 }
 
 #[derive(Debug)]
@@ -131,6 +133,11 @@ pub(super) struct Feature {
 }
 
 impl Feature {
+    /// Whether it goes on changing as a window moves: of a stay less and less is in it.
+    fn runs(&self) -> bool {
+        matches!(self.operation, Operation::Dwell(_)) && self.window.is_some()
+    }
+
     /// What of it counts at a moment; everything, if it has no window.
     pub(super) fn span(&self, now_ms: i64) -> Option<Span> {
         let end = now_ms - ms(self.ago);
@@ -547,7 +554,7 @@ impl RuleSet {
     pub(super) fn goes_by_the_clock(&self, measure: &Measure, conditions: &[Part]) -> bool {
         let score = match measure {
             Measure::Score(of) => self.scores[*of].terms.iter().any(|(_, it)| self.asks_time(it)),
-            Measure::Feature(_) => false,
+            Measure::Feature(of) => self.features[*of].runs(),
         };
         score || conditions.iter().any(|part| self.asks_time(part))
     }
@@ -557,7 +564,8 @@ impl RuleSet {
             let score = self.score(name).map(|at| &self.scores[at]);
             score.is_some_and(|score| score.terms.iter().any(|(_, it)| self.asks_time(it)))
         };
-        part.ages || part.scores.iter().any(score)
+        let runs = |name: &String| self.feature(name).is_some_and(|at| self.features[at].runs());
+        part.ages || part.features.iter().any(runs) || part.scores.iter().any(score)
     }
 
     pub(super) fn per_of(&self, measure: &Measure) -> Per {

@@ -363,6 +363,56 @@ fn what_a_model_has_answered_crosses_a_line_and_of_two_answers_the_later_questio
     assert_eq!(leaving(&world), 1);
 }
 
+#[test]
+fn an_events_local_time_is_that_of_where_it_happened_and_not_of_where_the_person_is_now() {
+    let rules = "[features.at_night]\non = 'A'\nif = 'event_hour() < 5'\ncount = true\n\
+        [rules.night]\non = 'A'\nif = 'event_hour() == 2 && event_weekday() == 4'\n\
+        [rules.later]\non = 'A'\nif = 'event_hour() == 2'\nat = 'event.time + 3600000'\nstill = 'event_hour() == 2'\n";
+    let mut world = World::new(rules);
+    let there = |zone: &str| {
+        let mut event = did("A", "u-1");
+        event["context"] = json!({ "timezone": zone });
+        event
+    };
+    // The beginning is a Wednesday; 17:30 there is 02:30 on Thursday in Tokyo.
+    let night = 17 * HOUR + 30 * MINUTE;
+    world.at(night - HOUR, &there("Europe/Oslo"));
+    world.record(night + HOUR, &there("Asia/Tokyo"), |record| {
+        record.event_time = Timestamp::from_unix_ms(BEGIN_MS + night);
+    });
+    world.at(night + 2 * HOUR, &did("A", "u-1"));
+    world.at(night + 2 * HOUR, &there("Nowhere"));
+    world.pass(2 * DAY);
+    assert_eq!(world.firings(), [("night".to_owned(), night), ("later".to_owned(), night + HOUR)]);
+}
+
+#[test]
+fn how_long_somebody_was_there_falls_back_as_the_window_moves_on() {
+    let rules = "[features.there]\non = 'page:*'\ndwell = '30m'\nwindow = '1d'\n\
+        [rules.reader]\ncrosses = { feature = 'there', above = 2400 }\n\
+        [rules.gone]\ncrosses = { feature = 'there', below = 1800 }\n";
+    let mut world = World::new(rules);
+    let page = |device: &str| json!({"type": "page", "name": "Docs", "anonymousId": device});
+    for device in ["phone", "laptop"] {
+        world.at(0, &json!({"type": "identify", "anonymousId": device, "userId": "u-1"}));
+    }
+    // Fifty minutes on two devices; after that a pause.
+    world.at(HOUR, &page("phone"));
+    world.at(HOUR + 25 * MINUTE, &page("laptop"));
+    world.at(HOUR + 50 * MINUTE, &page("phone"));
+    world.at(3 * HOUR, &page("phone"));
+    world.pass(3 * DAY);
+    let fired = world.firings();
+    let of = |rule: &str| fired.iter().filter(|it| it.0 == rule).map(|it| it.1).collect::<Vec<_>>();
+    assert_eq!(of("reader"), [HOUR + 50 * MINUTE]);
+    // Nobody was there at first; a day and twenty minutes after the visit began half an hour of it is left in the window.
+    let (first, second) = (of("gone")[0], of("gone")[1]);
+    assert_eq!(first, 0);
+    let exact = DAY + HOUR + 20 * MINUTE;
+    assert!((exact..exact + 2000).contains(&second), "{fired:?}");
+    assert_eq!(of("gone").len(), 2);
+}
+
 const CARD: &str = r#"
 [features.countries]
 on = "Card Used"
@@ -679,6 +729,14 @@ fn each_mistake_is_named_with_its_line() {
         (
             "[features.n]\non = 'A'\ncount = true\n[rules.a]\nlate = 'skip'\ncrosses = { feature = 'n', above = 1 }",
             "rules.toml:4: `late = \"skip\"` does not go with `crosses`",
+        ),
+        (
+            "[scores.s]\nterms = { a = 'event_hour() < 5' }",
+            "rules.toml:2: `terms.a`: `event_hour` is of an event",
+        ),
+        (
+            "[features.a]\non = 'A'\ndwell = '30m'\ncount = true",
+            "rules.toml:1: a feature has one of",
         ),
         ("[scores.s]\nmodel = 'm'", "rules.toml:1: `model` needs `on`"),
         ("[scores.s]\nmodel = 'm'\non = 'A'", "rules.toml:1: `model` needs a `fallback`"),

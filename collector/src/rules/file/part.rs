@@ -89,7 +89,9 @@ impl Reading<'_> {
             }
             ("scores", Some(_)) => Kind::Fraction,
             (function, None) if FUNCTIONS.contains(&function) => match function {
-                "local_hour" | "local_weekday" | "hour_in" => Kind::Whole,
+                "local_hour" | "local_weekday" | "hour_in" | "event_hour" | "event_weekday" => {
+                    Kind::Whole
+                }
                 _ => Kind::Fraction,
             },
             _ => Kind::Any,
@@ -145,11 +147,20 @@ impl Reading<'_> {
             }
         }
         let _ = (members("traits")?, members("account")?);
+        let of_event = ["event_hour", "event_weekday"];
+        let of_event = of_event.into_iter().find(|function| expression.calls(function));
+        if let Some(function) = of_event.filter(|_| !place.variables.contains(&"event")) {
+            let message = format!(
+                "`{function}` is of an event, and here is none; the person's clock is `local_hour()`"
+            );
+            return Err(wrong(0, message));
+        }
+        let asks_event_time = of_event.is_some();
         let ages = FUNCTIONS.iter().any(|function| expression.calls(function));
         let local = ["local_hour", "local_weekday"];
         let looks_at_profile = ["traits", "person"].iter().any(|it| expression.mentions(it))
             || local.iter().any(|function| expression.calls(function));
-        Ok(Part { expression, features, scores, ages, looks_at_profile })
+        Ok(Part { expression, features, scores, ages, looks_at_profile, asks_event_time })
     }
 
     /// Where a line of an expression begins, from 0.

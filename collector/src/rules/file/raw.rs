@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::super::{
     aggregate::Operation,
-    length::Length,
+    length::{Length, ms},
     set::{Cap, Late, Pending, Per, Squash},
 };
 use crate::expression::types::Kind;
@@ -108,6 +108,7 @@ pub(super) struct RawFeature {
     pub(super) first: Option<Text>,
     pub(super) distinct: Option<Text>,
     pub(super) top: Option<Text>,
+    pub(super) dwell: Option<Length>,
 }
 
 #[derive(Deserialize)]
@@ -239,7 +240,7 @@ impl RawFeature {
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self { count: Some(_), .. } => Kind::Whole,
-            Self { sum: Some(_), .. } => Kind::Fraction,
+            Self { sum: Some(_), .. } | Self { dwell: Some(_), .. } => Kind::Fraction,
             Self { distinct: Some(_), .. } => Kind::List,
             // Null before there is one.
             _ => Kind::Any,
@@ -254,6 +255,7 @@ impl RawFeature {
         if self.count.is_some() {
             found.push((Operation::Count, None));
         }
+        found.extend(self.dwell.map(|pause| (Operation::Dwell(ms(pause.0)), None)));
         for (operation, text) in [
             (Operation::Sum, &mut self.sum),
             (Operation::Min, &mut self.min),
@@ -268,7 +270,7 @@ impl RawFeature {
         match (found.pop(), found.is_empty()) {
             (Some(found), true) => Ok(found),
             _ => Err(
-                "a feature has one of `count = true`, `sum`, `min`, `max`, `last`, `first`, `distinct` and `top`".to_owned()
+                "a feature has one of `count = true`, `sum`, `min`, `max`, `last`, `first`, `distinct`, `top` and `dwell`".to_owned()
             ),
         }
     }
