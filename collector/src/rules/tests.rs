@@ -413,6 +413,19 @@ fn how_long_somebody_was_there_falls_back_as_the_window_moves_on() {
     assert_eq!(of("gone").len(), 2);
 }
 
+#[test]
+fn a_fixture_says_what_a_model_has_answered_and_need_not_expect_that_it_was_asked() {
+    let rules = "[scores.risk]\nmodel = 'm'\non = 'A'\ninputs = { n = '1' }\nfallback = 0.0\n\
+        [rules.high]\ncrosses = { score = 'risk', above = 0.5 }\n";
+    let fixture = "[[test]]\nname = 'high'\nevents = [{ at = '0s', track = 'A', user = 'u-1' }, \
+        { at = '1m', answered = { risk = 0.9 }, user = 'u-1' }, { at = '2m', track = 'A', user = 'u-1' }]\n\
+        expect = [{ rule = 'high', at = '1m', user = 'u-1' }]\n";
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.test.toml"), fixture).unwrap();
+    let tested = test(&Arc::new(set(rules).unwrap()), folder.path()).unwrap();
+    assert_eq!((tested.len(), &tested[0].wrong), (1, &Vec::new()));
+}
+
 const CARD: &str = r#"
 [features.countries]
 on = "Card Used"
@@ -858,6 +871,12 @@ on = "Product Added"
 count = true
 window = "3h"
 ago = "2h"
+[features.there]
+on = "*"
+dwell = "30m"
+window = "5h"
+[rules.there]
+crosses = { feature = "there", above = 3600, rearm_below = 1800 }
 [scores.gone]
 terms = { gap = "hours_since(features.built) / 5.0", adds = "double(features.adds)" }
 [scores.fewer]
