@@ -41,8 +41,11 @@ pub(crate) struct Messages {
     state: State,
     clock: Clock,
     arrived: broadcast::Sender<Arc<[Node]>>,
-    offers: Arc<Mutex<HashMap<Offset, (Arc<str>, Instant)>>>,
+    offers: Arc<Mutex<Offers>>,
 }
+
+/// Of a message, by its place in the log: which device it is offered to, and since when.
+type Offers = HashMap<Offset, (Arc<str>, Instant)>;
 
 /// A browser or an installed app that has shown its token.
 #[derive(Clone, Debug)]
