@@ -57,7 +57,7 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -132,6 +132,10 @@ const MIGRATIONS: [&str; 7] = [
     "
     -- Devices that read what is meant for them, and the token that each brought first; both hashed.
     CREATE TABLE device (id BLOB PRIMARY KEY, token BLOB NOT NULL) STRICT, WITHOUT ROWID;
+",
+    "
+    -- A name for what the rule decides by: with another it counts anew.
+    ALTER TABLE rule ADD COLUMN decides_by TEXT NOT NULL DEFAULT '';
 ",
 ];
 

@@ -2,6 +2,8 @@
 //! through a restart and through people being made anew. Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
+#[path = "rules/changed.rs"]
+mod changed;
 mod server;
 
 use std::{

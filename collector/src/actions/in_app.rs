@@ -76,6 +76,7 @@ mod tests {
             after_ms: 0,
             expires_ms: 61_000,
             firing: "f".into(),
+            revision: 1,
             rule: "payment".into(),
             node: 1,
             account: 0,

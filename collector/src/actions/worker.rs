@@ -241,14 +241,7 @@ impl Hands {
             let took = Duration::from_millis((now - pending.at_ms).max(0).unsigned_abs());
             self.metrics.action_took(&pending.rule, took);
         }
-        let properties = json!({
-            "action": pending.id,
-            "firing": pending.firing,
-            "rule": pending.rule,
-            "kind": pending.what.kind(),
-            "outcome": ended.state.as_str(),
-            "detail": ended.detail,
-        });
+        let properties = rules::said(&pending, ended.state, ended.detail.as_deref());
         let message = format!("{}:{}", pending.id, ended.state.as_str());
         loop {
             match self.log.append([people::said(&message, DONE, &properties)]).await {

@@ -304,6 +304,9 @@ fn firings(answer: &Value) -> String {
             text(&fired["rule"]),
             text(&fired["name"]),
         );
+        if fired["earlier"] == true {
+            shown += "    by the rule as it was before it was changed\n";
+        }
         if let Some(held) = fired["held"].as_str() {
             shown += &format!("    held: {}\n", printable(held));
         }

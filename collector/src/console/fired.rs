@@ -35,6 +35,8 @@ pub(crate) struct FiredView {
     pub(crate) event: Option<Began>,
     pub(crate) gist: String,
     pub(crate) held: Option<String>,
+    /// Whether it was the rule as it was before.
+    pub(crate) earlier: bool,
     pub(crate) deeds: Vec<DeedView>,
     pub(crate) why: WhyView,
     /// Where it is said when else the rule was looked at for this person.
@@ -178,6 +180,7 @@ impl FiredView {
                 gist => sentence(&gist),
             },
             held: fired.held.clone(),
+            earlier: fired.earlier,
             deeds: fired.actions.iter().map(|acted| DeedView::of(acted, since_ms)).collect(),
             why,
             is_fresh: false,

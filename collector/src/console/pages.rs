@@ -275,6 +275,7 @@ mod tests {
             at: "2026-11-22T10:00:00.000Z".to_owned(),
             event: None,
             held: None,
+            earlier: true,
             why: RawValue::from_string(why).unwrap(),
             actions: vec![refused],
             number: 1,

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Of the tables and of what is folded into them. A file of another is made anew from the log.
-pub(super) const FORMAT: u32 = 6;
+pub(super) const FORMAT: u32 = 7;
 
 /// Pages kept in memory, in KiB: what is touched again and again is in the folds' own memory.
 const CACHE_KIB: i64 = 16 * 1024;
@@ -196,12 +196,13 @@ impl Database {
     }
 
     /// From here on it is folded by other rules: what earlier ones have kept is let go.
-    pub(super) fn begin_rules(&mut self, rules: &str) -> rusqlite::Result<()> {
+    pub(super) fn begin_rules(&mut self, rules: &rules::RuleSet) -> rusqlite::Result<()> {
         let change = self.begin()?;
         rules::clear(&change)?;
-        change.execute("UPDATE projection SET rules = ?1", [rules])?;
+        rules::let_go(&change, rules)?;
+        change.execute("UPDATE projection SET rules = ?1", [rules.hash()])?;
         change.commit()?;
-        self.rules = rules.to_owned();
+        self.rules = rules.hash().to_owned();
         Ok(())
     }
 

@@ -161,7 +161,7 @@ impl Projection {
                     "rules have changed, and the log has lost its beginning to retention: features count from here on"
                 );
             }
-            database.begin_rules(rules.set.hash())?;
+            database.begin_rules(&rules.set)?;
         }
         let (applied, seen) = watch::channel(database.applied);
         let (rebuilding, rebuild) = watch::channel(None);
@@ -595,6 +595,9 @@ impl Runner {
         let (path, format) = (self.data.join(FILE), self.format.clone());
         let (log, rules) = (Arc::clone(&self.log), Arc::clone(&self.rules.set));
         let Place { database, .. } = shadow;
+        if let Err(error) = rules::carry(&database.connection, &path, &rules) {
+            tracing::error!(%error, "what rules had still to do is lost: the state in use cannot be read");
+        }
         database.close()?;
         let swapped = self.readers.while_closed(|| -> Result<Database, DatabaseError> {
             // Its own connection has to be closed before its file goes.

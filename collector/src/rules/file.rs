@@ -8,7 +8,7 @@ mod part;
 mod raw;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::{self, Write as _},
     io::Read as _,
     path::Path,
@@ -165,16 +165,13 @@ impl RuleSet {
                     let at = set.features.len();
                     let asking = reading.model(&name, &model, score, at);
                     let (score, feature, rule) = asking.map_err(|e| file.wrong(e))?;
-                    let _ = writeln!(decisive, "{} {}", feature.key, decisive_of(&score));
+                    let _ = writeln!(decisive, "{}", feature.key);
                     set.features.push(feature);
                     asking_rules.push(rule);
                     score
                 }
             };
-            let terms = score.terms.iter().map(|(name, term)| (name, term.expression.text()));
-            let terms: Vec<_> = terms.collect();
-            let _ =
-                writeln!(decisive, "{} {:?} {terms:?} {:?}", score.name, score.per, score.squash);
+            let _ = writeln!(decisive, "{}", score.decisive());
             places.push((file, at));
             set.scores.push(score);
         }
@@ -184,20 +181,54 @@ impl RuleSet {
         for (file, (name, rule)) in rules {
             let reading = Reading { file, names: &names };
             let rule = reading.rule(name, rule, &set).map_err(|e| file.wrong(e))?;
-            let _ = writeln!(decisive, "{}", rule.decisive());
+            let _ = writeln!(decisive, "{}", rule.decisive(true));
             set.rules.push(rule);
         }
         for rule in asking_rules {
-            let _ = writeln!(decisive, "{}", rule.decisive());
+            let _ = writeln!(decisive, "{}", rule.decisive(true));
             set.rules.push(rule);
         }
         set.listen();
-        let digest = Sha256::digest(decisive.as_bytes());
-        set.hash = digest.iter().take(8).fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
+        set.hash = short(&decisive);
+        let keys: Vec<_> = set.rules.iter().map(|rule| short(&set.decisive(rule))).collect();
+        for (rule, key) in set.rules.iter_mut().zip(keys) {
+            rule.key = key;
+        }
         Ok(set)
+    }
+
+    /// All that decides what a rule comes to, with the features and the scores that it looks at.
+    fn decisive(&self, rule: &Rule) -> String {
+        let mut features: BTreeSet<&str> = BTreeSet::new();
+        let mut scores: BTreeSet<usize> = BTreeSet::new();
+        let mut parts: Vec<&Part> = rule.conditions.iter().chain(&rule.still).collect();
+        match &rule.when {
+            When::At { time, .. } => parts.push(time),
+            When::Crosses(Crossing { of: Measure::Feature(at), .. }) => {
+                features.insert(&self.features[*at].key);
+            }
+            When::Crosses(Crossing { of: Measure::Score(at), .. }) => {
+                scores.insert(*at);
+                parts.extend(self.scores[*at].terms.iter().map(|(_, term)| term));
+            }
+            _ => {}
+        }
+        while let Some(part) = parts.pop() {
+            let known = part.features.iter().filter_map(|name| self.feature(name));
+            features.extend(known.map(|at| self.features[at].key.as_str()));
+            for at in part.scores.iter().filter_map(|name| self.score(name)) {
+                if scores.insert(at) {
+                    parts.extend(self.scores[at].terms.iter().map(|(_, term)| term));
+                }
+            }
+        }
+        let scores: BTreeSet<_> = scores.iter().map(|at| self.scores[*at].decisive()).collect();
+        let line = match &rule.when {
+            When::Crosses(of) => format!("{} {} {}", of.rising, of.line, of.rearm),
+            _ => String::new(),
+        };
+        let of_all = format!("{:?} {:?}", self.caps, self.quiet);
+        format!("{} {line} {features:?} {scores:?} {of_all}", rule.decisive(false))
     }
 
     /// What is said once for all rules.
@@ -533,6 +564,7 @@ impl Reading<'_> {
         }
         Ok(Rule {
             file: self.file.name.clone(),
+            key: String::new(),
             description: raw.description,
             revision: raw.revision,
             per,
@@ -629,13 +661,6 @@ impl Reading<'_> {
     }
 }
 
-/// All that decides what a score by a model comes to, beside the rule that asks.
-fn decisive_of(score: &Score) -> String {
-    let Some(model) = &score.model else { return String::new() };
-    let inputs = model.inputs.iter().map(|(name, part)| (name, part.expression.text()));
-    format!("{:?} {}", inputs.collect::<Vec<_>>(), model.fallback)
-}
-
 fn unknown<'a>(what: &str, name: &Text, known: impl Iterator<Item = &'a String>) -> Mistake {
     (name.span().start, one_of(what, name.get_ref(), known.map(String::as_str)))
 }
@@ -649,9 +674,31 @@ fn one_of<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> S
     plain_words(&format!("unknown {what} `{name}`, expected one of `{}`", known.join("`, `")))
 }
 
-impl Rule {
+/// A name for a text.
+fn short(text: &str) -> String {
+    let digest = Sha256::digest(text.as_bytes());
+    digest.iter().take(8).fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+impl Score {
     /// All that decides what it comes to.
     fn decisive(&self) -> String {
+        let terms = self.terms.iter().map(|(name, term)| (name, term.expression.text()));
+        let terms: Vec<_> = terms.collect();
+        let model = self.model.as_ref().map(|model| {
+            let inputs = model.inputs.iter().map(|(name, part)| (name, part.expression.text()));
+            format!("{:?} {}", inputs.collect::<Vec<_>>(), model.fallback)
+        });
+        format!("{} {:?} {terms:?} {:?} {model:?}", self.name, self.per, self.squash)
+    }
+}
+
+impl Rule {
+    /// All that decides what it comes to; of what crosses a line, which is a place in the set, only if that is wanted.
+    fn decisive(&self, with_places: bool) -> String {
         let text = |part: &Part| part.expression.text().to_owned();
         let conditions: Vec<_> = self.conditions.iter().chain(&self.still).map(text).collect();
         let step = |step: &Step| format!("{:?} {:?}", step.on, step.matches.as_ref().map(text));
@@ -662,7 +709,8 @@ impl Rule {
                 format!("sequence {:?} {within:?}", steps.iter().map(step).collect::<Vec<_>>())
             }
             When::At { time, shift_ms } => format!("at {} {shift_ms}", text(time)),
-            When::Crosses(of) => format!("{of:?}"),
+            When::Crosses(of) if with_places => format!("{of:?}"),
+            When::Crosses(_) => "crosses".to_owned(),
         };
         format!(
             "{} {} {:?} {:?} {conditions:?} {when} {} {:?} {:?} {:?} {} {} {} {:?} {}",

@@ -28,7 +28,9 @@ pub(super) const SCHEMA: &str = "
         depth INTEGER NOT NULL,
         position INTEGER NOT NULL,
         held TEXT,
-        why TEXT NOT NULL
+        why TEXT NOT NULL,
+        -- 1: a rule as it was before did it.
+        earlier INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE INDEX firing_node ON firing (node, rule, at);
     CREATE INDEX firing_account ON firing (account, rule, at) WHERE account <> 0;
@@ -143,6 +145,9 @@ pub struct Fired {
     /// Why nothing was done because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// Whether it was a rule as it was before: as it is now it would not have fired then, or has not come into force yet.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub earlier: bool,
     /// What it was decided by.
     pub why: Box<RawValue>,
     /// What is done because of it.
@@ -169,13 +174,15 @@ pub struct Acted {
 }
 
 impl Firing<'_> {
-    /// The same for the same log: of the rule, its revision, whom it is about, and what began it.
+    /// The same for the same log: of the rule, its revision, whom it is about, and what began it. The moment is of it only where time
+    /// alone did: a rule that waits longer than before must not say the same again because of the same event.
     fn id(&self) -> String {
         let account = self.whose.account.as_ref().map_or(0, |(number, _)| *number);
         let record = self.record.map_or(0, Offset::to_number);
+        let at_ms = if record == 0 { self.at_ms } else { 0 };
         let text = format!(
-            "{} {} {} {account} {record} {}",
-            self.rule.name, self.rule.revision, self.node, self.at_ms
+            "{} {} {} {account} {record} {at_ms}",
+            self.rule.name, self.rule.revision, self.node
         );
         let digest = Sha256::digest(text.as_bytes());
         digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
@@ -273,18 +280,19 @@ pub(super) fn last(db: &Connection, rule: &Rule, whose: &Whole) -> Result<Option
     Ok(last)
 }
 
-/// Notes what became of an action.
+/// Notes what became of an action; whether it waited.
 pub(super) fn settle(
     db: &Connection,
     id: &str,
     state: ActionState,
     detail: Option<&str>,
     done: Timestamp,
-) -> Result<()> {
+) -> Result<bool> {
     let update =
         "UPDATE action SET state = ?2, detail = ?3, done = ?4 WHERE id = ?1 AND state = 'pending'";
-    db.prepare_cached(update)?.execute(params![id, state.as_str(), detail, done.unix_ms()])?;
-    Ok(())
+    let settled =
+        db.prepare_cached(update)?.execute(params![id, state.as_str(), detail, done.unix_ms()])?;
+    Ok(settled > 0)
 }
 
 /// What is to be done, and all that is known about why.
@@ -298,6 +306,7 @@ pub(crate) struct Pending {
     pub(crate) expires_ms: i64,
     pub(crate) firing: String,
     pub(crate) rule: String,
+    pub(crate) revision: u32,
     pub(crate) node: Node,
     pub(crate) account: i64,
     pub(crate) at_ms: i64,
@@ -324,7 +333,7 @@ pub(crate) fn pending(
     after: &(i64, String),
     limit: usize,
 ) -> Result<Vec<Pending>> {
-    let query = "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why, a.after, a.firing
+    let query = "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why, a.after, a.firing, f.revision
                  FROM action a JOIN firing f ON f.number = a.firing
                  WHERE a.state = 'pending' AND a.lane = ?1 AND (a.firing, a.id) > (?2, ?3) ORDER BY a.firing, a.id LIMIT ?4";
     let mut query = db.prepare_cached(query)?;
@@ -343,6 +352,7 @@ pub(crate) fn pending(
             expires_ms: row.get(2)?,
             firing: row.get(3)?,
             rule: row.get(4)?,
+            revision: row.get(13)?,
             node: row.get(5)?,
             account: row.get(6)?,
             at_ms: row.get(7)?,
@@ -418,7 +428,7 @@ pub(crate) fn list(db: &Connection, wanted: &Listed) -> Result<Vec<Fired>> {
 }
 
 fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
-    let query = "SELECT id, rule, revision, node, account, at, record, held, why FROM firing WHERE number = ?1";
+    let query = "SELECT id, rule, revision, node, account, at, record, held, why, earlier FROM firing WHERE number = ?1";
     let found = db.prepare_cached(query)?.query_row([number], |row| {
         let (record, why): (i64, String) = (row.get(6)?, row.get(8)?);
         let fired = Fired {
@@ -431,6 +441,7 @@ fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
             at: Timestamp::from_unix_ms(row.get(5)?).to_string(),
             event: (record > 0).then(|| Offset::from_number(record).to_string()),
             held: row.get(7)?,
+            earlier: row.get(9)?,
             why: RawValue::from_string(why).unwrap_or_default(),
             actions: Vec::new(),
             number,

@@ -17,10 +17,12 @@ use std::{
 
 use lru::LruCache;
 use rusqlite::{Connection, Result};
+use serde::Deserialize as _;
 use serde_json::{Value as Json, json};
 
 use super::{
     aggregate::Sample,
+    earlier::{self, Done},
     firing::{self, ActionState, Firing},
     kept::Kept,
     length::ms,
@@ -98,6 +100,8 @@ pub(crate) struct Fold {
     heard: HashMap<String, Arc<Heard>>,
     /// When something is due first, if that is known.
     next: Option<Option<i64>>,
+    /// Whether it is tried what rules would come to: what others did is nothing to it.
+    is_trial: bool,
     /// Where all that is looked at is written down, if anyone wants to know.
     looked: Option<Vec<Looked>>,
 }
@@ -111,13 +115,31 @@ impl Fold {
         let heard = HashMap::new();
         let looks_at_people = set.looks_at_people();
         let (next, looked) = (None, None);
-        Self { set, looks_at_people, in_force, kept, lines, standing, people, heard, next, looked }
+        Self {
+            set,
+            looks_at_people,
+            in_force,
+            kept,
+            lines,
+            standing,
+            people,
+            heard,
+            next,
+            is_trial: false,
+            looked,
+        }
     }
 
     /// As it was before anything was remembered.
     pub(crate) fn forget(&mut self) {
         let (set, in_force) = (Arc::clone(&self.set), Arc::clone(&self.in_force));
-        *self = Self { looked: self.looked.take(), ..Self::new(set, in_force) };
+        let (looked, is_trial) = (self.looked.take(), self.is_trial);
+        *self = Self { looked, is_trial, ..Self::new(set, in_force) };
+    }
+
+    /// Tries what its rules alone would come to.
+    pub(crate) fn alone(&mut self) {
+        self.is_trial = true;
     }
 
     /// Writes down all that is looked at from now on.
@@ -193,8 +215,8 @@ impl Fold {
         record: &Record,
         folded: &Folded,
     ) -> Result<()> {
-        if let Some((id, state, detail)) = done_by(record) {
-            return firing::settle(db, &id, state, detail.as_deref(), record.received_at);
+        if let Some((done, state)) = done_by(record) {
+            return self.done(db, &done, state, record);
         }
         match folded {
             Folded::Nothing => Ok(()),
@@ -217,6 +239,42 @@ impl Fold {
                 done
             }
         }
+    }
+
+    /// What became of an action. One that these rules have not set off was by rules as they were before: whoever was told of a line that
+    /// was crossed is told again only after it was back, wherever the line is now.
+    fn done(
+        &mut self,
+        db: &Connection,
+        done: &Done,
+        state: ActionState,
+        record: &Record,
+    ) -> Result<()> {
+        let at = record.received_at;
+        if firing::settle(db, &done.action, state, done.detail.as_deref(), at)?
+            || self.is_trial
+            || !earlier::remember(db, done, state, at, record.offset)?
+        {
+            return Ok(());
+        }
+        let set = Arc::clone(&self.set);
+        let (Some(place), Some(node)) = (self.place(&done.rule), done.node()) else {
+            return Ok(());
+        };
+        let rule = &set.rules[place];
+        let was_told = matches!(state, ActionState::Accepted | ActionState::Unknown);
+        if was_told
+            && rule.revision == done.revision
+            && matches!(rule.when, When::Crosses(_))
+            && (rule.per == Per::Account) == (done.account != 0)
+        {
+            let key = match rule.per {
+                Per::Person => key(&Whole::person(db, node)?),
+                Per::Account => (0, done.account),
+            };
+            waiting::cross(db, &mut self.standing, (place, &rule.name), key)?;
+        }
+        Ok(())
     }
 
     /// Writes what has changed, before the caller commits.
@@ -673,7 +731,7 @@ fn reasons(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reaso
 pub(crate) const DONE: &str = "Action Done";
 
 /// The action that a record says is done, and how.
-fn done_by(record: &Record) -> Option<(String, ActionState, Option<String>)> {
+fn done_by(record: &Record) -> Option<(Done, ActionState)> {
     if !people::is_ours(record) || !record.json.contains(DONE) {
         return None;
     }
@@ -681,7 +739,7 @@ fn done_by(record: &Record) -> Option<(String, ActionState, Option<String>)> {
     if event["event"] != DONE {
         return None;
     }
-    let of = &event["properties"];
-    let state = ActionState::read(of["outcome"].as_str()?)?;
-    Some((of["action"].as_str()?.to_owned(), state, of["detail"].as_str().map(str::to_owned)))
+    let done = Done::deserialize(&event["properties"]).ok()?;
+    let state = ActionState::read(&done.outcome)?;
+    Some((done, state))
 }

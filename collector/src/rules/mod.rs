@@ -13,6 +13,7 @@
 
 mod aggregate;
 mod backtest;
+mod earlier;
 mod file;
 mod firing;
 mod fixture;
@@ -40,6 +41,7 @@ pub use scope::{Answered, Reason, Scored, Term};
 pub use set::{Per, RuleSet, Sends};
 pub use shown::RuleShown;
 
+pub(crate) use earlier::{carry, let_go, said};
 pub(crate) use firing::{Listed, Pending, counts, lanes, list, pending};
 pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};
 #[cfg(test)]

@@ -199,6 +199,8 @@ pub(super) struct Rule {
     pub(super) name: String,
     pub(super) description: Option<String>,
     pub(super) file: String,
+    /// A name for all that decides what it comes to: of what it looks at, too.
+    pub(super) key: String,
     pub(super) revision: u32,
     pub(super) per: Per,
     /// What begins it; empty where only time or a score does.
@@ -460,9 +462,9 @@ impl RuleSet {
         self.rule(name).map(|rule| rule.per)
     }
 
-    /// Names and revisions.
-    pub(crate) fn revisions(&self) -> impl Iterator<Item = (&str, u32)> {
-        self.rules.iter().map(|rule| (rule.name.as_str(), rule.revision))
+    /// Names, revisions, and a name for all that each rule decides by.
+    pub(crate) fn revisions(&self) -> impl Iterator<Item = (&str, u32, &str)> {
+        self.rules.iter().map(|rule| (rule.name.as_str(), rule.revision, rule.key.as_str()))
     }
 
     /// What is sent: in which file, by which rule, by way of which destination, for which kind, by which template.

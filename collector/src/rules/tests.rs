@@ -1,5 +1,7 @@
 //! Rules, told as stories and as properties, on virtual time.
 
+mod changed;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;

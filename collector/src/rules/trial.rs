@@ -86,10 +86,12 @@ impl Trial {
             db.execute_batch(tables)?;
         }
         db.set_prepared_statement_cache_capacity(128);
+        let mut rules = Fold::new(set, InForce::default());
+        rules.alone();
         Ok(Self {
             db,
             people: people::Fold::new(limits, gone),
-            rules: Fold::new(set, InForce::default()),
+            rules,
             records,
             last: Offset::START,
         })

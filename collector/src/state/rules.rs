@@ -23,20 +23,29 @@ pub struct Stopped {
 pub type Since = BTreeMap<(String, u32), (Offset, i64)>;
 
 impl State {
-    /// Since where in the log, and since when in milliseconds of unix time, each of these rules counts: those that are new do from
-    /// `end` and `now` on.
+    /// Since where in the log, and since when in milliseconds of unix time, each of these rules counts, by name, revision and a name for
+    /// what it decides by: those that are new, or decide by something else than before, do from `end` and `now` on.
     pub fn in_force<'a>(
         &self,
-        rules: impl Iterator<Item = (&'a str, u32)>,
+        rules: impl Iterator<Item = (&'a str, u32, &'a str)>,
         (end, now): (Offset, Timestamp),
     ) -> Result<Since, StateError> {
         self.with(|database| {
             let change = database.unchecked_transaction()?;
             let mut known = BTreeMap::new();
-            for (name, revision) in rules {
-                change
-                    .prepare_cached("INSERT OR IGNORE INTO rule VALUES (?1, ?2, ?3, ?4)")?
-                    .execute(params![name, revision, end.to_number(), now.unix_ms()])?;
+            for (name, revision, decides_by) in rules {
+                // What an earlier release has noted says nothing of what it decided by.
+                let upsert = "INSERT INTO rule VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
+                              since = iif(decides_by IN (excluded.decides_by, ''), since, excluded.since),
+                              since_ms = iif(decides_by IN (excluded.decides_by, ''), since_ms, excluded.since_ms),
+                              decides_by = excluded.decides_by";
+                change.prepare_cached(upsert)?.execute(params![
+                    name,
+                    revision,
+                    end.to_number(),
+                    now.unix_ms(),
+                    decides_by
+                ])?;
                 let since = "SELECT since, since_ms FROM rule WHERE name = ?1 AND revision = ?2";
                 let since =
                     change.prepare_cached(since)?.query_row(params![name, revision], |row| {
@@ -115,11 +124,17 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state.db")).unwrap();
         let at = |number: i64| (Offset::from_number(number), Timestamp::from_unix_ms(number * 10));
-        let first = state.in_force([("churn", 1)].into_iter(), at(7)).unwrap();
+        let first = state.in_force([("churn", 1, "0.7")].into_iter(), at(7)).unwrap();
         assert_eq!(first[&("churn".to_owned(), 1)], (Offset::from_number(7), 70));
-        let later = state.in_force([("churn", 1), ("churn", 2)].into_iter(), at(9)).unwrap();
+        let both = [("churn", 1, "0.7"), ("churn", 2, "0.7")];
+        let later = state.in_force(both.into_iter(), at(9)).unwrap();
         let since: Vec<_> = later.into_values().map(|(_, ms)| ms).collect();
         assert_eq!(since, [70, 90]);
+        // Another line under the same revision counts from then on; the same again changes nothing.
+        for number in [12, 15] {
+            let moved = state.in_force([("churn", 1, "0.6")].into_iter(), at(number)).unwrap();
+            assert_eq!(moved[&("churn".to_owned(), 1)], (Offset::from_number(12), 120));
+        }
     }
 
     #[test]

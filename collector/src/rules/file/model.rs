@@ -98,6 +98,7 @@ impl Reading<'_> {
             name: hidden,
             description: raw.description.clone(),
             file: self.file.name.clone(),
+            key: String::new(),
             revision: 1,
             per: Per::Person,
             on: self.all_of(all(on))?,

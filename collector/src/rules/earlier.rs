@@ -1,0 +1,184 @@
+//! What rules did as they were before: whoever was told stays told, and what was sent stays on record, whatever the rules say now.
+//! Promises that it can be made again from the log, where each action says whose it was; that what waits when rules change goes on,
+//! unless its rule says otherwise or is gone. Deliberately fires nothing.
+
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use serde::Deserialize;
+
+use super::{
+    firing::{ActionState, Pending},
+    set::{Pending as Waits, RuleSet},
+};
+use crate::{
+    event_log::{Offset, Timestamp},
+    event_time,
+    people::Node,
+};
+
+/// Said of an action that waited for its rule in vain.
+const GONE: &str = "its rule is gone, is switched off, or was changed with `pending = \"drop\"`";
+
+/// What became of an action, as the log says it; all but the action and its outcome say whose firing it was.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Done {
+    pub(super) action: String,
+    pub(super) outcome: String,
+    pub(super) detail: Option<String>,
+    #[serde(default)]
+    pub(super) firing: String,
+    #[serde(default)]
+    pub(super) rule: String,
+    #[serde(default)]
+    pub(super) revision: u32,
+    #[serde(default)]
+    kind: String,
+    /// As [`Node`]s are written in `/v1/people`.
+    #[serde(default)]
+    person: String,
+    /// The account's number, of a rule about accounts.
+    #[serde(default)]
+    pub(super) account: i64,
+    #[serde(default)]
+    at: String,
+    event: Option<String>,
+}
+
+impl Done {
+    /// Who began it, if that is said.
+    pub(super) fn node(&self) -> Option<Node> {
+        Node::from_str_radix(self.person.strip_prefix("p_")?, 16).ok()
+    }
+}
+
+/// What the log is told of an action, so that it is known whose it was when rules are others.
+pub(crate) fn said(
+    pending: &Pending,
+    state: ActionState,
+    detail: Option<&str>,
+) -> serde_json::Value {
+    let mut said = serde_json::json!({
+        "action": pending.id,
+        "firing": pending.firing,
+        "rule": pending.rule,
+        "revision": pending.revision,
+        "kind": pending.what.kind(),
+        "person": format!("p_{:x}", pending.node),
+        "at": Timestamp::from_unix_ms(pending.at_ms).to_string(),
+        "event": pending.record.map(|offset| offset.to_string()),
+        "outcome": state.as_str(),
+        "detail": detail,
+    });
+    if pending.account != 0 {
+        said["account"] = pending.account.into();
+    }
+    said
+}
+
+/// Puts a firing on record that these rules do not know, or hold: it was there, since something came of it. Whether it is one; whose
+/// person is not known any more was erased.
+pub(super) fn remember(
+    db: &Connection,
+    done: &Done,
+    state: ActionState,
+    at: Timestamp,
+    position: Offset,
+) -> Result<bool> {
+    if db.prepare_cached("SELECT 1 FROM action WHERE id = ?1")?.exists([&done.action])? {
+        return Ok(false);
+    }
+    let Some(node) = done.node() else { return Ok(false) };
+    let is_known = "SELECT 1 FROM identifier WHERE id = ?1";
+    if !db.prepare_cached(is_known)?.exists([node])? {
+        return Ok(false);
+    }
+    let insert = "INSERT INTO firing (id, rule, revision, node, account, at, record, depth, position, held, why, earlier)
+                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, NULL, '{}', 1)
+                  ON CONFLICT (id) DO UPDATE SET held = NULL, earlier = 1 RETURNING number";
+    let at_ms = event_time::parse(&done.at).map_or(0, Timestamp::unix_ms);
+    let record =
+        done.event.as_ref().and_then(|text| text.parse().ok()).map_or(0, Offset::to_number);
+    let firing: i64 = db.prepare_cached(insert)?.query_row(
+        params![
+            done.firing,
+            done.rule,
+            done.revision,
+            node,
+            done.account,
+            at_ms,
+            record,
+            position.to_number(),
+        ],
+        |row| row.get(0),
+    )?;
+    let insert =
+        "INSERT INTO action (id, firing, what, kind, lane, after, state, detail, expires, done)
+                  VALUES (?1, ?2, '', ?3, '', 0, ?4, ?5, 0, ?6)";
+    db.prepare_cached(insert)?.execute(params![
+        done.action,
+        firing,
+        done.kind,
+        state.as_str(),
+        done.detail,
+        at.unix_ms(),
+    ])?;
+    Ok(true)
+}
+
+/// Brings what still waits from the state that was in use into the one that takes its place, and why those fired that the log tells of.
+pub(crate) fn carry(db: &Connection, old: &std::path::Path, set: &RuleSet) -> Result<()> {
+    db.execute("ATTACH ?1 AS old", [old.to_string_lossy()])?;
+    let carried = carry_from_old(db, set);
+    // Else the file could not be replaced; a transaction that failed is over by now.
+    db.execute_batch("DETACH old")?;
+    carried
+}
+
+fn carry_from_old(db: &Connection, set: &RuleSet) -> Result<()> {
+    let change = db.unchecked_transaction()?;
+    let mut query =
+        change.prepare("SELECT DISTINCT firing FROM old.action WHERE state = 'pending'")?;
+    let waiting: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
+    drop(query);
+    for number in waiting {
+        let same = "SELECT f.held IS NULL AND f.earlier = 0 FROM firing f JOIN old.firing o ON o.id = f.id WHERE o.number = ?1";
+        let is_theirs: Option<bool> =
+            change.prepare_cached(same)?.query_row([number], |row| row.get(0)).optional()?;
+        if is_theirs == Some(true) {
+            continue;
+        }
+        let insert = "INSERT INTO firing (id, rule, revision, node, account, at, record, depth, position, held, why, earlier)
+                      SELECT id, rule, revision, node, account, at, record, depth, position, NULL, why, 1 FROM old.firing WHERE number = ?1
+                      ON CONFLICT (id) DO UPDATE SET held = NULL, why = excluded.why, earlier = 1 RETURNING number";
+        let firing: i64 = change.prepare_cached(insert)?.query_row([number], |row| row.get(0))?;
+        let insert = "INSERT OR IGNORE INTO action SELECT id, ?2, what, kind, lane, after, state, detail, expires, done
+                      FROM old.action WHERE firing = ?1";
+        change.prepare_cached(insert)?.execute([number, firing])?;
+    }
+    change.execute(
+        "UPDATE firing SET why = (SELECT why FROM old.firing o WHERE o.id = firing.id)
+         WHERE earlier = 1 AND why = '{}' AND id IN (SELECT id FROM old.firing)",
+        [],
+    )?;
+    let_go(&change, set)?;
+    change.commit()
+}
+
+/// What waits for a rule that will not want it any more is not done.
+pub(crate) fn let_go(db: &Connection, set: &RuleSet) -> Result<()> {
+    let mut query = db.prepare(
+        "SELECT DISTINCT f.number, f.rule, f.revision FROM action a JOIN firing f ON f.number = a.firing WHERE a.state = 'pending'",
+    )?;
+    let of = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let waiting: Vec<(i64, String, u32)> = query.query_map([], of)?.collect::<Result<_>>()?;
+    for (firing, rule, revision) in waiting {
+        let goes_on = set.rule(&rule).is_some_and(|rule| {
+            let is_on = rule.enabled && !rule.dry_run;
+            is_on && (rule.revision == revision || rule.pending == Waits::Keep)
+        });
+        if !goes_on {
+            let update = "UPDATE action SET state = 'refused', detail = ?2 WHERE firing = ?1 AND state = 'pending'";
+            db.prepare_cached(update)?.execute(params![firing, GONE])?;
+        }
+    }
+    Ok(())
+}
