@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    actions::Trying,
     consumer::{Consumers, OrderError},
     event_log::{AppendError, Clock, EventLog, Offset},
     limits::MAX_PAGE,
@@ -50,6 +51,8 @@ pub(crate) struct Desk {
     pub(crate) rules: Arc<RuleSet>,
     /// What waits for devices.
     pub(crate) messages: Messages,
+    /// How it stands with what is done because of them.
+    pub(crate) trying: Arc<Trying>,
     /// One at a time.
     pub(crate) erasing: Arc<Mutex<()>>,
 }
@@ -386,6 +389,7 @@ mod tests {
             suppressed,
             consumers: Consumers::default(),
             rules: Arc::default(),
+            trying: Arc::default(),
             erasing: Arc::default(),
         };
         desk.up_to_date().await.unwrap();

@@ -230,7 +230,6 @@ impl Collector {
         let set = Arc::new(rules);
         let rules = Rules { set: Arc::clone(&set), in_force, clock: Arc::clone(&ingest.clock) };
         let limits = config.people.clone();
-        let made_by = set.hash().to_owned();
         let projection = Projection::open(&config.data, &ingest.log, limits, gone, rules)?;
         let is_lost = new_admin_token.is_some() && recovered.events > 0;
         let forgotten_until = is_lost.then(|| (ingest.clock)().unix_ms());
@@ -240,8 +239,9 @@ impl Collector {
             Arc::clone(&ingest.metrics),
             (destinations, templates),
             (config.actions_per_minute, forgotten_until),
+            Arc::clone(&set),
         );
-        let worker = Worker::new(hands, made_by);
+        let worker = Worker::new(hands);
         let limits = HttpLimits::default();
         Ok(Self {
             ingest,
@@ -337,6 +337,7 @@ impl Collector {
             consumers: handles.clone(),
             rules: Arc::clone(&self.rules),
             messages,
+            trying: self.worker.trying(),
             erasing: Arc::default(),
         };
         let finish_erasures = tokio::spawn(desk.clone().finish_erasures(draining.clone()));

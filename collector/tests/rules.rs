@@ -5,6 +5,8 @@
 #[path = "rules/changed.rs"]
 mod changed;
 mod server;
+#[path = "rules/waiting.rs"]
+mod waiting;
 
 use std::{
     fs,

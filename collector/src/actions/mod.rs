@@ -21,6 +21,7 @@ mod reason;
 mod slack;
 mod sms;
 mod template;
+mod trying;
 mod webhook;
 mod worker;
 
@@ -35,4 +36,5 @@ pub use template::{ROOTS, RefusedToSend, Rendered, TemplateError, Templates};
 pub use webhook::ActionWebhook;
 
 pub(crate) use opening::open;
+pub(crate) use trying::{QUIET, STOPPED, Trying};
 pub(crate) use worker::{Hands, Worker};

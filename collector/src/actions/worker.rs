@@ -19,12 +19,13 @@ use super::{
     Destination, Message, Outcome, Rendered, Templates,
     context::{Told, told},
     in_app,
+    trying::{CEILING, QUIET, STOPPED, Tried, Trying},
 };
 use crate::{
     event_log::{Clock, EventLog, NewEvent, Origin, SourceName, Timestamp, Trust},
     metrics::Metrics,
     people, projection,
-    rules::{self, ActionState, DONE, IN_APP, Pending, What},
+    rules::{self, ActionState, DONE, IN_APP, Pending, RuleSet, What},
     state::{State, Stopped},
 };
 
@@ -39,6 +40,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How soon it is looked again at what a stopped rule has set off, or what waits for somebody's night to end.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How soon it is asked again whether somebody's night is over: they may have gone elsewhere.
+const WAITS_AGAIN_MS: i64 = 60_000;
 /// How soon the table is read again when it could not be.
 pub(super) const READ_AGAIN: Duration = Duration::from_millis(500);
 /// Of what is sent in a minute, beyond which nobody meant it.
@@ -47,8 +50,6 @@ const MINUTE: Duration = Duration::from_secs(60);
 /// What does the actions of a running collector.
 pub(crate) struct Worker {
     hands: Arc<Hands>,
-    /// What its state's rules are called: others' actions are left to who made them anew.
-    rules: String,
 }
 
 /// What every attempt needs.
@@ -66,6 +67,10 @@ pub(crate) struct Hands {
     pub(crate) forgotten_until: Option<i64>,
     pub(crate) at_once: Mutex<BTreeMap<String, Arc<Semaphore>>>,
     pub(crate) sent: Mutex<(Option<Instant>, u64)>,
+    /// Its state's rules: others' actions are left to who made them anew.
+    pub(crate) rules: Arc<RuleSet>,
+    /// How it stands with what is in hand, for who asks.
+    pub(crate) trying: Arc<Trying>,
 }
 
 impl Hands {
@@ -75,6 +80,7 @@ impl Hands {
         metrics: Arc<Metrics>,
         (destinations, templates): (BTreeMap<String, Destination>, Option<Templates>),
         (per_minute, forgotten_until): (u64, Option<i64>),
+        rules: Arc<RuleSet>,
     ) -> Self {
         Self {
             projection,
@@ -88,13 +94,20 @@ impl Hands {
             forgotten_until,
             at_once: Mutex::default(),
             sent: Mutex::default(),
+            rules,
+            trying: Arc::default(),
         }
     }
 }
 
 impl Worker {
-    pub(crate) fn new(hands: Hands, rules: String) -> Self {
-        Self { hands: Arc::new(hands), rules }
+    pub(crate) fn new(hands: Hands) -> Self {
+        Self { hands: Arc::new(hands) }
+    }
+
+    /// How it stands with what is in hand.
+    pub(crate) fn trying(&self) -> Arc<Trying> {
+        Arc::clone(&self.hands.trying)
     }
 
     /// Works until `stop`: what is under way then is finished, or known to have been begun.
@@ -136,8 +149,9 @@ impl Worker {
         tasks: &mut JoinSet<String>,
         stop: &watch::Receiver<bool>,
     ) -> Result<bool, String> {
-        let (readers, rules) = (self.hands.projection.readers.clone(), self.rules.clone());
-        let lanes = spawn_blocking(move || readers.read(|db| rules::lanes(db, &rules))).await;
+        let (readers, rules) =
+            (self.hands.projection.readers.clone(), Arc::clone(&self.hands.rules));
+        let lanes = spawn_blocking(move || readers.read(|db| rules::lanes(db, rules.hash()))).await;
         let lanes = lanes.map_err(|panic| panic.to_string())?.map_err(|error| error.to_string())?;
         if lanes.is_empty() {
             return Ok(false);
@@ -160,7 +174,9 @@ impl Worker {
                 let now = (self.hands.clock)().unix_ms();
                 for pending in found {
                     let is_over = pending.expires_ms <= now;
-                    if !is_over && (pending.after_ms > now || stopped.has(&pending.rule)) {
+                    let waits =
+                        pending.after_ms.max(self.hands.trying.not_before(&pending.id)) > now;
+                    if !is_over && (waits || stopped.has(&pending.rule)) {
                         some_wait = true;
                     } else if in_hand.of(&lane) < IN_HAND && in_hand.take(&pending.id, &lane) {
                         let (hands, stop) = (Arc::clone(&self.hands), stop.clone());
@@ -212,7 +228,7 @@ struct StoppedRules(Vec<Stopped>);
 
 impl StoppedRules {
     fn has(&self, rule: &str) -> bool {
-        self.0.iter().any(|it| it.rule.as_deref().is_none_or(|name| name == rule))
+        self.0.iter().any(|it| it.is_of(rule))
     }
 }
 
@@ -259,27 +275,45 @@ impl Hands {
             () = self.projection.wait_for(end) => {}
             () = async { drop(stop.wait_for(|stop| *stop).await) } => return,
         }
+        self.trying.forget(&pending.id);
         let (state, id) = (self.state.clone(), pending.id);
         let _ = spawn_blocking(move || state.end_action(&id)).await;
     }
 
-    /// Tries until it is known what becomes of it; `None` if the collector stops before.
+    /// Tries until it is known what becomes of it; `None` if the collector stops before, or it is put back: what waits for somebody must
+    /// not hold up others.
     async fn end(&self, pending: &Pending, stop: &mut watch::Receiver<bool>) -> Option<Ended> {
-        let (mut pause, mut last, mut is_counted) = (FIRST_PAUSE, None, false);
+        let mut last = None;
         loop {
+            let tried = self.trying.of(&pending.id).unwrap_or_default();
             let left = pending.expires_ms - (self.clock)().unix_ms();
             if left <= 0 {
-                return Some(Ended::new(ActionState::Expired, last));
+                let in_the_way = self.waits(pending).await.map(|(why, _)| why.to_owned());
+                let detail = in_the_way.or(last).or(tried.error);
+                return Some(Ended::new(ActionState::Expired, detail));
             }
             // Once for each action: a destination that is away must not use up what others may do.
-            if !is_counted && let Some(over) = self.too_many() {
-                last = Some("more is done than `actions_per_minute` allows".to_owned());
-                if wait(over.min(Duration::from_millis(left.unsigned_abs())), stop).await {
+            if let Some((why, pause)) = self.waits(pending).await {
+                // Whether a rule goes on is looked at for all that wait.
+                let pause_ms = if why == QUIET { WAITS_AGAIN_MS } else { 0 };
+                let again = (self.clock)().unix_ms() + pause_ms;
+                self.next(pending, pause, |tried| {
+                    (tried.waits, tried.not_before_ms) = (Some(why), again);
+                });
+                return None;
+            }
+            if !tried.is_counted
+                && let Some(over) = self.too_many()
+            {
+                last = Some(CEILING.to_owned());
+                let pause = over.min(Duration::from_millis(left.unsigned_abs()));
+                self.next(pending, pause, |tried| tried.waits = Some(CEILING));
+                if wait(pause, stop).await {
                     return None;
                 }
                 continue;
             }
-            is_counted = true;
+            self.trying.note(&pending.id, |tried| (tried.waits, tried.is_counted) = (None, true));
             let (reason, wanted) = match self.attempt(pending).await {
                 Outcome::Accepted { reference } => {
                     return Some(Ended::new(ActionState::Accepted, reference));
@@ -294,13 +328,44 @@ impl Hands {
                 Outcome::Failed { reason, retry_after } => (reason, retry_after),
             };
             tracing::debug!(action = pending.id, reason, "an action is tried again");
-            last = Some(reason);
+            let pause = FIRST_PAUSE.saturating_mul(1 << tried.attempts.min(16)).min(LONGEST_PAUSE);
             let wait_for = wanted.unwrap_or(pause).min(Duration::from_millis(left.unsigned_abs()));
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            self.next(pending, wait_for, |tried| {
+                tried.attempts = tried.attempts.saturating_add(1);
+                tried.error = Some(reason.clone());
+            });
+            last = Some(reason);
             if wait(wait_for, stop).await {
                 return None;
             }
         }
+    }
+
+    /// Notes how it stands with an action that is tried again after a pause.
+    fn next(&self, pending: &Pending, pause: Duration, change: impl FnOnce(&mut Tried)) {
+        let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+        let next_ms = (self.clock)().unix_ms().saturating_add(pause);
+        self.trying.note(&pending.id, |tried| {
+            change(tried);
+            tried.next_ms = Some(next_ms);
+        });
+    }
+
+    /// What is in the way now, and for how long: that the rule is stopped, or that it is night where the person is. It was asked when the
+    /// rule fired; a message that had to wait may meet the next night.
+    async fn waits(&self, pending: &Pending) -> Option<(&'static str, Duration)> {
+        // What cannot be read now is found by the attempt, which says so.
+        if self.stopped().await.is_ok_and(|stopped| stopped.has(&pending.rule)) {
+            return Some((STOPPED, Duration::ZERO));
+        }
+        if !self.rules.is_quiet_for(&pending.rule, &pending.what) {
+            return None;
+        }
+        let (readers, rules) = (self.projection.readers.clone(), Arc::clone(&self.rules));
+        let (node, now) = (pending.node, (self.clock)().unix_ms());
+        let ends = spawn_blocking(move || readers.read(|db| rules.quiet_until(db, node, now)));
+        let ends = ends.await.ok()?.ok()??;
+        Some((QUIET, Duration::from_millis((ends - now).max(1).unsigned_abs())))
     }
 
     fn takes_key(&self, pending: &Pending) -> bool {
@@ -314,13 +379,8 @@ impl Hands {
 
     /// One attempt.
     async fn attempt(&self, pending: &Pending) -> Outcome {
-        match self.is_stopped(pending).await {
-            Ok(true) => {
-                let reason = "the rule is stopped".to_owned();
-                return Outcome::Failed { reason, retry_after: Some(LOOK_AGAIN) };
-            }
-            Ok(false) => {}
-            Err(reason) => return Outcome::failed(reason),
+        if let Err(reason) = self.stopped().await {
+            return Outcome::failed(reason);
         }
         let turns = {
             let mut all = self.at_once.lock().unwrap_or_else(PoisonError::into_inner);

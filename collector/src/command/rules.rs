@@ -310,18 +310,50 @@ fn firings(answer: &Value) -> String {
         if let Some(held) = fired["held"].as_str() {
             shown += &format!("    held: {}\n", printable(held));
         }
-        for action in items(&fired["actions"]) {
-            let detail = action["detail"]
-                .as_str()
-                .map_or_else(String::new, |it| format!(": {}", printable(it)));
-            shown += &format!("    {} {}{detail}\n", text(&action["kind"]), text(&action["state"]));
-        }
+        shown += &actions_of(fired);
     }
     if shown.is_empty() { "no rule has fired\n".to_owned() } else { shown }
 }
 
+/// What is done because of a firing, and how it stands with what is still to be done.
+fn actions_of(fired: &Value) -> String {
+    let mut shown = String::new();
+    for action in items(&fired["actions"]) {
+        let mut said = Vec::new();
+        if let Some(waits_for) = action["waitsFor"].as_str() {
+            said.push(format!("waits: {}", printable(waits_for)));
+        }
+        match (action["attempts"].as_u64(), action["lastError"].as_str()) {
+            (None | Some(0), _) => {}
+            (Some(times), error) => {
+                let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+                let error = error.map_or_else(String::new, |it| format!(", the last time: {it}"));
+                said.push(printable(&format!("tried {times}{error}")));
+            }
+        }
+        for (member, words) in [("nextTry", "next try"), ("expires", "of no use after")] {
+            if let Some(time) = action[member].as_str() {
+                said.push(format!("{words} {}", printable(time)));
+            }
+        }
+        said.extend(action["detail"].as_str().map(printable));
+        let said = if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) };
+        shown += &format!("    {} {}{said}\n", text(&action["kind"]), text(&action["state"]));
+    }
+    shown
+}
+
 fn why(answer: &Value) -> String {
     let mut shown = String::new();
+    if let Some(by) = answer["stopped"]["by"].as_str() {
+        let what = if answer["stopped"]["all"] == true { "all rules are" } else { "the rule is" };
+        shown += &format!("{what} STOPPED by {}: what is to be done waits\n", printable(by));
+    }
+    for fired in items(&answer["waiting"]) {
+        shown += &format!("still to be done of what fired at {}\n", text(&fired["at"]));
+        shown += &actions_of(fired);
+    }
+    let head = shown.len();
     for looked in items(&answer["looked"]) {
         let event =
             looked["event"].as_str().map_or_else(String::new, |it| format!(" (event {it})"));
@@ -364,10 +396,9 @@ fn why(answer: &Value) -> String {
     if answer["partial"] == true {
         shown += "there were more events than are gone through: what came before is not in it\n";
     }
-    if shown.is_empty() {
-        "the rule was never looked at for them: none of their events is what it is about\n"
-            .to_owned()
-    } else {
-        shown
+    if shown.len() == head {
+        shown +=
+            "the rule was never looked at for them: none of their events is what it is about\n";
     }
+    shown
 }

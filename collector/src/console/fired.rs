@@ -11,13 +11,13 @@ use super::{
     rule::rule_address,
     story,
     views::{account_address, initial, part, person_address},
-    words::{When, label, sentence, soon},
+    words::{When, count, label, sentence, soon},
 };
 use crate::{
     desk::{Desk, DeskError},
     event_log::{Offset, Record, Timestamp},
     event_time,
-    rules::{Acted, ActionState, Fired, Records as _, Scored},
+    rules::{Acted, ActionState, Fired, Records as _, Scored, Waiting},
 };
 
 /// A firing.
@@ -61,6 +61,8 @@ pub(crate) struct DeedView {
     /// Before the word, for the eye.
     pub(crate) mark: &'static str,
     pub(crate) detail: Option<String>,
+    /// How it stands with it while it is still to be done, in a few words and in all.
+    pub(crate) stands: Option<(String, String)>,
     pub(crate) done: Option<When>,
     /// How long it took from when it was so, where it was done.
     pub(crate) took: Option<String>,
@@ -211,10 +213,35 @@ impl DeedView {
             state: acted.state.as_str(),
             mark,
             detail: acted.detail.clone(),
+            stands: acted.waiting.as_ref().map(stands),
             done: acted.done.as_deref().map(When::of),
             took: took.map(|ms| soon(ms.max(0).unsigned_abs())),
         }
     }
+}
+
+/// How it stands with what is still to be done: in a few words, and in all.
+fn stands(waiting: &Waiting) -> (String, String) {
+    let mut few = waiting.waits_for.clone().unwrap_or_default();
+    let mut all = Vec::new();
+    if let Some(waits_for) = &waiting.waits_for {
+        all.push(format!("waits: {waits_for}"));
+    }
+    if waiting.attempts > 0 {
+        let tried = format!("tried {}", count(waiting.attempts.into(), "time", "times"));
+        all.push(match &waiting.last_error {
+            Some(error) => format!("{tried}, the last time: {error}"),
+            None => tried.clone(),
+        });
+        if few.is_empty() {
+            few = tried;
+        }
+    }
+    if let Some(next) = &waiting.next_try {
+        all.push(format!("next try {}", When::of(next).text));
+    }
+    all.push(format!("of no use after {}", When::of(&waiting.expires).text));
+    (few, all.join("; "))
 }
 
 /// Some firings, and what else there is.

@@ -263,6 +263,7 @@ mod tests {
             kind: bad(),
             state: ActionState::Refused,
             detail: Some(bad()),
+            waiting: None,
             done: Some("2026-11-22T10:00:01.000Z".to_owned()),
         };
         Fired {

@@ -9,7 +9,8 @@ use tokio::task::spawn_blocking;
 
 use super::{Desk, DeskError};
 use crate::{
-    event_log::{Offset, SourceName},
+    actions,
+    event_log::{Offset, SourceName, Timestamp},
     people::{self, Whole},
     rules::{self, Fired, Listed, Looked, RuleShown, Scored, Trial},
     state::Stopped,
@@ -17,6 +18,8 @@ use crate::{
 
 /// Events of somebody that `why` goes through: the latest, if there are more.
 const GONE_THROUGH: usize = 5_000;
+/// The latest firings, of which `why` tells what is still to be done.
+const WAITING_SHOWN: usize = 20;
 
 /// A rule, and how it is.
 #[derive(Clone, Debug, Serialize)]
@@ -41,6 +44,13 @@ pub(crate) struct StoppedShown {
     pub(crate) all: bool,
 }
 
+impl StoppedShown {
+    fn of(stopped: &[Stopped], rule: &str) -> Option<Self> {
+        let found = stopped.iter().find(|it| it.is_of(rule))?;
+        Some(Self { by: found.by.clone(), at: found.at.to_string(), all: found.rule.is_none() })
+    }
+}
+
 /// Why a rule fired for somebody, and why it did not.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Why {
@@ -50,6 +60,12 @@ pub(crate) struct Why {
     pub(crate) looked: Vec<Looked>,
     /// Whether there were more events than are gone through.
     pub(crate) partial: bool,
+    /// Since when, and by whom it was stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stopped: Option<StoppedShown>,
+    /// Firings of which something is still to be done, the latest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waiting: Vec<Fired>,
 }
 
 impl Desk {
@@ -60,12 +76,7 @@ impl Desk {
         let counts = self.read(rules::counts).await?;
         let shown = set.shown().into_iter().map(|rule| {
             let (fired, acted) = counts.get(&rule.name).copied().unwrap_or_default();
-            let is_it = |it: &&Stopped| it.rule.as_deref().is_none_or(|name| name == rule.name);
-            let stopped = stopped.iter().find(is_it).map(|it| StoppedShown {
-                by: it.by.clone(),
-                at: it.at.to_string(),
-                all: it.rule.is_none(),
-            });
+            let stopped = StoppedShown::of(&stopped, &rule.name);
             RuleStanding { rule, stopped, fired, acted }
         });
         Ok(shown.collect())
@@ -98,15 +109,48 @@ impl Desk {
         who: Option<String>,
         wanted: Listed,
     ) -> Result<Option<Vec<Fired>>, DeskError> {
-        self.read(move |db| {
+        let found = self.read(move |db| {
             let mut wanted = wanted;
             if let Some(who) = who {
                 let Some(node) = people::node_of(db, &who)? else { return Ok(None) };
                 wanted.nodes = Some(Whole::person(db, node)?.nodes);
             }
             rules::list(db, &wanted).map(Some)
-        })
-        .await
+        });
+        self.with_what_waits(found.await?).await
+    }
+
+    /// With what is known of actions that are still to be done.
+    async fn with_what_waits(
+        &self,
+        mut found: Option<Vec<Fired>>,
+    ) -> Result<Option<Vec<Fired>>, DeskError> {
+        let all = || found.iter().flatten().flat_map(|fired| &fired.actions);
+        if all().all(|action| action.waiting.is_none()) {
+            return Ok(found);
+        }
+        let state = self.state.clone();
+        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
+        let now = (self.clock)().unix_ms();
+        let time = |ms: i64| Timestamp::from_unix_ms(ms).to_string();
+        for fired in found.iter_mut().flatten() {
+            let is_stopped = stopped.iter().any(|it| it.is_of(&fired.rule));
+            for action in &mut fired.actions {
+                let Some(waiting) = &mut action.waiting else { continue };
+                let tried = self.trying.of(&action.id).unwrap_or_default();
+                waiting.attempts = tried.attempts;
+                waiting.last_error = tried.error;
+                let after = Some(waiting.after_ms).filter(|after| *after > now);
+                let (waits_for, next_ms) = match (is_stopped, after) {
+                    (true, _) => (Some(actions::STOPPED), None),
+                    (false, Some(after)) => (Some(actions::QUIET), Some(after)),
+                    (false, None) => (tried.waits, tried.next_ms.filter(|next| *next > now)),
+                };
+                waiting.waits_for = waits_for.map(str::to_owned);
+                waiting.next_try = next_ms.map(time);
+            }
+        }
+        Ok(found)
     }
 
     /// Firings about an account, the latest first; `None` if there is none.
@@ -116,12 +160,12 @@ impl Desk {
         wanted: Listed,
     ) -> Result<Option<Vec<Fired>>, DeskError> {
         let id = id.to_owned();
-        self.read(move |db| {
+        let found = self.read(move |db| {
             let Some(whose) = Whole::account_of(db, &id)? else { return Ok(None) };
             let account = whose.account.map(|(number, _)| number);
             rules::list(db, &Listed { account, ..wanted }).map(Some)
-        })
-        .await
+        });
+        self.with_what_waits(found.await?).await
     }
 
     /// All scores of a person as they are now; `None` if nobody is known by this.
@@ -148,6 +192,14 @@ impl Desk {
     /// there is no such rule, or nobody is known by this.
     pub(crate) async fn why(&self, rule: &str, who: &str) -> Result<Option<Why>, DeskError> {
         let Some(per) = self.rules.per_of_rule(rule) else { return Ok(None) };
+        let of_it =
+            Listed { rule: Some(rule.to_owned()), limit: WAITING_SHOWN, ..Listed::default() };
+        let firings = self.firings(Some(who.to_owned()), of_it).await?.unwrap_or_default();
+        let waits = |fired: &Fired| fired.actions.iter().any(|action| action.waiting.is_some());
+        let waiting = firings.into_iter().filter(waits).collect();
+        let state = self.state.clone();
+        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
+        let stopped = StoppedShown::of(&stopped, rule);
         let (rule, who) = (rule.to_owned(), who.to_owned());
         let (set, limits, log) =
             (Arc::clone(&self.rules), self.limits.clone(), Arc::clone(&self.log));
@@ -173,7 +225,8 @@ impl Desk {
             let mut looked: Vec<_> =
                 trial.looked().into_iter().filter(|looked| looked.rule == rule).collect();
             looked.reverse();
-            Ok(Some(Why { rule, person: person.id().to_string(), looked, partial }))
+            let person = person.id().to_string();
+            Ok(Some(Why { rule, person, looked, partial, stopped, waiting }))
         })
         .await
     }
@@ -198,9 +251,7 @@ impl Desk {
         }
         let state = self.state.clone();
         let stopped = spawn_blocking(move || state.stopped_rules()).await??;
-        let goes_on = |fired: &&&Fired| {
-            !stopped.iter().any(|it| it.rule.as_ref().is_none_or(|name| *name == fired.rule))
-        };
+        let goes_on = |fired: &&&Fired| !stopped.iter().any(|it| it.is_of(&fired.rule));
         let found = deciding.iter().find(goes_on);
         Ok(found.and_then(|fired| Some((self.rules.decision_of(&fired.rule)?, fired.rule.clone()))))
     }

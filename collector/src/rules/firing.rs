@@ -171,6 +171,31 @@ pub struct Acted {
     /// When the destination had it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub done: Option<String>,
+    /// How it stands with it while it is pending.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
+}
+
+/// How it stands with an action that is still to be done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Waiting {
+    /// What it waits for, where that is not the destination: that the rule goes on, that a night ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
+    /// How often it was tried since the collector has started.
+    pub attempts: u32,
+    /// Why the last attempt did not do it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<String>,
+    /// When it is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_try: Option<String>,
+    /// When it is of no use any more.
+    pub expires: String,
+    /// Not before then: somebody's night.
+    #[serde(skip)]
+    pub(crate) after_ms: i64,
 }
 
 impl Firing<'_> {
@@ -455,17 +480,24 @@ fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
     if account != 0 {
         fired.account = Whole::account(db, account, node)?.and_then(|it| it.account).map(|it| it.1);
     }
-    let query = "SELECT id, kind, state, detail, done FROM action WHERE firing = ?1 ORDER BY id";
+    let query = "SELECT id, kind, state, detail, done, expires, after FROM action WHERE firing = ?1 ORDER BY id";
     let mut query = db.prepare_cached(query)?;
     let rows = query.query_map([number], |row| {
         let state: String = row.get(2)?;
         let done: Option<i64> = row.get(4)?;
+        let state = ActionState::read(&state).unwrap_or(ActionState::Unknown);
+        let waiting = Waiting {
+            expires: Timestamp::from_unix_ms(row.get(5)?).to_string(),
+            after_ms: row.get(6)?,
+            ..Waiting::default()
+        };
         Ok(Acted {
             id: row.get(0)?,
             kind: row.get(1)?,
-            state: ActionState::read(&state).unwrap_or(ActionState::Unknown),
+            state,
             detail: row.get(3)?,
             done: done.map(|ms| Timestamp::from_unix_ms(ms).to_string()),
+            waiting: (state == ActionState::Pending).then_some(waiting),
         })
     })?;
     fired.actions = rows.collect::<Result<_>>()?;

@@ -33,7 +33,7 @@ mod waiting;
 
 pub use backtest::{BacktestError, Compared, backtest};
 pub use file::RuleError;
-pub use firing::{Acted, ActionState, Fired};
+pub use firing::{Acted, ActionState, Fired, Waiting};
 pub use fixture::{Tested, test};
 pub use fold::Looked;
 pub use rows::{Asked, Exported, Row, RowsError, rows};

@@ -19,6 +19,13 @@ pub struct Stopped {
     pub at: Timestamp,
 }
 
+impl Stopped {
+    /// Whether it holds for this rule.
+    pub fn is_of(&self, rule: &str) -> bool {
+        self.rule.as_deref().is_none_or(|name| name == rule)
+    }
+}
+
 /// By name and revision: since where in the log, and since when in milliseconds of unix time.
 pub type Since = BTreeMap<(String, u32), (Offset, i64)>;
 

@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::Result;
+use rusqlite::{Connection, Result};
 
 use super::super::{
     firing::{self, Fate},
     length::ms,
     scope::{Scope, local, timezone_of},
-    set::{Do, Quiet, Rule},
+    set::{Do, Quiet, Rule, RuleSet},
 };
 use crate::people::{Node, Whole};
 
@@ -38,6 +38,26 @@ pub(super) fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, now_ms: i64) -> 
         Ok(Fate::After(quiet.ends(now_ms, &zone).unwrap_or(0)))
     };
     rule.then.iter().map(&mut fate).collect()
+}
+
+impl RuleSet {
+    /// Whether this waits for the morning of who gets it.
+    pub(crate) fn is_quiet_for(&self, rule: &str, deed: &Do) -> bool {
+        let is_urgent = self.rule(rule).is_some_and(|rule| rule.urgent);
+        !is_urgent && self.quiet.as_ref().is_some_and(|quiet| quiet.kinds.contains(&deed.kind()))
+    }
+
+    /// When the night ends there, if it is night where somebody is.
+    pub(crate) fn quiet_until(
+        &self,
+        db: &Connection,
+        node: Node,
+        now_ms: i64,
+    ) -> Result<Option<i64>> {
+        let Some(quiet) = &self.quiet else { return Ok(None) };
+        let zone = timezone_of(db, &Whole::person(db, node)?)?;
+        Ok(quiet.ends(now_ms, &zone))
+    }
 }
 
 impl Quiet {

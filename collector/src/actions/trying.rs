@@ -1,0 +1,58 @@
+//! What is known of actions that are being tried: how often, what was said last, and when it is tried again.
+//! Promises that of what is done nothing is left. Deliberately forgets at a stop: what became of an action is in the log, not here.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+};
+
+/// Said where nothing is tried because somebody has stopped the rule.
+pub(crate) const STOPPED: &str = "the rule is stopped";
+/// Said of a message that waits for somebody's morning.
+pub(crate) const QUIET: &str = "quiet hours";
+/// Said where too much is done within a minute.
+pub(crate) const CEILING: &str = "more is done than `actions_per_minute` allows";
+
+/// How it stands with an action.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tried {
+    /// How often since the collector has started.
+    pub(crate) attempts: u32,
+    /// Why the last attempt did not do it.
+    pub(crate) error: Option<String>,
+    /// When it is tried again, in milliseconds of unix time.
+    pub(crate) next_ms: Option<i64>,
+    /// What it waits for, where that is not the destination.
+    pub(crate) waits: Option<&'static str>,
+    /// Before then it is not looked at again.
+    pub(super) not_before_ms: i64,
+    /// Whether it counts among what may be done in a minute.
+    pub(super) is_counted: bool,
+}
+
+/// By the action's id.
+#[derive(Debug, Default)]
+pub(crate) struct Trying(Mutex<HashMap<String, Tried>>);
+
+impl Trying {
+    pub(crate) fn of(&self, action: &str) -> Option<Tried> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(action).cloned()
+    }
+
+    /// Before then it is not looked at again, in milliseconds of unix time.
+    pub(super) fn not_before(&self, action: &str) -> i64 {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(action).map_or(0, |tried| tried.not_before_ms)
+    }
+
+    /// Notes how it stands.
+    pub(super) fn note(&self, action: &str, change: impl FnOnce(&mut Tried)) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        change(all.entry(action.to_owned()).or_default());
+    }
+
+    /// It is over.
+    pub(super) fn forget(&self, action: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(action);
+    }
+}
