@@ -241,6 +241,9 @@ impl Collector {
             (config.actions_per_minute, forgotten_until),
             Arc::clone(&set),
         );
+        for (rule, kind) in set.kinds() {
+            ingest.metrics.knows_actions(rule, &kind);
+        }
         let worker = Worker::new(hands);
         let limits = HttpLimits::default();
         Ok(Self {

@@ -16,7 +16,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::event_log::BOUNDS;
+use crate::{event_log::BOUNDS, rules::ActionState};
 
 pub use log::LogFigures;
 
@@ -109,6 +109,18 @@ impl Metrics {
     pub fn action(&self, rule: &str, kind: &str, outcome: &'static str) {
         let labels = ActionLabels { rule: rule.to_owned(), kind: kind.to_owned(), outcome };
         self.actions.get_or_create(&labels).inc();
+    }
+
+    /// Has a rule's actions of a kind at zero, before any has ended: an alert on what is more than before would not see the first.
+    pub fn knows_actions(&self, rule: &str, kind: &str) {
+        for outcome in ActionState::ENDS {
+            let labels = ActionLabels {
+                rule: rule.to_owned(),
+                kind: kind.to_owned(),
+                outcome: outcome.as_str(),
+            };
+            drop(self.actions.get_or_create(&labels));
+        }
     }
 
     /// Rules want to send more in this minute than they may.

@@ -58,7 +58,8 @@ secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\nallow_private = t
   for (;;) {
     const page = await (await fetch(`${address}/metrics`)).text();
     const parked = Number(page.match(/^headwater_parked_events\{consumer="crm"\} (\d+)$/m)?.[1] ?? 0);
-    if (parked >= 2 && page.includes('headwater_actions_total{')) return page;
+    const isDone = /^headwater_actions_total\{[^}]*outcome="accepted"[^}]*\} [1-9]/m.test(page);
+    if (parked >= 2 && isDone) return page;
     assert.ok(Date.now() < end, `the events were not parked, or the rule did nothing, in time:\n${page}`);
     await new Promise((done) => setTimeout(done, 50));
   }

@@ -113,10 +113,13 @@ impl ActionState {
         }
     }
 
+    /// What an action comes to in the end.
+    pub const ENDS: [Self; 4] = [Self::Accepted, Self::Refused, Self::Expired, Self::Unknown];
+
     /// Back from the word.
     pub(crate) fn read(word: &str) -> Option<Self> {
-        let all = [Self::Pending, Self::Accepted, Self::Refused, Self::Expired, Self::Unknown];
-        all.into_iter().find(|state| state.as_str() == word)
+        let mut all = std::iter::once(Self::Pending).chain(Self::ENDS);
+        all.find(|state| state.as_str() == word)
     }
 }
 

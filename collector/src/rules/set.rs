@@ -496,6 +496,13 @@ impl RuleSet {
         })
     }
 
+    /// Each rule with each kind of what it does.
+    pub(crate) fn kinds(&self) -> impl Iterator<Item = (&str, String)> {
+        self.rules
+            .iter()
+            .flat_map(|rule| rule.then.iter().map(|it| (rule.name.as_str(), it.kind())))
+    }
+
     /// What it decides by, as a name for it.
     pub(crate) fn hash(&self) -> &str {
         &self.hash

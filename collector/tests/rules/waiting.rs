@@ -25,6 +25,14 @@ async fn a_destination_that_is_away_is_told_of_with_attempts_the_last_error_and_
     world.receiver.answer_with(|_| 503);
     let server = world.start().await;
     let token = server.new_token.clone().unwrap();
+    // The first that is lost is more than there was before.
+    let page = client().get(server.at("/metrics")).send().await.unwrap().text().await.unwrap();
+    for outcome in ["accepted", "refused", "expired", "unknown"] {
+        let series = format!(
+            "headwater_actions_total{{rule=\"bought\",kind=\"webhook\",outcome=\"{outcome}\"}} 0"
+        );
+        assert!(page.contains(&series), "{series} is not in {page}");
+    }
     let bought = json!([{"type": "track", "event": "Bought", "userId": "u-1", "messageId": "1"}]);
     send(&server, "wk_web", bought).await;
     let tried = until("a second attempt", async || {
