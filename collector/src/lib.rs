@@ -67,7 +67,7 @@ use std::{
 };
 
 pub use http::TlsError;
-pub use reload::{Reload, ReloadError};
+pub use reload::{Reload, ReloadError, RuleFiles};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
@@ -121,6 +121,8 @@ pub struct Collector {
     consumers: Vec<Consumer<Opening>>,
     projection: Projection,
     worker: Worker,
+    /// A name for the texts that rules and templates were read from.
+    rules_read: Option<String>,
     rules: Arc<RuleSet>,
     door: Arc<Door>,
     state: State,
@@ -183,7 +185,16 @@ impl Collector {
         warn_if_others_can_read(&config.data);
         let clock = system_clock();
         let inbounds = Inbounds::open(&config)?;
+        // Before them: what changes meanwhile is another text.
+        let rules_read = config.rules.as_deref().and_then(actions::texts);
         let rules = config.rules.as_deref().map(RuleSet::read).transpose()?.unwrap_or_default();
+        for (file, rule) in rules.idle() {
+            tracing::warn!(
+                file,
+                rule,
+                "a rule does nothing, and is only on record; if that is meant, say `then = []`"
+            );
+        }
         let (destinations, templates) = actions::open(&config, &rules)?;
         let countries = Arc::new(Countries::open(config.countries.as_deref())?);
         // Before anything is changed: a later release may have been here.
@@ -252,6 +263,7 @@ impl Collector {
             consumers,
             projection,
             worker,
+            rules_read,
             rules: set,
             door,
             state,
@@ -276,6 +288,7 @@ impl Collector {
             inbounds: self.inbounds.clone(),
             state: self.state.clone(),
             started_with: self.config.clone(),
+            rules_read: self.rules_read.clone(),
         }
     }
 

@@ -16,7 +16,7 @@ use std::{
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use headwater_collector::{
-    Collector, Reload,
+    Collector, Reload, RuleFiles,
     backup::{self, BackedUp},
     check,
     config::Config,
@@ -429,13 +429,16 @@ async fn reload_at(mut hangup: Signal, reload: Reload, arguments: Serve) {
         let (reload, arguments) = (Arc::clone(&reload), Arc::clone(&arguments));
         let (tell, told) = oneshot::channel();
         // A thread that the end does not wait for: a file may be where reading it never ends.
-        let reading = std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
-            let read = arguments.read_again();
-            // Whoever has given up on this reading may have put a later one into force.
-            if !tell.is_closed() {
-                drop(tell.send(read.and_then(|config| Ok(reload.apply(&config)?))));
-            }
-        });
+        let reading =
+            std::thread::Builder::new().name("reload".to_owned()).spawn(move || {
+                let read = arguments.read_again();
+                // Whoever has given up on this reading may have put a later one into force.
+                if !tell.is_closed() {
+                    drop(tell.send(read.and_then(|config| {
+                        Ok((reload.apply(&config)?, reload.rule_files(&config)))
+                    })));
+                }
+            });
         let done = match reading {
             Ok(_) => match tokio::time::timeout(RELOAD_PATIENCE, told).await {
                 Ok(told) => told.unwrap_or_else(|lost| Err(lost.into())),
@@ -444,11 +447,25 @@ async fn reload_at(mut hangup: Signal, reload: Reload, arguments: Serve) {
             Err(error) => Err(error.into()),
         };
         match done {
-            Ok(later) if later.is_empty() => tracing::info!("the configuration was read again"),
-            Ok(later) => tracing::warn!(
-                "the configuration was read again; what it says of {} needs a restart",
-                later.join(", ")
-            ),
+            Ok((later, rules)) => {
+                match later.is_empty() {
+                    true => tracing::info!("the configuration was read again"),
+                    false => tracing::warn!(
+                        "the configuration was read again; what it says of {} needs a restart",
+                        later.join(", ")
+                    ),
+                }
+                match rules {
+                    None => {}
+                    Some(RuleFiles::Same) => tracing::info!("the rule files are those in use"),
+                    Some(RuleFiles::Others) => tracing::warn!(
+                        "the rule files are others than those in use, and sound: a restart puts them into force"
+                    ),
+                    Some(RuleFiles::Wrong(wrong)) => {
+                        tracing::error!("the rules in use stay, and a restart would fail: {wrong}");
+                    }
+                }
+            }
             Err(error) => {
                 tracing::error!("the old configuration stays in force: {}", in_full(&error));
             }

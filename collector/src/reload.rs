@@ -5,9 +5,11 @@
 use std::sync::Arc;
 
 use crate::{
+    actions,
     config::Config,
     http::{Door, TlsError},
     inbound::{InboundError, Inbounds},
+    rules::RuleSet,
     sources::Sources,
     state::{State, StateError},
 };
@@ -19,6 +21,8 @@ pub struct Reload {
     pub(crate) inbounds: Inbounds,
     pub(crate) state: State,
     pub(crate) started_with: Config,
+    /// A name for the texts of the rules' folder, as they were at the start.
+    pub(crate) rules_read: Option<String>,
 }
 
 /// Why nothing has changed.
@@ -40,7 +44,32 @@ pub enum ReloadError {
     State(#[from] StateError),
 }
 
+/// What the rule files are like, beside the rules in use: those stay until a restart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RuleFiles {
+    /// As they were.
+    Same,
+    /// Others, and sound.
+    Others,
+    /// They cannot be used: a restart would fail.
+    Wrong(String),
+}
+
 impl Reload {
+    /// What the rule files are like; `None` where there are none. Blocks to read files.
+    pub fn rule_files(&self, next: &Config) -> Option<RuleFiles> {
+        let folder = next.rules.as_ref()?;
+        let looked = RuleSet::read(folder).map_err(|error| error.to_string()).and_then(|set| {
+            actions::look(folder, &set, Some(next)).map_err(|error| error.to_string())
+        });
+        let is_same = || self.rules_read.is_some() && actions::texts(folder) == self.rules_read;
+        Some(match looked {
+            Err(wrong) => RuleFiles::Wrong(wrong),
+            Ok(()) if is_same() => RuleFiles::Same,
+            Ok(()) => RuleFiles::Others,
+        })
+    }
+
     /// Puts it into force, but for the keys that it returns: they need a restart. Blocks to read files.
     pub fn apply(&self, next: &Config) -> Result<Vec<String>, ReloadError> {
         if next.sources.is_empty() && !self.started_with.sources.is_empty() {

@@ -154,6 +154,28 @@ async fn a_hangup_reads_the_configuration_again_and_drops_no_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_says_what_the_rule_files_are_like() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let rules = folder.join("rules");
+    fs::create_dir(&rules).unwrap();
+    let write = |rule: &str| fs::write(rules.join("a.toml"), rule).unwrap();
+    write("[rules.a]\non = 'A'\n");
+    configure(folder, &format!("rules = '{}'\n[sources.web]\nwrite_key = 'k'", rules.display()));
+    let running = Running::serve(folder);
+    assert!(running.says("does nothing").contains("then = []"));
+    running.hang_up();
+    running.says("the rule files are those in use");
+    write("[rules.a]\non = 'B'\nthen = []\n");
+    running.hang_up();
+    running.says("a restart puts them into force");
+    write("[rules.a]\nonn = 'B'\n");
+    running.hang_up();
+    let said = running.says("a restart would fail");
+    assert!(said.contains("a.toml:2: unknown key `onn`"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tokens_are_made_and_ended_beside_a_running_server() {
     let folder = tempfile::tempdir().unwrap();
     configure(folder.path(), "");

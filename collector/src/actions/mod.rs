@@ -35,6 +35,6 @@ pub use sms::Sms;
 pub use template::{ROOTS, RefusedToSend, Rendered, TemplateError, Templates};
 pub use webhook::ActionWebhook;
 
-pub(crate) use opening::open;
+pub(crate) use opening::{open, texts};
 pub(crate) use trying::{QUIET, STOPPED, Trying};
 pub(crate) use worker::{Hands, Worker};

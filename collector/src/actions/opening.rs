@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest as _, Sha256};
+
 use super::{Destination, DestinationError, TemplateError, Templates};
 use crate::{
     config::{Config, Name},
@@ -53,6 +55,27 @@ pub(crate) fn open(config: &Config, rules: &RuleSet) -> Result<Opened, ActionsEr
         destinations.get(name).map(Destination::kind)
     })?;
     Ok((destinations, templates))
+}
+
+/// A name for the texts of a folder of rules: rule files and templates. `None` if they cannot be read.
+pub(crate) fn texts(folder: &Path) -> Option<String> {
+    let mut files = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).ok()? {
+        let path = entry.ok()?.path();
+        let is_read = path
+            .extension()
+            .and_then(|it| it.to_str())
+            .is_some_and(|ending| ["toml", "md", "txt", "html"].contains(&ending));
+        if is_read && path.is_file() {
+            files.insert(path.clone(), Sha256::digest(std::fs::read(&path).ok()?));
+        }
+    }
+    let mut all = Sha256::new();
+    for (path, digest) in files {
+        all.update(path.as_os_str().as_encoded_bytes());
+        all.update(digest);
+    }
+    Some(all.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// What a start would stumble over: templates that cannot be used, and destinations and templates that rules name and that are not

@@ -144,7 +144,7 @@ impl Server {
             .and_then(|error| error["error"]["message"].as_str().map(str::to_owned))
             // Here there is a command for it.
             .map(|message| {
-                message.replace("`GET /v1/consumers` lists", "`headwater consumers list` shows")
+                COMMANDS.iter().fold(message, |said, (path, command)| said.replace(path, command))
             });
         bail!("{}", message.unwrap_or_else(|| format!("{} answers {status}", self.url)))
     }
@@ -161,6 +161,13 @@ impl Server {
             .with_context(|| format!("{} does not answer with JSON", self.url))
     }
 }
+
+/// What a server says of its paths, and what there is for it here.
+const COMMANDS: [(&str, &str); 3] = [
+    ("`GET /v1/consumers` lists", "`headwater consumers list` shows"),
+    ("`GET /v1/rules` lists", "`headwater rules list` shows"),
+    ("`GET /v1/people?q=…` finds", "`headwater person find …` finds"),
+];
 
 /// What TLS says is wrong, if that is why a connection ended.
 fn tls_error(error: &reqwest::Error) -> Option<&rustls::Error> {

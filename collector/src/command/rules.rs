@@ -38,7 +38,7 @@ pub(crate) struct Arguments {
 enum Command {
     /// Say whether the rule files and templates of a folder can be used.
     ///
-    /// Exit code 1: not; what is wrong is named with file and line.
+    /// Exit code 1: not; what is wrong is named with file and line. A rule that does nothing is told of, unless it says `then = []`.
     Check {
         /// The folder.
         folder: PathBuf,
@@ -132,6 +132,12 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
                     folder.display()
                 );
             }
+            for (file, rule) in set.idle() {
+                writeln!(
+                    std::io::stderr(),
+                    "note: {file}: the rule `{rule}` does nothing, and is only on record; if that is meant, say `then = []`"
+                )?;
+            }
             writeln!(out, "ok: {features} features, {scores} scores, {rules} rules")?;
         }
         Command::Test { folder } => {
@@ -208,6 +214,16 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         Command::Why { .. } => why(&answer),
         _ => list(&answer),
     };
+    if let Command::Resume { rule: Some(rule) } = &arguments.command
+        && let Some(by) = stopped_with_all(&answer, rule)
+    {
+        writeln!(
+            std::io::stderr(),
+            "{} is not stopped by itself any more, but all rules still are, by {}: `headwater rules resume` lets them go on",
+            printable(rule),
+            printable(by)
+        )?;
+    }
     write!(out, "{shown}")?;
     Ok(())
 }
@@ -238,6 +254,12 @@ async fn ask(server: &Server, command: &Command) -> anyhow::Result<Value> {
     }
 }
 
+/// Who has stopped all rules, if a rule does not go on because of that.
+fn stopped_with_all<'a>(answer: &'a Value, rule: &str) -> Option<&'a str> {
+    let of = items(&answer["rules"]).find(|it| it["name"] == rule)?;
+    of["stopped"]["by"].as_str().filter(|_| of["stopped"]["all"] == true)
+}
+
 fn printable_lines(text: &str) -> String {
     text.lines().map(printable).collect::<Vec<_>>().join("\n")
 }
@@ -246,8 +268,21 @@ fn text(value: &Value) -> String {
     match value {
         Value::String(text) => printable(text),
         Value::Null => "nothing".to_owned(),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(fraction) => legible(fraction),
+            None => number.to_string(),
+        },
         other => printable(&other.to_string()),
     }
+}
+
+/// A number with a fraction, to six digits: 0.8999999 is 0.9 for who reads it. Those in front of the point all stay.
+fn legible(number: f64) -> String {
+    if number.abs() >= 1e5 {
+        return ((number * 10.0).round() / 10.0).to_string();
+    }
+    let rounded: f64 = format!("{number:.5e}").parse().unwrap_or(number);
+    rounded.to_string()
 }
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
@@ -259,6 +294,9 @@ fn list(answer: &Value) -> String {
     for rule in items(&answer["rules"]) {
         let mut state = Vec::new();
         match rule["stopped"].as_object() {
+            Some(stopped) if stopped["all"] == true => {
+                state.push(format!("STOPPED, as all are, by {}", text(&stopped["by"])));
+            }
             Some(stopped) => state.push(format!("STOPPED by {}", text(&stopped["by"]))),
             None if rule["enabled"] == false => state.push("not enabled".to_owned()),
             None => state.push("on".to_owned()),
@@ -401,4 +439,20 @@ fn why(answer: &Value) -> String {
             "the rule was never looked at for them: none of their events is what it is about\n";
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_as_exact_as_anyone_reads_them() {
+        let shown =
+            [0.899_999_9, 2.0 / 3.0, 1e-7, 12.0, 123_456.789, 1_764_000_000_123.0, -0.5, 0.0];
+        let shown = shown.map(legible);
+        let expected =
+            ["0.9", "0.666667", "0.0000001", "12", "123456.8", "1764000000123", "-0.5", "0"];
+        assert_eq!(shown, expected);
+        assert_eq!(text(&serde_json::json!(1_764_000_000_123_456_i64)), "1764000000123456");
+    }
 }

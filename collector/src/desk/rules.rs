@@ -18,6 +18,8 @@ use crate::{
 
 /// Events of somebody that `why` goes through: the latest, if there are more.
 const GONE_THROUGH: usize = 5_000;
+/// Rules that are named where one is not found.
+const RULES_NAMED: usize = 20;
 /// The latest firings, of which `why` tells what is still to be done.
 const WAITING_SHOWN: usize = 20;
 
@@ -30,7 +32,7 @@ pub(crate) struct RuleStanding {
     /// Since when, and by whom it was stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stopped: Option<StoppedShown>,
-    /// How often it has fired, and how often of these something was done.
+    /// How often it has fired, and how often of these something has arrived.
     pub(crate) fired: u64,
     pub(crate) acted: u64,
 }
@@ -80,6 +82,17 @@ impl Desk {
             RuleStanding { rule, stopped, fired, acted }
         });
         Ok(shown.collect())
+    }
+
+    /// That there is no such rule, and which there are.
+    pub(crate) fn no_rule(&self, name: &str) -> String {
+        let names: Vec<_> = self.rules.revisions().map(|(name, ..)| name).collect();
+        let more = if names.len() > RULES_NAMED { ", …; `GET /v1/rules` lists them" } else { "" };
+        let named = names[..names.len().min(RULES_NAMED)].join("`, `");
+        match names.len() {
+            0 => format!("there is no rule `{name}`, nor any other"),
+            _ => format!("there is no rule `{name}`; there are `{named}`{more}"),
+        }
     }
 
     /// Stops a rule, or all, or lets them go on; `None` if there is no such rule.

@@ -56,13 +56,15 @@ impl Http {
                 let who = parameter(query, "who")?;
                 let who = who.ok_or_else(|| wrong_parameter("`who` is missing: for whom"))?;
                 if !desk.rules.has_rule(rule) {
-                    return Err(not_found(NO_RULE));
+                    return Err(not_found(&desk.no_rule(rule)));
                 }
                 known(desk.why(rule, &who).await?, NO_PERSON)
             }
             ["rules", rule, switch] => {
                 let on = switch == "resume";
-                desk.switch_rule(Some(rule), on, &by).await?.ok_or_else(|| not_found(NO_RULE))?;
+                desk.switch_rule(Some(rule), on, &by)
+                    .await?
+                    .ok_or_else(|| not_found(&desk.no_rule(rule)))?;
                 Ok(answer(&json!({ "rules": desk.rules().await? })))
             }
             ["firings"] => {
@@ -73,8 +75,16 @@ impl Http {
                     )
                 })?;
                 let rule = parameter(query, "rule")?;
+                let unknown = rule.clone().filter(|rule| !desk.rules.has_rule(rule));
                 let wanted = Listed { rule, before, limit: limit(query)?, ..Listed::default() };
                 let found = desk.firings(parameter(query, "who")?, wanted).await?;
+                // One that is gone may have fired.
+                if let Some(rule) = unknown
+                    && found.as_ref().is_some_and(Vec::is_empty)
+                    && before.is_none()
+                {
+                    return Err(not_found(&desk.no_rule(&rule)));
+                }
                 known(found.map(|firings| json!({ "firings": firings })), NO_PERSON)
             }
             _ => Err(not_found("there is nothing at this path")),
@@ -181,5 +191,3 @@ impl Http {
         tokio::task::spawn_blocking(search).await.ok().flatten()
     }
 }
-
-const NO_RULE: &str = "there is no such rule; `GET /v1/rules` lists them";

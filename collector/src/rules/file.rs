@@ -2,20 +2,20 @@
 //! Promises that a mistake is an error that names file, line and what was expected, and that whatever an expression looks at is
 //! there and can work. Deliberately evaluates nothing.
 
+mod decisive;
 mod deed;
 mod model;
 mod part;
 mod raw;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::{self, Write as _},
     io::Read as _,
     path::Path,
     time::Duration,
 };
 
-use sha2::{Digest as _, Sha256};
 use toml::Spanned;
 
 use super::{
@@ -26,6 +26,7 @@ use super::{
         When,
     },
 };
+use decisive::short;
 use deed::deed;
 use part::{OF_A_MATCH, OF_A_RULE, OF_A_SUBJECT, OF_AN_EVENT, Place, Wanted};
 use raw::{
@@ -49,7 +50,7 @@ const MOST_SCORES_DEEP: usize = 8;
 pub struct RuleError {
     /// The file's name.
     pub file: String,
-    /// From 1.
+    /// From 1; 0 where it is the whole file, or the folder.
     pub line: usize,
     /// What is wrong, and what was expected.
     pub message: String,
@@ -57,7 +58,10 @@ pub struct RuleError {
 
 impl fmt::Display for RuleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.file, self.line, self.message)
+        match self.line {
+            0 => write!(f, "{}: {}", self.file, self.message),
+            line => write!(f, "{}:{line}: {}", self.file, self.message),
+        }
     }
 }
 
@@ -77,7 +81,7 @@ impl RuleSet {
     pub fn read(folder: &Path) -> Result<Self, RuleError> {
         let failed = |file: &Path, cause: std::io::Error| RuleError {
             file: file.display().to_string(),
-            line: 1,
+            line: 0,
             message: format!("cannot be read: {cause}"),
         };
         let entries = std::fs::read_dir(folder).map_err(|cause| failed(folder, cause))?;
@@ -95,7 +99,7 @@ impl RuleSet {
             // What is no file may never end.
             let about = std::fs::metadata(&path).map_err(|cause| failed(&path, cause))?;
             let wrong =
-                |message: String| RuleError { file: path.display().to_string(), line: 1, message };
+                |message: String| RuleError { file: path.display().to_string(), line: 0, message };
             if !about.is_file() {
                 return Err(wrong("is no file".to_owned()));
             }
@@ -195,40 +199,6 @@ impl RuleSet {
             rule.key = key;
         }
         Ok(set)
-    }
-
-    /// All that decides what a rule comes to, with the features and the scores that it looks at.
-    fn decisive(&self, rule: &Rule) -> String {
-        let mut features: BTreeSet<&str> = BTreeSet::new();
-        let mut scores: BTreeSet<usize> = BTreeSet::new();
-        let mut parts: Vec<&Part> = rule.conditions.iter().chain(&rule.still).collect();
-        match &rule.when {
-            When::At { time, .. } => parts.push(time),
-            When::Crosses(Crossing { of: Measure::Feature(at), .. }) => {
-                features.insert(&self.features[*at].key);
-            }
-            When::Crosses(Crossing { of: Measure::Score(at), .. }) => {
-                scores.insert(*at);
-                parts.extend(self.scores[*at].terms.iter().map(|(_, term)| term));
-            }
-            _ => {}
-        }
-        while let Some(part) = parts.pop() {
-            let known = part.features.iter().filter_map(|name| self.feature(name));
-            features.extend(known.map(|at| self.features[at].key.as_str()));
-            for at in part.scores.iter().filter_map(|name| self.score(name)) {
-                if scores.insert(at) {
-                    parts.extend(self.scores[at].terms.iter().map(|(_, term)| term));
-                }
-            }
-        }
-        let scores: BTreeSet<_> = scores.iter().map(|at| self.scores[*at].decisive()).collect();
-        let line = match &rule.when {
-            When::Crosses(of) => format!("{} {} {}", of.rising, of.line, of.rearm),
-            _ => String::new(),
-        };
-        let of_all = format!("{:?} {:?}", self.caps, self.quiet);
-        format!("{} {line} {features:?} {scores:?} {of_all}", rule.decisive(false))
     }
 
     /// What is said once for all rules.
@@ -559,7 +529,9 @@ impl Reading<'_> {
         if percent > 100 {
             return Err((raw.percent.span().start, "`percent` is 0 to 100".to_owned()));
         }
-        if raw.then.len() > MOST_PARTS {
+        let says_nothing = raw.then.as_ref().is_some_and(Vec::is_empty);
+        let then = raw.then.unwrap_or_default();
+        if then.len() > MOST_PARTS {
             return Err((at, format!("a rule does at most {MOST_PARTS} things")));
         }
         Ok(Rule {
@@ -579,7 +551,8 @@ impl Reading<'_> {
             enabled: raw.enabled,
             dry_run: raw.dry_run,
             percent,
-            then: raw.then.into_iter().map(deed).collect::<Result<_, _>>()?,
+            then: then.into_iter().map(deed).collect::<Result<_, _>>()?,
+            says_nothing,
             decision: raw.decision,
             urgent: raw.urgent,
             asks: None,
@@ -672,61 +645,4 @@ fn one_of<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> S
         return format!("there is no {what} `{name}`, nor any other");
     }
     plain_words(&format!("unknown {what} `{name}`, expected one of `{}`", known.join("`, `")))
-}
-
-/// A name for a text.
-fn short(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
-    digest.iter().take(8).fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-}
-
-impl Score {
-    /// All that decides what it comes to.
-    fn decisive(&self) -> String {
-        let terms = self.terms.iter().map(|(name, term)| (name, term.expression.text()));
-        let terms: Vec<_> = terms.collect();
-        let model = self.model.as_ref().map(|model| {
-            let inputs = model.inputs.iter().map(|(name, part)| (name, part.expression.text()));
-            format!("{:?} {}", inputs.collect::<Vec<_>>(), model.fallback)
-        });
-        format!("{} {:?} {terms:?} {:?} {model:?}", self.name, self.per, self.squash)
-    }
-}
-
-impl Rule {
-    /// All that decides what it comes to; of what crosses a line, which is a place in the set, only if that is wanted.
-    fn decisive(&self, with_places: bool) -> String {
-        let text = |part: &Part| part.expression.text().to_owned();
-        let conditions: Vec<_> = self.conditions.iter().chain(&self.still).map(text).collect();
-        let step = |step: &Step| format!("{:?} {:?}", step.on, step.matches.as_ref().map(text));
-        let when = match &self.when {
-            When::Event => String::new(),
-            When::Without { step: of, within } => format!("without {} {within:?}", step(of)),
-            When::Sequence { steps, within } => {
-                format!("sequence {:?} {within:?}", steps.iter().map(step).collect::<Vec<_>>())
-            }
-            When::At { time, shift_ms } => format!("at {} {shift_ms}", text(time)),
-            When::Crosses(of) if with_places => format!("{of:?}"),
-            When::Crosses(_) => "crosses".to_owned(),
-        };
-        format!(
-            "{} {} {:?} {:?} {conditions:?} {when} {} {:?} {:?} {:?} {} {} {} {:?} {}",
-            self.name,
-            self.revision,
-            self.per,
-            self.on,
-            self.only_server,
-            self.late,
-            self.limit,
-            self.pending,
-            self.enabled,
-            self.dry_run,
-            self.percent,
-            self.then,
-            self.urgent,
-        )
-    }
 }

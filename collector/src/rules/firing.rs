@@ -394,7 +394,8 @@ pub(crate) fn pending(
 
 /// How often each rule has fired, and how often something was done because of it.
 pub(crate) fn counts(db: &Connection) -> Result<BTreeMap<String, (u64, u64)>> {
-    let query = "SELECT rule, count(*), sum(held IS NULL) FROM firing GROUP BY rule";
+    let query = "SELECT rule, count(*), sum(EXISTS (SELECT 1 FROM action a WHERE a.firing = f.number AND a.state = 'accepted'))
+                 FROM firing f GROUP BY rule";
     let mut query = db.prepare_cached(query)?;
     let rows = query.query_map([], |row| {
         let (fired, acted): (i64, i64) = (row.get(1)?, row.get(2)?);

@@ -220,6 +220,8 @@ pub(super) struct Rule {
     /// Of all it is about, so many of a hundred.
     pub(super) percent: u8,
     pub(super) then: Vec<Do>,
+    /// Whether it says itself that it does nothing.
+    pub(super) says_nothing: bool,
     /// What is answered to who waits for a decision.
     pub(super) decision: Option<String>,
     /// Whether it is sent at night and beyond caps: a frozen card cannot wait.
@@ -494,6 +496,14 @@ impl RuleSet {
             }),
             What::Emit { .. } | What::Set { .. } => None,
         })
+    }
+
+    /// Rules that do nothing and decide nothing, and do not say so: in which file, and which.
+    pub fn idle(&self) -> impl Iterator<Item = (&str, &str)> {
+        let is_idle = |rule: &&Rule| {
+            rule.then.is_empty() && rule.decision.is_none() && !rule.says_nothing && rule.enabled
+        };
+        self.rules.iter().filter(is_idle).map(|rule| (rule.file.as_str(), rule.name.as_str()))
     }
 
     /// Each rule with each kind of what it does.

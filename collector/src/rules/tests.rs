@@ -670,7 +670,9 @@ fn what_is_no_file_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/zero", folder.path().join("a.toml")).unwrap();
     let error = RuleSet::read(folder.path()).map(drop).unwrap_err();
-    assert_eq!((error.line, error.message.as_str()), (1, "is no file"));
+    assert_eq!((error.line, error.message.as_str()), (0, "is no file"));
+    let gone = RuleSet::read(&folder.path().join("gone")).map(drop).unwrap_err().to_string();
+    assert!(gone.contains("/gone: cannot be read: No such file"), "{gone}");
 }
 
 #[test]

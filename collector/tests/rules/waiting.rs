@@ -113,3 +113,40 @@ async fn what_has_waited_into_somebodys_night_waits_for_their_morning_and_holds_
     assert_eq!(all["firings"][1]["actions"][0]["waitsFor"], "quiet hours", "{all:#}");
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_terminal_says_which_rules_there_are_and_that_all_are_stopped_still() {
+    let rule = "[rules.bought]\non = 'Bought'\nthen = [{ webhook = 'bank' }]\n[rules.seen]\non = 'Seen'\nthen = []\n";
+    let world = World::new(&[("bought.toml", rule)]).await;
+    world.receiver.answer_with(|_| 503);
+    let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
+    let known = "there is no rule `nope`; there are `bought`, `seen`";
+    for arguments in [&["firings", "--rule", "nope"][..], &["stop", "nope"], &["why", "nope", "u"]]
+    {
+        let said = says(&server, &token, arguments);
+        assert!(said.contains(known), "{arguments:?}: {said}");
+    }
+    assert!(says(&server, &token, &["firings", "--rule", "bought"]).contains("no rule has fired"));
+    let nobody = says(&server, &token, &["firings", "--who", "nobody"]);
+    assert!(nobody.contains("headwater person find") && !nobody.contains("/v1/"), "{nobody}");
+    says(&server, &token, &["stop", "bought"]);
+    says(&server, &token, &["stop"]);
+    let resumed = says(&server, &token, &["resume", "bought"]);
+    let still = "all rules still are, by first: `headwater rules resume` lets them go on";
+    assert!(resumed.contains(still), "{resumed}");
+    assert!(!says(&server, &token, &["resume"]).contains("STOPPED"));
+    // What waits was not done yet.
+    let bought = json!([{"type": "track", "event": "Bought", "userId": "u-1", "messageId": "1"}]);
+    send(&server, "wk_web", bought).await;
+    until("a firing", async || action(&server, &token).await["attempts"].as_u64()).await;
+    let counts = async || {
+        let rules = get(&server, &token, "/v1/rules").await;
+        (rules["rules"][0]["fired"].clone(), rules["rules"][0]["acted"].clone())
+    };
+    assert_eq!(counts().await, (json!(1), json!(0)));
+    world.receiver.answer_with(|_| 204);
+    settled(&server, &token, 1).await;
+    assert_eq!(counts().await, (json!(1), json!(1)));
+    server.stop().await;
+}

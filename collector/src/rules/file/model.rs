@@ -113,6 +113,7 @@ impl Reading<'_> {
             dry_run: false,
             percent: 100,
             then: vec![Do { what, expires_ms: ms(timeout) }],
+            says_nothing: false,
             decision: None,
             urgent: true,
             asks: Some(name.get_ref().clone()),

@@ -160,8 +160,7 @@ pub(super) struct RawRule {
     pub(super) dry_run: bool,
     #[serde(default = "hundred")]
     pub(super) percent: Spanned<u8>,
-    #[serde(default)]
-    pub(super) then: Vec<Spanned<RawDo>>,
+    pub(super) then: Option<Vec<Spanned<RawDo>>>,
     pub(super) decision: Option<String>,
     #[serde(default)]
     pub(super) urgent: bool,
