@@ -71,7 +71,7 @@ impl MailServer {
         let port = &self.ports[if tls == "none" { "plain" } else { tls }];
         format!(
             "kind = 'email'\nhost = 'localhost'\nport = {port}\ntls = '{tls}'\n{login}authorities = '{}'\n\
-             from = 'Größe <hello@shop.example>'\nunsubscribe = 'https://shop.example/u/{{{{ person.user_id }}}}'\n",
+             from = 'Größe <hello@shop.example>'\nunsubscribe = 'https://shop.example/u/{{{{ person.id }}}}'\n",
             self.folder.path().join("c.pem").display()
         )
     }

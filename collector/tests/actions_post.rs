@@ -72,7 +72,7 @@ async fn a_webhook_is_signed_and_has_the_key_at_every_attempt() {
     assert_eq!(first.body, second.body);
     let body = first.json();
     assert_eq!(body["id"], "act_01HZX");
-    assert_eq!(body["person"], json!({"user_id": "u 1", "name": "Ann"}));
+    assert_eq!(body["person"], json!({"id": "u 1", "name": "Ann"}));
 }
 
 #[tokio::test]

@@ -136,3 +136,59 @@ pub(super) fn told(db: &Connection, log: &EventLog, pending: &Pending) -> Result
     let identifier = people::identifier(db, pending.node)?;
     Ok(Told { context, email, phone, without_consent, identifier })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, sync::Arc};
+
+    use super::{super::template::MEMBERS, *};
+    use crate::{
+        event_log::{FileSystem, NewEvent, Options, system_clock},
+        projection::{Projection, Rules},
+        rules::{Do, What},
+    };
+
+    #[tokio::test]
+    async fn templates_are_told_of_the_members_that_there_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let (disk, clock) = (Arc::new(FileSystem), system_clock());
+        let log = EventLog::open(&folder.path().join("log"), Options::default(), disk, clock);
+        let log = Arc::new(log.unwrap().0);
+        let json = r#"{"type":"group","messageId":"1","userId":"u-1","groupId":"acme","traits":{"name":"Acme"}}"#;
+        let event = NewEvent::new("web".parse().unwrap(), "1".to_owned(), "u-1", json.to_owned());
+        log.append([event]).await.unwrap();
+        let nobody = Arc::new(|| -> people::Gone { Arc::new(|_, _| false) });
+        let limits = people::Limits::default();
+        let projection =
+            Projection::open(folder.path(), &log, limits, nobody, Rules::none()).unwrap();
+        let handle = projection.handle();
+        handle.wait_for(*log.end().borrow()).await;
+        let told = handle.readers.read(|db| {
+            let node = people::node_of(db, "u-1")?.unwrap();
+            let pending = Pending {
+                id: "a.0".to_owned(),
+                number: 1,
+                what: Do { what: What::Set { traits: BTreeMap::new() }, expires_ms: 1 },
+                after_ms: 0,
+                expires_ms: 1,
+                firing: "a".to_owned(),
+                rule: "r".to_owned(),
+                revision: 1,
+                node,
+                account: 0,
+                at_ms: 0,
+                record: None,
+                depth: 0,
+                why: Value::Null,
+            };
+            told(db, &log, &pending)
+        });
+        let context = told.unwrap().context;
+        for (name, members) in MEMBERS {
+            let mut members = members.to_vec();
+            members.sort_unstable();
+            let there: Vec<_> = context[name].as_object().unwrap().keys().collect();
+            assert_eq!(there, members, "{name}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Destination, DestinationError, TemplateError, Templates};
+use super::{Destination, DestinationError, TemplateError, Templates, template::Known};
 use crate::{
     config::{Config, Name},
     rules::RuleSet,
@@ -50,7 +50,9 @@ pub(crate) fn open(config: &Config, rules: &RuleSet) -> Result<Opened, ActionsEr
         let wrong = |cause| ActionsError::Destination { destination: name.clone(), cause };
         destinations.insert(name.to_string(), Destination::open(of).map_err(wrong)?);
     }
-    let templates = config.rules.as_deref().map(Templates::read).transpose()?;
+    let templates = config.rules.as_deref();
+    let templates =
+        templates.map(|folder| Templates::read_beside(folder, &Known::of(rules))).transpose()?;
     refuse_missing(rules, templates.as_ref(), |name| {
         destinations.get(name).map(Destination::kind)
     })?;
@@ -81,7 +83,7 @@ pub(crate) fn texts(folder: &Path) -> Option<String> {
 /// What a start would stumble over: templates that cannot be used, and destinations and templates that rules name and that are not
 /// there. Without a configuration nothing is said of destinations.
 pub fn look(folder: &Path, rules: &RuleSet, config: Option<&Config>) -> Result<(), ActionsError> {
-    let templates = Templates::read(folder)?;
+    let templates = Templates::read_beside(folder, &Known::of(rules))?;
     let named = |name: &str| {
         let (_, of) = config?.destinations.iter().find(|(known, _)| known.as_str() == name)?;
         Some(of.kind())

@@ -6,6 +6,7 @@
 mod engine;
 mod error;
 mod front;
+mod members;
 mod tags;
 
 use std::{
@@ -20,6 +21,9 @@ use serde_json::Value;
 
 pub(super) use engine::Line;
 pub use error::{RefusedToSend, TemplateError};
+pub(crate) use members::Known;
+#[cfg(test)]
+pub(super) use members::MEMBERS;
 
 /// What a template may mention: the keys of a message's context.
 pub const ROOTS: [&str; 10] = [
@@ -81,6 +85,11 @@ impl Templates {
     /// Reads all `*.md`, `*.txt` and `*.html` of a folder. A template can begin with front matter, TOML between two lines `+++`:
     /// `subject`, `title`, `button`, `url` and the table `data`, all of them templates themselves. What begins with a dot is no template, nor is `README.md`.
     pub fn read(folder: &Path) -> Result<Self, TemplateError> {
+        Self::read_beside(folder, &Known::default())
+    }
+
+    /// The same, beside rules: what templates mention of them has to be there.
+    pub(crate) fn read_beside(folder: &Path, known: &Known) -> Result<Self, TemplateError> {
         let unreadable = |path: &Path| {
             let path = path.to_owned();
             move |cause| TemplateError::Unreadable { path, cause }
@@ -112,7 +121,7 @@ impl Templates {
                     format!("it has more than {MOST_BYTES} bytes"),
                 ));
             }
-            templates.add(&path, &name, &text)?;
+            templates.add(&path, &name, &text, known)?;
         }
         for (name, template) in templates.environment.templates() {
             let missing = engine::missing_template(&templates.environment, template.source());
@@ -125,7 +134,13 @@ impl Templates {
         Ok(templates)
     }
 
-    fn add(&mut self, path: &Path, name: &str, text: &str) -> Result<(), TemplateError> {
+    fn add(
+        &mut self,
+        path: &Path,
+        name: &str,
+        text: &str,
+        known: &Known,
+    ) -> Result<(), TemplateError> {
         let (front, lines, body) =
             front::split(text).map_err(|(line, what)| TemplateError::wrong(path, line, what))?;
         for (part, template) in front.parts() {
@@ -133,13 +148,14 @@ impl Templates {
             let stands = |line: &str| line.trim_start().starts_with(key.unwrap_or(&part));
             let line = 1 + text.lines().position(stands).unwrap_or_default();
             let wrong = |(_, what)| TemplateError::wrong(path, line, format!("`{part}`: {what}"));
-            engine::add(&mut self.environment, &part_of(name, &part), &template).map_err(wrong)?;
+            engine::add(&mut self.environment, &part_of(name, &part), &template, known)
+                .map_err(wrong)?;
             if let Some(key) = key {
                 self.data.entry(name.to_owned()).or_default().push(key.to_owned());
             }
         }
         let wrong = |(line, what)| TemplateError::wrong(path, lines + line, what);
-        engine::add(&mut self.environment, name, body).map_err(wrong)?;
+        engine::add(&mut self.environment, name, body, known).map_err(wrong)?;
         self.lines_before.insert(name.to_owned(), lines);
         Ok(())
     }

@@ -498,6 +498,12 @@ impl RuleSet {
         })
     }
 
+    /// The names of features and of scores.
+    pub(crate) fn names(&self) -> (BTreeSet<String>, BTreeSet<String>) {
+        let features = self.features.iter().map(|it| it.name.clone()).collect();
+        (features, self.scores.iter().map(|it| it.name.clone()).collect())
+    }
+
     /// Rules that do nothing and decide nothing, and do not say so: in which file, and which.
     pub fn idle(&self) -> impl Iterator<Item = (&str, &str)> {
         let is_idle = |rule: &&Rule| {

@@ -42,7 +42,7 @@ pub(crate) fn message(to: Option<&str>) -> Message {
         ..Rendered::default()
     };
     let context = json!({
-        "person": {"user_id": "u 1", "name": "Ann"},
+        "person": {"id": "u 1", "name": "Ann"},
         "reasons": [{"term": "logins", "value": -0.4}, {"text": "new <card>"}],
     });
     Message {

@@ -12,6 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::{
     ROOTS, RefusedToSend,
+    members::Known,
     tags::{other_template, tags, words},
 };
 
@@ -88,6 +89,7 @@ pub(super) fn add(
     environment: &mut Environment<'static>,
     name: &str,
     text: &str,
+    known: &Known,
 ) -> Result<(), (usize, String)> {
     let added = environment.add_template_owned(name.to_owned(), text.to_owned());
     added.map_err(|error| {
@@ -101,7 +103,8 @@ pub(super) fn add(
     unknown.retain(|variable| !ROOTS.contains(&&**variable) && !globals.contains(&&**variable));
     let first = unknown.into_iter().map(|variable| (line_of(text, &variable), variable)).min();
     let Some((line, variable)) = first else {
-        return unknown_filter(environment, text).map_or(Ok(()), Err);
+        let wrong = known.unknown(&template, text).or_else(|| unknown_filter(environment, text));
+        return wrong.map_or(Ok(()), Err);
     };
     Err((line, format!("unknown variable `{variable}`; {}", meant(&variable))))
 }
@@ -233,7 +236,7 @@ impl Line {
 
     pub(in crate::actions) fn read(text: &str) -> Result<Self, String> {
         let mut environment = environment();
-        add(&mut environment, Self::NAME, text).map_err(|(_, what)| what)?;
+        add(&mut environment, Self::NAME, text, &Known::default()).map_err(|(_, what)| what)?;
         Ok(Self { environment })
     }
 

@@ -84,17 +84,18 @@ fn what_there_never_is_is_found_when_it_is_read() {
 
 #[test]
 fn a_message_in_which_a_value_is_missing_is_not_made() {
-    let context = json!({"person": {"name": null, "secret": "Rumpelstiltskin", "list": [null]}});
+    let context =
+        json!({"person": {"name": null}, "event": {"secret": "Rumpelstiltskin", "list": [null]}});
     for (text, line, variable) in [
         ("Hi\n{{ person.name }}", 2, "person.name"),
-        ("{{ person.nmae }}", 1, "person.nmae"),
+        ("{{ person.traits.nmae }}", 1, "person.traits.nmae"),
         ("{{ person.traits.plan }}", 1, "person.traits.plan"),
-        ("{{ person.nmae|upper }}", 1, "person.nmae|upper"),
-        ("{{ person.secret ~ person.nmae }}", 1, "person.secret ~ person.nmae"),
+        ("{{ person.traits.nmae|upper }}", 1, "person.traits.nmae|upper"),
+        ("{{ event.secret ~ person.traits.nmae }}", 1, "event.secret ~ person.traits.nmae"),
         ("{{ account.name }}", 1, "account.name"),
         ("{{ account }}", 1, "account"),
-        ("{% for x in person.list %}{{ x }}{% endfor %}", 1, "x"),
-        ("{% for x in person.lists %}{{ x }}{% endfor %}", 1, "person.lists"),
+        ("{% for x in event.list %}{{ x }}{% endfor %}", 1, "x"),
+        ("{% for x in event.lists %}{{ x }}{% endfor %}", 1, "event.lists"),
         ("+++\ntitle = 'x'\n+++\n\n{{ account }}", 5, "account"),
     ] {
         let refused = one("a.txt", text).render("a", &context).unwrap_err();
@@ -124,7 +125,7 @@ fn no_error_says_a_value() {
         "{{ person.name() }}",
         "{{ person.name.first.second }}",
         "{{ [person.name]|join(1, 2, 3) }}",
-        "{{ person.age|int }}",
+        "{{ person.traits.age|int }}",
         "{% include person.name %}",
     ] {
         let refused = one("a.txt", text).render("a", &context).unwrap_err().to_string();
@@ -176,4 +177,42 @@ fn a_link_has_what_is_filled_in_percent_encoded() {
     assert_eq!(link, "https://h/u?p=a%26b%3Dc%0D%0AX%3A%20y%2F%C3%A9&x=1");
     assert!(line.render(&json!({})).unwrap_err().to_string().contains("`person.id` has no value"));
     assert!(Line::read("https://h/{{ persn }}").unwrap_err().contains("did you mean `person`?"));
+}
+
+#[test]
+fn what_is_not_below_a_name_is_found_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules =
+        "[features.core_last]\non = 'A'\nlast = 'event.time'\n[scores.risk]\nterms = { a = '1' }\n";
+    fs::write(folder.path().join("a.toml"), rules).unwrap();
+    let known = Known::of(&crate::rules::RuleSet::read(folder.path()).unwrap());
+    let read = |text: &str| {
+        fs::write(folder.path().join("a.md"), text).unwrap();
+        Templates::read_beside(folder.path(), &known).map(drop).map_err(|error| error.to_string())
+    };
+    for sound in [
+        "{{ person.traits.plan }} {{ event.properties.x }} {{ features.core_last }} {{ scores.risk }} {{ account.main_user.name }}",
+        // Another thing of that name.
+        "{% for person in event.properties.people %}{{ person.nick }}{% endfor %}",
+    ] {
+        assert_eq!(read(sound), Ok(()), "{sound}");
+    }
+    for (text, wrong) in [
+        (
+            "+++\ntitle = 'a'\n+++\n\n{{ features.core_lst }}",
+            "a.md:5: there is no `features.core_lst`; expected one of `core_last`",
+        ),
+        (
+            "{{ scores.risk }}\n{% if person.nmae %}x{% endif %}",
+            "a.md:2: there is no `person.nmae`; expected one of `id`, `name`",
+        ),
+        (
+            "+++\ntitle = '{{ scores.rsk }}'\n+++\n",
+            "a.md:2: `title`: there is no `scores.rsk`; expected one of `risk`",
+        ),
+        ("{{ account.plan }}", "a.md:1: there is no `account.plan`"),
+    ] {
+        let error = read(text).unwrap_err();
+        assert!(error.contains(wrong), "{error}");
+    }
 }

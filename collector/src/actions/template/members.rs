@@ -1,0 +1,81 @@
+//! What stands below a name in a template: whether there is such a member of a person, such a feature, such a score.
+//! Promises that a mistyped one is found when the template is read, and not with the first message. Deliberately says nothing of what
+//! sources send: of events, and of traits.
+
+use std::collections::BTreeSet;
+
+use minijinja::Template;
+
+use super::tags::{tags, words};
+use crate::rules::RuleSet;
+
+/// What there always is below these names, even where it has no value.
+pub(in crate::actions) const MEMBERS: [(&str, &[&str]); 5] = [
+    ("person", &["id", "name", "email", "phone", "traits", "last_seen", "identifiers"]),
+    ("account", &["id", "name", "traits", "members", "main_user", "last_seen"]),
+    ("rule", &["name"]),
+    ("firing", &["id", "at", "why"]),
+    ("action", &["id", "kind"]),
+];
+
+/// What the rules beside the templates keep; of any name, where it is not known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    features: Option<BTreeSet<String>>,
+    scores: Option<BTreeSet<String>>,
+}
+
+impl Known {
+    pub(crate) fn of(rules: &RuleSet) -> Self {
+        let (features, scores) = rules.names();
+        Self { features: Some(features), scores: Some(scores) }
+    }
+
+    /// The members below a name; `None` if they can be any.
+    fn below(&self, name: &str) -> Option<Vec<&str>> {
+        let kept = match name {
+            "features" => &self.features,
+            "scores" => &self.scores,
+            _ => &None,
+        };
+        match kept {
+            Some(names) => Some(names.iter().map(String::as_str).collect()),
+            None => MEMBERS.iter().find(|(of, _)| *of == name).map(|(_, members)| members.to_vec()),
+        }
+    }
+
+    /// The first member that there is not, with its line in the text.
+    pub(super) fn unknown(
+        &self,
+        template: &Template<'_, '_>,
+        text: &str,
+    ) -> Option<(usize, String)> {
+        let mentioned = template.undeclared_variables(true);
+        let wrong = mentioned.iter().filter_map(|path| {
+            let mut parts = path.split('.');
+            let (name, member) = (parts.next()?, parts.next()?);
+            let known = self.below(name)?;
+            (!known.contains(&member)).then(|| {
+                let line = line_of(text, name, member);
+                let what = match known.is_empty() {
+                    true => "there are none".to_owned(),
+                    false => format!("expected one of `{}`", known.join("`, `")),
+                };
+                (line, format!("there is no `{name}.{member}`; {what}"))
+            })
+        });
+        wrong.min()
+    }
+}
+
+/// The first line that has this member of this name where the language stands.
+fn line_of(text: &str, name: &str, member: &str) -> usize {
+    let has = |tag: &str| {
+        let words = words(tag);
+        words.windows(2).any(|pair| {
+            let [(before, of), (dot, it)] = pair else { return false };
+            *before != '.' && of == name && *dot == '.' && it == member
+        })
+    };
+    tags(text).into_iter().find(|(_, tag)| has(tag)).map_or(1, |(line, _)| line)
+}
