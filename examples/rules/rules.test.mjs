@@ -64,3 +64,29 @@ test('it names every key, every function’s home and every member that a rule f
     for (const [, key] of known.matchAll(/`(\w+)`/g)) assert.match(page, new RegExp(`\\b${key}\\b`), `${where}: \`${key}\``);
   }
 });
+
+test('it names every kind of destination, and in its rows every key that each may have', (t) => {
+  const table = page.split('## Destinations')[1].split('\n## ')[0];
+  const rows = new Map();
+  let kind;
+  for (const line of table.split('\n').filter((line) => line.startsWith('| `"') || line.startsWith('| |'))) {
+    kind = /^\| `"(\w+)"`/.exec(line)?.[1] ?? kind;
+    rows.set(kind, `${rows.get(kind) ?? ''}${line}\n`);
+  }
+  const known = (config) => {
+    const dir = folder(t, { 'rules.toml': '[rules.x]\non = "A"\nthen = []' });
+    const file = join(folder(t, { 'headwater.toml': `[destinations.x]\n${config}` }), 'headwater.toml');
+    const { status, text } = rules('check', dir, '--config', file);
+    assert.notEqual(status, 0, config);
+    return [.../expected one of (.*)/.exec(text)[1].matchAll(/`(\w+)`/g)].map(([, key]) => key);
+  };
+  assert.deepEqual([...rows.keys()].toSorted(), known('kind = 1').toSorted());
+  for (const [kind, text] of rows) {
+    for (const key of known(`kind = "${kind}"\nnonsense = 1`)) {
+      // Of a secret, the two other ways are said once.
+      const name = key.replace(/_(file|env)$/, '');
+      if (key !== 'kind') assert.match(text, new RegExp(`\`${name}(\`| =)`), `${kind}: ${key}`);
+      if (name !== key) assert.match(text, new RegExp(`\`${name}\`\\*`), `${kind}: ${name} is marked as a secret`);
+    }
+  }
+});

@@ -22,8 +22,8 @@ const ACCOUNT = `AC${'0'.repeat(32)}`;
 const KEYS = { web: 'wk_web', backend: 'wk_backend' };
 
 /** `headwater rules check|test FOLDER`: its exit code, and what it printed. */
-export function rules(command, folder) {
-  const { status, stdout, stderr } = spawnSync(BINARY, ['rules', command, folder], { encoding: 'utf8' });
+export function rules(command, folder, ...more) {
+  const { status, stdout, stderr } = spawnSync(BINARY, ['rules', command, folder, ...more], { encoding: 'utf8' });
   return { status, text: `${stdout}${stderr}` };
 }
 
