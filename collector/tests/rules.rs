@@ -4,6 +4,8 @@
 
 #[path = "rules/changed.rs"]
 mod changed;
+#[path = "rules/lost.rs"]
+mod lost;
 mod server;
 #[path = "rules/waiting.rs"]
 mod waiting;

@@ -177,6 +177,13 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
             for (rule, (old, new)) in &compared.rules {
                 writeln!(out, "  {rule}: {old} firings before, {new} now")?;
             }
+            writeln!(out, "at another time: {}", compared.moved.len())?;
+            for (rule, who, before, now) in compared.moved.iter().take(NAMED) {
+                writeln!(out, "  {before} -> {now}  {rule}  {}", printable(who))?;
+            }
+            if compared.moved.len() > NAMED {
+                writeln!(out, "  … and {} more (--json names all)", compared.moved.len() - NAMED)?;
+            }
             for (what, all) in
                 [("would fire now", &compared.only_new), ("would not any more", &compared.only_old)]
             {
@@ -403,6 +410,19 @@ fn why(answer: &Value) -> String {
             }
             for (name, value) in reason["of"].as_object().into_iter().flatten() {
                 shown += &format!("        {} = {}\n", printable(name), text(value));
+            }
+        }
+        if let Some(until) = looked["waited"]["until"].as_str() {
+            let what: Vec<_> = items(&looked["waited"]["for"]).map(text).collect();
+            let what = match what.is_empty() {
+                true => String::new(),
+                false => format!(" for {} to stay away", what.join(" or ")),
+            };
+            shown += &format!("    waits{what} until {}\n", printable(until));
+            for came in items(&looked["waited"]["came"]) {
+                let fits = if came["matches"] == true { "" } else { ", which does not match" };
+                let (event, at) = (text(&came["event"]), text(&came["at"]));
+                shown += &format!("        event {event} came at {at}{fits}\n");
             }
         }
         let measured = &looked["measured"];

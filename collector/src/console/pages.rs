@@ -229,7 +229,7 @@ mod tests {
     use crate::{
         console::{Around, Console},
         desk::{RuleStanding, StoppedShown},
-        rules::{Acted, ActionState, Fired, Looked, Per, Reason, RuleShown, Scored, Term},
+        rules::{Acted, ActionState, Fired, Looked, Per, Reason, RuleShown, Scored, Term, Waited},
     };
 
     /// What nobody may get into a page, in a text and in an attribute.
@@ -319,6 +319,11 @@ mod tests {
             outcome: bad(),
             reasons: vec![reason()],
             measured: serde_json::to_value(scored()).ok(),
+            waited: Some(Waited {
+                what: vec![bad()],
+                until: "2026-11-22T10:00:00.000Z".to_owned(),
+                came: Vec::new(),
+            }),
         }
     }
 

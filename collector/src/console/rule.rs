@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     desk::{RuleStanding, StoppedShown},
-    rules::Looked,
+    rules::{Looked, Waited},
 };
 
 pub(crate) fn rule_address(name: &str) -> String {
@@ -111,6 +111,8 @@ pub(crate) struct LookedView {
     pub(crate) fired: bool,
     pub(crate) measured: Option<MeasuredView>,
     pub(crate) conditions: Vec<ReasonView>,
+    /// What was waited for, until when, and what came.
+    pub(crate) waited: Option<String>,
 }
 
 impl LookedView {
@@ -122,6 +124,20 @@ impl LookedView {
             outcome: sentence(&looked.outcome),
             measured: looked.measured.as_ref().map(MeasuredView::of),
             conditions: looked.reasons.iter().map(ReasonView::of).collect(),
+            waited: looked.waited.as_ref().map(waited),
         }
     }
+}
+
+/// In a sentence.
+fn waited(waited: &Waited) -> String {
+    let what = match waited.what.is_empty() {
+        true => String::new(),
+        false => format!(" for {} to stay away", waited.what.join(" or ")),
+    };
+    let came = waited.came.iter().map(|came| {
+        let fits = if came.matches { "" } else { ", which does not match" };
+        format!("; one came {}{fits}", When::of(&came.at).text)
+    });
+    format!("Waits{what} until {}{}.", When::of(&waited.until).text, came.collect::<String>())
 }

@@ -134,6 +134,13 @@ impl Expression {
         Ok(found)
     }
 
+    /// All that is looked at below a variable, each as the names on the way there: `event.properties.amount`.
+    pub(crate) fn paths(&self, variable: &str) -> BTreeSet<Vec<String>> {
+        let mut found = BTreeSet::new();
+        paths_in(self.program.expression(), variable, &mut found);
+        found
+    }
+
     /// What it comes to, as far as that can be told before it is asked; `known` tells it of a variable's member. An error says
     /// what can never work.
     pub(crate) fn kind(&self, known: types::Known<'_>) -> Result<types::Kind, String> {
@@ -232,6 +239,21 @@ fn members_in(
             _ => Err(format!("`{variable}` is looked at by name, as in `{variable}.name`")),
         },
         _ => children(expression).into_iter().try_for_each(|it| members_in(it, variable, found)),
+    }
+}
+
+fn paths_in(expression: &IdedExpr, variable: &str, found: &mut BTreeSet<Vec<String>>) {
+    let (mut of, mut path) = (expression, Vec::new());
+    while let Expr::Select(select) = &of.expr {
+        path.push(select.field.clone());
+        of = &select.operand;
+    }
+    match &of.expr {
+        Expr::Ident(name) if name == variable && !path.is_empty() => {
+            path.reverse();
+            found.insert(path);
+        }
+        _ => children(of).into_iter().for_each(|it| paths_in(it, variable, found)),
     }
 }
 

@@ -2,7 +2,7 @@
 //! Promises to send nothing and to change nothing; may run beside a server. Deliberately keeps its state in a temporary database.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     io,
     path::Path,
     sync::Arc,
@@ -15,6 +15,9 @@ use crate::{
     event_log::{Check, ReadError, ReadOnly, Snapshot, Timestamp},
     people,
 };
+
+/// Rule, who, and when.
+type Firing = (String, String, String);
 
 /// Records read at a time.
 const CHUNK: usize = 1024;
@@ -37,6 +40,8 @@ pub struct Compared {
     pub events: u64,
     /// By rule: firings of the old rules and of the new ones, within the time that was asked for.
     pub rules: BTreeMap<String, (u64, u64)>,
+    /// Firings that both have, at another moment: rule, who, when before and when now.
+    pub moved: Vec<(String, String, String, String)>,
     /// Firings of the new rules alone: rule, who, when.
     pub only_new: Vec<(String, String, String)>,
     /// Firings of the old rules alone.
@@ -83,7 +88,7 @@ pub fn backtest(
         new.pass(end.unix_ms())?;
     }
     // By the identifier that every log has them under: who is who is the same for both.
-    let all = |trial: &Trial| -> rusqlite::Result<BTreeSet<(String, String, String)>> {
+    let all = |trial: &Trial| -> rusqlite::Result<BTreeSet<Firing>> {
         let from = from.map(|from| from.to_string()).unwrap_or_default();
         let fired = trial.fired()?.into_iter().filter(|fired| fired.at >= from);
         let who = |fired: &super::Fired| match &fired.account {
@@ -99,7 +104,52 @@ pub fn backtest(
     for (rule, ..) in &new {
         compared.rules.entry(rule.clone()).or_default().1 += 1;
     }
-    compared.only_new = new.difference(&old).cloned().collect();
-    compared.only_old = old.difference(&new).cloned().collect();
+    compared.tell_apart(&old, &new);
     Ok(compared)
+}
+
+impl Compared {
+    /// Of what one has and the other has not: of the same rule and of somebody, as many as both have have only moved in time, the first of
+    /// one being the first of the other.
+    fn tell_apart(&mut self, old: &BTreeSet<Firing>, new: &BTreeSet<Firing>) {
+        let mut by_whom: BTreeMap<(&str, &str), VecDeque<&str>> = BTreeMap::new();
+        for (rule, who, at) in old.difference(new) {
+            by_whom.entry((rule, who)).or_default().push_back(at);
+        }
+        for (rule, who, at) in new.difference(old) {
+            let before = by_whom.get_mut(&(rule.as_str(), who.as_str()));
+            match before.and_then(VecDeque::pop_front) {
+                Some(before) => {
+                    self.moved.push((rule.clone(), who.clone(), before.to_owned(), at.clone()));
+                }
+                None => self.only_new.push((rule.clone(), who.clone(), at.clone())),
+            }
+        }
+        for ((rule, who), left) in by_whom {
+            let left = left.into_iter().map(|at| (rule.to_owned(), who.to_owned(), at.to_owned()));
+            self.only_old.extend(left);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_comes_at_another_moment_has_moved_and_is_neither_new_nor_gone() {
+        let all = |of: &[(&str, &str, &str)]| -> BTreeSet<Firing> {
+            of.iter().map(|(a, b, c)| ((*a).into(), (*b).into(), (*c).into())).collect()
+        };
+        let old =
+            all(&[("a", "ann", "1"), ("a", "ann", "4"), ("a", "ben", "2"), ("b", "ann", "1")]);
+        let new =
+            all(&[("a", "ann", "2"), ("a", "ann", "4"), ("a", "ben", "2"), ("a", "ben", "9")]);
+        let mut compared = Compared::default();
+        compared.tell_apart(&old, &new);
+        let moved = compared.moved.iter().map(|(rule, who, old, new)| [rule, who, old, new]);
+        assert_eq!(moved.collect::<Vec<_>>(), [["a", "ann", "1", "2"]]);
+        assert_eq!(compared.only_new, [("a".into(), "ben".into(), "9".into())]);
+        assert_eq!(compared.only_old, [("b".into(), "ann".into(), "1".into())]);
+    }
 }

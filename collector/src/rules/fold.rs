@@ -27,7 +27,7 @@ use super::{
     kept::Kept,
     length::ms,
     scope::{About, Reason, Scope, moment},
-    set::{Feature, Heard, Late, Pending, Per, Rule, RuleSet, When},
+    set::{Feature, Heard, Late, On, Pending, Per, Rule, RuleSet, When},
     waiting::{self, Due, Standing},
 };
 pub(crate) use asking::ANSWERED;
@@ -83,6 +83,33 @@ pub struct Looked {
     /// Where a score or a feature is to cross a line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured: Option<Json>,
+    /// Where a rule waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waited: Option<Waited>,
+}
+
+/// What a rule waited for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Waited {
+    /// Events that were to stay away, as rules name them; none where only a time was waited for.
+    #[serde(rename = "for", skip_serializing_if = "Vec::is_empty")]
+    pub what: Vec<String>,
+    /// Until then.
+    pub until: String,
+    /// Those that came.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub came: Vec<Came>,
+}
+
+/// An event that came while a rule waited.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Came {
+    /// Where it is in the log.
+    pub event: String,
+    /// When it happened.
+    pub at: String,
+    /// Whether it went with the one that the rule was about.
+    pub matches: bool,
 }
 
 /// The fold over rules.
@@ -447,6 +474,7 @@ impl Fold {
             holds = holds && scope.holds(condition, happening.about())?;
         }
         let mut outcome = "its conditions do not hold";
+        let mut waits_until = None;
         if holds {
             outcome = match &rule.when {
                 When::Event => self.fire(scope, rule, main, now, Some(happening), record.offset)?,
@@ -454,6 +482,7 @@ impl Fold {
                     let due = now + ms(*within);
                     waiting::set(db, (due, now), &rule.name, main, record.offset)?;
                     self.due_by(due);
+                    waits_until = Some(due);
                     "it waits"
                 }
                 When::At { time, shift_ms } => {
@@ -463,6 +492,7 @@ impl Fold {
                             let due = time + shift_ms;
                             waiting::set(db, (due, now), &rule.name, main, record.offset)?;
                             self.due_by(due);
+                            waits_until = Some(due);
                             "it waits"
                         }
                         Some(_) => "the time that the event names is past",
@@ -483,8 +513,22 @@ impl Fold {
         if self.looked.is_some() {
             let reasons = reasons(scope, rule, happening.about())?;
             self.looked_at(rule, now, Some(record.offset), outcome, || reasons);
+            if let Some(until) = waits_until {
+                self.waited(rule, until, Vec::new());
+            }
         }
         Ok(())
+    }
+
+    /// Writes down what was waited for at the last look.
+    fn waited(&mut self, rule: &Rule, until_ms: i64, came: Vec<Came>) {
+        let Some(last) = self.looked.as_mut().and_then(|all| all.last_mut()) else { return };
+        let what = match &rule.when {
+            When::Without { step, .. } => step.on.iter().map(On::in_words).collect(),
+            _ => Vec::new(),
+        };
+        last.waited =
+            Some(Waited { what, until: Timestamp::from_unix_ms(until_ms).to_string(), came });
     }
 
     /// A timer rings.
@@ -509,14 +553,21 @@ impl Fold {
         let kept = std::mem::take(&mut self.kept);
         for whose in whose(rule.per, &person, &accounts) {
             let scope = Scope::new(db, &set, &kept, whose, due_ms);
-            let mut outcome = None;
+            let (mut outcome, mut came) = (None, Vec::new());
             if let When::Without { step, .. } = &rule.when {
                 let span = ((since_ms, record), (due_ms, Offset::from_number(i64::MAX)));
-                for (_, found) in waiting::happened(db, (&rule.name, 0), &whose.nodes, span)? {
+                for (at, found) in waiting::happened(db, (&rule.name, 0), &whose.nodes, span)? {
                     let fits = match &step.matches {
                         None => true,
                         Some(part) => self.matches(&scope, log, part, found, &happening.event)?,
                     };
+                    if self.looked.is_some() {
+                        came.push(Came {
+                            event: found.to_string(),
+                            at: Timestamp::from_unix_ms(at).to_string(),
+                            matches: fits,
+                        });
+                    }
                     if fits {
                         outcome = Some("what it waited to see missing has happened");
                         break;
@@ -535,6 +586,7 @@ impl Fold {
             if self.looked.is_some() {
                 let reasons = reasons(&scope, rule, happening.about())?;
                 self.looked_at(rule, due_ms, Some(record), outcome, || reasons);
+                self.waited(rule, due_ms, came);
             }
         }
         self.kept = kept;
@@ -638,6 +690,7 @@ impl Fold {
             outcome: outcome.to_owned(),
             reasons: reasons(),
             measured: None,
+            waited: None,
         });
     }
 }

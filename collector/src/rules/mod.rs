@@ -35,7 +35,7 @@ pub use backtest::{BacktestError, Compared, backtest};
 pub use file::RuleError;
 pub use firing::{Acted, ActionState, Fired, Waiting};
 pub use fixture::{Tested, test};
-pub use fold::Looked;
+pub use fold::{Came, Looked, Waited};
 pub use rows::{Asked, Exported, Row, RowsError, rows};
 pub use scope::{Answered, Reason, Scored, Term};
 pub use set::{Per, RuleSet, Sends};

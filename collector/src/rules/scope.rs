@@ -4,7 +4,7 @@
 
 use std::{
     cell::{OnceCell, RefCell},
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, LazyLock},
 };
 
@@ -74,6 +74,9 @@ pub(super) struct Scope<'a> {
     scores: RefCell<HashMap<usize, f64>>,
 }
 
+/// Bytes of an event's member beyond which it is no reason that anybody reads.
+const SHOWN_BYTES: usize = 200;
+
 /// What an expression is about, beside the person.
 #[derive(Clone, Copy, Default)]
 pub(super) struct About<'e> {
@@ -104,6 +107,33 @@ impl<'a> Event<'a> {
         }
         let told: Option<Told> = serde_json::from_str(&self.record.json).ok();
         told.map_or_else(|| "UTC".to_owned(), |told| told.context.timezone)
+    }
+
+    /// What stands at these places, as it came: `event.properties.amount`. Of what is not there, nothing; of what is large, too.
+    fn members(&self, paths: &BTreeSet<Vec<String>>) -> Vec<(String, Json)> {
+        if paths.is_empty() {
+            return Vec::new();
+        }
+        let known: Option<serde_json::Map<String, Json>> =
+            serde_json::from_str(&self.record.json).ok();
+        let mut members = known.unwrap_or_default();
+        let record = self.record;
+        members.insert("time".to_owned(), record.event_time.unix_ms().into());
+        members.insert("received".to_owned(), record.received_at.unix_ms().into());
+        members.insert("source".to_owned(), record.source.to_string().into());
+        members.insert("trust".to_owned(), record.trust.as_str().into());
+        let found = |path: &Vec<String>| {
+            let (first, rest) = path.split_first()?;
+            let value = rest.iter().try_fold(members.get(first)?, |of, name| of.get(name))?;
+            let is_short = match value {
+                Json::Object(_) => false,
+                Json::String(text) => text.len() <= SHOWN_BYTES,
+                Json::Array(all) => all.len() <= 10 && value.to_string().len() <= SHOWN_BYTES,
+                _ => true,
+            };
+            is_short.then(|| (format!("event.{}", path.join(".")), value.clone()))
+        };
+        paths.iter().filter_map(found).collect()
     }
 
     fn seen(&self) -> &dyn Val {
@@ -164,7 +194,7 @@ pub struct Reason {
     /// Why nothing did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// What it looked at: `features.x`, `scores.y`.
+    /// What it looked at: `features.x`, `scores.y`, `event.properties.z`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub of: BTreeMap<String, Json>,
 }
@@ -434,6 +464,9 @@ impl<'a> Scope<'a> {
             if let Some(at) = self.set.score(name) {
                 of.insert(format!("scores.{name}"), Json::from(self.score(at)?));
             }
+        }
+        if let Some(event) = about.event {
+            of.extend(event.members(&part.expression.paths("event")));
         }
         Ok(Reason { text: part.expression.text().to_owned(), value, error, of })
     }

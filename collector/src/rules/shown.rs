@@ -131,9 +131,15 @@ impl super::set::Do {
     }
 }
 
+impl On {
+    /// As a rule names it.
+    pub(super) fn in_words(&self) -> String {
+        self.0.strip_prefix("track:").unwrap_or(&self.0).trim_end_matches(':').to_owned()
+    }
+}
+
 fn any_of(on: &[On]) -> String {
-    let names: Vec<_> = on.iter().map(|on| on.0.strip_prefix("track:").unwrap_or(&on.0)).collect();
-    names.join(" or ")
+    on.iter().map(On::in_words).collect::<Vec<_>>().join(" or ")
 }
 
 fn length(length: Duration) -> String {

@@ -666,6 +666,37 @@ fn a_cap_holds_within_one_firing_and_quiet_hours_are_those_of_now() {
 }
 
 #[test]
+fn why_says_what_the_event_said_what_was_waited_for_until_when_and_what_came() {
+    let rules = "[rules.left]\non = 'Product Added'\nif = 'event.properties.price > 10.0 && event.trust != \"x\"'\n\
+        without = { event = 'Order Completed', within = '1h', match = 'event.properties.cart_id == trigger.properties.cart_id' }\n";
+    let mut world = World::new(rules);
+    world.rules.watch();
+    let added = json!({"cart_id": "a", "price": 12.5, "of": {"large": true}});
+    let added = world.at(0, &track("Product Added", "u-1", &added));
+    world.at(MINUTE, &track("Order Completed", "u-1", &cart("b")));
+    world.pass(2 * HOUR);
+    let looked = world.rules.take_looked();
+    let [begun, ended] = &looked[..] else { panic!("{looked:?}") };
+    let time = |ms: i64| Timestamp::from_unix_ms(BEGIN_MS + ms).to_string();
+    for it in [begun, ended] {
+        let of: Vec<_> = it.reasons[0].of.iter().map(|(name, value)| (&**name, value)).collect();
+        let expected =
+            [("event.properties.price", &json!(12.5)), ("event.trust", &json!("client"))];
+        assert_eq!(of, expected);
+        let waited = it.waited.as_ref().unwrap();
+        assert_eq!(
+            (&waited.what[..], &waited.until),
+            (&["Order Completed".to_owned()][..], &time(HOUR))
+        );
+        assert_eq!(it.event, Some(added.to_string()));
+    }
+    assert_eq!((begun.outcome.as_str(), ended.outcome.as_str()), ("it waits", "it fired"));
+    assert!(begun.waited.as_ref().unwrap().came.is_empty());
+    let [came] = &ended.waited.as_ref().unwrap().came[..] else { panic!("{ended:?}") };
+    assert_eq!((came.matches, &came.at), (false, &time(MINUTE)));
+}
+
+#[test]
 fn what_is_no_file_is_not_read() {
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("/dev/zero", folder.path().join("a.toml")).unwrap();
