@@ -9,7 +9,8 @@ use std::{
 };
 
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior, params,
+    Connection, OpenFlags, OptionalExtension as _, Transaction, TransactionBehavior,
+    config::DbConfig, params,
 };
 
 use crate::{
@@ -120,6 +121,7 @@ impl Database {
         connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "journal_size_limit", CHANGES_BYTES)?;
         connection.set_prepared_statement_cache_capacity(64);
+        keep_plans(&connection)?;
         let made: i64 = connection.query_row(
             "SELECT count(*) FROM sqlite_schema WHERE name = 'projection'",
             [],
@@ -248,6 +250,12 @@ impl Database {
         std::fs::rename(new, old)
             .map_err(|cause| DatabaseError::File { path: new.to_owned(), cause })
     }
+}
+
+/// A prepared query stays as it is planned, whatever is looked for: where an index is of a part of a table only, SQLite would make
+/// the plan anew for every value, which takes longer than reading what it finds.
+pub(super) fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).map(drop)
 }
 
 fn with(path: &Path, ending: &str) -> PathBuf {

@@ -10,6 +10,8 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, Result};
 
+use super::database::keep_plans;
+
 /// Connections kept for the next reader: pages of each are a few hundred KiB.
 const KEPT: usize = 4;
 const CACHE_KIB: i64 = 1024;
@@ -64,6 +66,7 @@ impl Readers {
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.set_prepared_statement_cache_capacity(64);
+        keep_plans(&connection)?;
         Ok(connection)
     }
 }
