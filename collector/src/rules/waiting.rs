@@ -42,15 +42,15 @@ pub(super) const SCHEMA: &str = "
     ) STRICT, WITHOUT ROWID;
 ";
 
-/// Of how many rules and whom they are about it is remembered how they stand: some 3 MB when full.
+/// Of how many identifiers and accounts it is remembered how rules stand: some 3 MB when full, with three rules.
 const REMEMBERED: std::num::NonZeroUsize =
-    std::num::NonZeroUsize::new(1 << 15).expect("it is not 0");
+    std::num::NonZeroUsize::new(1 << 14).expect("it is not 0");
 
 /// How rules stand that cross lines, so as not to ask the tables at every event. Whoever changes the tables past this forgets it.
 #[derive(Debug)]
 pub(super) struct Standing {
-    /// By the rule's place in the set and whom it is about.
-    known: LruCache<(usize, Node, i64), Known>,
+    /// By whom they are about: of one event several are asked for.
+    known: LruCache<(Node, i64), Vec<(usize, Known)>>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -70,8 +70,14 @@ impl Default for Standing {
 }
 
 impl Standing {
-    fn of(&mut self, rule: usize, (node, account): (Node, i64)) -> &mut Known {
-        self.known.get_or_insert_mut((rule, node, account), Known::default)
+    /// By the rule's place in the set.
+    fn of(&mut self, rule: usize, key: (Node, i64)) -> &mut Known {
+        let rules = self.known.get_or_insert_mut(key, Vec::new);
+        let at = rules.iter().position(|(known, _)| *known == rule).unwrap_or_else(|| {
+            rules.push((rule, Known::default()));
+            rules.len() - 1
+        });
+        &mut rules[at].1
     }
 
     /// The look that there was is over.
