@@ -2,6 +2,7 @@
 //! Promises that what it costs grows no faster than what it is asked about: macros do not nest, and see only their own variable;
 //! and that no error repeats a value, which may be about a person. Deliberately does not know what the value is for.
 
+pub(crate) mod plain;
 pub(crate) mod types;
 pub(crate) mod value;
 
@@ -15,6 +16,8 @@ use cel::{
     common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue},
     objects::OptionalValue,
 };
+
+use plain::{Around, Plain, Steps};
 
 /// Bytes of one expression: the longest of the ready mappings has 140.
 const MAX_BYTES: usize = 1000;
@@ -59,6 +62,8 @@ pub(crate) struct Expression {
     program: Program,
     /// All that it looks at: it is asked before every event.
     variables: Vec<String>,
+    /// The same once more, if it is one that needs no values of the crate's.
+    steps: Option<Steps>,
 }
 
 /// What an expression may speak of.
@@ -107,7 +112,8 @@ impl Expression {
         let looking = Looking { words: *words, inside: None };
         looking.at(program.expression(), 0).map_err(|message| (0, message))?;
         let variables = program.references().variables().into_iter().map(str::to_owned).collect();
-        Ok(Self { program, variables })
+        let steps = Steps::of(program.expression(), words.functions);
+        Ok(Self { program, variables, steps })
     }
 
     /// Its value now; `None` for null and for an optional without value.
@@ -115,6 +121,20 @@ impl Expression {
         let source = &self.program.source_info().source;
         let value = self.program.execute(about).map_err(|error| words(&error, source))?;
         Ok(there(value))
+    }
+
+    /// Its value, if that can be told without the crate; then it is the one that [`Expression::ask`] would come to.
+    pub(crate) fn plain<'v>(&'v self, around: &'v impl Around) -> Option<Plain<'v>> {
+        self.steps.as_ref()?.ask(around)
+    }
+
+    /// What is looked at then: variables, each with a path of members.
+    pub(crate) fn plain_paths(&self) -> Vec<(&str, &[String])> {
+        let mut found = Vec::new();
+        if let Some(steps) = &self.steps {
+            steps.paths(&mut found);
+        }
+        found
     }
 
     /// Whether it looks at this variable.

@@ -8,7 +8,7 @@ use cel::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::expression::value;
+use crate::expression::{plain::Plain, value};
 
 /// Moments that are kept one by one. Of more, the two that lie closest together become one: a feature over a window is exact up to
 /// so many events in it, and then to the distance between two of its moments.
@@ -95,19 +95,6 @@ impl Default for Aggregate {
 }
 
 impl Operation {
-    /// Nothing yet.
-    fn empty(self, windowed: bool) -> Option<Aggregate> {
-        match (self, windowed) {
-            (Self::Count | Self::Sum, false) => Some(Aggregate::Total { count: 0, sum: 0.0 }),
-            (Self::Count | Self::Sum | Self::Min | Self::Max, true) => {
-                Some(Aggregate::Moments(Vec::new()))
-            }
-            (Self::Dwell(_), _) => Some(Aggregate::Stays(Vec::new())),
-            (Self::Distinct | Self::Top, _) => Some(Aggregate::Values(BTreeMap::new())),
-            (Self::Min | Self::Max | Self::Last | Self::First, _) => None,
-        }
-    }
-
     /// Takes an event in. One without the value that is needed brings nothing; whether anything changed.
     pub(super) fn take(
         self,
@@ -232,39 +219,62 @@ impl Operation {
         moments[at] = (time, known + count, value);
     }
 
-    /// What it comes to within a window, or, without one, ever.
+    /// What it comes to within a window, or, without one, ever; if that is plain.
     #[allow(clippy::cast_precision_loss, reason = "nobody counts beyond 2^52")]
-    pub(super) fn value(self, kept: Option<&Aggregate>, span: Option<Span>) -> Value {
+    pub(super) fn plain(self, kept: Option<&Aggregate>, span: Option<Span>) -> Option<Plain<'_>> {
         use Aggregate as A;
-        let nothing = if kept.is_none() { self.empty(span.is_some()) } else { None };
         let counts = |time_ms: i64| span.is_none_or(|span| span.has(time_ms));
-        let Some(kept) = kept.or(nothing.as_ref()) else { return Value::Null };
-        let whole = |count: u64| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
-        match kept {
+        let whole = |count: u64| Plain::Whole(i64::try_from(count).unwrap_or(i64::MAX));
+        let Some(kept) = kept else {
+            return Some(match (self, span) {
+                (Self::Count, _) => whole(0),
+                (Self::Sum, None) | (Self::Dwell(_), _) => Plain::Fraction(0.0),
+                (Self::Sum, Some(_)) => Plain::Fraction([].iter().sum()),
+                (Self::Distinct, _) => Plain::Many(0),
+                _ => Plain::Null,
+            });
+        };
+        Some(match kept {
             A::Total { count, .. } if self == Self::Count => whole(*count),
-            A::Total { sum, .. } => Value::Float(*sum),
+            A::Total { sum, .. } => Plain::Fraction(*sum),
             A::Moments(moments) => {
                 let mut inside = moments.iter().filter(|(time, ..)| counts(*time));
                 match self {
                     Self::Count => whole(inside.map(|(_, count, _)| count).sum()),
-                    Self::Sum => Value::Float(inside.map(|(.., sum)| sum).sum()),
+                    Self::Sum => Plain::Fraction(inside.map(|(.., sum)| sum).sum()),
                     _ => {
-                        let Some((.., first)) = inside.next() else { return Value::Null };
+                        let Some((.., first)) = inside.next() else { return Some(Plain::Null) };
                         let best = match self {
                             Self::Min => inside.fold(*first, |best, (.., value)| best.min(*value)),
                             _ => inside.fold(*first, |best, (.., value)| best.max(*value)),
                         };
-                        Value::Float(best)
+                        Plain::Fraction(best)
                     }
                 }
             }
             A::Stays(stays) => {
                 let part = |stay: &(i64, i64)| span.map_or(stay.1 - stay.0, |it| it.part_of(*stay));
-                Value::Float(stays.iter().map(part).sum::<i64>() as f64 / 1000.0)
+                Plain::Fraction(stays.iter().map(part).sum::<i64>() as f64 / 1000.0)
             }
-            A::Extreme(number) => Value::Float(*number),
-            A::One(_, json) => value::of_json(json),
-            A::Values(values) => {
+            A::Extreme(number) => Plain::Fraction(*number),
+            A::One(_, json) => return Plain::of_json(json),
+            A::Values(values) => match self {
+                Self::Top => return None,
+                _ => Plain::Many(values.values().filter(|(time, _)| counts(*time)).count()),
+            },
+        })
+    }
+
+    /// What it comes to within a window, or, without one, ever.
+    pub(super) fn value(self, kept: Option<&Aggregate>, span: Option<Span>) -> Value {
+        use Aggregate as A;
+        if let Some(value) = self.plain(kept, span).and_then(Plain::into_value) {
+            return value;
+        }
+        match kept {
+            Some(A::One(_, json)) => value::of_json(json),
+            Some(A::Values(values)) => {
+                let counts = |time_ms: i64| span.is_none_or(|span| span.has(time_ms));
                 let inside = values.iter().filter(|(_, (time, _))| counts(*time));
                 let read = |text: &String| {
                     value::of_json(&serde_json::from_str(text).unwrap_or(Json::Null))
@@ -275,6 +285,10 @@ impl Operation {
                 }
                 Value::List(inside.map(|(value, _)| read(value)).collect::<Vec<_>>().into())
             }
+            // An empty list.
+            None => Value::List(Vec::new().into()),
+            // All others are plain.
+            Some(_) => Value::Null,
         }
     }
 }
@@ -430,6 +444,9 @@ mod tests {
                     };
                     let whole = told(operation, of(operation, windowed, &all).as_ref(), windowed, from);
                     prop_assert_eq!(&told(operation, both.as_ref(), windowed, from), &whole);
+                    if let Some(Plain::Many(count)) = operation.plain(both.as_ref(), windowed, from) {
+                        prop_assert_eq!(whole.as_array().map(Vec::len), Some(count));
+                    }
                     let shuffled = of(operation, windowed, &backwards);
                     prop_assert_eq!(&told(operation, shuffled.as_ref(), windowed, from), &whole);
                 }

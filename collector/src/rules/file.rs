@@ -193,6 +193,7 @@ impl RuleSet {
             set.rules.push(rule);
         }
         set.listen();
+        set.wanted = set.named();
         set.hash = short(&decisive);
         let keys: Vec<_> = set.rules.iter().map(|rule| short(&set.decisive(rule))).collect();
         for (rule, key) in set.rules.iter_mut().zip(keys) {

@@ -39,7 +39,6 @@ use happening::Happening;
 
 use crate::{
     event_log::{Offset, Record, Timestamp, Trust},
-    expression::value,
     people::{self, Folded, Node, Whole},
 };
 
@@ -743,9 +742,9 @@ fn sampled(
     }
     let value = match &feature.value {
         None => Json::Null,
-        Some(part) => match scope.ask(part, happening.about())? {
-            Ok(found) => value::to_json(&found).unwrap_or_default(),
-            Err(_) => return Ok(None),
+        Some(part) => match scope.json(part, happening.about())? {
+            Some(json) => json,
+            None => return Ok(None),
         },
     };
     Ok(Some(Sample { time_ms: happening.time_ms(), value }))

@@ -14,6 +14,7 @@
 mod aggregate;
 mod backtest;
 mod earlier;
+mod event;
 mod file;
 mod firing;
 mod fixture;

@@ -3,8 +3,8 @@
 //! Deliberately changes nothing.
 
 use std::{
-    cell::{OnceCell, RefCell},
-    collections::{BTreeMap, BTreeSet, HashMap},
+    cell::RefCell,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, LazyLock},
 };
 
@@ -23,17 +23,19 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     aggregate::Aggregate,
+    event::Event,
     fold::{answered, read_answer},
     kept::Kept,
     length::ms,
     set::{Feature, Measure, Model, Part, Per, RuleSet, Score, Squash},
 };
 use crate::{
-    event_log::{Record, Timestamp},
+    event_log::Timestamp,
     event_time,
     expression::{
         self,
-        value::{self, Seen},
+        plain::{Around, Plain},
+        value,
     },
     people::{self, Whole},
 };
@@ -70,87 +72,51 @@ pub(super) struct Scope<'a> {
     pub(super) kept: &'a RefCell<Kept>,
     pub(super) whose: &'a Whole,
     pub(super) now_ms: i64,
+    /// What was looked at, by its place in the set.
     features: RefCell<HashMap<usize, Value>>,
+    plain: RefCell<Vec<(usize, Plain<'static>)>>,
     scores: RefCell<HashMap<usize, f64>>,
 }
 
-/// Bytes of an event's member beyond which it is no reason that anybody reads.
-const SHOWN_BYTES: usize = 200;
+/// What plain expressions find: the same as the variables of a question.
+struct Surroundings<'s, 'a> {
+    scope: &'s Scope<'a>,
+    about: About<'s>,
+}
+
+impl Around for Surroundings<'_, '_> {
+    fn member(&self, variable: &str, path: &[String]) -> Option<Plain<'_>> {
+        let Scope { set, .. } = self.scope;
+        // A table that cannot be read is said by who asks in full.
+        match (variable, path) {
+            ("event", _) => self.about.event?.plain(&set.wanted, path),
+            ("trigger", _) => self.about.trigger?.plain(&set.wanted, path),
+            ("features", [name]) => self.scope.plain_feature(set.feature(name)?).ok()?,
+            ("scores", [name]) => Some(Plain::Fraction(self.scope.score(set.score(name)?).ok()?)),
+            _ => None,
+        }
+    }
+
+    fn has(&self, variable: &str, path: &[String]) -> Option<bool> {
+        match variable {
+            "event" => self.about.event?.has(&self.scope.set.wanted, path),
+            "trigger" => self.about.trigger?.has(&self.scope.set.wanted, path),
+            _ => None,
+        }
+    }
+
+    fn call(&self, function: &str, of: Plain<'_>) -> Option<Plain<'_>> {
+        let (_, unit, sign) = SPANS.iter().find(|(name, ..)| *name == function)?;
+        let time = plain_moment(&of)?;
+        Some(Plain::Fraction(span(self.scope.now_ms, time, (*unit, *sign))))
+    }
+}
 
 /// What an expression is about, beside the person.
 #[derive(Clone, Copy, Default)]
 pub(super) struct About<'e> {
     pub(super) event: Option<&'e Event<'e>>,
     pub(super) trigger: Option<&'e Event<'e>>,
-}
-
-/// An event as expressions see it: made when the first of them looks.
-pub(super) struct Event<'a> {
-    pub(super) record: &'a Record,
-    made: OnceCell<Seen>,
-}
-
-impl<'a> Event<'a> {
-    pub(super) fn of(record: &'a Record) -> Self {
-        Self { record, made: OnceCell::new() }
-    }
-
-    /// Where it happened by the clock: what its device says, or UTC.
-    fn timezone(&self) -> String {
-        #[derive(serde::Deserialize)]
-        struct Told {
-            context: Where,
-        }
-        #[derive(serde::Deserialize)]
-        struct Where {
-            timezone: String,
-        }
-        let told: Option<Told> = serde_json::from_str(&self.record.json).ok();
-        told.map_or_else(|| "UTC".to_owned(), |told| told.context.timezone)
-    }
-
-    /// What stands at these places, as it came: `event.properties.amount`. Of what is not there, nothing; of what is large, too.
-    fn members(&self, paths: &BTreeSet<Vec<String>>) -> Vec<(String, Json)> {
-        if paths.is_empty() {
-            return Vec::new();
-        }
-        let known: Option<serde_json::Map<String, Json>> =
-            serde_json::from_str(&self.record.json).ok();
-        let mut members = known.unwrap_or_default();
-        let record = self.record;
-        members.insert("time".to_owned(), record.event_time.unix_ms().into());
-        members.insert("received".to_owned(), record.received_at.unix_ms().into());
-        members.insert("source".to_owned(), record.source.to_string().into());
-        members.insert("trust".to_owned(), record.trust.as_str().into());
-        let found = |path: &Vec<String>| {
-            let (first, rest) = path.split_first()?;
-            let value = rest.iter().try_fold(members.get(first)?, |of, name| of.get(name))?;
-            let is_short = match value {
-                Json::Object(_) => false,
-                Json::String(text) => text.len() <= SHOWN_BYTES,
-                Json::Array(all) => all.len() <= 10 && value.to_string().len() <= SHOWN_BYTES,
-                _ => true,
-            };
-            is_short.then(|| (format!("event.{}", path.join(".")), value.clone()))
-        };
-        paths.iter().filter_map(found).collect()
-    }
-
-    fn seen(&self) -> &dyn Val {
-        let record = self.record;
-        let make = || {
-            let known: Option<HashMap<String, Seen>> = serde_json::from_str(&record.json).ok();
-            let mut members = known.unwrap_or_default();
-            members.insert("time".to_owned(), Seen::whole(record.event_time.unix_ms()));
-            members.insert("received".to_owned(), Seen::whole(record.received_at.unix_ms()));
-            members.insert("source".to_owned(), Seen::text(&record.source));
-            members.insert("trust".to_owned(), Seen::text(record.trust.as_str()));
-            // Where there are none, looking for one of them says so, and not that there are none.
-            members.entry("properties".to_owned()).or_insert_with(|| Seen::object([]));
-            Seen::object(members)
-        };
-        self.made.get_or_init(make).0.as_ref()
-    }
 }
 
 /// The variables of one question.
@@ -256,12 +222,31 @@ impl<'a> Scope<'a> {
             whose,
             now_ms,
             features: RefCell::default(),
+            plain: RefCell::default(),
             scores: RefCell::default(),
         }
     }
 
     /// What comes of an expression; an error says why nothing does.
     pub(super) fn ask(
+        &self,
+        part: &Part,
+        about: About<'_>,
+    ) -> Result<std::result::Result<Value, String>> {
+        match self.plain(part, about).and_then(Plain::into_value) {
+            Some(value) => Ok(Ok(value)),
+            None => self.ask_in_full(part, about),
+        }
+    }
+
+    /// What comes of an expression that has no need of the crate.
+    pub(super) fn plain(&self, part: &Part, about: About<'_>) -> Option<Plain<'static>> {
+        let surroundings = Surroundings { scope: self, about };
+        part.expression.plain(&surroundings).map(Plain::into_owned)
+    }
+
+    /// The same from the crate.
+    fn ask_in_full(
         &self,
         part: &Part,
         about: About<'_>,
@@ -361,9 +346,21 @@ impl<'a> Scope<'a> {
         Ok(part.expression.ask(&context).map(|value| value.unwrap_or(Value::Null)))
     }
 
+    /// The same as JSON; `None` where nothing comes of it.
+    pub(super) fn json(&self, part: &Part, about: About<'_>) -> Result<Option<Json>> {
+        if let Some(Ok(json)) = self.plain(part, about).map(Json::try_from) {
+            return Ok(Some(json));
+        }
+        let found = self.ask_in_full(part, about)?.ok();
+        Ok(found.map(|found| value::to_json(&found).unwrap_or_default()))
+    }
+
     /// Whether a condition holds. What cannot be told does not.
     pub(super) fn holds(&self, part: &Part, about: About<'_>) -> Result<bool> {
-        Ok(matches!(self.ask(part, about)?, Ok(Value::Bool(true))))
+        if let Some(plain) = self.plain(part, about) {
+            return Ok(plain == Plain::Truth(true));
+        }
+        Ok(matches!(self.ask_in_full(part, about)?, Ok(Value::Bool(true))))
     }
 
     /// A feature as it stands.
@@ -414,6 +411,21 @@ impl<'a> Scope<'a> {
         })
     }
 
+    /// The same, if it is plain.
+    fn plain_feature(&self, at: usize) -> Result<Option<Plain<'static>>> {
+        if let Some((_, known)) = self.plain.borrow().iter().find(|(known, _)| *known == at) {
+            return Ok(Some(known.clone()));
+        }
+        let feature = &self.set.features[at];
+        let span = feature.span(self.now_ms);
+        let plain =
+            self.kept(feature, |kept| feature.operation.plain(kept, span).map(Plain::into_owned))?;
+        if let Some(plain) = &plain {
+            self.plain.borrow_mut().push((at, plain.clone()));
+        }
+        Ok(plain)
+    }
+
     /// A score as it stands.
     pub(super) fn score(&self, at: usize) -> Result<f64> {
         if let Some(known) = self.scores.borrow().get(&at) {
@@ -425,7 +437,8 @@ impl<'a> Scope<'a> {
         }
         let mut sum = 0.0;
         for (_, term) in &score.terms {
-            sum += self.ask(term, About::default())?.ok().as_ref().and_then(number).unwrap_or(0.0);
+            let brings = self.ask(term, About::default())?.ok();
+            sum += brings.as_ref().and_then(number).unwrap_or(0.0);
         }
         let value = squashed(score.squash, sum);
         self.scores.borrow_mut().insert(at, value);
@@ -531,26 +544,45 @@ pub(super) fn moment(value: &Value) -> Option<i64> {
     }
 }
 
+/// As [`moment`] has it.
+#[allow(clippy::cast_precision_loss, reason = "a moment has 41 bits")]
+fn plain_moment(plain: &Plain<'_>) -> Option<i64> {
+    let number = match plain {
+        Plain::Text(text) => return event_time::parse(text).map(Timestamp::unix_ms),
+        Plain::Whole(number) => *number as f64,
+        Plain::Fraction(number) if number.is_finite() => *number,
+        _ => return None,
+    };
+    event_time::from_unix(number).map(Timestamp::unix_ms)
+}
+
+const SECOND: f64 = 1000.0;
+
+/// The functions of time that has passed, or is still to: by name, their unit and their sign.
+const SPANS: [(&str, f64, f64); 6] = [
+    ("days_since", 86_400.0 * SECOND, 1.0),
+    ("hours_since", 3600.0 * SECOND, 1.0),
+    ("minutes_since", 60.0 * SECOND, 1.0),
+    ("days_until", 86_400.0 * SECOND, -1.0),
+    ("hours_until", 3600.0 * SECOND, -1.0),
+    ("minutes_until", 60.0 * SECOND, -1.0),
+];
+
+#[allow(clippy::cast_precision_loss, reason = "a moment has 41 bits")]
+fn span(now: i64, time: i64, (unit, sign): (f64, f64)) -> f64 {
+    sign * (now - time) as f64 / unit
+}
+
 const FREE: &str = "CEL has no function of this name";
 
 /// The functions: at which moment, and where, they find in variables.
 fn functions() -> Context<'static, 'static> {
-    const SECOND: f64 = 1000.0;
     let mut context = expression::empty_context();
-    for (name, unit, sign) in [
-        ("days_since", 86_400.0 * SECOND, 1.0),
-        ("hours_since", 3600.0 * SECOND, 1.0),
-        ("minutes_since", 60.0 * SECOND, 1.0),
-        ("days_until", 86_400.0 * SECOND, -1.0),
-        ("hours_until", 3600.0 * SECOND, -1.0),
-        ("minutes_until", 60.0 * SECOND, -1.0),
-    ] {
+    for (name, unit, sign) in SPANS {
         let since = move |context: &FunctionContext<'_, '_>, time: Value| {
             let now = now(context)?;
-            #[allow(clippy::cast_precision_loss, reason = "a moment has 41 bits")]
-            let passed = |time: i64| sign * (now - time) as f64 / unit;
             let wrong = || ExecutionError::function_error(context.name, "no moment");
-            moment(&time).map(passed).ok_or_else(wrong)
+            moment(&time).map(|time| span(now, time, (unit, sign))).ok_or_else(wrong)
         };
         context.add_function(name, since).expect(FREE);
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{
     aggregate::{Operation, Span},
+    event::Wanted,
     length::{Length, ms},
 };
 use crate::expression::Expression;
@@ -29,6 +30,8 @@ pub struct RuleSet {
     pub(super) default_decision: Option<String>,
     /// Of all that decides what comes of the log; another one is another state.
     pub(super) hash: String,
+    /// What of events expressions name.
+    pub(super) wanted: Wanted,
 }
 
 /// A message that a rule sends.
@@ -414,6 +417,20 @@ impl RuleSet {
             || self.scores.iter().any(|score| score.parts().any(part))
     }
 
+    /// What of events its expressions name, where they are plain.
+    pub(super) fn named(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        let features = self.features.iter().flat_map(|it| it.condition.iter().chain(&it.value));
+        for part in features.chain(self.rules.iter().flat_map(Rule::parts)) {
+            for (variable, path) in part.expression.plain_paths() {
+                if ["event", "trigger"].contains(&variable) {
+                    wanted.add(path);
+                }
+            }
+        }
+        wanted
+    }
+
     /// Whether anything in it is about accounts.
     pub(super) fn uses_accounts(&self) -> bool {
         self.rules.iter().any(|rule| rule.per == Per::Account)
@@ -598,6 +615,20 @@ impl RuleSet {
             Measure::Feature(of) => self.features[*of].per,
             Measure::Score(of) => self.scores[*of].per,
         }
+    }
+}
+
+impl Rule {
+    /// All expressions of it.
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        let (time, steps): (Option<&Part>, &[Step]) = match &self.when {
+            When::At { time, .. } => (Some(time), &[]),
+            When::Without { step, .. } => (None, std::slice::from_ref(step)),
+            When::Sequence { steps, .. } => (None, steps),
+            When::Event | When::Crosses(_) => (None, &[]),
+        };
+        let matches = steps.iter().filter_map(|step| step.matches.as_ref());
+        self.conditions.iter().chain(&self.still).chain(time).chain(matches)
     }
 }
 

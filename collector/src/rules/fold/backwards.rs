@@ -5,9 +5,10 @@ use rusqlite::{Connection, Result};
 
 use super::{
     super::{
+        event::Event,
         firing,
         length::ms,
-        scope::{About, Event, Scope},
+        scope::{About, Scope},
         set::{Part, Rule, Step, When},
         waiting,
     },

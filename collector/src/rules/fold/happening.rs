@@ -1,7 +1,7 @@
 //! An event as rules see it: its record, and what expressions look at, read when someone does.
 //! Deliberately decides nothing.
 
-use super::super::scope::{About, Event};
+use super::super::{event::Event, scope::About};
 use crate::event_log::{Origin, Record};
 
 /// An event that arrives so long after it happened is late.
