@@ -350,47 +350,56 @@ mod tests {
         }
     }
 
-    /// Texts of expressions: of members, literals, and all that stands between them.
+    /// Texts of expressions: truths made of what is compared, and of what is reckoned; now and then of what does not fit.
     fn expressions() -> impl Strategy<Value = String> {
-        let leaf = prop_oneof![
-            prop::sample::select(vec![
-                "event.a",
-                "event.b",
-                "event.c.d",
-                "event.c",
-                "event.none",
-                "null",
-                "true",
-                "false",
-                "0",
-                "1",
-                "-3",
-                "7",
-                "9223372036854775807",
-                "0.0",
-                "0.5",
-                "-2.5",
-                "1e300",
-                "'x'",
-                "''",
-                "'é'",
-                "has(event.a)",
-                "has(event.c.d)",
-                "has(event.none)",
-                "has(event.a.b)",
-            ])
-            .prop_map(str::to_owned),
+        const ANY: &[&str] = &[
+            "event.a",
+            "event.b",
+            "event.c.d",
+            "event.c",
+            "event.none",
+            "null",
+            "'x'",
+            "'é'",
+            "true",
         ];
-        leaf.prop_recursive(4, 24, 3, |inner| {
-            let operators =
-                vec!["&&", "||", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%"];
-            let two = (inner.clone(), prop::sample::select(operators), inner.clone());
-            let call = prop::sample::select(vec!["!", "-", "size", "double"]);
+        const NUMBERS: &[&str] = &[
+            "event.a",
+            "event.b",
+            "event.c.d",
+            "0",
+            "1",
+            "-3",
+            "7",
+            "9223372036854775807",
+            "0.0",
+            "0.5",
+            "-2.5",
+            "3.0",
+            "1e300",
+        ];
+        let one = |of| prop::sample::select(of).prop_map(str::to_owned);
+        let number = one(NUMBERS).prop_recursive(2, 8, 2, |inner| {
+            let operator = prop::sample::select(vec!["+", "-", "*", "/", "%"]);
+            let call = prop::sample::select(vec!["-", "size", "double"]);
             prop_oneof![
-                4 => two.prop_map(|(a, operator, b)| format!("({a} {operator} {b})")),
-                2 => (call, inner.clone()).prop_map(|(call, a)| format!("{call}({a})")),
-                1 => (inner.clone(), inner.clone(), inner)
-                    .prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
+                3 => (inner.clone(), operator, inner.clone()).prop_map(|(a, by, b)| format!("({a} {by} {b})")),
+                1 => (call, inner).prop_map(|(call, a)| format!("{call}({a})")),
+            ]
+        });
+        let order = prop::sample::select(vec!["<", "<=", ">", ">=", "==", "!="]);
+        let equal = prop::sample::select(vec!["==", "!=", "<"]);
+        let truth = prop_oneof![
+            4 => (number.clone(), order, number).prop_map(|(a, by, b)| format!("({a} {by} {b})")),
+            2 => (one(ANY), equal, one(ANY)).prop_map(|(a, by, b)| format!("({a} {by} {b})")),
+            1 => one(&["has(event.a)", "has(event.c.d)", "has(event.none)", "has(event.a.b)", "event.b"]),
+        ];
+        truth.prop_recursive(2, 8, 3, |inner| {
+            let joined = prop::sample::select(vec!["&&", "||", "=="]);
+            prop_oneof![
+                3 => (inner.clone(), joined, inner.clone()).prop_map(|(a, by, b)| format!("({a} {by} {b})")),
+                1 => inner.clone().prop_map(|a| format!("!({a})")),
+                1 => (inner.clone(), inner.clone(), inner).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
             ]
         })
     }
