@@ -287,7 +287,9 @@ impl<'de> Visitor<'de> for Named<'_> {
                     }
                     map.next_value_seed(Named { wanted, at, places })?;
                 }
-                None => drop(map.next_value::<Unwanted>()?),
+                None => {
+                    map.next_value::<Unwanted>()?;
+                }
             }
         }
         Ok(())
