@@ -30,7 +30,7 @@ const altered = () => Buffer.concat([readFileSync(join(dist, "headwater.wasm")),
 test("integrity.json has the hash of every file that a page can load", () => {
   const loaded = readdirSync(dist).filter((name) => /\.(m?js|wasm)$/.test(name));
   assert.deepEqual(Object.keys(pins), loaded.toSorted());
-  assert.equal(loaded.length, 7);
+  assert.equal(loaded.length, 8);
   for (const name of loaded) {
     const hash = createHash("sha384").update(readFileSync(join(dist, name))).digest("base64");
     assert.equal(pins[name], `sha384-${hash}`);

@@ -22,8 +22,8 @@ const inPackage = (path) => join(project.installed, path);
 const text = (path) => readFileSync(inPackage(path), "utf8");
 
 test("it holds what is wanted and nothing else", () => {
-  const dist = ["autocapture.js", "autocapture.js.map", "debug.js", "debug.js.map", "lease.js", "lease.js.map", "core.js", "d.ts", "js", "js.map", "mjs", "mjs.map", "wasm"];
-  const names = dist.map((end) => `dist/headwater${/^(autocapture|debug|lease)/.test(end) ? "-" : "."}${end}`);
+  const dist = ["autocapture.js", "autocapture.js.map", "debug.js", "debug.js.map", "lease.js", "lease.js.map", "message.js", "message.js.map", "core.js", "d.ts", "js", "js.map", "mjs", "mjs.map", "wasm"];
+  const names = dist.map((end) => `dist/headwater${/^(autocapture|debug|lease|message)/.test(end) ? "-" : "."}${end}`);
   const wanted = ["LICENSE-APACHE", "LICENSE-MIT", "README.md", "dist/integrity.json", "package.json", ...names];
   assert.deepEqual(project.files.toSorted(), wanted.toSorted());
   assert.equal(text("README.md"), readFileSync(join(import.meta.dirname, "../README.md"), "utf8"));
