@@ -157,7 +157,8 @@ const watch = ({ options, endpoint, identity, storage, consent }: Inside, client
   const once = async (signal: AbortSignal): Promise<number | undefined> => {
     const { anonymousId, userId, consent: answers } = identity.now();
     if (consent.of("functional", answers) != "granted") {
-      if (device) await keep(undefined);
+      // Where nothing may be kept, the anonymous id is gone, too; otherwise the next yes finds the token that goes with it.
+      if (!consent.allowed(answers)) await keep(undefined);
       return LOOK_MS;
     }
     const abort = new AbortController();

@@ -182,20 +182,21 @@ test("who signs out is told nothing of who was there before, and the device's to
   assert.equal(asked.at(-1).token, known);
 });
 
-test("without consent nothing is asked for, and what was kept is forgotten", async () => {
+test("without consent nothing is asked for; what was kept goes with the anonymous id, and not before", async () => {
   const asked = [];
   site.browser.context.on("request", (request) => request.url().endsWith("/v1/messages") && asked.push(request));
   const page = await open();
-  await until(() => asked.length, "the stream");
   const ended = new Promise((done) => page.on("requestfailed", (request) => request === asked[0] && done()));
+  await until(() => asked.length, "the stream");
   const kept = () => page.evaluate(() => document.cookie.includes("%3Adevice="));
   assert.equal(await kept(), true);
   await page.evaluate(() => headwater.consent({ functional: "denied" }));
   await ended;
-  await until(async () => !(await kept()), "the token to be forgotten");
-  const count = asked.length;
   await page.evaluate(() => headwater.consent({ functional: "granted" }));
-  await until(() => asked.length > count, "the stream, now that there is consent");
+  await until(() => asked.length > 1, "the stream, now that there is consent");
+  assert.equal((await asked[1].response()).status(), 200, "with the token that the collector knows");
+  await page.evaluate(() => headwater.consent("denied"));
+  await until(async () => !(await kept()), "the token to be forgotten");
 });
 
 test("a card is drawn under a strict policy, on a small screen, and in the dark", async () => {
