@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headwater_mobile::{Core, EventOptions, Host, HostFailure, Options, Report};
+use headwater_mobile::{Core, EventOptions, Host, HostFailure, Message, Options, Report};
 use rusqlite::Connection;
 
 const CALLS: usize = 5_000;
@@ -159,6 +159,14 @@ impl Host for Quiet {
     fn flushed(&self, _: u64, pending: u64) -> Result<(), HostFailure> {
         *self.left.lock().unwrap() = Some(pending);
         self.more.notify_all();
+        Ok(())
+    }
+
+    fn message(&self, _: Message) -> Result<(), HostFailure> {
+        Ok(())
+    }
+
+    fn listen_ready(&self) -> Result<(), HostFailure> {
         Ok(())
     }
 }

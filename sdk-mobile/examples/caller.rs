@@ -9,7 +9,8 @@ use std::{
 };
 
 use headwater_mobile::{
-    Answer, Category, Core, EventOptions, Host, HostFailure, Options, Report, Survives, Uploads,
+    Answer, Category, Core, EventOptions, Host, HostFailure, Message, Options, Report, Survives,
+    Uploads,
 };
 use serde_json::{Value, json};
 
@@ -35,6 +36,7 @@ impl Host for Heard {
             Report::NotDurable { detail } => json!({"kind": "notDurable", "detail": detail}),
             Report::StateLost { detail } => json!({"kind": "stateLost", "detail": detail}),
             Report::NotSending { detail } => json!({"kind": "notSending", "detail": detail}),
+            Report::NoMessages { detail } => json!({"kind": "noMessages", "detail": detail}),
         };
         self.reports.lock().map_err(|_| HostFailure::Threw)?.push(said);
         Ok(())
@@ -43,6 +45,14 @@ impl Host for Heard {
     fn flushed(&self, token: u64, pending: u64) -> Result<(), HostFailure> {
         self.flushed.lock().map_err(|_| HostFailure::Threw)?.insert(token, pending);
         self.more.notify_all();
+        Ok(())
+    }
+
+    fn message(&self, _message: Message) -> Result<(), HostFailure> {
+        Ok(())
+    }
+
+    fn listen_ready(&self) -> Result<(), HostFailure> {
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 mod draft;
 mod inner;
 mod leader;
+mod listening;
 mod parts;
 mod upkeep;
 mod uploads;
@@ -29,6 +30,7 @@ use serde_json::{Map, Value};
 use self::{
     inner::{Flush, Inner, Role},
     leader::Leader,
+    listening::Listening,
     parts::Parts,
     waiting::Waiting,
 };
@@ -37,6 +39,7 @@ use crate::{
     clock::Clock,
     identity::{CATEGORIES, Identity},
     lease::Lease,
+    messages::Message,
     storage::{self, Change, Durability, Failure},
     transport::{self, Answered},
 };
@@ -84,9 +87,14 @@ pub(crate) struct Upload {
 pub(crate) enum Notice {
     Report(Report),
     UploadReady,
+    /// There is a request for messages to make.
+    Listen,
+    Message(Message),
     /// A flush has ended; so many of the events before it are still here.
     Flushed(u64, u64),
 }
+
+pub(crate) use self::listening::{Heard, LISTEN_TIMEOUT_MS};
 
 /// Whoever owns the client.
 pub(crate) trait Listener: Send + Sync {
@@ -129,6 +137,7 @@ impl Driver {
             parts,
             role,
             flushes: Vec::new(),
+            listening: Listening::new(),
             asleep_until_ms: 0,
             look_at_ms: 0,
             behind_since_ms: None,
@@ -221,6 +230,9 @@ impl Driver {
     pub(crate) fn input(&self, input: Input<'_>) -> Result<(), Error> {
         let mut inner = self.lock()?;
         let now = self.clock.now();
+        if let Input::Online = input {
+            inner.listening.begin(now);
+        }
         inner.input(input, &self.settings, now);
         self.finish(inner, now);
         Ok(())
@@ -231,6 +243,7 @@ impl Driver {
         let mut inner = self.lock()?;
         let now = self.clock.now();
         inner.behind_since_ms = (!in_front).then_some(now.monotonic_ms);
+        inner.listening.be_in_front(in_front, now);
         let input = if in_front { Input::Online } else { Input::Leaving };
         // Whoever does not lead has nothing to send as it leaves.
         if in_front || matches!(inner.role, Role::Leading(_)) {
@@ -339,6 +352,9 @@ impl Driver {
     pub(crate) fn complete_upload(&self, id: u64, answered: &Answered) -> Result<(), Error> {
         let mut inner = self.lock()?;
         let now = self.clock.now();
+        if let Answered::Delivered(_) = answered {
+            inner.listening.events_arrived(now);
+        }
         let Inner { parts, role, flushes, .. } = &mut *inner;
         let ours = match role {
             Role::Leading(leader) => leader.completed(id, answered, parts, &self.settings, now),
@@ -430,7 +446,7 @@ impl Driver {
     /// What every change ends with: new life where it is needed, flushes that are done, threads that have something to do.
     fn finish(&self, mut inner: MutexGuard<'_, Inner>, now: Now) {
         inner.settle(&self.settings, now);
-        let wake = inner.wants_thread();
+        let wake = inner.wants_thread(&self.settings);
         drop(inner);
         if wake {
             self.alarm.notify_all();

@@ -5,7 +5,8 @@
 //!   track() ─▶ lib.rs ─▶ driver.rs ─▶ storage.rs      committed: the call returns
 //!                          │   └─▶ driver/leader.rs    the core: numbers it, decides when it goes
 //!                          │          └─▶ driver/draft.rs, transport.rs   a request
-//!                          └─ driver/upkeep.rs         the thread that wakes, tells and checkpoints
+//!                          ├─ driver/upkeep.rs         the thread that wakes, tells and checkpoints
+//!                          └─ driver/listening.rs      what rules say to whoever uses the app
 //!   next_upload() ◀─ the host's HTTP, or uploader.rs ─▶ complete_upload()
 //! ```
 //!
@@ -22,6 +23,7 @@ mod file_id;
 mod identity;
 mod lease;
 mod lifecycle;
+mod messages;
 mod note;
 mod storage;
 mod transport;
@@ -30,6 +32,8 @@ mod uploader;
 #[cfg(all(feature = "reqwest", any(target_os = "android", feature = "testing")))]
 mod verifier;
 
+#[cfg(feature = "reqwest")]
+use std::sync::Once;
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc, thread};
 
 use headwater_core::{
@@ -38,11 +42,13 @@ use headwater_core::{
     platform::{Input, Priority},
 };
 
-use driver::{Driver, Listener, Notice, Said, Settings};
+use driver::{Driver, Heard, LISTEN_TIMEOUT_MS, Listener, Notice, Said, Settings};
 use endpoint::Reach;
 use identity::CATEGORIES;
 use storage::Durability;
 use transport::Answered;
+
+pub use messages::{Act, Message};
 
 uniffi::setup_scaffolding!();
 
@@ -224,6 +230,11 @@ pub enum Report {
         /// Which address, and why.
         detail: String,
     },
+    /// The collector tells this device no messages. It is not asked again until the app comes to the front.
+    NoMessages {
+        /// Why.
+        detail: String,
+    },
 }
 
 /// Whoever owns a client. Called on a thread of the client's own, never within a call of yours.
@@ -235,6 +246,10 @@ pub trait Host: Send + Sync {
     fn report(&self, report: Report) -> Result<(), HostFailure>;
     /// [`Core::flush`] with this token has ended, and so many events are still here.
     fn flushed(&self, token: u64, pending: u64) -> Result<(), HostFailure>;
+    /// There is a message, after [`Core::listen`].
+    fn message(&self, message: Message) -> Result<(), HostFailure>;
+    /// There is a request for messages to make: fetch it with [`Core::next_listening`], once.
+    fn listen_ready(&self) -> Result<(), HostFailure>;
 }
 
 /// A callback threw: what it was told is not told again.
@@ -290,6 +305,11 @@ impl std::error::Error for Error {}
 pub struct Core {
     driver: Arc<Driver>,
     reach: Arc<Reach>,
+    #[cfg(feature = "reqwest")]
+    uploads: Uploads,
+    /// Who hears messages by this library's own HTTP: begun by the first who listens.
+    #[cfg(feature = "reqwest")]
+    listener: Once,
 }
 
 #[uniffi::export]
@@ -322,7 +342,14 @@ impl Core {
                 .spawn(move || uploader::run(&uploader, &reach))
                 .map_err(failed)?;
         }
-        Ok(Arc::new(Self { driver, reach }))
+        Ok(Arc::new(Self {
+            driver,
+            reach,
+            #[cfg(feature = "reqwest")]
+            uploads,
+            #[cfg(feature = "reqwest")]
+            listener: Once::new(),
+        }))
     }
 
     /// Somebody did something. `properties`: a JSON object.
@@ -575,6 +602,63 @@ impl Core {
         self.driver.complete_upload(id, &answered)
     }
 
+    /// Somebody listens for messages from now on, or nobody does. They are told to [`Host::message`] while the app is in front (after
+    /// [`Core::foreground`], until [`Core::background`]) and the person has agreed to `functional`.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn listen(&self, wanted: bool) -> Result<(), Error> {
+        #[cfg(feature = "reqwest")]
+        if wanted && self.uploads == Uploads::BuiltIn {
+            self.listener.call_once(|| {
+                let driver = Arc::clone(&self.driver);
+                let thread = thread::Builder::new().name("headwater-listen".into());
+                // Without it there are no messages, and everything else is well.
+                drop(thread.spawn(move || uploader::listen(&driver)));
+            });
+        }
+        self.driver.listen(wanted)
+    }
+
+    /// This became of a message that was told. `Clicked` and `Dismissed` are `Shown`, too; each is said once, by the event of that name.
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn act(&self, message_id: String, act: Act) -> Result<(), Error> {
+        self.driver.act(&message_id, act)
+    }
+
+    /// A request for messages to be made now, if there is one: beside those of [`Core::next_upload`], since its answer is held back until
+    /// there is something to say. Each is to be answered by [`Core::complete_listening`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn next_listening(&self) -> Result<Option<Upload>, Error> {
+        let Some(upload) = self.driver.next_listening()? else { return Ok(None) };
+        Ok(Some(Upload {
+            id: upload.id,
+            url: upload.url,
+            headers: HashMap::from([("content-type".into(), "application/json".into())]),
+            body: upload.body,
+            timeout_ms: LISTEN_TIMEOUT_MS,
+        }))
+    }
+
+    /// What came of it: see [`Core::complete_upload`].
+    ///
+    /// # Errors
+    /// [`Error::Closed`].
+    pub fn complete_listening(
+        &self,
+        id: u64,
+        status: u16,
+        retry_after: Option<String>,
+        body: String,
+    ) -> Result<(), Error> {
+        let retry_after = retry_after.as_deref();
+        self.driver.complete_listening(id, &Heard { status, retry_after, body: &body })
+    }
+
     /// Ends this client's threads; what is stored stays. Every later call is refused.
     pub fn close(&self) {
         self.driver.close();
@@ -640,7 +724,9 @@ impl Listener for Told {
             Notice::Report(report) => self.host.report(report),
             Notice::Flushed(token, pending) => self.host.flushed(token, pending),
             Notice::UploadReady if self.uploads == Uploads::Host => self.host.upload_ready(),
-            Notice::UploadReady => Ok(()),
+            Notice::Message(message) => self.host.message(message),
+            Notice::Listen if self.uploads == Uploads::Host => self.host.listen_ready(),
+            Notice::UploadReady | Notice::Listen => Ok(()),
         });
     }
 }

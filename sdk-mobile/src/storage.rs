@@ -108,6 +108,12 @@ pub(crate) enum Change<'a> {
     Uploaded(u64),
     /// Who the person is.
     Identify(&'a str),
+    /// The device's secret, with its anonymous id, if it has none.
+    Token(&'a str, &'a str),
+    /// No device but the one with this anonymous id is known any more; without an id none, nor what was shown on it.
+    OnlyDevice(&'a str),
+    /// A message that was shown.
+    Shown(&'a str),
 }
 
 /// An event in storage by its measures: its text stays there.
@@ -316,6 +322,19 @@ impl Storage {
                 Change::Identify(text) => {
                     connection.prepare_cached(KEEP)?.execute(params![IDENTITY, text.as_bytes()])?;
                 }
+                Change::Token(device, token) => {
+                    connection.prepare_cached(TOKEN)?.execute([device, token])?;
+                }
+                Change::OnlyDevice(device) => {
+                    connection.execute("DELETE FROM device WHERE anonymous_id <> ?", [device])?;
+                    if device.is_empty() {
+                        connection.execute("DELETE FROM shown", [])?;
+                    }
+                }
+                Change::Shown(id) => {
+                    connection.execute("INSERT OR IGNORE INTO shown (id) VALUES (?)", [id])?;
+                    connection.execute(FORGET_SHOWN, [])?;
+                }
             }
         }
         Ok(removed)
@@ -441,6 +460,18 @@ impl Storage {
     pub(crate) fn identity(&self) -> Result<Option<String>, Failure> {
         // Ours is always text: anything else is damage, and read as such.
         Ok(self.state(IDENTITY)?.map(|bytes| String::from_utf8(bytes).unwrap_or_default()))
+    }
+
+    /// The secret of the device with this anonymous id.
+    pub(crate) fn token(&self, device: &str) -> Result<Option<String>, Failure> {
+        let select = "SELECT token FROM device WHERE anonymous_id = ?";
+        Ok(self.connection.query_row(select, [device], |row| row.get(0)).optional()?)
+    }
+
+    /// Whether this message was shown.
+    pub(crate) fn was_shown(&self, id: &str) -> Result<bool, Failure> {
+        let select = "SELECT 1 FROM shown WHERE id = ?";
+        Ok(self.connection.query_row(select, [id], |_| Ok(())).optional()?.is_some())
     }
 
     /// A number that differs once another process, or another connection, has written.
@@ -578,6 +609,9 @@ const PURGE: &str =
     "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id <= ? ORDER BY id LIMIT 1000)";
 const DENY: &str = "DELETE FROM event WHERE id IN (SELECT id FROM event
     WHERE id <= ? AND seq IS NULL AND ? >> category & 1 ORDER BY id LIMIT 1000)";
+const TOKEN: &str = "INSERT OR IGNORE INTO device (anonymous_id, token) VALUES (?, ?)";
+// Those of the last hundred are enough: the collector hears of each, and most are of no use any more after hours.
+const FORGET_SHOWN: &str = "DELETE FROM shown WHERE at <= (SELECT max(at) FROM shown) - 100";
 const UPLOADING: &str = "INSERT OR REPLACE INTO upload (id, at_ms, rows) VALUES (?, ?, ?)";
 const KEEP: &str = "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)";
 const READ: &str = "SELECT id, seq, session_ms, session_start, octet_length(text), priority, at_ms, campaign, category

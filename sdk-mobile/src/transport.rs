@@ -11,11 +11,12 @@ use headwater_core::{
 };
 use serde_json::Value;
 
-/// Where events go, and where it is asked which of them arrived.
+/// Where events go, where it is asked which of them arrived, and what rules say to whoever uses the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Path {
     Batch,
     Seen,
+    Messages,
 }
 
 impl Path {
@@ -23,6 +24,7 @@ impl Path {
         let path = match self {
             Self::Batch => "/v1/batch?receipt=1",
             Self::Seen => "/v1/seen?receipt=1",
+            Self::Messages => "/v1/messages",
         };
         endpoint.trim_end_matches('/').to_owned() + path
     }

@@ -1,5 +1,5 @@
 //! The built-in HTTP, for the JVM, Swift on Linux and Rust programs, and for Android where it is chosen: a thread that makes each request and
-//! says what came of it. Promises that every request ends within its time, that no redirect is followed (an answer counts from the collector
+//! says what came of it, and another one, with a connection of its own, for those whose answers are held back. Promises that every request ends within its time, that no redirect is followed (an answer counts from the collector
 //! alone), that a large answer costs no more than its bound, and that a server which hangs up ends no process. Knows no event.
 
 use std::{error::Error as _, io::Read as _, time::Duration};
@@ -9,27 +9,17 @@ use reqwest::{
     redirect::Policy,
 };
 
-use crate::{driver::Driver, endpoint::Reach, transport::Answered};
+use crate::{
+    driver::{Driver, Heard, LISTEN_TIMEOUT_MS},
+    endpoint::Reach,
+    transport::Answered,
+};
 
 /// Runs until the client is closed.
 pub(crate) fn run(driver: &Driver, reach: &Reach) {
-    hear_no_broken_pipe();
-    #[cfg(target_os = "android")]
-    if !crate::verifier::is_set_up() {
-        driver.tell_not_sending(
-            "TLS is not set up: open the client with Headwater.android(…). Events are kept",
-        );
-        return;
-    }
-    // Whoever installed another one before is right.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    let built = Client::builder()
-        .redirect(Policy::none())
-        .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
-        .build();
-    let Ok(client) = built else {
-        driver.tell_not_sending("TLS cannot be set up on this machine: use uploads = Host");
-        return;
+    let client = match client() {
+        Ok(client) => client,
+        Err(why) => return driver.tell_not_sending(why),
     };
     while driver.wait_for_upload() {
         while let Ok(Some(upload)) = driver.next_upload() {
@@ -52,21 +42,64 @@ pub(crate) fn run(driver: &Driver, reach: &Reach) {
     }
 }
 
+/// Asks for messages until the client is closed.
+pub(crate) fn listen(driver: &Driver) {
+    // Why there is none the other thread has told.
+    let Ok(client) = client() else { return };
+    while driver.wait_for_listening() {
+        let Ok(Some(upload)) = driver.next_listening() else { continue };
+        let request = client
+            .post(&upload.url)
+            .header("content-type", "application/json")
+            .timeout(Duration::from_millis(LISTEN_TIMEOUT_MS))
+            .body(upload.body);
+        // Whoever did not answer has the status 0.
+        let (status, retry_after, body) = said(request).unwrap_or_default();
+        let answer = Heard { status, retry_after: retry_after.as_deref(), body: &body };
+        // Closed meanwhile: nobody waits for it.
+        drop(driver.complete_listening(upload.id, &answer));
+    }
+}
+
+/// The client of a thread, or why there is none.
+fn client() -> Result<Client, &'static str> {
+    hear_no_broken_pipe();
+    #[cfg(target_os = "android")]
+    if !crate::verifier::is_set_up() {
+        return Err(
+            "TLS is not set up: open the client with Headwater.android(…). Events are kept",
+        );
+    }
+    // Whoever installed another one before is right.
+    drop(rustls::crypto::ring::default_provider().install_default());
+    Client::builder()
+        .redirect(Policy::none())
+        .user_agent(concat!("headwater/", env!("CARGO_PKG_VERSION")))
+        .build()
+        .map_err(|_| "TLS cannot be set up on this machine: use uploads = Host")
+}
+
 /// What came of it; the status, 0 if nobody answered, and then why.
 fn answer(request: RequestBuilder, sent: usize) -> (Answered, u16, String) {
-    let nobody = |cause: String| (Answered::Unreachable, 0, cause);
-    let response = match request.send() {
-        Ok(response) => response,
-        Err(error) => return nobody(cause(error)),
-    };
+    match said(request) {
+        Ok((status, retry_after, body)) => {
+            (Answered::read(status, retry_after.as_deref(), &body, sent), status, String::new())
+        }
+        Err(cause) => (Answered::Unreachable, 0, cause),
+    }
+}
+
+/// The status, the header `Retry-After` and the body, or why nobody answered.
+fn said(request: RequestBuilder) -> Result<(u16, Option<String>, String), String> {
+    let response = request.send().map_err(cause)?;
     let status = response.status().as_u16();
     let header = response.headers().get("retry-after");
     let retry_after = header.and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut body = String::new();
     // What breaks off is no receipt.
     match response.take(MAX_ANSWER_BYTES).read_to_string(&mut body) {
-        Err(error) if status < 400 => nobody(format!("its answer broke off, {error}")),
-        _ => (Answered::read(status, retry_after.as_deref(), &body, sent), status, String::new()),
+        Err(error) if status < 400 => Err(format!("its answer broke off, {error}")),
+        _ => Ok((status, retry_after, body)),
     }
 }
 

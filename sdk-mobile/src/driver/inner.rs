@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use headwater_core::platform::{Consent, Input, Key, Now};
 
 use super::{
-    CHECKPOINT_COMMITS, LOCK, Notice, Settings, leader::Leader, parts::Parts, waiting::Waiting,
+    CHECKPOINT_COMMITS, LOCK, Notice, Settings, leader::Leader, listening::Listening, parts::Parts,
+    waiting::Waiting,
 };
 use crate::{
     Report,
@@ -19,6 +20,7 @@ pub(super) struct Inner {
     pub(super) parts: Parts,
     pub(super) role: Role,
     pub(super) flushes: Vec<Flush>,
+    pub(super) listening: Listening,
     /// Until when the thread of upkeep sleeps, monotonic milliseconds.
     pub(super) asleep_until_ms: u64,
     /// When it looks at what others did, monotonic milliseconds.
@@ -280,7 +282,7 @@ impl Inner {
     }
 
     pub(super) fn settle(&mut self, settings: &Settings, now: Now) {
-        let Self { parts, role, flushes, .. } = self;
+        let Self { parts, role, flushes, .. } = &mut *self;
         if let Role::Leading(leader) = role {
             leader.go_on(settings, parts, now);
             if leader.announce() {
@@ -302,16 +304,19 @@ impl Inner {
             false
         });
         self.rest(now);
+        self.look_after_listening(settings, now);
     }
 
-    pub(super) fn wants_thread(&self) -> bool {
+    pub(super) fn wants_thread(&self, settings: &Settings) -> bool {
         let (outgoing, wake_at_ms) = match &self.role {
             Role::Leading(leader) => (leader.has_outgoing(), leader.wake_at_ms()),
             Role::Following(_) => (false, None),
         };
         let deadline = self.flushes.iter().map(|flush| flush.deadline_ms).min();
-        let next = [wake_at_ms, deadline].into_iter().flatten().min();
+        let listen = self.listen_at_ms(settings);
+        let next = [wake_at_ms, deadline, listen].into_iter().flatten().min();
         outgoing
+            || self.listening.announced
             || !self.parts.notices.is_empty()
             || self.parts.commits >= CHECKPOINT_COMMITS
             || self.parts.owes()

@@ -23,6 +23,8 @@ pub(super) struct Parts {
     pub(super) identity: Identity,
     /// What it was taken for while the file that has it cannot be used.
     guessed: Option<Identity>,
+    /// Messages that were shown, and that is still to be written.
+    pub(super) shown: Vec<String>,
     /// Whether it is to be written.
     unsaved: bool,
     /// Where a decision is noted that storage does not take.
@@ -85,6 +87,7 @@ impl Parts {
             opening: 1,
             identity,
             guessed,
+            shown: Vec::new(),
             note: Note::open(settings.folder.join(NOTE), settings.durability == Durability::Power),
             to_note: false,
             signed_out: false,
@@ -183,7 +186,7 @@ impl Parts {
 
     /// Writes what is still to be written, whatever else there is to do.
     pub(super) fn catch_up(&mut self) {
-        if self.unsaved {
+        if self.unsaved || !self.shown.is_empty() {
             // Told where it fails, and tried again.
             drop(self.write(&[]));
         }
@@ -261,6 +264,22 @@ impl Parts {
         std::mem::replace(&mut self.version, version) != version
     }
 
+    /// The secret by which the collector knows this device: made when it is first asked for, and nothing if it cannot be kept.
+    pub(super) fn token(&mut self) -> Option<String> {
+        let device = self.identity.anonymous_id.clone();
+        if let Ok(Some(token)) = self.storage.token(&device) {
+            return Some(token);
+        }
+        let half = || uuid::Uuid::new_v4().simple();
+        self.write(&[Change::Token(&device, &format!("{}{}", half(), half()))]).ok()?;
+        self.storage.token(&device).ok()?
+    }
+
+    /// Whether this message was shown on this device, by any process.
+    pub(super) fn was_shown(&self, id: &str) -> bool {
+        self.shown.iter().any(|shown| shown == id) || self.storage.was_shown(id).unwrap_or(false)
+    }
+
     /// The text and the measures of an event.
     pub(super) fn record(&self, said: Said, message_id: &str, answer: Answer, now: Now) -> Record {
         let Said { kind, fields, context, at_ms, category, priority } = said;
@@ -297,15 +316,24 @@ impl Parts {
 
     /// One transaction, and who the person is with it if that is still to be written. What fails is told once, until it works again.
     pub(super) fn write(&mut self, changes: &[Change<'_>]) -> Result<Vec<i64>, Failure> {
-        let written = if self.unsaved && self.guessed.is_none() {
+        let identifies = self.unsaved && self.guessed.is_none();
+        let shown = std::mem::take(&mut self.shown);
+        let written = if identifies || !shown.is_empty() {
             let identity = self.identity.text(&self.initial);
-            let mut all = Vec::with_capacity(changes.len() + 1);
-            all.push(Change::Identify(&identity));
+            let device = if self.nobody() { "" } else { &self.identity.anonymous_id };
+            let mut all = Vec::with_capacity(changes.len() + shown.len() + 2);
+            if identifies {
+                all.extend([Change::Identify(&identity), Change::OnlyDevice(device)]);
+            }
+            all.extend(shown.iter().map(|id| Change::Shown(id)));
             all.extend_from_slice(changes);
             self.storage.write(&all)
         } else {
             self.storage.write(changes)
         };
+        if written.is_err() {
+            self.shown = shown;
+        }
         match &written {
             Ok(_) => {
                 self.unsaved &= self.guessed.is_some();

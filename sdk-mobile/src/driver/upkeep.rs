@@ -33,7 +33,7 @@ impl Driver {
                 return None;
             }
             let now = self.clock.now();
-            let until_ms = inner.next_ms();
+            let until_ms = inner.next_ms(&self.settings);
             if until_ms <= now.monotonic_ms
                 || !inner.parts.notices.is_empty()
                 || inner.parts.commits >= CHECKPOINT_COMMITS
@@ -69,7 +69,8 @@ impl Driver {
         if due && (beside.opening != opening || beside.connection.is_none()) {
             *beside = Beside { opening, connection: inner.parts.storage.beside() };
         }
-        let outgoing = matches!(&inner.role, Role::Leading(leader) if leader.has_outgoing());
+        let outgoing = inner.listening.announced
+            || matches!(&inner.role, Role::Leading(leader) if leader.has_outgoing());
         drop(inner);
         if outgoing {
             self.alarm.notify_all();
@@ -87,13 +88,14 @@ impl Driver {
 
 impl Inner {
     /// When something is due, monotonic milliseconds.
-    fn next_ms(&self) -> u64 {
+    fn next_ms(&self, settings: &Settings) -> u64 {
         let wake = match &self.role {
             Role::Leading(leader) => leader.wake_at_ms(),
             Role::Following(_) => None,
         };
         let flush = self.flushes.iter().map(|flush| flush.deadline_ms).min();
-        wake.into_iter().chain(flush).fold(self.look_at_ms, u64::min)
+        let listen = self.listen_at_ms(settings);
+        wake.into_iter().chain(flush).chain(listen).fold(self.look_at_ms, u64::min)
     }
 
     /// What other processes did meanwhile, and what could not be written when it should have been.

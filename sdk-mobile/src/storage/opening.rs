@@ -153,7 +153,7 @@ const PAGE_BYTES: i64 = 1_024;
 const VERSION: i64 = MIGRATIONS.len() as i64;
 
 /// From each format to the next. A released one is never edited, only added to.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     // AUTOINCREMENT: a row's number is never used again, so that who deletes by it deletes what he means, and "behind this row" is what was
     // not seen yet. It costs each event one page more of the log.
     "CREATE TABLE event (
@@ -172,4 +172,7 @@ const MIGRATIONS: [&str; 2] = [
     CREATE TABLE state (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID",
     // What the host was given to send, and may have an answer for when this process is no more: the events' rows, eight bytes each.
     "CREATE TABLE upload (id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, rows BLOB NOT NULL) STRICT",
+    // The secret by which the collector tells a device its messages, and which of them were shown on it, in their order.
+    "CREATE TABLE device (anonymous_id TEXT PRIMARY KEY, token TEXT NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE shown (at INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE) STRICT",
 ];

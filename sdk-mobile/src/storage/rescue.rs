@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 
 use headwater_core::platform::Stamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params, types::Value};
 
 use super::{
     COLUMNS, Door, Durability, Failure, FileId, Found, IDENTITY, KEEP, PATIENCE, Storage, add,
@@ -156,6 +156,8 @@ fn save_what_can_be_read(damaged: &Connection, fresh: &Connection) -> u64 {
     {
         drop(whole.execute(KEEP, params![IDENTITY, identity]));
     }
+    // Told where the next one fails.
+    drop(copy_device(damaged, &whole));
     if whole.commit().is_ok() { count } else { 0 }
 }
 
@@ -187,8 +189,27 @@ pub(super) fn copy(from: &Connection, into: &Connection, with_state: bool) -> Re
             };
             whole.execute(KEEP, params![name, value])?;
         }
+        copy_device(from, &whole)?;
     }
     Ok(whole.commit()?)
+}
+
+/// The device's secret, without which it is told no messages any more, and what was shown on it.
+fn copy_device(from: &Connection, into: &Connection) -> Result<(), Failure> {
+    for (table, columns) in [("device", "anonymous_id, token"), ("shown", "at, id")] {
+        let every = format!("SELECT {columns} FROM {table}");
+        // An earlier format has none.
+        let Ok(mut select) = from.prepare(&every) else { continue };
+        let Ok(mut rows) = select.query([]) else { continue };
+        let insert = format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES (?, ?)");
+        while let Ok(Some(row)) = rows.next() {
+            let (Ok(first), Ok(second)) = (row.get::<_, Value>(0), row.get::<_, Value>(1)) else {
+                continue;
+            };
+            into.execute(&insert, [first, second])?;
+        }
+    }
+    Ok(())
 }
 
 fn stamp(row: &rusqlite::Row<'_>) -> Result<Option<Stamp>, rusqlite::Error> {

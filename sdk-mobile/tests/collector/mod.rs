@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use headwater_mobile::{Host, HostFailure, Options, Report};
+use headwater_mobile::{Host, HostFailure, Message, Options, Report};
 use serde_json::Value;
 
 /// How long anything may take on a busy machine.
@@ -35,11 +35,16 @@ impl Collector {
 
     /// On this one: where a collector was before.
     pub(crate) fn start_at(folder: &Path, port: u16) -> Self {
+        Self::start_with(folder, port, "")
+    }
+
+    /// With more of a configuration in front of its source.
+    pub(crate) fn start_with(folder: &Path, port: u16, more: &str) -> Self {
         // For the tests' own requests; a client that was opened before has done the same.
         drop(rustls::crypto::ring::default_provider().install_default());
         let (data, config) = (folder.join("collector"), folder.join("headwater.toml"));
         let toml = format!(
-            "listen = \"127.0.0.1:{port}\"\ndata = {data:?}\n[sources.app]\nwrite_key = \"wk_test\"\n"
+            "listen = \"127.0.0.1:{port}\"\ndata = {data:?}\n{more}[sources.app]\nwrite_key = \"wk_test\"\n"
         );
         std::fs::write(&config, toml).unwrap();
         private(&config);
@@ -147,6 +152,10 @@ pub(crate) struct Said {
     pub(crate) flushed: HashMap<u64, u64>,
     /// How often it asked for its uploads to be fetched.
     pub(crate) ready: u32,
+    /// Messages.
+    pub(crate) messages: Vec<Message>,
+    /// How often it asked for a request for messages to be fetched.
+    pub(crate) listens: u32,
 }
 
 impl Heard {
@@ -173,6 +182,11 @@ impl Heard {
         self.said.lock().unwrap().reports.clone()
     }
 
+    /// Every message so far, by its id.
+    pub(crate) fn messages(&self) -> Vec<String> {
+        self.said.lock().unwrap().messages.iter().map(|message| message.id.clone()).collect()
+    }
+
     fn change(&self, change: impl FnOnce(&mut Said)) {
         change(&mut self.said.lock().unwrap());
         self.more.notify_all();
@@ -194,6 +208,16 @@ impl Host for Heard {
         self.change(|said| {
             said.flushed.insert(token, pending);
         });
+        Ok(())
+    }
+
+    fn message(&self, message: Message) -> Result<(), HostFailure> {
+        self.change(|said| said.messages.push(message));
+        Ok(())
+    }
+
+    fn listen_ready(&self) -> Result<(), HostFailure> {
+        self.change(|said| said.listens += 1);
         Ok(())
     }
 }

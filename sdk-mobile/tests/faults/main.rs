@@ -66,6 +66,7 @@ scenarios! {
     file_of_a_later_version
     file_of_version_1
     file_of_version_2
+    file_of_version_3
     locked
     log_deleted_while_open
     max_age

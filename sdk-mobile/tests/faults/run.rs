@@ -400,7 +400,7 @@ impl<'a> Run<'a> {
                 let connection = Connection::open(&file).unwrap();
                 connection.pragma_update(None, "user_version", 99).unwrap();
             }
-            "version1" | "version2" => {
+            "version1" | "version2" | "version3" => {
                 fs::create_dir_all(self.app()).unwrap();
                 let name = what.replace("ersion", "");
                 let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/formats");

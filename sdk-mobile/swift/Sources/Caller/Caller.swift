@@ -165,6 +165,7 @@ private func said(_ report: Headwater.Report) -> Headwater.JSONValue {
     case .notDurable(let detail): ["kind": "notDurable", "detail": .string(detail)]
     case .stateLost(let detail): ["kind": "stateLost", "detail": .string(detail)]
     case .notSending(let detail): ["kind": "notSending", "detail": .string(detail)]
+    case .noMessages(let detail): ["kind": "noMessages", "detail": .string(detail)]
     case .fieldsLost(let messageId, let detail):
         ["kind": "fieldsLost", "messageId": .string(messageId), "detail": .string(detail)]
     }

@@ -21,6 +21,7 @@ public final class Headwater: Sendable {
     public let folder: URL
     private let around: Locked<[String: JSONValue]>
     private let uploads = Locked<URLSessionUploads?>(nil)
+    private let listening = Locked<URLSessionUploads?>(nil)
     private let lifecycle = Locked<Lifecycle?>(nil)
     #if canImport(BackgroundTasks) && canImport(UIKit) && !os(watchOS)
     /// The refresh that iOS may wake the app for, once registered.
@@ -53,6 +54,9 @@ public final class Headwater: Sendable {
             if Category.allCases.contains(where: { consent($0) != .granted }) { uploads.withdraw(ofEarlierProcesses: true) }
             listener.whenReady { [weak uploads] in uploads?.fetch() }
         }
+        listener.desk.begin(
+            act: { [weak core] id, act in try? core?.act(messageId: id, act: act.forCore) },
+            listen: { [weak self] wanted in self?.listen(wanted) })
         let lifecycle = Lifecycle(self)
         self.lifecycle.with { $0 = lifecycle }
     }
@@ -96,11 +100,13 @@ public final class Headwater: Sendable {
     /// Another id for the device, such as one that a web page gave it.
     public func setAnonymousId(_ anonymousId: String) {
         try? core.setAnonymousId(anonymousId: anonymousId)
+        messagesAreForAnother()
     }
 
     /// Somebody else uses the device from now on: a new anonymous id, no user id, a new session.
     public func reset() {
         try? core.reset()
+        messagesAreForAnother()
         // The system would go on with them for hours, in the name of who was here before. Sent anew by this process, they are soon gone.
         if let uploads = urlSessionUploads, uploads.outlivesTheApp { uploads.withdraw() }
     }
@@ -135,6 +141,8 @@ public final class Headwater: Sendable {
     /// The app is about to be suspended: what was not sent yet is sent now. Called by itself with `lifecycle`.
     public func background() {
         try? core.background()
+        // Whoever comes back asks anew.
+        listening.with { $0 }?.withdraw()
     }
 
     /// The network came back. Called by itself on Apple's platforms.
@@ -156,7 +164,27 @@ public final class Headwater: Sendable {
             uploads?.close()
             uploads = nil
         }
+        listening.with { listening in
+            listening?.withdraw()
+            listening?.close()
+            listening = nil
+        }
         listener.close(pending: last.with { $0?.pending } ?? 0)
+    }
+
+    /// Somebody reads messages, or nobody does any more.
+    private func listen(_ wanted: Bool) {
+        if wanted, options.uploads.byHost, listening.with({ $0 == nil }), last.with({ $0 == nil }) {
+            let requests = try? URLSessionUploads(core: core, options: options, folder: folder, of: .messages)
+            listening.with { $0 = requests }
+            listener.whenListening { [weak requests] in requests?.fetch() }
+        }
+        try? core.listen(wanted: wanted)
+    }
+
+    private func messagesAreForAnother() {
+        listener.desk.forget()
+        listening.with { $0 }?.withdraw()
     }
 
     /// More is known of where events happen: it stands in every event from now on.

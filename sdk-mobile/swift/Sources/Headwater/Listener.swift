@@ -14,10 +14,13 @@ final class Listener: HeadwaterCore.Host {
         var streams: [UInt64: AsyncStream<Headwater.Report>.Continuation] = [:]
         var unheard: [Headwater.Report] = []
         var fetch: (@Sendable () -> Void)?
+        var listen: (@Sendable () -> Void)?
         var closed = false
     }
 
     private let state = Locked(State())
+    /// Where messages go.
+    let desk = MessageDesk()
 
     // Called by the core, on a thread of its own.
 
@@ -27,6 +30,14 @@ final class Listener: HeadwaterCore.Host {
 
     func report(report: HeadwaterCore.Report) {
         hear(Headwater.Report(report))
+    }
+
+    func message(message: HeadwaterCore.Message) {
+        desk.tell(message)
+    }
+
+    func listenReady() {
+        state.with { $0.listen }?()
     }
 
     func flushed(token: UInt64, pending: UInt64) {
@@ -39,6 +50,12 @@ final class Listener: HeadwaterCore.Host {
     func whenReady(_ fetch: @escaping @Sendable () -> Void) {
         state.with { $0.fetch = fetch }
         fetch()
+    }
+
+    /// Calls this whenever there is a request for messages to make, and once now.
+    func whenListening(_ listen: @escaping @Sendable () -> Void) {
+        state.with { $0.listen = listen }
+        listen()
     }
 
     func newToken() -> UInt64 {
@@ -96,12 +113,13 @@ final class Listener: HeadwaterCore.Host {
     func close(pending: UInt64) {
         let (waiting, streams) = state.with { state in
             state.closed = true
-            state.fetch = nil
+            (state.fetch, state.listen) = (nil, nil)
             defer { (state.waiting, state.streams) = ([:], [:]) }
             return (Array(state.waiting.values), Array(state.streams.values))
         }
         for flush in waiting { flush.resume(returning: pending) }
         for stream in streams { stream.finish() }
+        desk.close()
     }
 
     private static let maxUnheard = 100

@@ -124,6 +124,8 @@ extension Headwater {
         case stateLost(detail: String)
         /// Nothing goes out: the collector cannot be reached, or somebody else answers. Events are kept. Told once for each run of failures.
         case notSending(detail: String)
+        /// The collector tells this device no messages. It is not asked again until the app comes to the front.
+        case noMessages(detail: String)
         /// An event was recorded without its properties, traits or context: they have no JSON form.
         case fieldsLost(messageId: String, detail: String)
     }
@@ -228,6 +230,7 @@ extension Headwater.Report {
         case .notDurable(let detail): self = .notDurable(detail: detail)
         case .stateLost(let detail): self = .stateLost(detail: detail)
         case .notSending(let detail): self = .notSending(detail: detail)
+        case .noMessages(let detail): self = .noMessages(detail: detail)
         }
     }
 }
@@ -243,6 +246,7 @@ extension Headwater.Report: CustomStringConvertible {
         case .notDurable(let detail): "events are in memory alone: \(detail)"
         case .stateLost(let detail): detail
         case .notSending(let detail): detail
+        case .noMessages(let detail): detail
         case .fieldsLost(let messageId, let detail): "\(messageId) was recorded without its fields: \(detail)"
         }
     }

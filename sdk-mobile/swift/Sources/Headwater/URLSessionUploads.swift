@@ -15,6 +15,7 @@ internal import FoundationNetworking
 
 final class URLSessionUploads: NSObject, URLSessionDataDelegate {
     private let core: Core
+    private let kind: Requests
     let session: Locked<URLSession?> = Locked(nil)
     private let bodies: Locked<[Int: Data]> = Locked([:])
     /// Where the bodies lie that a background session sends.
@@ -44,10 +45,12 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
         var withdrawals = 0
     }
 
-    init(core: Core, options: Headwater.Options, folder: URL) throws {
+    /// `kind`: those for messages go beside those that send events, and never in the background.
+    init(core: Core, options: Headwater.Options, folder: URL, of kind: Requests = .events) throws {
         self.core = core
+        self.kind = kind
         let configuration: URLSessionConfiguration
-        if case .backgroundURLSession(let identifier) = options.uploads {
+        if kind == .events, case .backgroundURLSession(let identifier) = options.uploads {
             #if canImport(Darwin) || HEADWATER_STAND_INS
             configuration = .background(withIdentifier: identifier)
             configuration.sessionSendsLaunchEvents = true
@@ -73,7 +76,7 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
     func fetch() {
         while true {
             let before = course.with { $0.withdrawals }
-            guard let upload = try? core.nextUpload() else { return }
+            guard let upload = try? (kind == .events ? core.nextUpload() : core.nextListening()) else { return }
             course.with { $0.away += 1 }
             send(upload, before)
         }
@@ -172,7 +175,11 @@ final class URLSessionUploads: NSObject, URLSessionDataDelegate {
             if status != 0 { course.stopped = status == 401 || status == 403 }
         }
         // Closed meanwhile: nobody waits for it.
-        try? core.completeUpload(id: id, status: UInt16(clamping: status), retryAfter: retryAfter, body: body)
+        let status = UInt16(clamping: status)
+        switch kind {
+        case .events: try? core.completeUpload(id: id, status: status, retryAfter: retryAfter, body: body)
+        case .messages: try? core.completeListening(id: id, status: status, retryAfter: retryAfter, body: body)
+        }
     }
 
     // Called by the session, on a queue of its own, one after the other.
@@ -246,7 +253,7 @@ internal import HeadwaterCore
 import Foundation
 
 final class URLSessionUploads: Sendable {
-    init(core: Core, options: Headwater.Options, folder: URL) throws {
+    init(core: Core, options: Headwater.Options, folder: URL, of kind: Requests = .events) throws {
         throw Headwater.Failure.invalidOptions("there is no URLSession in this build: use uploads = .builtIn")
     }
 
@@ -260,6 +267,12 @@ final class URLSessionUploads: Sendable {
 }
 
 #endif
+
+/// What is asked for.
+enum Requests: Sendable {
+    case events
+    case messages
+}
 
 extension Headwater {
     /// For `application(_:handleEventsForBackgroundURLSession:completionHandler:)`: says whether the session is this client's. If so, the handler

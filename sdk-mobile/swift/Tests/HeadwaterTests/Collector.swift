@@ -21,14 +21,15 @@ final class Collector: Sendable {
     private let token: String
     private let process: Locked<Process>
 
-    init(in folder: Folder) throws {
+    /// `more`: of a configuration, in front of its source.
+    init(in folder: Folder, more: String = "") throws {
         let binary = try #require(
             ProcessInfo.processInfo.environment["HEADWATER"], "set HEADWATER to the collector's binary")
         let config = folder.url.appendingPathComponent("headwater.toml")
         let text = """
             listen = "127.0.0.1:0"
             data = "\(folder.url.appendingPathComponent("collector").path)"
-            [sources.app]
+            \(more)[sources.app]
             write_key = "wk_test"
             """
         _ = FileManager.default.createFile(

@@ -27,6 +27,7 @@ final class AppLifecycle {
     private func becameActive() {
         guard !seen, let client else { return }
         seen = true
+        client.foreground()
         opened(client, fromBackground: false)
     }
 

@@ -33,22 +33,32 @@ internal class SystemUploader(private val job: UploadJobs?) : Uploader {
         if (onItsWay) job?.schedule()
     }
 
+    /** What it says of the network is another matter than events: no job is asked for. */
+    override fun listen(request: UploadRequest): UploadAnswer = marked { http.upload(request) }
+
     override fun upload(request: UploadRequest): UploadAnswer {
         val leaving = synchronized(lock) {
             busy = true
             isAway
         }
         if (leaving) job?.schedule()
-        TrafficStats.setThreadStatsTag(TRAFFIC)
         var status = 0
         try {
-            return http.upload(request).also { status = it.status }
+            return marked { http.upload(request) }.also { status = it.status }
         } finally {
-            TrafficStats.clearThreadStatsTag()
             failed = status == 0 || status == 408 || status >= 429
             if (status != 0) refused = status == 401 || status == 403
             synchronized(lock) { busy = false }
             if (failed) job?.schedule()
+        }
+    }
+
+    private inline fun <T> marked(request: () -> T): T {
+        TrafficStats.setThreadStatsTag(TRAFFIC)
+        try {
+            return request()
+        } finally {
+            TrafficStats.clearThreadStatsTag()
         }
     }
 }

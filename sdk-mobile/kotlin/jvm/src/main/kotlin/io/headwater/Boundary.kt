@@ -59,6 +59,7 @@ internal fun CoreReport.fromCore(): Report = when (this) {
     is CoreReport.NotDurable -> Report.NotDurable(detail)
     is CoreReport.StateLost -> Report.StateLost(detail)
     is CoreReport.NotSending -> Report.NotSending(detail)
+    is CoreReport.NoMessages -> Report.NoMessages(detail)
 }
 
 /** Less than nothing is nothing. */

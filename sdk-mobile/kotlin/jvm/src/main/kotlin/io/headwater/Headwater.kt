@@ -38,11 +38,13 @@ public class Headwater(options: Options) : AutoCloseable {
     private val surroundings = Surroundings(options.context)
     private val flushes = ConcurrentHashMap<Long, CompletableFuture<Long>>()
     private val tokens = AtomicLong()
-    private val uploads = options.uploaderHere?.let(::Uploads)
+    private val uploads = options.uploaderHere?.let { Uploads(Requests.Events(it)) }
+    private val listening = options.uploaderHere?.let { Uploads(Requests.Listening(it)) }
+    private val messages = Messages(reports)
     private val closed = AtomicBoolean()
     private val atEnd = CopyOnWriteArrayList<() -> Unit>()
     internal val core: Core = try {
-        Core(options.toCore(), Ear(reports, flushes, uploads))
+        Core(options.toCore(), Ear(reports, flushes, uploads, listening, messages))
     } catch (wrong: io.headwater.core.Exception.InvalidOptions) {
         throw IllegalArgumentException(wrong.detail, wrong)
     } catch (failure: LinkageError) {
@@ -52,6 +54,7 @@ public class Headwater(options: Options) : AutoCloseable {
     init {
         synchronized(surroundings) { sayWhere() }
         uploads?.start(core)
+        messages.of(core)
     }
 
     /** Somebody did something. The properties: a map with values of any kind, or a `JsonObject`. */
@@ -195,10 +198,16 @@ public class Headwater(options: Options) : AutoCloseable {
     public val user: User get() = open { User(core.anonymousId(), core.userId()) }
 
     /** Another id for the device, such as one that a web page gave it. */
-    public fun setAnonymousId(anonymousId: String): Unit = changingDevice { core.setAnonymousId(wellFormed(anonymousId)) }
+    public fun setAnonymousId(anonymousId: String): Unit = changingDevice {
+        core.setAnonymousId(wellFormed(anonymousId))
+        messages.forget()
+    }
 
     /** Somebody else uses the device from now on: a new anonymous id, no user id, a new session. */
-    public fun reset(): Unit = changingDevice { core.reset() }
+    public fun reset(): Unit = changingDevice {
+        core.reset()
+        messages.forget()
+    }
 
     /** The person's answers; categories that are not named keep theirs. */
     public fun setConsent(answers: Map<Category, Answer>): Unit = open { core.setConsent(answers.toCore()) }
@@ -234,11 +243,42 @@ public class Headwater(options: Options) : AutoCloseable {
      */
     public fun onReport(listener: (Report) -> Unit): AutoCloseable = reports.listen(listener)
 
+    /**
+     * `listener` hears what rules say to the person in front of the app, on a thread of the SDK's own: while the app is in front (after [foreground],
+     * which Android's module calls by itself) and consent for `FUNCTIONAL` is granted. Each message is told once in a process, to all who listen
+     * then: listen once, for the life of the app. Closing what is returned ends that. The app draws the message, and says what became of it.
+     */
+    public fun onMessage(listener: (Message) -> Unit): AutoCloseable {
+        // Of its own: the same function may listen twice.
+        val one = { message: Message -> listener(message) }
+        open {
+            listening?.start(core)
+            synchronized(messages) {
+                messages.add(one)
+                core.listen(true)
+            }
+        }
+        return AutoCloseable {
+            synchronized(messages) {
+                messages.remove(one)
+                try {
+                    if (!messages.heard) core.listen(false)
+                } catch (_: io.headwater.core.Exception.Closed) {
+                    // Nobody listens any more as it is.
+                } catch (_: IllegalStateException) {
+                    // Closed, and gone.
+                }
+            }
+        }
+    }
+
     /** Ends this client's threads; what is stored stays, and is sent by the next client of this folder. Flushes that are under way fail. */
     override fun close() {
         if (!closed.compareAndSet(false, true)) return
         atEnd.forEach { act -> runCatching(act) }
         uploads?.end()
+        listening?.end()
+        messages.forget()
         core.end()
         core.close()
         flushes.values.forEach { it.completeExceptionally(isClosed()) }
@@ -315,12 +355,21 @@ private class Ear(
     private val reports: Reports,
     private val flushes: ConcurrentHashMap<Long, CompletableFuture<Long>>,
     private val uploads: Uploads?,
+    private val listening: Uploads?,
+    private val messages: Messages,
 ) : Host {
+
     override fun uploadReady() {
         uploads?.wake()
     }
 
     override fun report(report: io.headwater.core.Report) = reports.say(report.fromCore())
+
+    override fun message(message: io.headwater.core.Message) = messages.say(message)
+
+    override fun listenReady() {
+        listening?.wake()
+    }
 
     override fun flushed(token: ULong, pending: ULong) {
         val flush = flushes[token.toLong()] ?: return

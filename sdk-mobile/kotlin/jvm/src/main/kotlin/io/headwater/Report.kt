@@ -56,6 +56,12 @@ public sealed class Report {
         public val detail: String,
     ) : Report()
 
+    /** The collector tells this device no messages. It is not asked again until the app comes to the front. */
+    public data class NoMessages(
+        /** Why. */
+        public val detail: String,
+    ) : Report()
+
     /** A value had no JSON form (it contains itself, could not be read, nests too deep, is of a class without a serializer): the event went without it. */
     public data class Altered(
         /** Of which event. */

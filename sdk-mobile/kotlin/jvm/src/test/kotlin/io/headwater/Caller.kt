@@ -147,6 +147,10 @@ private fun Report.toJson() = buildJsonObject {
             put("kind", "notSending")
             put("detail", it.detail)
         }
+        is Report.NoMessages -> {
+            put("kind", "noMessages")
+            put("detail", it.detail)
+        }
         is Report.Altered -> {
             put("kind", "altered")
             put("messageId", it.messageId)

@@ -17,7 +17,7 @@ import kotlinx.serialization.json.jsonObject
 import kotlinx.serialization.json.jsonPrimitive
 
 /** A running collector with one source, whose key is `wk_test`. */
-public class Collector(folder: File, port: Int = 0) : AutoCloseable {
+public class Collector(folder: File, port: Int = 0, more: String = "") : AutoCloseable {
     public val endpoint: String
     private val token: String
     private val process: Process
@@ -26,7 +26,7 @@ public class Collector(folder: File, port: Int = 0) : AutoCloseable {
         val binary = File(System.getProperty("headwater.collector"))
         check(binary.canExecute()) { "$binary is missing: cargo build -p headwater-collector, or -Dheadwater.collector=FILE" }
         val config = File(folder, "headwater.toml")
-        config.writeText("listen = \"127.0.0.1:$port\"\ndata = \"$folder/collector\"\n[sources.app]\nwrite_key = \"wk_test\"\n")
+        config.writeText("listen = \"127.0.0.1:$port\"\ndata = \"$folder/collector\"\n$more[sources.app]\nwrite_key = \"wk_test\"\n")
         Files.setPosixFilePermissions(config.toPath(), PosixFilePermissions.fromString("rw-------"))
         process = ProcessBuilder(binary.path, "serve", "--config", config.path)
             .redirectError(ProcessBuilder.Redirect.INHERIT)
