@@ -79,6 +79,8 @@ pub(crate) type Context = Map<String, Value>;
 pub(crate) struct Upload {
     pub(crate) id: u64,
     pub(crate) url: String,
+    /// Of the body: `gzip` or `identity`.
+    pub(crate) encoding: &'static str,
     pub(crate) body: Vec<u8>,
 }
 
@@ -156,11 +158,7 @@ impl Driver {
 
     /// Makes an event and commits it; gives back its id, and whether it outlives the process.
     pub(crate) fn record(&self, said: Said) -> Result<(String, bool), Error> {
-        let mut inner = self.lock()?;
-        let now = self.clock.now();
-        inner.follow(&self.settings, now, false);
-        // Somebody may have signed out, or said no, in another process.
-        inner.look_at_others(&self.settings, now);
+        let (inner, now) = self.up_to_date()?;
         Ok(self.record_now(inner, said, now))
     }
 
@@ -170,10 +168,7 @@ impl Driver {
         said: Said,
         change: impl FnOnce(&mut Identity),
     ) -> Result<(String, bool), Error> {
-        let mut inner = self.lock()?;
-        let now = self.clock.now();
-        inner.follow(&self.settings, now, false);
-        inner.look_at_others(&self.settings, now);
+        let (mut inner, now) = self.up_to_date()?;
         inner.parts.change(change);
         Ok(self.record_now(inner, said, now))
     }
@@ -195,10 +190,7 @@ impl Driver {
 
     /// Changes who the person is, or what was answered.
     pub(crate) fn change(&self, change: impl FnOnce(&mut Identity)) -> Result<(), Error> {
-        let mut inner = self.lock()?;
-        let now = self.clock.now();
-        inner.follow(&self.settings, now, false);
-        inner.look_at_others(&self.settings, now);
+        let (mut inner, now) = self.up_to_date()?;
         let before = inner.parts.consent();
         inner.parts.change(change);
         inner.parts.catch_up();
@@ -333,7 +325,7 @@ impl Driver {
                 continue;
             }
             let url = path.url(&self.settings.endpoint);
-            return Ok(Some(Upload { id, url, body: transport::packed(&text) }));
+            return Ok(Some(Upload { id, url, encoding: "gzip", body: transport::packed(&text) }));
         }
     }
 
@@ -435,6 +427,16 @@ impl Driver {
         inner.role = Role::Following(Waiting::default());
         drop(inner);
         self.alarm.notify_all();
+    }
+
+    /// What most calls begin with: the file may be another one by now, and somebody may have signed out, or said no, in another process.
+    #[inline(never)]
+    fn up_to_date(&self) -> Result<(MutexGuard<'_, Inner>, Now), Error> {
+        let mut inner = self.lock()?;
+        let now = self.clock.now();
+        inner.follow(&self.settings, now, false);
+        inner.look_at_others(&self.settings, now);
+        Ok((inner, now))
     }
 
     fn lock(&self) -> Result<MutexGuard<'_, Inner>, Error> {

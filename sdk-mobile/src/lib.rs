@@ -330,16 +330,11 @@ impl Core {
         let failed = |error: std::io::Error| Error::InvalidOptions {
             detail: format!("no thread can be started: {error}"),
         };
-        thread::Builder::new()
-            .name("headwater".into())
-            .spawn(move || upkeep.keep_up(&told))
-            .map_err(failed)?;
+        begin("headwater", Box::new(move || upkeep.keep_up(&told))).map_err(failed)?;
         #[cfg(feature = "reqwest")]
         if uploads == Uploads::BuiltIn {
             let (uploader, reach) = (Arc::clone(&driver), Arc::clone(&reach));
-            thread::Builder::new()
-                .name("headwater-upload".into())
-                .spawn(move || uploader::run(&uploader, &reach))
+            begin("headwater-upload", Box::new(move || uploader::run(&uploader, &reach)))
                 .map_err(failed)?;
         }
         Ok(Arc::new(Self {
@@ -568,17 +563,7 @@ impl Core {
     pub fn next_upload(&self) -> Result<Option<Upload>, Error> {
         let Some(upload) = self.driver.next_upload()? else { return Ok(None) };
         self.reach.sends(upload.id, &upload.url);
-        let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        Ok(Some(Upload {
-            id: upload.id,
-            url: upload.url,
-            headers: HashMap::from([
-                header("content-type", "application/json"),
-                header("content-encoding", "gzip"),
-            ]),
-            body: upload.body,
-            timeout_ms: self.driver.timeout_ms(),
-        }))
+        Ok(Some(given(upload, self.driver.timeout_ms())))
     }
 
     /// What came of a request: the status; the header `Retry-After`, if there was one; the body. If nobody answered, the status is 0 and the
@@ -612,9 +597,8 @@ impl Core {
         if wanted && self.uploads == Uploads::BuiltIn {
             self.listener.call_once(|| {
                 let driver = Arc::clone(&self.driver);
-                let thread = thread::Builder::new().name("headwater-listen".into());
                 // Without it there are no messages, and everything else is well.
-                drop(thread.spawn(move || uploader::listen(&driver)));
+                drop(begin("headwater-listen", Box::new(move || uploader::listen(&driver))));
             });
         }
         self.driver.listen(wanted)
@@ -634,14 +618,7 @@ impl Core {
     /// # Errors
     /// [`Error::Closed`].
     pub fn next_listening(&self) -> Result<Option<Upload>, Error> {
-        let Some(upload) = self.driver.next_listening()? else { return Ok(None) };
-        Ok(Some(Upload {
-            id: upload.id,
-            url: upload.url,
-            headers: HashMap::from([("content-type".into(), "application/json".into())]),
-            body: upload.body,
-            timeout_ms: LISTEN_TIMEOUT_MS,
-        }))
+        Ok(self.driver.next_listening()?.map(|upload| given(upload, LISTEN_TIMEOUT_MS)))
     }
 
     /// What came of it: see [`Core::complete_upload`].
@@ -702,6 +679,22 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.driver.close();
     }
+}
+
+/// A request as a host makes it.
+fn given(upload: driver::Upload, timeout_ms: u64) -> Upload {
+    let driver::Upload { id, url, encoding, body } = upload;
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let headers = HashMap::from([
+        header("content-type", "application/json"),
+        header("content-encoding", encoding),
+    ]);
+    Upload { id, url, headers, body, timeout_ms }
+}
+
+/// Begins a thread. A box, so that what a thread is made of is compiled once.
+fn begin(name: &str, act: Box<dyn FnOnce() + Send>) -> std::io::Result<()> {
+    thread::Builder::new().name(name.into()).spawn(act).map(drop)
 }
 
 struct Told {

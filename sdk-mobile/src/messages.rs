@@ -92,24 +92,24 @@ impl Message {
 
 /// A time as the collector writes it, `2026-11-23T08:50:19.000Z`: unix milliseconds.
 fn unix_ms(text: &str) -> Option<u64> {
-    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let three = |text: &str, sign: char| {
-        let mut parts = text.splitn(3, sign).map(|part| part.parse::<u64>().ok());
-        Some([parts.next()??, parts.next()??, parts.next()??])
-    };
-    let [year, month, day] = three(date, '-')?;
-    let [hour, minute, second] = three(time, ':')?;
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+    let (mut parts, mut at) = ([0_u64; 7], 0);
+    for letter in text.strip_suffix('Z')?.chars() {
+        match letter.to_digit(10) {
+            Some(digit) => parts[at] = parts[at].checked_mul(10)?.checked_add(digit.into())?,
+            None if "--T::.".chars().nth(at) == Some(letter) => at += 1,
+            None => return None,
+        }
+    }
+    let [year, month, day, hour, minute, second, ms] = parts;
+    let is_one = at == 6 && (1970..=9999).contains(&year) && (1..=12).contains(&month);
+    if !is_one || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 59 || ms > 999 {
         return None;
     }
     // Years begin in March: the day that some have more is their last.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days = year * 365 + year / 4 - year / 100 + year / 400 + (month * 153 + 2) / 5 + day - 1;
-    let days = days.checked_sub(DAYS_BEFORE_1970)?;
-    let digits: String = fraction.chars().chain("00".chars()).take(3).collect();
-    let seconds = days * 86_400 + hour.min(24) * 3_600 + minute.min(59) * 60 + second.min(60);
-    Some(seconds * 1_000 + digits.parse::<u64>().ok()?)
+    let hours = days.checked_sub(DAYS_BEFORE_1970)? * 24 + hour;
+    Some(((hours * 60 + minute) * 60 + second) * 1_000 + ms)
 }
 
 /// From the first of March of the year 0.
@@ -124,8 +124,11 @@ mod tests {
         for (text, ms) in [
             ("1970-01-01T00:00:00.000Z", Some(0)),
             ("2026-11-23T08:50:19.250Z", Some(1_795_423_819_250)),
-            ("2000-02-29T23:59:59Z", Some(951_868_799_000)),
-            ("2000-03-01T00:00:00.5Z", Some(951_868_800_500)),
+            ("2000-02-29T23:59:59.000Z", Some(951_868_799_000)),
+            ("2000-03-01T00:00:00.500Z", Some(951_868_800_500)),
+            ("2000-03-01T00:00:00Z", None),
+            ("99999999999999999999-03-01T00:00:00.000Z", None),
+            ("2000-03-01T00:00:00.000.000Z", None),
             ("9999-12-31T23:59:59.999Z", Some(253_402_300_799_999)),
             ("1969-12-31T23:59:59.999Z", None),
             ("2026-13-01T00:00:00.000Z", None),

@@ -323,17 +323,18 @@ impl Storage {
                     connection.prepare_cached(KEEP)?.execute(params![IDENTITY, text.as_bytes()])?;
                 }
                 Change::Token(device, token) => {
-                    connection.prepare_cached(TOKEN)?.execute([device, token])?;
+                    connection.prepare_cached(TOKEN)?.execute(params![device, token])?;
                 }
                 Change::OnlyDevice(device) => {
-                    connection.execute("DELETE FROM device WHERE anonymous_id <> ?", [device])?;
+                    let others = "DELETE FROM device WHERE anonymous_id <> ?";
+                    connection.prepare_cached(others)?.execute(params![device])?;
                     if device.is_empty() {
-                        connection.execute("DELETE FROM shown", [])?;
+                        connection.prepare_cached("DELETE FROM shown")?.execute(params![])?;
                     }
                 }
                 Change::Shown(id) => {
-                    connection.execute("INSERT OR IGNORE INTO shown (id) VALUES (?)", [id])?;
-                    connection.execute(FORGET_SHOWN, [])?;
+                    connection.prepare_cached(SHOWN)?.execute(params![id])?;
+                    connection.prepare_cached(FORGET_SHOWN)?.execute(params![])?;
                 }
             }
         }
@@ -465,13 +466,15 @@ impl Storage {
     /// The secret of the device with this anonymous id.
     pub(crate) fn token(&self, device: &str) -> Result<Option<String>, Failure> {
         let select = "SELECT token FROM device WHERE anonymous_id = ?";
-        Ok(self.connection.query_row(select, [device], |row| row.get(0)).optional()?)
+        let mut select = self.connection.prepare_cached(select)?;
+        Ok(select.query_row(params![device], |row| row.get(0)).optional()?)
     }
 
     /// Whether this message was shown.
     pub(crate) fn was_shown(&self, id: &str) -> Result<bool, Failure> {
-        let select = "SELECT 1 FROM shown WHERE id = ?";
-        Ok(self.connection.query_row(select, [id], |_| Ok(())).optional()?.is_some())
+        let select = "SELECT count(*) FROM shown WHERE id = ?";
+        let mut select = self.connection.prepare_cached(select)?;
+        Ok(select.query_row(params![id], |row| row.get::<_, i64>(0))? > 0)
     }
 
     /// A number that differs once another process, or another connection, has written.
@@ -610,6 +613,7 @@ const PURGE: &str =
 const DENY: &str = "DELETE FROM event WHERE id IN (SELECT id FROM event
     WHERE id <= ? AND seq IS NULL AND ? >> category & 1 ORDER BY id LIMIT 1000)";
 const TOKEN: &str = "INSERT OR IGNORE INTO device (anonymous_id, token) VALUES (?, ?)";
+const SHOWN: &str = "INSERT OR IGNORE INTO shown (id) VALUES (?)";
 // Those of the last hundred are enough: the collector hears of each, and most are of no use any more after hours.
 const FORGET_SHOWN: &str = "DELETE FROM shown WHERE at <= (SELECT max(at) FROM shown) - 100";
 const UPLOADING: &str = "INSERT OR REPLACE INTO upload (id, at_ms, rows) VALUES (?, ?, ?)";

@@ -4,13 +4,10 @@
 
 use std::{error::Error as _, io::Read as _, time::Duration};
 
-use reqwest::{
-    blocking::{Client, RequestBuilder},
-    redirect::Policy,
-};
+use reqwest::{blocking::Client, redirect::Policy};
 
 use crate::{
-    driver::{Driver, Heard, LISTEN_TIMEOUT_MS},
+    driver::{Driver, Heard, LISTEN_TIMEOUT_MS, Upload},
     endpoint::Reach,
     transport::Answered,
 };
@@ -24,20 +21,20 @@ pub(crate) fn run(driver: &Driver, reach: &Reach) {
     while driver.wait_for_upload() {
         while let Ok(Some(upload)) = driver.next_upload() {
             reach.sends(upload.id, &upload.url);
-            let request = client
-                .post(&upload.url)
-                .header("content-type", "application/json")
-                .header("content-encoding", "gzip")
-                // Of the request, not of the client: that one begins anew with every byte of an answer that drips.
-                .timeout(Duration::from_millis(driver.timeout_ms()))
-                .body(upload.body);
-            let Ok(Some(sent)) = driver.sent(upload.id) else { continue };
-            let (answered, status, cause) = answer(request, sent);
-            if let Some(why) = reach.told(upload.id, &answered, status, &cause) {
+            let id = upload.id;
+            let Ok(Some(sent)) = driver.sent(id) else { continue };
+            let (answered, status, cause) = match said(&client, upload, driver.timeout_ms()) {
+                Ok((status, retry_after, body)) => {
+                    let answered = Answered::read(status, retry_after.as_deref(), &body, sent);
+                    (answered, status, String::new())
+                }
+                Err(cause) => (Answered::Unreachable, 0, cause),
+            };
+            if let Some(why) = reach.told(id, &answered, status, &cause) {
                 driver.tell_not_sending(&why);
             }
             // Closed meanwhile: nobody waits for it.
-            drop(driver.complete_upload(upload.id, &answered));
+            drop(driver.complete_upload(id, &answered));
         }
     }
 }
@@ -48,16 +45,13 @@ pub(crate) fn listen(driver: &Driver) {
     let Ok(client) = client() else { return };
     while driver.wait_for_listening() {
         let Ok(Some(upload)) = driver.next_listening() else { continue };
-        let request = client
-            .post(&upload.url)
-            .header("content-type", "application/json")
-            .timeout(Duration::from_millis(LISTEN_TIMEOUT_MS))
-            .body(upload.body);
+        let id = upload.id;
         // Whoever did not answer has the status 0.
-        let (status, retry_after, body) = said(request).unwrap_or_default();
+        let said = said(&client, upload, LISTEN_TIMEOUT_MS);
+        let (status, retry_after, body) = said.unwrap_or_default();
         let answer = Heard { status, retry_after: retry_after.as_deref(), body: &body };
         // Closed meanwhile: nobody waits for it.
-        drop(driver.complete_listening(upload.id, &answer));
+        drop(driver.complete_listening(id, &answer));
     }
 }
 
@@ -79,18 +73,20 @@ fn client() -> Result<Client, &'static str> {
         .map_err(|_| "TLS cannot be set up on this machine: use uploads = Host")
 }
 
-/// What came of it; the status, 0 if nobody answered, and then why.
-fn answer(request: RequestBuilder, sent: usize) -> (Answered, u16, String) {
-    match said(request) {
-        Ok((status, retry_after, body)) => {
-            (Answered::read(status, retry_after.as_deref(), &body, sent), status, String::new())
-        }
-        Err(cause) => (Answered::Unreachable, 0, cause),
-    }
-}
-
 /// The status, the header `Retry-After` and the body, or why nobody answered.
-fn said(request: RequestBuilder) -> Result<(u16, Option<String>, String), String> {
+#[inline(never)]
+fn said(
+    client: &Client,
+    upload: Upload,
+    timeout_ms: u64,
+) -> Result<(u16, Option<String>, String), String> {
+    let request = client
+        .post(&upload.url)
+        .header("content-type", "application/json")
+        .header("content-encoding", upload.encoding)
+        // Of the request, not of the client: that one begins anew with every byte of an answer that drips.
+        .timeout(Duration::from_millis(timeout_ms))
+        .body(upload.body);
     let response = request.send().map_err(cause)?;
     let status = response.status().as_u16();
     let header = response.headers().get("retry-after");

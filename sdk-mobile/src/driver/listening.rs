@@ -6,7 +6,7 @@
 //! The answer to such a request is held back until there is something to say. A message that nobody has shown yet comes at once each time:
 //! then it is asked again after a while, or once events have arrived, among which there may be the word that it was shown.
 
-use std::{collections::HashMap, sync::PoisonError, sync::atomic::Ordering::SeqCst};
+use std::sync::{PoisonError, atomic::Ordering::SeqCst};
 
 use headwater_core::platform::Now;
 use serde_json::json;
@@ -26,8 +26,8 @@ pub(super) struct Listening {
     in_front: bool,
     /// The device that all of this is about.
     anonymous_id: String,
-    /// What was told in this process, by id.
-    told: HashMap<String, Told>,
+    /// What was told in this process.
+    told: Vec<Told>,
     /// The request under way.
     asked: Option<Asked>,
     /// Whether it was said that there is a request to make.
@@ -42,6 +42,7 @@ pub(super) struct Listening {
 }
 
 struct Told {
+    id: String,
     rule: String,
     placement: String,
     expires_at_ms: u64,
@@ -62,7 +63,7 @@ impl Listening {
             wanted: false,
             in_front: false,
             anonymous_id: String::new(),
-            told: HashMap::new(),
+            told: Vec::new(),
             asked: None,
             announced: false,
             refused: false,
@@ -147,7 +148,7 @@ impl Inner {
             let told = &mut self.listening.told;
             self.parts.notices.retain(|notice| match notice {
                 Notice::Message(message) => {
-                    told.remove(&message.id);
+                    told.retain(|told| told.id != message.id);
                     false
                 }
                 _ => true,
@@ -186,7 +187,7 @@ impl Inner {
         let user_id = self.parts.identity.user_id.clone();
         self.listening.asked = Some(Asked { id, anonymous_id, user_id, at_ms: now.monotonic_ms });
         let url = Path::Messages.url(&settings.endpoint);
-        Some(Upload { id, url, body: body.to_string().into_bytes() })
+        Some(Upload { id, url, encoding: "identity", body: body.to_string().into_bytes() })
     }
 
     fn answered(&mut self, id: u64, answer: &Heard<'_>, settings: &Settings, now: Now) {
@@ -241,21 +242,24 @@ impl Inner {
         let Self { parts, listening, .. } = self;
         let told = &mut listening.told;
         if message.expires_at_ms <= now.unix_ms
-            || told.contains_key(&message.id)
+            || told.iter().any(|told| told.id == message.id)
             || parts.was_shown(&message.id)
         {
             return;
         }
         if told.len() >= MOST_TOLD {
-            told.retain(|_, told| told.expires_at_ms > now.unix_ms);
+            told.retain(|told| told.expires_at_ms > now.unix_ms);
             if told.len() >= MOST_TOLD {
                 return;
             }
         }
-        let Message { rule, placement, expires_at_ms, .. } = &message;
-        let (rule, placement) = (rule.clone(), placement.clone());
-        let (expires_at_ms, said) = (*expires_at_ms, Vec::new());
-        told.insert(message.id.clone(), Told { rule, placement, expires_at_ms, said });
+        told.push(Told {
+            id: message.id.clone(),
+            rule: message.rule.clone(),
+            placement: message.placement.clone(),
+            expires_at_ms: message.expires_at_ms,
+            said: Vec::new(),
+        });
         parts.notices.push(Notice::Message(message));
     }
 
@@ -263,7 +267,8 @@ impl Inner {
     fn said_of(&mut self, id: &str, act: Act, settings: &Settings) -> Option<Said> {
         self.know_who_listens(settings);
         let agreed = self.has_agreed(settings);
-        let told = self.listening.told.get_mut(id).filter(|told| !told.said.contains(&act))?;
+        let told = self.listening.told.iter_mut().find(|told| told.id == id);
+        let told = told.filter(|told| !told.said.contains(&act))?;
         told.said.push(act);
         if act == Act::Shown && agreed {
             self.parts.shown.push(id.to_owned());
@@ -292,12 +297,8 @@ impl Driver {
 
     /// A request for messages that is to be made now, if there is one.
     pub(crate) fn next_listening(&self) -> Result<Option<Upload>, Error> {
-        let mut inner = self.lock()?;
-        let now = self.clock.now();
-        inner.follow(&self.settings, now, false);
-        // Somebody may have signed out, or said no, in another process.
+        let (mut inner, now) = self.up_to_date()?;
         inner.look_at_note(&self.settings, now);
-        inner.look_at_others(&self.settings, now);
         let id = self.next_upload.fetch_add(1, SeqCst);
         let upload = inner.ask(id, &self.settings, now);
         self.finish(inner, now);
@@ -306,10 +307,8 @@ impl Driver {
 
     /// What came of it.
     pub(crate) fn complete_listening(&self, id: u64, answer: &Heard<'_>) -> Result<(), Error> {
-        let mut inner = self.lock()?;
-        let now = self.clock.now();
+        let (mut inner, now) = self.up_to_date()?;
         inner.look_at_note(&self.settings, now);
-        inner.look_at_others(&self.settings, now);
         inner.answered(id, answer, &self.settings, now);
         self.finish(inner, now);
         Ok(())
@@ -318,10 +317,7 @@ impl Driver {
     /// This became of a message.
     pub(crate) fn act(&self, id: &str, act: Act) -> Result<(), Error> {
         for act in [Act::Shown, act] {
-            let mut inner = self.lock()?;
-            let now = self.clock.now();
-            inner.follow(&self.settings, now, false);
-            inner.look_at_others(&self.settings, now);
+            let (mut inner, now) = self.up_to_date()?;
             if let Some(said) = inner.said_of(id, act, &self.settings) {
                 self.record_now(inner, said, now);
             }

@@ -4,11 +4,11 @@
 use std::{collections::BTreeMap, fs, io::ErrorKind, path::Path};
 
 use headwater_core::platform::Stamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params, types::Value};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::{
-    COLUMNS, Door, Durability, Failure, FileId, Found, IDENTITY, KEEP, PATIENCE, Storage, add,
-    memory, open_file, record, text, with_suffix,
+    COLUMNS, Door, Durability, Failure, FileId, Found, IDENTITY, KEEP, PATIENCE, Storage, TOKEN,
+    add, memory, open_file, record, text, with_suffix,
 };
 
 impl Storage {
@@ -196,17 +196,21 @@ pub(super) fn copy(from: &Connection, into: &Connection, with_state: bool) -> Re
 
 /// The device's secret, without which it is told no messages any more, and what was shown on it.
 fn copy_device(from: &Connection, into: &Connection) -> Result<(), Failure> {
-    for (table, columns) in [("device", "anonymous_id, token"), ("shown", "at, id")] {
-        let every = format!("SELECT {columns} FROM {table}");
+    for (every, keep) in [
+        ("SELECT anonymous_id, token FROM device", TOKEN),
+        (
+            "SELECT id, '' FROM shown ORDER BY at",
+            "INSERT OR IGNORE INTO shown (id) SELECT ?1 WHERE ?2 = ''",
+        ),
+    ] {
         // An earlier format has none.
-        let Ok(mut select) = from.prepare(&every) else { continue };
+        let Ok(mut select) = from.prepare(every) else { continue };
         let Ok(mut rows) = select.query([]) else { continue };
-        let insert = format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES (?, ?)");
         while let Ok(Some(row)) = rows.next() {
-            let (Ok(first), Ok(second)) = (row.get::<_, Value>(0), row.get::<_, Value>(1)) else {
+            let (Ok(first), Ok(second)) = (row.get::<_, String>(0), row.get::<_, String>(1)) else {
                 continue;
             };
-            into.execute(&insert, [first, second])?;
+            into.execute(keep, params![first, second])?;
         }
     }
     Ok(())

@@ -134,6 +134,28 @@ class LifeTest {
     }
 
     @Test
+    fun `a message is heard once the app is in front, and shown by what the app says`() {
+        val server = server()
+        server.messages = """{"messages":[{"id":"m-1","rule":"r","placement":"card","title":"Hello","body":null,"button":null,"url":null,
+            "data":{},"expiresAt":"2100-01-01T00:00:00.000Z"}]}"""
+        val headwater = client(server.endpoint, AndroidOptions(lifecycle = false))
+        val heard = java.util.concurrent.CopyOnWriteArrayList<Message>()
+        headwater.onMessage(heard::add)
+        // Made for a job, or a push: nobody is there.
+        headwater.track("In The Background")
+        server.events(1)
+        assertEquals(0, server.asked)
+        Robolectric.buildActivity(ShopActivity::class.java).setup()
+        val message = eventually("the message") { heard.firstOrNull() }
+        assertEquals("Hello", message.title)
+        message.dismissed()
+        val said = server.events(3).drop(1)
+        assertEquals(listOf("Message Shown", "Message Dismissed"), said.map { it.at("event") })
+        assertEquals(listOf("m-1", "m-1"), said.map { it.at("properties.message_id") })
+        assertEquals(1, heard.size)
+    }
+
+    @Test
     fun `screens are told where the app wants that`() {
         val server = server()
         client(server.endpoint, AndroidOptions(lifecycle = false, screens = true))

@@ -24,6 +24,11 @@ internal class Server(port: Int = 0, private val status: Int = 200) : AutoClosea
     /** Who made each request, by its own word. */
     val agents = CopyOnWriteArrayList<String>()
 
+    /** What is answered to who asks for messages, and how often somebody did. */
+    @Volatile var messages = """{"messages":[]}"""
+
+    @Volatile var asked = 0
+
     private val server = HttpServer.create(InetSocketAddress(InetAddress.getLoopbackAddress(), port), 0)
 
     init {
@@ -37,6 +42,12 @@ internal class Server(port: Int = 0, private val status: Int = 200) : AutoClosea
             }
             val answer = """{"success":true}""".toByteArray()
             exchange.sendResponseHeaders(status, answer.size.toLong())
+            exchange.responseBody.use { it.write(answer) }
+        }
+        server.createContext("/v1/messages") { exchange ->
+            asked += 1
+            val answer = messages.toByteArray()
+            exchange.sendResponseHeaders(200, answer.size.toLong())
             exchange.responseBody.use { it.write(answer) }
         }
         server.start()
