@@ -8,9 +8,9 @@ use headwater_core::{
     event::{Json, Kind},
     platform::Priority,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use crate::{Category, driver::Said};
+use crate::{Category, driver::Said, transport::object};
 
 /// What a rule says to the person in front of the app. Texts are plain.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
@@ -54,7 +54,8 @@ impl Act {
             Self::Clicked => "Message Clicked",
             Self::Dismissed => "Message Dismissed",
         };
-        let about = json!({ "message_id": id, "rule": rule, "placement": placement }).to_string();
+        let about =
+            object([("message_id", id), ("rule", rule), ("placement", placement)]).to_string();
         Said {
             kind: Kind::Track { event: event.into() },
             fields: Json::object(about).ok(),

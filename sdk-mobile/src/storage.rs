@@ -20,7 +20,7 @@ use self::{
 };
 use crate::file_id::FileId;
 use headwater_core::platform::{Entry, Key, Priority, Stamp};
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, ToSql, params};
 
 /// What a commit survives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -295,46 +295,48 @@ impl Storage {
                     rows.push(add(connection, None, text, entry, *stamp)?);
                 }
                 Change::Mark(row, stamp) => {
-                    connection.prepare_cached(MARK)?.execute(params![
-                        row,
-                        signed(stamp.seq),
-                        signed(stamp.session_ms),
-                        stamp.session_start
-                    ])?;
+                    execute(
+                        connection,
+                        MARK,
+                        params![
+                            row,
+                            signed(stamp.seq),
+                            signed(stamp.session_ms),
+                            stamp.session_start
+                        ],
+                    )?;
                 }
                 Change::Remove(row) => {
-                    let mut delete = connection.prepare_cached("DELETE FROM event WHERE id = ?")?;
-                    removed += delete.execute([row])? as u64;
+                    let delete = "DELETE FROM event WHERE id = ?";
+                    removed += execute(connection, delete, params![row])?;
                 }
                 Change::Save(state) => {
-                    connection.prepare_cached(KEEP)?.execute(params![CORE, state])?;
+                    execute(connection, KEEP, params![CORE, state])?;
                 }
                 Change::Uploading(id, at_ms, rows) => {
                     let rows: Vec<u8> = rows.iter().flat_map(|row| row.to_le_bytes()).collect();
-                    let mut insert = connection.prepare_cached(UPLOADING)?;
-                    insert.execute(params![signed(*id), signed(*at_ms), rows])?;
+                    execute(connection, UPLOADING, params![signed(*id), signed(*at_ms), rows])?;
                 }
                 Change::Uploaded(id) => {
-                    let mut delete =
-                        connection.prepare_cached("DELETE FROM upload WHERE id = ?")?;
-                    delete.execute([signed(*id)])?;
+                    let delete = "DELETE FROM upload WHERE id = ?";
+                    execute(connection, delete, params![signed(*id)])?;
                 }
                 Change::Identify(text) => {
-                    connection.prepare_cached(KEEP)?.execute(params![IDENTITY, text.as_bytes()])?;
+                    execute(connection, KEEP, params![IDENTITY, text.as_bytes()])?;
                 }
                 Change::Token(device, token) => {
-                    connection.prepare_cached(TOKEN)?.execute(params![device, token])?;
+                    execute(connection, TOKEN, params![device, token])?;
                 }
                 Change::OnlyDevice(device) => {
                     let others = "DELETE FROM device WHERE anonymous_id <> ?";
-                    connection.prepare_cached(others)?.execute(params![device])?;
+                    execute(connection, others, params![device])?;
                     if device.is_empty() {
-                        connection.prepare_cached("DELETE FROM shown")?.execute(params![])?;
+                        execute(connection, "DELETE FROM shown", params![])?;
                     }
                 }
                 Change::Shown(id) => {
-                    connection.prepare_cached(SHOWN)?.execute(params![id])?;
-                    connection.prepare_cached(FORGET_SHOWN)?.execute(params![])?;
+                    execute(connection, SHOWN, params![id])?;
+                    execute(connection, FORGET_SHOWN, params![])?;
                 }
             }
         }
@@ -347,14 +349,12 @@ impl Storage {
         self.transaction(|this| {
             let mut counted = this.counted()?;
             let deleted = match which {
-                None => this.connection.prepare_cached(PURGE)?.execute(params![upto])?,
-                Some(denied) => {
-                    this.connection.prepare_cached(DENY)?.execute(params![upto, denied])?
-                }
+                None => execute(&this.connection, PURGE, params![upto])?,
+                Some(denied) => execute(&this.connection, DENY, params![upto, denied])?,
             };
-            counted.events = counted.events.saturating_sub(deleted as u64);
+            counted.events = counted.events.saturating_sub(deleted);
             this.keep_count(counted)?;
-            Ok(deleted as u64)
+            Ok(deleted)
         })
     }
 
@@ -513,6 +513,16 @@ impl Storage {
     }
 }
 
+/// Carries out a statement that is met often; says how many rows it has changed. Compiled once, not in each place.
+#[inline(never)]
+fn execute(
+    connection: &Connection,
+    statement: &str,
+    values: &[&dyn ToSql],
+) -> Result<u64, rusqlite::Error> {
+    Ok(connection.prepare_cached(statement)?.execute(values)? as u64)
+}
+
 /// The text of an event, by any connection.
 pub(crate) fn text(connection: &Connection, row: i64) -> Result<Option<String>, Failure> {
     let mut select = connection.prepare_cached("SELECT text FROM event WHERE id = ?")?;
@@ -558,17 +568,21 @@ fn add(
     entry: &Entry,
     stamp: Option<Stamp>,
 ) -> Result<i64, Failure> {
-    connection.prepare_cached(ADD)?.execute(params![
-        row,
-        text,
-        stamp.map(|stamp| signed(stamp.seq)),
-        stamp.map(|stamp| signed(stamp.session_ms)),
-        stamp.map(|stamp| stamp.session_start),
-        entry.priority as u8,
-        signed(entry.at_ms),
-        entry.campaign,
-        entry.category,
-    ])?;
+    execute(
+        connection,
+        ADD,
+        params![
+            row,
+            text,
+            stamp.map(|stamp| signed(stamp.seq)),
+            stamp.map(|stamp| signed(stamp.session_ms)),
+            stamp.map(|stamp| stamp.session_start),
+            entry.priority as u8,
+            signed(entry.at_ms),
+            entry.campaign,
+            entry.category,
+        ],
+    )?;
     Ok(connection.last_insert_rowid())
 }
 

@@ -35,6 +35,16 @@ pub(crate) fn question(ids: &[String], write_key: &str) -> String {
     serde_json::json!({ "ids": ids, "writeKey": write_key }).to_string()
 }
 
+/// An object of texts.
+#[inline(never)]
+pub(crate) fn object(members: [(&str, &str); 3]) -> Value {
+    let mut object = serde_json::Map::new();
+    for (name, text) in members {
+        object.insert(name.into(), text.into());
+    }
+    object.into()
+}
+
 /// The body as it goes over the wire.
 pub(crate) fn packed(text: &str) -> Vec<u8> {
     let mut packer = GzEncoder::new(Vec::with_capacity(text.len() / 4), Compression::default());

@@ -9,13 +9,12 @@
 use std::sync::{PoisonError, atomic::Ordering::SeqCst};
 
 use headwater_core::platform::Now;
-use serde_json::json;
 
 use super::{Driver, Notice, Said, Settings, Upload, inner::Inner};
 use crate::{
     Answer, Category, Error, Report,
     messages::{Act, Message},
-    transport::{Answered, Path},
+    transport::{Answered, Path, object},
 };
 
 /// What is being listened for, and what was heard.
@@ -181,9 +180,9 @@ impl Inner {
             return None;
         };
         let anonymous_id = self.parts.identity.anonymous_id.clone();
-        let body = json!({
-            "writeKey": settings.write_key, "anonymousId": anonymous_id, "token": token, "waitMs": WAIT_MS,
-        });
+        let (key, device) = (&*settings.write_key, &*anonymous_id);
+        let mut body = object([("writeKey", key), ("anonymousId", device), ("token", &token)]);
+        body["waitMs"] = WAIT_MS.into();
         let user_id = self.parts.identity.user_id.clone();
         self.listening.asked = Some(Asked { id, anonymous_id, user_id, at_ms: now.monotonic_ms });
         let url = Path::Messages.url(&settings.endpoint);

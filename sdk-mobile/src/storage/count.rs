@@ -3,7 +3,7 @@
 
 use rusqlite::params;
 
-use super::{Failure, KEEP, Storage};
+use super::{Failure, KEEP, Storage, execute};
 
 impl Storage {
     /// How many events there are. Looks at those alone that came since they were last counted.
@@ -25,7 +25,7 @@ impl Storage {
     }
 
     pub(super) fn keep_count(&self, counted: Counted) -> Result<(), Failure> {
-        self.connection.prepare_cached(KEEP)?.execute(params![COUNT, counted.bytes()])?;
+        execute(&self.connection, KEEP, params![COUNT, counted.bytes()])?;
         Ok(())
     }
 }

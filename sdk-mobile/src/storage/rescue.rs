@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, params};
 
 use super::{
     COLUMNS, Door, Durability, Failure, FileId, Found, IDENTITY, KEEP, PATIENCE, Storage, TOKEN,
-    add, memory, open_file, record, text, with_suffix,
+    add, execute, memory, open_file, record, text, with_suffix,
 };
 
 impl Storage {
@@ -154,7 +154,7 @@ fn save_what_can_be_read(damaged: &Connection, fresh: &Connection) -> u64 {
         })
         .optional()
     {
-        drop(whole.execute(KEEP, params![IDENTITY, identity]));
+        drop(execute(&whole, KEEP, params![IDENTITY, identity]));
     }
     // Told where the next one fails.
     drop(copy_device(damaged, &whole));
@@ -187,7 +187,7 @@ pub(super) fn copy(from: &Connection, into: &Connection, with_state: bool) -> Re
             let (Ok(name), Ok(value)) = (row.get::<_, String>(0), row.get::<_, Vec<u8>>(1)) else {
                 continue;
             };
-            whole.execute(KEEP, params![name, value])?;
+            execute(&whole, KEEP, params![name, value])?;
         }
         copy_device(from, &whole)?;
     }
@@ -210,7 +210,7 @@ fn copy_device(from: &Connection, into: &Connection) -> Result<(), Failure> {
             let (Ok(first), Ok(second)) = (row.get::<_, String>(0), row.get::<_, String>(1)) else {
                 continue;
             };
-            into.execute(keep, params![first, second])?;
+            execute(into, keep, params![first, second])?;
         }
     }
     Ok(())
