@@ -303,3 +303,20 @@ async fn who_knows_a_write_key_and_a_device_s_id_alone_is_told_nothing() {
     assert_eq!(told(&server, "laptop-1", TOKEN, 10_000).await.len(), 1);
     server.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_page_leaves_lying_keeps_nothing_from_it_that_comes_later() {
+    let world = World::new();
+    let server = world.start().await;
+    send(&server, "wk_web", identify("laptop-1", "u-1")).await;
+    for n in 0..45 {
+        send(&server, "wk_bank", failed("u-1", &format!("o-{n}"))).await;
+    }
+    let mut laptop = Listening::open(&server, "laptop-1", TOKEN).await;
+    let mut orders = std::collections::BTreeSet::new();
+    while orders.len() < 45 {
+        let message = laptop.message().await;
+        assert!(orders.insert(message["data"]["order"].to_string()), "told once: {message}");
+    }
+    server.stop().await;
+}

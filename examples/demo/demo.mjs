@@ -68,8 +68,8 @@ export async function startDemo({ binary, data = './data/demo', port = 8421, col
       writeKey: keys.get('backendKey'), messageId: randomUUID(), event: 'Payment Failed', userId, anonymousId,
       properties: { order_id, total, reason: 'declined' },
     };
-    await fetch(`${collector.url()}/v1/track`, { method: 'POST', body: JSON.stringify(event) });
-    return { status: 402, error: 'declined' };
+    const answer = await fetch(`${collector.url()}/v1/track`, { method: 'POST', body: JSON.stringify(event) }).catch(() => null);
+    return answer?.ok ? { status: 402, error: 'declined' } : { status: 503, error: 'The collector does not take it.' };
   }
   const inbox = createInbox((sent) => site.publish('sent', sent, { keep: true }));
   const changed = () => {

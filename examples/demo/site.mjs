@@ -79,15 +79,18 @@ export function createSite({ token, fill, pay, control, state }) {
   }
 
   async function takePayment(request, response, host) {
-    let body = '';
-    for await (const chunk of request) if ((body += chunk).length > 10_000) return answer(response, 413, 'That is no order.');
-    if (request.headers.origin !== `http://${host}`) return answer(response, 403, 'Only the shop of this demo may do that.');
+    if (request.headers.origin !== `http://${host}`) {
+      request.resume();
+      return answer(response, 403, 'Only the shop of this demo may do that.');
+    }
     try {
-      const { userId, anonymousId, order_id, total } = JSON.parse(body);
+      let body = '';
+      for await (const chunk of request) if ((body += chunk).length > 10_000) return answer(response, 413, 'That is no order.');
+      const { userId, anonymousId, order_id, total } = JSON.parse(body) ?? {};
       const { status, error } = await pay({ userId, anonymousId, order_id, total });
       answer(response, status, error);
-    } catch (error) {
-      answer(response, 503, error.message);
+    } catch {
+      answer(response, 400, 'That is no order.'); // or nobody is there any more to be told
     }
   }
 

@@ -153,6 +153,9 @@ const watch = ({ options, endpoint, identity, storage, consent }: Inside, client
     drawNext();
   };
 
+  /** One that cannot be read must not keep those behind it. */
+  const report = (error: unknown) => console.error("headwater: a message is left out:", error);
+
   /** Listens once; the wait until it is tried again, if somebody has said or nothing has failed. */
   const once = async (signal: AbortSignal): Promise<number | undefined> => {
     const { anonymousId, userId, consent: answers } = identity.now();
@@ -201,8 +204,9 @@ const watch = ({ options, endpoint, identity, storage, consent }: Inside, client
         const parts = (text + value).split("\n\n");
         text = parts.pop()!;
         for (const part of parts) {
-          const data = /^data: (.*)$/m.exec(part);
-          if (data && identity.now().anonymousId == anonymousId && listeners.size) await hand(data[1]);
+          // Not a dot: it ends where some think that a line does, at U+2028.
+          const data = /^data: ([^\n]*)/m.exec(part);
+          if (data && identity.now().anonymousId == anonymousId && listeners.size) await hand(data[1]).catch(report);
         }
       }
     } catch {

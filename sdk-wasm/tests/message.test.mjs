@@ -32,7 +32,7 @@ order = "{{ event.properties.order }}"
 let site, headwater, folder;
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "headwater-rules-"));
-  for (const [name, text] of Object.entries({ "rules.toml": RULES, "payment.txt": PAYMENT, "tip.txt": "There is more.\n" }))
+  for (const [name, text] of Object.entries({ "rules.toml": RULES, "payment.txt": PAYMENT, "tip.txt": "There is more{% if event.properties.text %}: {{ event.properties.text }}{% else %}.{% endif %}\n" }))
     writeFileSync(join(folder, name), text);
   const server = `rules = ${JSON.stringify(folder)}\n[sources.shop]\nwrite_key = "wk_shop"\ntrust = "server"`;
   [site, headwater] = await Promise.all([startSite(), startHeadwater(server)]);
@@ -154,6 +154,16 @@ test("a page that draws for itself says so, cards wait for each other, and a lis
   await card(page).locator(`a[href$="o-3"]`).waitFor();
   assert.match((await page.evaluate(() => mistakes))[0], /own mistake/);
   assert.deepEqual(await heard(page), ["o-1", "o-3"], "whoever was stopped hears nothing");
+});
+
+test("separators that end a line elsewhere, and markup, are parts of a text", async () => {
+  const page = await open();
+  await signIn(page, "u-1");
+  const order = "a\u2028b\u2029c<script>";
+  await say("Payment Failed", "u-1", { order: encodeURIComponent(order) });
+  await say("Tip", "u-1", { text: order });
+  await page.waitForFunction(() => heard.length === 2);
+  assert.ok((await page.evaluate(() => heard.map(({ body }) => body))).includes("There is more: a\u2028b\u2029c<script>"));
 });
 
 test("who signs out is told nothing of who was there before, and the device's token is another", async () => {

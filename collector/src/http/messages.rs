@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::{
     sync::{broadcast, mpsc},
-    time::{Instant, sleep_until, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 
 use super::{
@@ -24,6 +24,7 @@ use super::{
     routes::origin,
 };
 use crate::{
+    event_log::Offset,
     ingest::NotTaken,
     limits::{HEARTBEAT, MAX_PULL_WAIT},
     messages::{Device, MessageError, Messages, Waiting},
@@ -37,6 +38,8 @@ const MOST_BYTES: usize = 4 * 1024;
 const SHORTEST_TOKEN: usize = 22;
 /// … and what nobody needs.
 const LONGEST_TOKEN: usize = 128;
+/// How soon it is looked again whether anyone knows a device that has just come.
+const UNKNOWN: Duration = Duration::from_secs(1);
 /// A comment: says that the stream is alive.
 const ALIVE: Bytes = Bytes::from_static(b":\n\n");
 
@@ -79,7 +82,7 @@ impl Http {
         let accepts = head.headers.get(header::ACCEPT).and_then(|it| it.to_str().ok());
         let Some(true) = accepts.map(|it| it.contains("text/event-stream")) else {
             let wait = Duration::from_millis(listener.wait_ms).min(MAX_PULL_WAIT);
-            let mut listening = Listening { messages, device, arrivals, node: None };
+            let mut listening = Listening::new(messages, device, arrivals);
             let found = self.within(&mut listening, wait).await?;
             let found: Vec<_> = found.into_iter().map(|waiting| waiting.message).collect();
             return Ok(answer(&json!({ "messages": found })));
@@ -89,7 +92,7 @@ impl Http {
         tokio::spawn(async move {
             let _seat = seat;
             let mut draining = draining;
-            let mut listening = Listening { messages, device, arrivals, node: None };
+            let mut listening = Listening::new(messages, device, arrivals);
             tokio::select! {
                 () = listening.tell(&pieces) => {}
                 () = async { drop(draining.wait_for(|draining| *draining).await) } => {}
@@ -146,17 +149,30 @@ struct Listening {
     arrivals: broadcast::Receiver<Arc<[Node]>>,
     /// The identifier that it is known by, once it is.
     node: Option<Node>,
+    /// What it was told, and has not shown.
+    told: Vec<Offset>,
 }
 
 impl Listening {
-    async fn look(&mut self) -> Result<Vec<Waiting>, MessageError> {
-        let (node, found) = self.messages.waiting(&self.device).await?;
-        self.node = node;
-        Ok(found)
+    fn new(messages: Messages, device: Device, arrivals: broadcast::Receiver<Arc<[Node]>>) -> Self {
+        Self { messages, device, arrivals, node: None, told: Vec::new() }
     }
 
-    /// Waits until something may have come for it.
+    /// What it was not told yet.
+    async fn look(&mut self) -> Result<Vec<Waiting>, MessageError> {
+        let found = self.messages.waiting(&self.device, &self.told).await?;
+        self.node = found.node;
+        self.told.retain(|at| found.waits.contains(at));
+        self.told.extend(found.messages.iter().map(|it| it.at));
+        Ok(found.messages)
+    }
+
+    /// Waits until something may have come for it. As long as nobody knows it, that is looked at now and then, and not each time that
+    /// something comes for others.
     async fn something(&mut self) {
+        if self.node.is_none() {
+            return sleep(UNKNOWN).await;
+        }
         loop {
             match self.arrivals.recv().await {
                 Ok(nodes) => match self.node {
@@ -175,23 +191,21 @@ impl Listening {
         if pieces.send(Ok(ALIVE)).await.is_err() {
             return;
         }
-        let mut told = Vec::new();
         loop {
             let found = match self.look().await {
                 Ok(found) => found,
                 Err(error) => return tracing::warn!(%error, "a device is not told of its messages"),
             };
-            // Those that are not waiting any more are not told again either.
-            told.retain(|at| found.iter().any(|it| it.at == *at));
             let mut text = String::new();
             for Waiting { at, message } in found {
-                if !told.contains(&at) {
-                    told.push(at);
-                    text += &format!("event: message\nid: {at}\ndata: {message}\n\n");
-                }
+                text += &format!("event: message\nid: {at}\ndata: {message}\n\n");
             }
-            if !text.is_empty() && pieces.send(Ok(text.into())).await.is_err() {
-                return;
+            if !text.is_empty() {
+                if pieces.send(Ok(text.into())).await.is_err() {
+                    return;
+                }
+                // There may be more than are handed over at once.
+                continue;
             }
             let alive = Instant::now() + HEARTBEAT;
             tokio::select! {

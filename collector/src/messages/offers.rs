@@ -25,8 +25,10 @@ use crate::{
 
 /// How long a message is one device's: as long as somebody takes to look at a page.
 const OFFERED: Duration = Duration::from_secs(30);
-/// Messages that are handed to a device at once, and looked for at once.
+/// Messages that are handed to a device at once …
 const MOST: usize = 20;
+/// … of those that wait, which are looked for at once: what a page leaves lying must not keep from it what comes later.
+const LOOKED_AT: usize = 1_000;
 const ARRIVALS: usize = 1_000;
 /// Groups of identifiers that a slow listener may leave unread; beyond, it looks for itself.
 const UNREAD: usize = 1_024;
@@ -58,6 +60,17 @@ pub(crate) struct Device {
 pub(crate) struct Waiting {
     pub(crate) at: Offset,
     pub(crate) message: Value,
+}
+
+/// What there is for a device.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The identifier that it is known by, once it is.
+    pub(crate) node: Option<Node>,
+    /// All that waits for whoever it belongs to.
+    pub(crate) waits: Vec<Offset>,
+    /// Of that, what it is handed.
+    pub(crate) messages: Vec<Waiting>,
 }
 
 /// Why a device is told nothing.
@@ -139,16 +152,17 @@ impl Messages {
         }
     }
 
-    /// The identifier that it is known by, and what it may show now, the earliest first.
+    /// What there is for it now, but for what it was `told`.
     pub(crate) async fn waiting(
         &self,
         device: &Device,
-    ) -> Result<(Option<Node>, Vec<Waiting>), MessageError> {
-        let (messages, device) = (self.clone(), device.clone());
-        Ok(spawn_blocking(move || messages.read(&device)).await??)
+        told: &[Offset],
+    ) -> Result<Found, MessageError> {
+        let (messages, device, told) = (self.clone(), device.clone(), told.to_vec());
+        Ok(spawn_blocking(move || messages.read(&device, &told)).await??)
     }
 
-    fn read(&self, device: &Device) -> rusqlite::Result<(Option<Node>, Vec<Waiting>)> {
+    fn read(&self, device: &Device, told: &[Offset]) -> rusqlite::Result<Found> {
         let now = (self.clock)().unix_ms();
         let identifier =
             Identifier { kind: Kind::Anonymous, value: (&*device.anonymous_id).into() };
@@ -157,18 +171,30 @@ impl Messages {
                 return Ok((None, Vec::new()));
             };
             let whole = Whole::person(db, node)?;
-            Ok((Some(node), kept::waiting(db, &whole.nodes, now, MOST)?))
+            Ok((Some(node), kept::waiting(db, &whole.nodes, now, LOOKED_AT)?))
         })?;
-        let mut all = Vec::new();
-        for (at, _) in found {
+        let waits: Vec<Offset> = found.into_iter().map(|(at, _)| at).collect();
+        // What it was handed a moment ago, and has not shown, comes behind what it does not know.
+        let (known, new): (Vec<_>, Vec<_>) = waits.iter().partition(|at| self.has(**at, device));
+        let mut messages = Vec::new();
+        for at in new.into_iter().chain(known).copied().filter(|at| !told.contains(at)) {
+            if messages.len() >= MOST {
+                break;
+            }
             // Erased, or deleted with its time.
             let Some(record) = self.log.at(at) else { continue };
             let Some(message) = shown(&record.json) else { continue };
             if self.offer(at, device, Instant::now()) {
-                all.push(Waiting { at, message });
+                messages.push(Waiting { at, message });
             }
         }
-        Ok((node, all))
+        Ok(Found { node, waits, messages })
+    }
+
+    /// Whether this device was handed it last.
+    fn has(&self, at: Offset, device: &Device) -> bool {
+        let offers = self.offers.lock().unwrap_or_else(PoisonError::into_inner);
+        offers.get(&at).is_some_and(|(to, _)| *to == device.anonymous_id)
     }
 
     /// Whether this device may have it now.

@@ -60,6 +60,16 @@ impl State {
                     })?;
                 known.insert((name.to_owned(), revision), since);
             }
+            // One that is taken out and put back counts anew: what came meanwhile was nobody's business.
+            let noted: Vec<(String, u32)> = change
+                .prepare_cached("SELECT name, revision FROM rule")?
+                .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect::<Result<_, _>>()?;
+            for (name, revision) in noted.into_iter().filter(|it| !known.contains_key(it)) {
+                change
+                    .prepare_cached("DELETE FROM rule WHERE name = ?1 AND revision = ?2")?
+                    .execute(params![name, revision])?;
+            }
             change.commit()?;
             Ok(known)
         })
@@ -142,6 +152,10 @@ mod tests {
             let moved = state.in_force([("churn", 1, "0.6")].into_iter(), at(number)).unwrap();
             assert_eq!(moved[&("churn".to_owned(), 1)], (Offset::from_number(12), 120));
         }
+        // Taken out for a while, it counts anew; so does a revision that another was in force after.
+        state.in_force([("other", 1, "")].into_iter(), at(17)).unwrap();
+        let back = state.in_force([("churn", 1, "0.6")].into_iter(), at(20)).unwrap();
+        assert_eq!(back[&("churn".to_owned(), 1)], (Offset::from_number(20), 200));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::set::{Crossing, Measure, Part, Rule, RuleSet, Score, Step, When};
+use super::super::set::{Crossing, Do, Measure, Part, Rule, RuleSet, Score, Step, When};
 
 impl RuleSet {
     /// All that decides what a rule comes to, with the features and the scores that it looks at.
@@ -38,7 +38,12 @@ impl RuleSet {
             When::Crosses(of) => format!("{} {} {}", of.rising, of.line, of.rearm),
             _ => String::new(),
         };
-        let of_all = format!("{:?} {:?}", self.caps, self.quiet);
+        // Of what holds for all rules, only what holds for this one's actions.
+        let kinds: BTreeSet<String> = rule.then.iter().map(Do::kind).collect();
+        let caps: Vec<_> = self.caps.iter().filter(|(kind, _)| kinds.contains(*kind)).collect();
+        let quiet = self.quiet.as_ref();
+        let quiet = quiet.filter(|quiet| quiet.kinds.iter().any(|kind| kinds.contains(kind)));
+        let of_all = format!("{caps:?} {quiet:?}");
         format!("{} {line} {features:?} {scores:?} {of_all}", rule.decisive(false))
     }
 }

@@ -28,6 +28,7 @@ final class AppLifecycle {
         guard !seen, let client else { return }
         seen = true
         client.foreground()
+        client.learn(Self.context())
         opened(client, fromBackground: false)
     }
 
