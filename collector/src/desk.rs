@@ -2,8 +2,10 @@
 //! Promises that an answer is one moment of the state, and that a decision which was answered is in the log and in the state.
 //! Deliberately knows no HTTP and draws nothing.
 
+mod fixtures;
 mod rules;
 
+pub(crate) use fixtures::{Fixtures, Tests};
 pub(crate) use rules::{RuleStanding, StoppedShown};
 
 use std::{sync::Arc, time::Duration};
@@ -49,6 +51,8 @@ pub(crate) struct Desk {
     pub(crate) consumers: Consumers,
     /// What operators have written.
     pub(crate) rules: Arc<RuleSet>,
+    /// The tests beside them.
+    pub(crate) fixtures: Fixtures,
     /// What waits for devices.
     pub(crate) messages: Messages,
     /// How it stands with what is done because of them.
@@ -389,6 +393,7 @@ mod tests {
             suppressed,
             consumers: Consumers::default(),
             rules: Arc::default(),
+            fixtures: Fixtures::beside(None, None),
             trying: Arc::default(),
             erasing: Arc::default(),
         };

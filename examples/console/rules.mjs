@@ -32,6 +32,7 @@ then = [{ slack = "success", template = "churn.md", expires = "1h" }]
 `,
   'churn.md': '+++\ntitle = "{{ account.name }} may leave"\n+++\nAsk **{{ account.main_user.name }}** how *reports* are going.\n',
   'orders.toml': `
+caps.slack = { times = 100, within = "7d" }
 [features.orders]
 on = "Order Completed"
 count = true
@@ -64,6 +65,17 @@ on = "Product Added"
 without = { event = "Order Completed", within = "1h" }
 enabled = false
 then = [{ emit = "Cart Abandoned" }]
+`,
+  'orders.test.toml': `
+[[test]]
+name = "an order of more than a thousand"
+events = [{ at = "0s", track = "Order Completed", user = "u-1", properties = { value = 1500 } }]
+expect = [{ rule = "large_order" }, { rule = "second_look", held = "dry run" }]
+
+[[test]]
+name = "an order of ten is expected to be large"
+events = [{ at = "0s", track = "Order Completed", user = "u-1", properties = { value = 10 } }]
+expect = [{ rule = "large_order", user = "u-1" }, { rule = "second_look", held = "dry run" }]
 `,
   'order.md': '+++\ntitle = "{{ person.name }} ordered"\n+++\nCall them.\n',
 };

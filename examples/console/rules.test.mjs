@@ -124,6 +124,32 @@ test('a list goes on where a page ends, and a rule is switched by its own sessio
   });
 });
 
+test('a rule tells what keeps it back, and what came of its tests', async () => {
+  await withRules(async (desk) => {
+    const page = await desk.signedIn();
+    await page.goto(`${desk.url}/console/rules/large_order`);
+    const bounds = await page.locator('.bounds').innerText();
+    assert.match(bounds, /^Limit\s+None: each time that it is so\.\s+From\s+Any source\.\s+Late\s+.*on record.*\s+Rollout\s+All people\.$/);
+    assert.equal(await page.locator('.deeds-of p').innerText(),
+      'Within 15 minutes, or not at all. To one person by slack at most 100 times within 7 days, of all rules.');
+    // They are run for the first who asks.
+    await until('the tests to be run', async () => {
+      if (await page.locator('.tests li').count()) return true;
+      await page.reload();
+      return false;
+    });
+    assert.deepEqual(await page.locator('.tests .word').allInnerTexts(), ['passes', 'fails']);
+    const failed = page.locator('.tests li').nth(1);
+    assert.match(await failed.innerText(), /an order of ten is expected to be large\s+orders\.test\.toml:\d+\s+Did not fire: large_order for u-1$/);
+    await page.goto(`${desk.url}/console/rules/second_look`);
+    assert.match(await page.locator('.bounds').innerText(), /Rollout\s+20 % of all people, always the same ones\.\s+Dry run\s+Firings are on record/);
+    assert.equal(await page.locator('.tests li').count(), 2);
+    await page.goto(`${desk.url}/console/rules/churn`);
+    await page.getByText('No test expects it.').waitFor();
+    desk.isFaultless();
+  });
+});
+
 test('what events say is shown as text on every page', async () => {
   await withRules(async (desk) => {
     const name = '<script>alert("in")</script><img src=x onerror=alert(1)>';

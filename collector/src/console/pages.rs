@@ -7,7 +7,7 @@ use super::{
     fired::{FiringsView, SignalsView},
     follow::StoryView,
     latest::Came,
-    rule::{LookedView, RuleView, StoppedView},
+    rule::{BoundsView, LookedView, RuleView, StoppedView, TestsView},
     sessions::Session,
     views::{AccountView, Hit, PersonView, SeenLast},
     why::{Card, GraphView, Kept},
@@ -172,6 +172,8 @@ pub(crate) struct RulesPage {
 pub(crate) struct RulePage {
     pub(crate) frame: Frame,
     pub(crate) r: RuleView,
+    pub(crate) b: BoundsView,
+    pub(crate) t: TestsView,
     pub(crate) l: FiringsView,
     pub(crate) stream: Option<String>,
 }
@@ -228,8 +230,12 @@ mod tests {
     use super::*;
     use crate::{
         console::{Around, Console},
-        desk::{RuleStanding, StoppedShown},
-        rules::{Acted, ActionState, Fired, Looked, Per, Reason, RuleShown, Scored, Term, Waited},
+        desk::{RuleStanding, StoppedShown, Tests},
+        event_log::Timestamp,
+        rules::{
+            Acted, ActionState, Bounds, Fired, Looked, Per, Reason, RuleShown, Scored, Term,
+            Tested, Waited,
+        },
     };
 
     /// What nobody may get into a page, in a text and in an attribute.
@@ -311,6 +317,15 @@ mod tests {
         RuleStanding { rule, stopped, fired: 1, acted: 1 }
     }
 
+    fn bounds() -> Bounds {
+        Bounds { of_rule: vec![("limit", bad())], of_deeds: vec![bad()] }
+    }
+
+    fn tests() -> Tests {
+        let one = Tested { place: bad(), name: bad(), wrong: vec![bad()], rules: [bad()].into() };
+        Tests::Ran { at: Timestamp::from_unix_ms(0), tested: vec![one], all: false }
+    }
+
     fn looked() -> Looked {
         Looked {
             rule: bad(),
@@ -343,6 +358,8 @@ mod tests {
             RulePage {
                 frame: frame(),
                 r: RuleView::of(&standing()),
+                b: BoundsView::of(&RuleView::of(&standing()), bounds()),
+                t: TestsView::of(&tests()),
                 l: list(),
                 stream: Some(bad()),
             }

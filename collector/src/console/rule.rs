@@ -5,11 +5,11 @@ use super::{
     fired::Began,
     reasons::{MeasuredView, ReasonView},
     views::part,
-    words::{When, count, label, sentence},
+    words::{When, count, label, sentence, short},
 };
 use crate::{
-    desk::{RuleStanding, StoppedShown},
-    rules::{Looked, Waited},
+    desk::{RuleStanding, StoppedShown, Tests},
+    rules::{Bounds, Looked, Tested, Waited},
 };
 
 pub(crate) fn rule_address(name: &str) -> String {
@@ -97,6 +97,80 @@ impl RuleView {
             standing,
             enabled: shown.enabled,
             stopped: stopped.map(StoppedView::of),
+        }
+    }
+}
+
+/// What keeps a rule back, beside what it does.
+#[derive(Clone, Debug)]
+pub(crate) struct BoundsView {
+    /// By what, and how.
+    pub(crate) of_rule: Vec<(String, String)>,
+    /// What it does, and what holds of that.
+    pub(crate) deeds: Vec<(String, String)>,
+}
+
+impl BoundsView {
+    pub(crate) fn of(rule: &RuleView, bounds: Bounds) -> Self {
+        let named = bounds.of_rule.into_iter().map(|(by, how)| (sentence(by), how));
+        let deeds = rule.then.iter().cloned().zip(bounds.of_deeds);
+        Self { of_rule: named.collect(), deeds: deeds.collect() }
+    }
+}
+
+/// What came of the tests that are about a rule.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct TestsView {
+    pub(crate) tests: Vec<TestView>,
+    /// Where nothing came of them, or not of all.
+    pub(crate) note: Option<String>,
+    /// When they were run.
+    pub(crate) at: Option<When>,
+}
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub(crate) struct TestView {
+    pub(crate) name: String,
+    /// Its file, without its folder, and its line.
+    pub(crate) place: String,
+    /// The first lines of what was wrong with it.
+    pub(crate) wrong: Vec<String>,
+}
+
+impl TestView {
+    fn of(tested: &Tested) -> Self {
+        Self {
+            name: tested.name.clone(),
+            place: tested.place.rsplit('/').next().unwrap_or_default().to_owned(),
+            wrong: tested.wrong.iter().map(|line| short(&sentence(line), WIDEST)).collect(),
+        }
+    }
+}
+
+/// Of a line about a test.
+const WIDEST: usize = 300;
+const ELSEWHERE: &str = "`headwater rules test` runs them.";
+
+impl TestsView {
+    pub(crate) fn of(tests: &Tests) -> Self {
+        let noted = |note: String| Self { note: Some(note), ..Self::default() };
+        match tests {
+            Tests::Running => noted("They are being run: load the page again.".to_owned()),
+            Tests::Changed => noted(format!(
+                "The files have changed since the start, and their tests are about other rules. {ELSEWHERE}"
+            )),
+            Tests::Wrong(why) => noted(format!("They cannot be run: {}", short(why, WIDEST))),
+            Tests::Ran { at, tested, all } => {
+                let note = match (tested.is_empty(), all) {
+                    (_, false) => Some(format!("There was no time for all of them. {ELSEWHERE}")),
+                    (true, true) => Some("No test expects it.".to_owned()),
+                    (false, true) => None,
+                };
+                let tests: Vec<_> = tested.iter().map(TestView::of).collect();
+                let at = (!tests.is_empty()).then(|| When::at(*at));
+                Self { tests, note, at }
+            }
         }
     }
 }

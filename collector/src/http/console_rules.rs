@@ -8,8 +8,9 @@ use super::{
 };
 use crate::{
     console::{
-        Around, Files, FiringsPage, FiringsView, LookedView, RulePage, RuleView, RulesPage,
-        Session, SignalsView, StoppedView, WhyPage, part, person_address, rule_address,
+        Around, BoundsView, Files, FiringsPage, FiringsView, LookedView, RulePage, RuleView,
+        RulesPage, Session, SignalsView, StoppedView, TestsView, WhyPage, part, person_address,
+        rule_address,
     },
     desk::{Desk, DeskError, RuleStanding},
     rules::Listed,
@@ -175,7 +176,10 @@ impl Http {
         let l = firings_of(&self.desk, &mut Around::default(), &which, None).await?;
         let l = l.unwrap_or_default();
         let frame = self.console.frame(r.label.clone(), "rules", Some(session));
-        Ok(html(&RulePage { frame, stream: stream(&which, &l), r, l }))
+        let bounds = self.desk.rules.bounds(name).ok_or(NO_RULE)?;
+        let b = BoundsView::of(&r, bounds);
+        let t = TestsView::of(&self.desk.tests_of(name).await);
+        Ok(html(&RulePage { frame, stream: stream(&which, &l), r, l, b, t }))
     }
 
     /// Why it fired for somebody, and why it did not.

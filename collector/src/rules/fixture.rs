@@ -1,7 +1,13 @@
 //! `*.test.toml` beside rule files: events in, firings out, on virtual time.
 //! Promises that a fixture which expects what does not come, or misses what comes, fails and says what came. Deliberately sends nothing.
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -99,6 +105,19 @@ pub struct Tested {
     pub name: String,
     /// What was wrong, one a line; nothing if it passed.
     pub wrong: Vec<String>,
+    /// Rules that it expects, or that fired though it did not expect them; and `score:X` where it says what a model answers.
+    pub rules: BTreeSet<String>,
+}
+
+/// What may be spent on the tests of a folder where somebody waits for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Looked at between two events.
+    pub(crate) time: Duration,
+    /// Most tests.
+    pub(crate) tests: usize,
+    /// Most bytes of one file.
+    pub(crate) bytes: u64,
 }
 
 impl fmt::Display for Tested {
@@ -111,6 +130,25 @@ impl fmt::Display for Tested {
 
 /// Runs all tests that stand beside the rules of a folder.
 pub fn test(set: &Arc<RuleSet>, folder: &Path) -> Result<Vec<Tested>, RuleError> {
+    let (tested, _) = run(set, folder, None)?;
+    Ok(tested)
+}
+
+/// The same, as far as patience goes, and whether that was all of them.
+pub(crate) fn test_within(
+    set: &Arc<RuleSet>,
+    folder: &Path,
+    patience: Patience,
+) -> Result<(Vec<Tested>, bool), RuleError> {
+    run(set, folder, Some(patience))
+}
+
+fn run(
+    set: &Arc<RuleSet>,
+    folder: &Path,
+    patience: Option<Patience>,
+) -> Result<(Vec<Tested>, bool), RuleError> {
+    let until = patience.and_then(|it| Instant::now().checked_add(it.time));
     let failed = |path: &Path, message: String| RuleError {
         file: path.display().to_string(),
         line: 1,
@@ -122,6 +160,14 @@ pub fn test(set: &Arc<RuleSet>, folder: &Path) -> Result<Vec<Tested>, RuleError>
     paths.sort();
     let mut tested = Vec::new();
     for path in paths {
+        let about = std::fs::metadata(&path).map_err(|cause| failed(&path, cause.to_string()))?;
+        // What is no file may never end.
+        if !about.is_file() {
+            return Err(failed(&path, "is no file".to_owned()));
+        }
+        if patience.is_some_and(|it| about.len() > it.bytes) {
+            return Ok((tested, false));
+        }
         let text =
             std::fs::read_to_string(&path).map_err(|cause| failed(&path, cause.to_string()))?;
         let file = path.display().to_string();
@@ -134,17 +180,29 @@ pub fn test(set: &Arc<RuleSet>, folder: &Path) -> Result<Vec<Tested>, RuleError>
         for test in raw.test {
             let at = test.span().start;
             let place = format!("{file}:{}", line(at));
-            let one = one(set, place, test.into_inner());
-            tested.push(one.map_err(|(within, message)| wrong(within.unwrap_or(at), message))?);
+            let one = one(set, place, test.into_inner(), until);
+            let one = one.map_err(|(within, message)| wrong(within.unwrap_or(at), message))?;
+            let Some(one) = one.filter(|_| patience.is_none_or(|it| tested.len() < it.tests))
+            else {
+                return Ok((tested, false));
+            };
+            tested.push(one);
         }
     }
-    Ok(tested)
+    Ok((tested, true))
 }
 
 /// Where, if it is not the test itself, and what.
 type Mistake = (Option<usize>, String);
 
-fn one(set: &Arc<RuleSet>, place: String, test: RawTest) -> Result<Tested, Mistake> {
+/// What came of a test; `None` if there was no time for it.
+fn one(
+    set: &Arc<RuleSet>,
+    place: String,
+    test: RawTest,
+    until: Option<Instant>,
+) -> Result<Option<Tested>, Mistake> {
+    let is_over = || until.is_some_and(|until| Instant::now() >= until);
     let begin = match &test.start {
         None => BEGIN_MS,
         Some(text) => event_time::parse(text).map(Timestamp::unix_ms).ok_or_else(|| {
@@ -152,7 +210,8 @@ fn one(set: &Arc<RuleSet>, place: String, test: RawTest) -> Result<Tested, Mista
         })?,
     };
     let failed = |error: rusqlite::Error| (None, error.to_string());
-    let mut trial = Trial::new(Arc::clone(set), people::Limits::default()).map_err(failed)?;
+    let mut trial = Trial::few(Arc::clone(set), people::Limits::default()).map_err(failed)?;
+    let mut rules: BTreeSet<String> = test.expect.iter().map(|it| it.rule.clone()).collect();
     let mut last = 0;
     for (number, event) in (1_i64..).zip(test.events) {
         let at = event.span().start;
@@ -161,8 +220,15 @@ fn one(set: &Arc<RuleSet>, place: String, test: RawTest) -> Result<Tested, Mista
             return Err((Some(at), "events stand in the order of their times".to_owned()));
         }
         last = event.at.0;
+        if is_over() {
+            return Ok(None);
+        }
+        rules.extend(event.answered.iter().flatten().map(|(score, _)| format!("score:{score}")));
         let record = event.record(begin, number).map_err(|message| (Some(at), message))?;
         trial.record(&record).map_err(failed)?;
+    }
+    if is_over() {
+        return Ok(None);
     }
     trial.pass(begin + test.until.map_or(last, |until| until.0)).map_err(failed)?;
     let fired = trial.fired().map_err(failed)?;
@@ -196,9 +262,10 @@ fn one(set: &Arc<RuleSet>, place: String, test: RawTest) -> Result<Tested, Mista
         }
     }
     for fired in left {
+        rules.insert(fired.rule.clone());
         wrong.push(format!("fired, and was not expected: {}", in_words(fired, begin)));
     }
-    Ok(Tested { place, name: test.name, wrong })
+    Ok(Some(Tested { place, name: test.name, wrong, rules }))
 }
 
 impl RawFiring {

@@ -13,6 +13,7 @@
 
 mod aggregate;
 mod backtest;
+mod bounds;
 mod earlier;
 mod event;
 mod file;
@@ -42,8 +43,10 @@ pub use scope::{Answered, Reason, Scored, Term};
 pub use set::{Per, RuleSet, Sends};
 pub use shown::RuleShown;
 
+pub(crate) use bounds::Bounds;
 pub(crate) use earlier::{carry, let_go, said};
 pub(crate) use firing::{Listed, Pending, counts, lanes, list, pending};
+pub(crate) use fixture::{Patience, test_within};
 pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};
 #[cfg(test)]
 pub(crate) use set::Do;

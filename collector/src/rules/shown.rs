@@ -142,7 +142,7 @@ fn any_of(on: &[On]) -> String {
     on.iter().map(On::in_words).collect::<Vec<_>>().join(" or ")
 }
 
-fn length(length: Duration) -> String {
+pub(super) fn length(length: Duration) -> String {
     let seconds = length.as_secs();
     for (unit, one, many) in
         [(86_400, "day", "days"), (3600, "hour", "hours"), (60, "minute", "minutes")]

@@ -49,11 +49,15 @@ impl Records for Seen {
 impl Trial {
     /// Over few records, in memory; all that rules are looked at for is written down.
     pub(crate) fn new(set: Arc<RuleSet>, limits: people::Limits) -> Result<Self> {
-        let records = Seen::Here(BTreeMap::new());
-        let limits = (limits, nobody());
-        let mut trial = Self::on(Connection::open_in_memory()?, set, limits, records)?;
+        let mut trial = Self::few(set, limits)?;
         trial.rules.watch();
         Ok(trial)
+    }
+
+    /// The same, without what they were looked at for.
+    pub(super) fn few(set: Arc<RuleSet>, limits: people::Limits) -> Result<Self> {
+        let records = Seen::Here(BTreeMap::new());
+        Self::on(Connection::open_in_memory()?, set, (limits, nobody()), records)
     }
 
     /// Over a whole log, in a temporary file.
