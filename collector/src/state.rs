@@ -177,6 +177,8 @@ impl State {
         database.pragma_update(None, "journal_mode", "WAL")?;
         // A parked event must not be forgotten while the cursor has passed it, nor a key that was printed.
         database.pragma_update(None, "synchronous", "FULL")?;
+        // What is deleted is overwritten, and so is a row that moved: who was erased is in neither.
+        database.pragma_update(None, "secure_delete", true)?;
         let found: u32 = database.query_row("PRAGMA user_version", [], |row| row.get(0))?;
         let mut known = 0;
         for (version, migration) in (1_u32..).zip(MIGRATIONS) {

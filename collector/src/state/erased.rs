@@ -127,7 +127,6 @@ impl State {
     /// An erasure has come to its end: what remains names nobody.
     pub fn end_erasure(&self, id: &str, audited: &Audited) -> Result<(), StateError> {
         self.with(|database| {
-            database.pragma_update(None, "secure_delete", true)?;
             let change = database.unchecked_transaction()?;
             change.execute("DELETE FROM erasure WHERE id = ?1", [id])?;
             audit(&change, audited)?;
@@ -168,5 +167,66 @@ impl State {
             })?;
             rows.collect()
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest as _, Sha256};
+
+    use super::*;
+
+    #[test]
+    fn nothing_of_who_was_erased_is_left_in_the_file_nor_in_its_log_of_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let state = State::open(&path).unwrap();
+        let at = Timestamp::from_unix_ms(5);
+        let (device, token) = ("device-goes", "token-goes");
+        let hash = |text: &str| Sha256::digest(text.as_bytes()).to_vec();
+        // One that goes over several pages, and one that stays, beside it.
+        let long = "x".repeat(20_000);
+        let identifiers = ["email:goes@shop.example", "anonymous:device-goes", &long];
+        let mut traces: Vec<Vec<u8>> = vec![hash(device), hash(token), b"x".repeat(40)];
+        traces.extend(["goes@shop.example", device, token].map(|it| it.as_bytes().to_vec()));
+        let is_found = |trace: &[u8]| {
+            ["state.db", "state.db-wal"].iter().any(|file| {
+                let bytes = std::fs::read(folder.path().join(file)).unwrap();
+                bytes.windows(trace.len()).any(|part| part == trace)
+            })
+        };
+
+        for (device, token) in [(device, token), ("device-stays", "token-stays")] {
+            assert!(state.admit_device(device, token).unwrap());
+        }
+        let begun = |id: &str, identifiers: &[&str]| {
+            let erasure = Erasure {
+                id: id.to_owned(),
+                person: format!("person-{id}"),
+                by: "first".to_owned(),
+                at,
+                identifiers: identifiers.iter().map(ToString::to_string).collect(),
+                events: 0,
+            };
+            state.begin_erasure(&erasure).unwrap();
+        };
+        begun("1", &identifiers);
+        begun("2", &["email:next@shop.example"]);
+        for trace in [&traces[0], &traces[3]] {
+            assert!(is_found(trace), "this test can see what is stored");
+        }
+        // A number that grows moves its row.
+        for events in [1, 300, 100_000] {
+            state.note_erased("1", events).unwrap();
+        }
+        state.suppress(&[[7; HASH_BYTES]], at).unwrap();
+        state.forget_devices([device].into_iter()).unwrap();
+        let audited =
+            Audited { at, action: "erase".into(), subject: "person-1".into(), events: 100_301 };
+        state.end_erasure("1", &audited).unwrap();
+        for trace in &traces {
+            assert!(!is_found(trace), "{} is left", String::from_utf8_lossy(trace));
+        }
+        assert!(is_found(&hash("device-stays")) && is_found(b"next@shop.example"));
     }
 }
