@@ -6,7 +6,7 @@ mod actions;
 use std::time::Duration;
 
 use actions::{Recorder, message, open, reason};
-use headwater_collector::actions::Outcome;
+use headwater_collector::actions::{Message, Outcome, Templates};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -134,6 +134,42 @@ async fn a_bot_posts_blocks_with_buttons_and_says_where_the_message_is() {
     );
     bot.send(&message(Some("C777"))).await;
     assert_eq!(server.last().json()["channel"], "C777");
+}
+
+#[tokio::test]
+async fn no_name_becomes_a_header_or_a_line_of_a_title() {
+    let server = Recorder::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let text = "+++\ntitle = \"For {{ person.name }}, today\"\n+++\nHello {{ person.name }}\n";
+    std::fs::write(folder.path().join("a.md"), text).unwrap();
+    std::fs::write(folder.path().join("a.txt"), "Hello {{ person.name }}").unwrap();
+    let templates = Templates::read(folder.path()).unwrap();
+    let name = "Ann\r\nX-Injected: yes\r\n\r\nPOST /other HTTP/1.1";
+    let context = |name: &str| json!({"person": {"id": name, "name": name}});
+    for (kind, lines) in each_kind(&server.url) {
+        let destination = of(&lines);
+        let mut heads = Vec::new();
+        for name in ["Ann", name] {
+            let context = context(name);
+            let rendered = templates.render("a", &context).unwrap();
+            let to = (kind == "sms").then_some("+15005550010");
+            destination.send(&Message { rendered, context, ..message(to) }).await;
+            let posted = server.last();
+            let names: Vec<String> = posted.headers.keys().map(ToString::to_string).collect();
+            heads.push((posted.target.clone(), names));
+            match kind {
+                "slack" => {
+                    let title = &posted.json()["blocks"][0]["text"]["text"];
+                    let on_one_line = name.replace("\r\n\r\n", " ").replace("\r\n", " ");
+                    assert_eq!(*title, format!("For {on_one_line}, today"));
+                }
+                "webhook" => assert_eq!(posted.json()["person"]["name"], name, "a body keeps it"),
+                _ => {}
+            }
+        }
+        assert_eq!(heads[0], heads[1], "{kind}");
+    }
+    assert_eq!(server.posted().len(), 8, "one request for each");
 }
 
 #[tokio::test]

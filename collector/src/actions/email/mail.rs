@@ -170,6 +170,54 @@ mod tests {
     }
 
     #[test]
+    fn no_name_becomes_a_header_or_the_end_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let text = "+++\nsubject = \"For {{ person.name }}, today\"\n+++\nHello\n";
+        std::fs::write(folder.path().join("a.txt"), text).unwrap();
+        let templates = crate::actions::Templates::read(folder.path()).unwrap();
+        let mail = mail("https://h/u?p={{ person.id }}");
+        for end in ["\r\n", "\n", "\r", "\u{85}", "\u{2028}", "\u{b}", "\u{c}", "\0"] {
+            let name = format!("Ann{end}Bcc: x@y.example{end}{end}Not the body");
+            let context = json!({"person": {"id": name, "name": name}});
+            let filled_in = templates.render("a", &context).unwrap();
+            // And as it would be without the template's own care.
+            let as_it_is = Rendered { subject: Some(name.clone()), ..filled_in.clone() };
+            for rendered in [filled_in, as_it_is] {
+                let message =
+                    Message { context: context.clone(), ..message("ann@b.example", rendered) };
+                let bytes = mail.write(&message).unwrap().bytes;
+                let text = String::from_utf8(bytes).unwrap();
+                let (headers, body) = text.split_once("\r\n\r\n").unwrap();
+                let names: Vec<_> = headers
+                    .split("\r\n")
+                    .filter(|line| !line.starts_with([' ', '\t']))
+                    .map(|line| line.split(':').next().unwrap())
+                    .collect();
+                assert_eq!(names, NAMED, "{end:?}: {headers}");
+                let lone = headers.replace("\r\n", "");
+                assert!(!lone.contains(['\r', '\n', '\0']), "{end:?}: {headers:?}");
+                assert_eq!(body.trim_end(), "Hello", "{end:?}");
+            }
+        }
+    }
+
+    /// All that there are in a mail of text alone.
+    const NAMED: [&str; 12] = [
+        "From",
+        "To",
+        "Subject",
+        "Message-ID",
+        "Auto-Submitted",
+        "Reply-To",
+        "List-Unsubscribe",
+        "List-Unsubscribe-Post",
+        "MIME-Version",
+        "Date",
+        "Content-Type",
+        "Content-Transfer-Encoding",
+    ];
+
+    #[test]
     fn what_cannot_be_a_mail_is_refused_without_saying_whose_it_is() {
         let mail = mail("mailto:off@shop.example?subject={{ person.id }}");
         let ready = mail.write(&message("ann@b.example", rendered("x"))).unwrap();
