@@ -5,8 +5,12 @@
 mod asking;
 mod backwards;
 mod crossing;
+mod done;
 mod fate;
 mod happening;
+mod looked;
+mod sample;
+mod timer;
 
 use std::{
     cell::RefCell,
@@ -17,28 +21,30 @@ use std::{
 
 use lru::LruCache;
 use rusqlite::{Connection, Result};
-use serde::Deserialize as _;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::{
-    aggregate::Sample,
-    earlier::{self, Done},
-    firing::{self, ActionState, Firing},
+    firing::{self, Firing},
     kept::Kept,
     length::ms,
     scope::{About, Reason, Scope, moment},
-    set::{Feature, Heard, Late, On, Pending, Per, Rule, RuleSet, When},
+    set::{Heard, Late, Pending, Per, Rule, RuleSet, When},
     waiting::{self, Due, Standing},
 };
 pub(crate) use asking::ANSWERED;
 pub(super) use asking::answered;
 pub(super) use asking::read as read_answer;
 use crossing::{Line, measured};
+pub(crate) use done::DONE;
+use done::done_by;
 use fate::fates;
 use happening::Happening;
+pub use looked::{Came, Looked, Waited};
+pub(super) use sample::brings;
+use sample::sample;
 
 use crate::{
-    event_log::{Offset, Record, Timestamp, Trust},
+    event_log::{Offset, Record, Trust},
     people::{self, Folded, Node, Whole},
 };
 
@@ -64,52 +70,6 @@ pub(crate) trait Records {
 
 /// Since when each rule counts, by name and revision, in the log and in milliseconds of unix time: what began before is recorded, and sets nothing off.
 pub(crate) type InForce = Arc<BTreeMap<(String, u32), (Offset, i64)>>;
-
-/// One time that a rule was looked at.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Looked {
-    /// The rule.
-    pub rule: String,
-    /// When.
-    pub at: String,
-    /// The event that it was about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<String>,
-    /// What came of it, in words.
-    pub outcome: String,
-    /// All that it was decided by.
-    pub reasons: Vec<Reason>,
-    /// Where a score or a feature is to cross a line.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub measured: Option<Json>,
-    /// Where a rule waits.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub waited: Option<Waited>,
-}
-
-/// What a rule waited for.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Waited {
-    /// Events that were to stay away, as rules name them; none where only a time was waited for.
-    #[serde(rename = "for", skip_serializing_if = "Vec::is_empty")]
-    pub what: Vec<String>,
-    /// Until then.
-    pub until: String,
-    /// Those that came.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub came: Vec<Came>,
-}
-
-/// An event that came while a rule waited.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Came {
-    /// Where it is in the log.
-    pub event: String,
-    /// When it happened.
-    pub at: String,
-    /// Whether it went with the one that the rule was about.
-    pub matches: bool,
-}
 
 /// The fold over rules.
 pub(crate) struct Fold {
@@ -166,16 +126,6 @@ impl Fold {
     /// Tries what its rules alone would come to.
     pub(crate) fn alone(&mut self) {
         self.is_trial = true;
-    }
-
-    /// Writes down all that is looked at from now on.
-    pub(crate) fn watch(&mut self) {
-        self.looked = Some(Vec::new());
-    }
-
-    /// All that was looked at since.
-    pub(crate) fn take_looked(&mut self) -> Vec<Looked> {
-        self.looked.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// What there is to look at of somebody at a moment, with what is not written yet.
@@ -265,42 +215,6 @@ impl Fold {
                 done
             }
         }
-    }
-
-    /// What became of an action. One that these rules have not set off was by rules as they were before: whoever was told of a line that
-    /// was crossed is told again only after it was back, wherever the line is now.
-    fn done(
-        &mut self,
-        db: &Connection,
-        done: &Done,
-        state: ActionState,
-        record: &Record,
-    ) -> Result<()> {
-        let at = record.received_at;
-        if firing::settle(db, &done.action, state, done.detail.as_deref(), at)?
-            || self.is_trial
-            || !earlier::remember(db, done, state, at, record.offset)?
-        {
-            return Ok(());
-        }
-        let set = Arc::clone(&self.set);
-        let (Some(place), Some(node)) = (self.place(&done.rule), done.node()) else {
-            return Ok(());
-        };
-        let rule = &set.rules[place];
-        let was_told = matches!(state, ActionState::Accepted | ActionState::Unknown);
-        if was_told
-            && rule.revision == done.revision
-            && matches!(rule.when, When::Crosses(_))
-            && (rule.per == Per::Account) == (done.account != 0)
-        {
-            let key = match rule.per {
-                Per::Person => key(&Whole::person(db, node)?),
-                Per::Account => (0, done.account),
-            };
-            waiting::cross(db, &mut self.standing, (place, &rule.name), key)?;
-        }
-        Ok(())
     }
 
     /// Writes what has changed, before the caller commits.
@@ -519,79 +433,6 @@ impl Fold {
         Ok(())
     }
 
-    /// Writes down what was waited for at the last look.
-    fn waited(&mut self, rule: &Rule, until_ms: i64, came: Vec<Came>) {
-        let Some(last) = self.looked.as_mut().and_then(|all| all.last_mut()) else { return };
-        let what = match &rule.when {
-            When::Without { step, .. } => step.on.iter().map(On::in_words).collect(),
-            _ => Vec::new(),
-        };
-        last.waited =
-            Some(Waited { what, until: Timestamp::from_unix_ms(until_ms).to_string(), came });
-    }
-
-    /// A timer rings.
-    fn ring(
-        &mut self,
-        db: &Connection,
-        log: &dyn Records,
-        (due_ms, since_ms): (i64, i64),
-        rule: &str,
-        (node, record): (Node, Offset),
-        position: Offset,
-    ) -> Result<()> {
-        let set = Arc::clone(&self.set);
-        let Some(rule) = set.rule(rule) else { return Ok(()) };
-        let Some(trigger) = log.at(record) else { return Ok(()) };
-        let happening = Happening::of(&trigger);
-        let person = Whole::person(db, node)?;
-        let accounts = match rule.per {
-            Per::Person => Vec::new(),
-            Per::Account => person.accounts(db)?,
-        };
-        let kept = std::mem::take(&mut self.kept);
-        for whose in whose(rule.per, &person, &accounts) {
-            let scope = Scope::new(db, &set, &kept, whose, due_ms);
-            let (mut outcome, mut came) = (None, Vec::new());
-            if let When::Without { step, .. } = &rule.when {
-                let span = ((since_ms, record), (due_ms, Offset::from_number(i64::MAX)));
-                for (at, found) in waiting::happened(db, (&rule.name, 0), &whose.nodes, span)? {
-                    let fits = match &step.matches {
-                        None => true,
-                        Some(part) => self.matches(&scope, log, part, found, &happening.event)?,
-                    };
-                    if self.looked.is_some() {
-                        came.push(Came {
-                            event: found.to_string(),
-                            at: Timestamp::from_unix_ms(at).to_string(),
-                            matches: fits,
-                        });
-                    }
-                    if fits {
-                        outcome = Some("what it waited to see missing has happened");
-                        break;
-                    }
-                }
-            }
-            for part in &rule.still {
-                if outcome.is_none() && !scope.holds(part, happening.about())? {
-                    outcome = Some("it is not so any more");
-                }
-            }
-            let outcome = match outcome {
-                Some(outcome) => outcome,
-                None => self.fire(&scope, rule, node, due_ms, Some(&happening), position)?,
-            };
-            if self.looked.is_some() {
-                let reasons = reasons(&scope, rule, happening.about())?;
-                self.looked_at(rule, due_ms, Some(record), outcome, || reasons);
-                self.waited(rule, due_ms, came);
-            }
-        }
-        self.kept = kept;
-        Ok(())
-    }
-
     /// A rule is so. What came of it, in words.
     fn fire(
         &mut self,
@@ -672,26 +513,6 @@ impl Fold {
         let of_hundred = crc32c::crc32c(format!("{} {spread}", rule.name).as_bytes()) % 100;
         (of_hundred >= u32::from(rule.percent)).then_some("outside the rollout")
     }
-
-    fn looked_at(
-        &mut self,
-        rule: &Rule,
-        at_ms: i64,
-        event: Option<Offset>,
-        outcome: &str,
-        reasons: impl FnOnce() -> Vec<Reason>,
-    ) {
-        let Some(looked) = &mut self.looked else { return };
-        looked.push(Looked {
-            rule: rule.name.clone(),
-            at: Timestamp::from_unix_ms(at_ms).to_string(),
-            event: event.map(|offset| offset.to_string()),
-            outcome: outcome.to_owned(),
-            reasons: reasons(),
-            measured: None,
-            waited: None,
-        });
-    }
 }
 
 /// Everybody whom a rule is about when a person does something.
@@ -700,63 +521,6 @@ fn whose<'a, W>(per: Per, person: &'a W, accounts: &'a [W]) -> &'a [W] {
         Per::Person => std::slice::from_ref(person),
         Per::Account => accounts,
     }
-}
-
-/// Brings an event to a feature; whether anything changed.
-fn sample(
-    (db, set, kept): (&Connection, &RuleSet, &RefCell<Kept>),
-    feature: &Feature,
-    happening: &Happening<'_>,
-    person: &Whole,
-    main: Node,
-) -> Result<bool> {
-    let scope = Scope::new(db, set, kept, person, happening.time_ms());
-    let Some(sample) = sampled(&scope, feature, happening)? else { return Ok(false) };
-    let mut kept = kept.borrow_mut();
-    let kept = kept.change(db, main)?;
-    let known = kept.get_mut(&feature.name);
-    let is_known = known.is_some();
-    let mut aggregate = known.map(std::mem::take);
-    let changed = feature.operation.take(feature.window.is_some(), &mut aggregate, &sample);
-    let Some(aggregate) = aggregate else { return Ok(changed) };
-    match kept.get_mut(&feature.name).filter(|_| is_known) {
-        Some(known) => *known = aggregate,
-        None => drop(kept.insert(feature.name.clone(), aggregate)),
-    }
-    Ok(changed)
-}
-
-/// What an event brings to a feature; `None` if it is not about it.
-fn sampled(
-    scope: &Scope<'_>,
-    feature: &Feature,
-    happening: &Happening<'_>,
-) -> Result<Option<Sample>> {
-    if let Some(score) = &feature.answers {
-        return Ok(asking::answer(score, happening.record));
-    }
-    if let Some(condition) = &feature.condition
-        && !scope.holds(condition, happening.about())?
-    {
-        return Ok(None);
-    }
-    let value = match &feature.value {
-        None => Json::Null,
-        Some(part) => match scope.json(part, happening.about())? {
-            Some(json) => json,
-            None => return Ok(None),
-        },
-    };
-    Ok(Some(Sample { time_ms: happening.time_ms(), value }))
-}
-
-/// The same of a record.
-pub(super) fn brings(
-    scope: &Scope<'_>,
-    feature: &Feature,
-    record: &Record,
-) -> Result<Option<Sample>> {
-    sampled(scope, feature, &Happening::of(record))
 }
 
 /// Under what something is kept that is neither an event's nor an identifier's.
@@ -777,21 +541,4 @@ fn keys(whose: &Whole) -> Vec<(Node, i64)> {
 
 fn reasons(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reason>> {
     rule.conditions.iter().map(|condition| scope.reason(condition, about)).collect()
-}
-
-/// What the collector says of an action that is done.
-pub(crate) const DONE: &str = "Action Done";
-
-/// The action that a record says is done, and how.
-fn done_by(record: &Record) -> Option<(Done, ActionState)> {
-    if !people::is_ours(record) || !record.json.contains(DONE) {
-        return None;
-    }
-    let event: Json = serde_json::from_str(&record.json).ok()?;
-    if event["event"] != DONE {
-        return None;
-    }
-    let done = Done::deserialize(&event["properties"]).ok()?;
-    let state = ActionState::read(&done.outcome)?;
-    Some((done, state))
 }

@@ -1,0 +1,102 @@
+//! What rules were looked at for, and what came of it, for who asks why.
+//! Promises that it costs nothing where nobody asks. Deliberately decides nothing.
+
+use serde_json::Value as Json;
+
+use super::{
+    super::{
+        scope::Reason,
+        set::{On, Rule, When},
+    },
+    Fold,
+};
+use crate::event_log::{Offset, Timestamp};
+
+/// One time that a rule was looked at.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Looked {
+    /// The rule.
+    pub rule: String,
+    /// When.
+    pub at: String,
+    /// The event that it was about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<String>,
+    /// What came of it, in words.
+    pub outcome: String,
+    /// All that it was decided by.
+    pub reasons: Vec<Reason>,
+    /// Where a score or a feature is to cross a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Json>,
+    /// Where a rule waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waited: Option<Waited>,
+}
+
+/// What a rule waited for.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Waited {
+    /// Events that were to stay away, as rules name them; none where only a time was waited for.
+    #[serde(rename = "for", skip_serializing_if = "Vec::is_empty")]
+    pub what: Vec<String>,
+    /// Until then.
+    pub until: String,
+    /// Those that came.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub came: Vec<Came>,
+}
+
+/// An event that came while a rule waited.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Came {
+    /// Where it is in the log.
+    pub event: String,
+    /// When it happened.
+    pub at: String,
+    /// Whether it went with the one that the rule was about.
+    pub matches: bool,
+}
+
+impl Fold {
+    /// Writes down all that is looked at from now on.
+    pub(crate) fn watch(&mut self) {
+        self.looked = Some(Vec::new());
+    }
+
+    /// All that was looked at since.
+    pub(crate) fn take_looked(&mut self) -> Vec<Looked> {
+        self.looked.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Writes down what was waited for at the last look.
+    pub(super) fn waited(&mut self, rule: &Rule, until_ms: i64, came: Vec<Came>) {
+        let Some(last) = self.looked.as_mut().and_then(|all| all.last_mut()) else { return };
+        let what = match &rule.when {
+            When::Without { step, .. } => step.on.iter().map(On::in_words).collect(),
+            _ => Vec::new(),
+        };
+        last.waited =
+            Some(Waited { what, until: Timestamp::from_unix_ms(until_ms).to_string(), came });
+    }
+
+    pub(super) fn looked_at(
+        &mut self,
+        rule: &Rule,
+        at_ms: i64,
+        event: Option<Offset>,
+        outcome: &str,
+        reasons: impl FnOnce() -> Vec<Reason>,
+    ) {
+        let Some(looked) = &mut self.looked else { return };
+        looked.push(Looked {
+            rule: rule.name.clone(),
+            at: Timestamp::from_unix_ms(at_ms).to_string(),
+            event: event.map(|offset| offset.to_string()),
+            outcome: outcome.to_owned(),
+            reasons: reasons(),
+            measured: None,
+            waited: None,
+        });
+    }
+}

@@ -1,0 +1,79 @@
+//! What an event brings to a feature.
+//! Promises that one without the value that is wanted brings nothing. Deliberately knows no rule.
+
+use std::cell::RefCell;
+
+use rusqlite::{Connection, Result};
+use serde_json::Value as Json;
+
+use super::{
+    super::{
+        aggregate::Sample,
+        kept::Kept,
+        scope::Scope,
+        set::{Feature, RuleSet},
+    },
+    asking,
+    happening::Happening,
+};
+use crate::{
+    event_log::Record,
+    people::{Node, Whole},
+};
+
+/// Brings an event to a feature; whether anything changed.
+pub(super) fn sample(
+    (db, set, kept): (&Connection, &RuleSet, &RefCell<Kept>),
+    feature: &Feature,
+    happening: &Happening<'_>,
+    person: &Whole,
+    main: Node,
+) -> Result<bool> {
+    let scope = Scope::new(db, set, kept, person, happening.time_ms());
+    let Some(sample) = sampled(&scope, feature, happening)? else { return Ok(false) };
+    let mut kept = kept.borrow_mut();
+    let kept = kept.change(db, main)?;
+    let known = kept.get_mut(&feature.name);
+    let is_known = known.is_some();
+    let mut aggregate = known.map(std::mem::take);
+    let changed = feature.operation.take(feature.window.is_some(), &mut aggregate, &sample);
+    let Some(aggregate) = aggregate else { return Ok(changed) };
+    match kept.get_mut(&feature.name).filter(|_| is_known) {
+        Some(known) => *known = aggregate,
+        None => drop(kept.insert(feature.name.clone(), aggregate)),
+    }
+    Ok(changed)
+}
+
+/// What an event brings to a feature; `None` if it is not about it.
+fn sampled(
+    scope: &Scope<'_>,
+    feature: &Feature,
+    happening: &Happening<'_>,
+) -> Result<Option<Sample>> {
+    if let Some(score) = &feature.answers {
+        return Ok(asking::answer(score, happening.record));
+    }
+    if let Some(condition) = &feature.condition
+        && !scope.holds(condition, happening.about())?
+    {
+        return Ok(None);
+    }
+    let value = match &feature.value {
+        None => Json::Null,
+        Some(part) => match scope.json(part, happening.about())? {
+            Some(json) => json,
+            None => return Ok(None),
+        },
+    };
+    Ok(Some(Sample { time_ms: happening.time_ms(), value }))
+}
+
+/// The same of a record.
+pub(in super::super) fn brings(
+    scope: &Scope<'_>,
+    feature: &Feature,
+    record: &Record,
+) -> Result<Option<Sample>> {
+    sampled(scope, feature, &Happening::of(record))
+}
