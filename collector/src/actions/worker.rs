@@ -286,14 +286,14 @@ impl Hands {
         let mut last = None;
         loop {
             let tried = self.trying.of(&pending.id).unwrap_or_default();
+            let waits = self.waits(pending).await;
             let left = pending.expires_ms - (self.clock)().unix_ms();
             if left <= 0 {
-                let in_the_way = self.waits(pending).await.map(|(why, _)| why.to_owned());
+                let in_the_way = waits.ok().flatten().map(|(why, _)| why.to_owned());
                 let detail = in_the_way.or(last).or(tried.error);
                 return Some(Ended::new(ActionState::Expired, detail));
             }
-            // Once for each action: a destination that is away must not use up what others may do.
-            if let Some((why, pause)) = self.waits(pending).await {
+            if let Ok(Some((why, pause))) = waits {
                 // Whether a rule goes on is looked at for all that wait.
                 let pause_ms = if why == QUIET { WAITS_AGAIN_MS } else { 0 };
                 let again = (self.clock)().unix_ms() + pause_ms;
@@ -302,6 +302,7 @@ impl Hands {
                 });
                 return None;
             }
+            // Once for each action: a destination that is away must not use up what others may do.
             if !tried.is_counted
                 && let Some(over) = self.too_many()
             {
@@ -314,7 +315,11 @@ impl Hands {
                 continue;
             }
             self.trying.note(&pending.id, |tried| (tried.waits, tried.is_counted) = (None, true));
-            let (reason, wanted) = match self.attempt(pending).await {
+            let attempted = match waits {
+                Ok(_) => self.attempt(pending).await,
+                Err(reason) => Outcome::failed(reason),
+            };
+            let (reason, wanted) = match attempted {
                 Outcome::Accepted { reference } => {
                     return Some(Ended::new(ActionState::Accepted, reference));
                 }
@@ -353,19 +358,19 @@ impl Hands {
 
     /// What is in the way now, and for how long: that the rule is stopped, or that it is night where the person is. It was asked when the
     /// rule fired; a message that had to wait may meet the next night.
-    async fn waits(&self, pending: &Pending) -> Option<(&'static str, Duration)> {
-        // What cannot be read now is found by the attempt, which says so.
-        if self.stopped().await.is_ok_and(|stopped| stopped.has(&pending.rule)) {
-            return Some((STOPPED, Duration::ZERO));
+    async fn waits(&self, pending: &Pending) -> Result<Option<(&'static str, Duration)>, String> {
+        if self.is_stopped(pending).await? {
+            return Ok(Some((STOPPED, Duration::ZERO)));
         }
         if !self.rules.is_quiet_for(&pending.rule, &pending.what) {
-            return None;
+            return Ok(None);
         }
         let (readers, rules) = (self.projection.readers.clone(), Arc::clone(&self.rules));
         let (node, now) = (pending.node, (self.clock)().unix_ms());
         let ends = spawn_blocking(move || readers.read(|db| rules.quiet_until(db, node, now)));
-        let ends = ends.await.ok()?.ok()??;
-        Some((QUIET, Duration::from_millis((ends - now).max(1).unsigned_abs())))
+        // What cannot be read of the person is found by the attempt, which says so.
+        let ends = ends.await.ok().and_then(Result::ok).flatten();
+        Ok(ends.map(|ends| (QUIET, Duration::from_millis((ends - now).max(1).unsigned_abs()))))
     }
 
     fn takes_key(&self, pending: &Pending) -> bool {
@@ -379,9 +384,6 @@ impl Hands {
 
     /// One attempt.
     async fn attempt(&self, pending: &Pending) -> Outcome {
-        if let Err(reason) = self.stopped().await {
-            return Outcome::failed(reason);
-        }
         let turns = {
             let mut all = self.at_once.lock().unwrap_or_else(PoisonError::into_inner);
             let new = || Arc::new(Semaphore::new(AT_ONCE));
