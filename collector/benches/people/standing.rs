@@ -43,12 +43,21 @@ pub(crate) fn memory(server: &Server) -> anyhow::Result<String> {
 
 /// The time that a thread has had a processor: what others on the machine do does not count.
 pub(crate) fn busy(server: &Server, thread: &str) -> anyhow::Result<Duration> {
+    busy_and_waiting(server, thread).map(|(busy, _)| busy)
+}
+
+/// The same, and how long it had work and no processor.
+pub(crate) fn busy_and_waiting(
+    server: &Server,
+    thread: &str,
+) -> anyhow::Result<(Duration, Duration)> {
     for task in std::fs::read_dir(format!("/proc/{}/task", server.id()))? {
         let task = task?.path();
         if std::fs::read_to_string(task.join("comm"))?.trim() == thread {
             let stat = std::fs::read_to_string(task.join("schedstat"))?;
-            let ns = stat.split(' ').next().context("schedstat begins with a time")?.parse()?;
-            return Ok(Duration::from_nanos(ns));
+            let mut times = stat.split_whitespace().map(str::parse);
+            let mut next = || times.next().context("schedstat has two times")?.context("in ns");
+            return Ok((Duration::from_nanos(next()?), Duration::from_nanos(next()?)));
         }
     }
     bail!("there is no thread `{thread}`")

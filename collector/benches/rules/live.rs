@@ -23,7 +23,7 @@ use crate::{
 
 /// Connections that events come by, and those that decisions do.
 const EVENTS: u64 = 8;
-const DECISIONS: u64 = 16;
+const DECISIONS: u64 = 64;
 /// Events of a request.
 const BATCH: u64 = 20;
 

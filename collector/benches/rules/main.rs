@@ -46,7 +46,7 @@ use serde_json::Value;
 use figures::{at, setting};
 use listen::Webhook;
 use server::{Program, Server};
-use standing::{ask, busy, catch_up, memory};
+use standing::{ask, busy, busy_and_waiting, catch_up, memory};
 use visits::{VISIT, Visits};
 
 const RULES: &str = include_str!("rules.toml");
@@ -192,7 +192,13 @@ fn answer_at_once(
             times.len()
         );
     }
-    println!("\nmost memory: {}", memory(&server)?);
+    let (folding, waited) = busy_and_waiting(&server, "projection")?;
+    println!(
+        "\nprocessor time of the folding thread: {:.2} s, and {:.2} s it waited for a processor; most memory: {}",
+        folding.as_secs_f64(),
+        waited.as_secs_f64(),
+        memory(&server)?
+    );
     Ok(())
 }
 
