@@ -15,7 +15,7 @@ use crate::{
     config::Ip,
     countries::Countries,
     decode::{DecodeError, Encoding, Shape, WireBatch, inflate},
-    event_log::{AppendError, Appended, Appending, Clock, EventLog},
+    event_log::{AppendError, Appended, Appending, Clock, EventLog, Offset},
     limits::{ENVELOPE_BYTES, MAX_BODY_BYTES},
     metrics::Metrics,
     sources::{Source, Sources},
@@ -70,6 +70,8 @@ pub struct Incoming {
 pub struct Receipt {
     /// How many were stored by this request.
     pub accepted: u64,
+    /// Where the first of these is in the log.
+    pub(crate) first: Offset,
     /// How many had been stored before.
     pub duplicate: u64,
     /// All that were not accepted, by index.
@@ -117,10 +119,10 @@ impl Ingest {
     pub async fn take(&self, incoming: Incoming) -> Result<Receipt, NotTaken> {
         let Begun { source, appending, indexes, refused } = self.begin(incoming)?;
         let handed_over = Instant::now();
-        let appended = appending.await?;
+        let (appended, first) = appending.placed().await?;
         self.metrics.append_took(handed_over.elapsed());
 
-        let mut receipt = Receipt::default();
+        let mut receipt = Receipt { first, ..Receipt::default() };
         for (index, outcome) in indexes.into_iter().zip(appended) {
             match outcome {
                 Appended::Accepted => receipt.accepted += 1,

@@ -215,8 +215,20 @@ pub struct Appending(Progress);
 
 #[derive(Debug)]
 enum Progress {
-    Known(Result<Vec<Appended>, AppendError>),
-    Waiting(oneshot::Receiver<Result<Vec<Appended>, AppendError>>),
+    Known(Result<writer::Placed, AppendError>),
+    Waiting(oneshot::Receiver<Result<writer::Placed, AppendError>>),
+}
+
+impl Appending {
+    /// With where the first that was stored is; the others follow it.
+    pub(crate) async fn placed(self) -> Result<(Vec<Appended>, Offset), AppendError> {
+        let placed = match self.0 {
+            Progress::Known(known) => known,
+            // The sender is dropped unanswered only if the writer's thread is gone.
+            Progress::Waiting(answered) => answered.await.unwrap_or(Err(AppendError::Closed)),
+        };
+        placed.map(|placed| (placed.verdicts, placed.first))
+    }
 }
 
 impl Future for Appending {
@@ -224,10 +236,12 @@ impl Future for Appending {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
-            Progress::Known(known) => Poll::Ready(std::mem::replace(known, Ok(Vec::new()))),
+            Progress::Known(known) => {
+                let known = std::mem::replace(known, Ok(writer::Placed::default()));
+                Poll::Ready(known.map(|placed| placed.verdicts))
+            }
             Progress::Waiting(answered) => Pin::new(answered).poll(context).map(|answer| {
-                // The sender is dropped unanswered only if the writer's thread is gone.
-                answer.unwrap_or(Err(AppendError::Closed))
+                answer.unwrap_or(Err(AppendError::Closed)).map(|placed| placed.verdicts)
             }),
         }
     }
@@ -348,7 +362,7 @@ impl EventLog {
     pub fn append<'a>(&self, events: impl AsRef<[NewEvent<'a>]>) -> Appending {
         let batch = dedup::Batch::new(&self.hash_key, events.as_ref());
         if batch.events.is_empty() {
-            return Appending(Progress::Known(Ok(Vec::new())));
+            return Appending(Progress::Known(Ok(writer::Placed::default())));
         }
         if batch.bytes.len() > chunk::MAX_BODY {
             return Appending(Progress::Known(Err(AppendError::TooLarge)));

@@ -27,7 +27,7 @@ pub(super) struct Request {
     pub(super) batch: Batch,
     /// What is durable by now is to be in segments that are not written any more.
     pub(super) seal: bool,
-    pub(super) answer: oneshot::Sender<Result<Vec<Appended>, AppendError>>,
+    pub(super) answer: oneshot::Sender<Result<Placed, AppendError>>,
     /// When it came.
     pub(super) arrived: Instant,
 }
@@ -40,6 +40,14 @@ impl Weight for Request {
     fn events(&self) -> usize {
         self.batch.events.len()
     }
+}
+
+/// What became of a batch's events.
+#[derive(Debug, Default)]
+pub(super) struct Placed {
+    pub(super) verdicts: Vec<Appended>,
+    /// Where the first that was stored is; the others follow it.
+    pub(super) first: Offset,
 }
 
 /// The state of the thread that writes.
@@ -122,10 +130,10 @@ impl Writer {
         let (batches, answers): (Vec<_>, Vec<_>) =
             group.into_iter().map(|request| (request.batch, request.answer)).unzip();
         match self.write(&batches).map_err(failed) {
-            Ok(verdicts) => {
-                for (answer, verdicts) in answers.into_iter().zip(verdicts) {
+            Ok(placed) => {
+                for (answer, placed) in answers.into_iter().zip(placed) {
                     // Whoever gave up waiting has no use for the answer.
-                    drop(answer.send(Ok(verdicts)));
+                    drop(answer.send(Ok(placed)));
                 }
             }
             Err(error) => {
@@ -135,16 +143,17 @@ impl Writer {
             }
         }
         for request in seals {
-            drop(request.answer.send(self.seal().map(|()| Vec::new()).map_err(failed)));
+            drop(request.answer.send(self.seal().map(|()| Placed::default()).map_err(failed)));
         }
     }
 
     /// Makes a group durable, then visible and remembered, in this order.
-    fn write(&mut self, batches: &[Batch]) -> io::Result<Vec<Vec<Appended>>> {
+    fn write(&mut self, batches: &[Batch]) -> io::Result<Vec<Placed>> {
         lock(&self.memory).ids.begin_at(self.shared.segments.first());
         let confirm = &mut self.confirm;
         let judged = lock(&self.memory).judge(batches, |offset| confirm.stored(offset))?;
         let Judged { columns, body, verdicts, conflicts } = judged;
+        let mut next = self.next;
         if !columns.is_empty() {
             let now = (self.shared.clock)();
             self.look_at(now);
@@ -173,7 +182,12 @@ impl Writer {
             stats.describe(&memory, segments);
         });
         drop(memory);
-        Ok(verdicts)
+        let placed = verdicts.into_iter().map(|verdicts| {
+            let first = Offset(next);
+            next += verdicts.iter().map(|it| u64::from(*it == Appended::Accepted)).sum::<u64>();
+            Placed { verdicts, first }
+        });
+        Ok(placed.collect())
     }
 
     /// Says, once, that the clock is far behind what is stored: `received_at` stands still until it has caught up.

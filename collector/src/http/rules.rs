@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     decode::{EventType, Shape},
-    event_log::{EventLog, Offset, Record, SourceName, Trust},
+    event_log::Trust,
     ingest::Incoming,
     rules::Listed,
 };
@@ -29,8 +29,6 @@ use crate::{
 /// How long a decision is waited for where nothing else is said, and at most.
 const DEADLINE_MS: u64 = 250;
 const LONGEST_MS: u64 = 5_000;
-/// Records that are looked through for the one that was just stored: more than are ever committed together.
-const LOOKED_THROUGH: usize = 20_000;
 
 impl Http {
     /// Answers a request below `/v1/rules` or `/v1/firings`.
@@ -131,8 +129,6 @@ impl Http {
             let message = "an event that is decided about has a `messageId`";
             return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message));
         };
-        let log = std::sync::Arc::clone(&self.desk.log);
-        let before = *log.end().borrow();
         let source = incoming.source.as_ref().map(|source| source.name.clone());
         let receipt = self.hand_in(incoming).await?;
         drop(held);
@@ -146,7 +142,7 @@ impl Http {
         let found = async {
             let record = match is_duplicate {
                 true => self.desk.sent_before(&source?, &named, &id).await.ok()??,
-                false => self.stored(&log, before, (source?, &id)).await?,
+                false => receipt.first,
             };
             let fired = self.desk.decided(record).await.ok()?;
             let made = self.desk.decision(&fired).await.ok()?;
@@ -163,31 +159,5 @@ impl Http {
             "duplicate": is_duplicate,
             "firings": fired,
         })))
-    }
-
-    /// Where an event is that was stored a moment ago.
-    async fn stored(
-        &self,
-        log: &std::sync::Arc<EventLog>,
-        after: Offset,
-        (source, id): (SourceName, &str),
-    ) -> Option<Offset> {
-        let (log, id) = (std::sync::Arc::clone(log), id.to_owned());
-        let search = move || {
-            let (mut reader, mut looked) = (log.reader(Some(after)), 0);
-            while looked < LOOKED_THROUGH {
-                let records = reader.next_chunk(1_024).ok()?;
-                if records.is_empty() {
-                    return None;
-                }
-                looked += records.len();
-                let is_it = |it: &&Record| *it.message_id == *id && it.source == source;
-                if let Some(found) = records.iter().find(is_it) {
-                    return Some(found.offset);
-                }
-            }
-            None
-        };
-        tokio::task::spawn_blocking(search).await.ok().flatten()
     }
 }
