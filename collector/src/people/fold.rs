@@ -471,6 +471,11 @@ impl Fold {
         Ok(())
     }
 
+    /// Whether anything waits to be found.
+    pub(crate) fn waits(&self) -> bool {
+        self.texts.wait()
+    }
+
     /// Once all of the log is folded, up to here: makes what waits for it to be found. Whether anything did.
     pub(crate) fn gather(&mut self, db: &Connection, applied: Offset) -> Result<bool> {
         self.texts.gather(db, applied)

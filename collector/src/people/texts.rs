@@ -1,6 +1,6 @@
 //! What people are found by: how the texts of their traits begin. Their order has nothing to do with that of events, and written
 //! one by one each is on a page of its own; so those of whom the log brings up wait, and are written many at a time, sorted.
-//! Promises that each change of the table has all of it once the fold has reached the log's end. Deliberately writes nothing down
+//! Promises that each change of the table has all of it when it is asked to gather, at the log's end. Deliberately writes nothing down
 //! of what waits: after a crash it is read again from what is known of these identifiers.
 
 use std::collections::BTreeSet;
@@ -82,6 +82,11 @@ impl Texts {
             self.waiting.extend(new.map(|text| (text, name.into(), node)));
         }
         Ok(())
+    }
+
+    /// Whether any waits, or it is not known yet.
+    pub(super) fn wait(&self) -> bool {
+        self.below.is_none() || !self.waiting.is_empty()
     }
 
     /// Writes what waits, once records are folded up to here; whether anything did.

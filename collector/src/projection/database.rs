@@ -13,6 +13,7 @@ use rusqlite::{
     config::DbConfig, params,
 };
 
+use super::checkpointer::Checkpointer;
 use crate::{
     event_log::{EventLog, Offset, Timestamp},
     messages, people, rules,
@@ -23,12 +24,7 @@ pub(super) const FORMAT: u32 = 7;
 
 /// Pages kept in memory, in KiB: what is touched again and again is in the folds' own memory.
 const CACHE_KIB: i64 = 16 * 1024;
-/// Pages of the log of changes before they are moved into the file: 16 MiB.
-const CHECKPOINT_PAGES: i64 = 4_096;
-/// The same far behind the log: pages that change again meanwhile are moved once. 256 MiB: with a million people 15 GiB are written
-/// in all; with 64 MiB it is 19. To move them takes seconds, so a rebuild beside a state in use does not.
-const CHECKPOINT_PAGES_BEHIND: i64 = 65_536;
-/// What of that log's file stays once its pages are moved: as much as [`CHECKPOINT_PAGES`] need.
+/// What of that log's file stays once its pages are moved: what a busy hour needs.
 const CHANGES_BYTES: i64 = 16 << 20;
 
 /// Why the database of people cannot be used.
@@ -65,14 +61,16 @@ pub enum DatabaseError {
 /// An open file.
 pub(super) struct Database {
     pub(super) connection: Connection,
+    /// None once the file is let go.
+    checkpointer: Option<Checkpointer>,
     /// Up to here it has everything.
     pub(super) applied: Offset,
     /// When the record there was received, by which another log is known.
     received: Option<i64>,
     /// The rules that features and firings in it were made by.
     pub(super) rules: String,
-    /// Whether changes are moved into the file as seldom as behind the log.
-    behind: bool,
+    /// Whether there is so much of the log to be folded that nobody waits for it.
+    pub(super) is_behind: bool,
 }
 
 impl Database {
@@ -89,7 +87,7 @@ impl Database {
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
-        match Self::prepare(connection, format, rules) {
+        match Self::prepare(path, connection, format, rules) {
             Ok(Some(database)) if database.is_of(log) => Ok(Some(database)),
             Ok(_) => Ok(None),
             Err(error) if is_damage(&error) => {
@@ -110,7 +108,8 @@ impl Database {
     }
 
     fn prepare(
-        connection: Connection,
+        path: &Path,
+        mut connection: Connection,
         format: &str,
         rules: &str,
     ) -> rusqlite::Result<Option<Self>> {
@@ -118,10 +117,10 @@ impl Database {
         // What a power cut takes is folded again.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
         connection.pragma_update(None, "journal_size_limit", CHANGES_BYTES)?;
         connection.set_prepared_statement_cache_capacity(64);
         keep_plans(&connection)?;
+        let checkpointer = Some(Checkpointer::start(path, &mut connection)?);
         let made: i64 = connection.query_row(
             "SELECT count(*) FROM sqlite_schema WHERE name = 'projection'",
             [],
@@ -146,10 +145,11 @@ impl Database {
             let rules = rules.to_owned();
             return Ok(Some(Self {
                 connection,
+                checkpointer,
                 applied: Offset::START,
                 received: None,
                 rules,
-                behind: false,
+                is_behind: false,
             }));
         }
         // Of another format it need not have the other columns.
@@ -164,7 +164,7 @@ impl Database {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?))
             })?;
         let applied = Offset::from_number(applied);
-        Ok(Some(Self { connection, applied, received, rules, behind: false }))
+        Ok(Some(Self { connection, checkpointer, applied, received, rules, is_behind: false }))
     }
 
     /// Whether it can have been made from this log: a folder may have been put together from two.
@@ -208,25 +208,32 @@ impl Database {
         Ok(())
     }
 
-    /// Whether there is so much of the log to be folded that nobody waits for it.
-    pub(super) fn set_behind(&mut self, behind: bool) -> rusqlite::Result<()> {
-        if std::mem::replace(&mut self.behind, behind) != behind {
-            let pages = if behind { CHECKPOINT_PAGES_BEHIND } else { CHECKPOINT_PAGES };
-            self.connection.pragma_update(None, "wal_autocheckpoint", pages)?;
+    /// After a commit: keeps the log of changes from growing on.
+    pub(super) fn committed(&self) {
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.look(&self.connection, self.is_behind);
         }
-        Ok(())
     }
 
     /// Moves all changes into the file, and empties the log of them.
     pub(super) fn truncate_changes(&self) -> rusqlite::Result<()> {
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        let checkpointer = self.checkpointer.as_ref();
+        checkpointer.map_or(Ok(()), |it| it.truncate(&self.connection))
     }
 
     /// Moves all changes into the file and lets it go.
-    pub(super) fn close(self) -> Result<(), DatabaseError> {
-        self.connection
-            .execute_batch("PRAGMA synchronous = FULL; PRAGMA wal_checkpoint(TRUNCATE);")?;
+    pub(super) fn close(mut self) -> Result<(), DatabaseError> {
+        self.connection.execute_batch("PRAGMA synchronous = FULL")?;
+        self.truncate_changes()?;
+        drop(self.checkpointer.take());
         self.connection.close().map_err(|(_, error)| error.into())
+    }
+
+    /// Lets the file go as it is, so that another can take its place.
+    pub(super) fn let_go(&mut self) -> rusqlite::Result<()> {
+        drop(self.checkpointer.take());
+        self.connection = Connection::open_in_memory()?;
+        Ok(())
     }
 
     /// Deletes a file and what belongs to it, if it is there.

@@ -8,6 +8,7 @@
 //!                     └ people, then rules, then messages: in the same transaction
 //! ```
 
+mod checkpointer;
 mod database;
 mod readers;
 
@@ -20,7 +21,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -34,6 +34,11 @@ pub(crate) use readers::Readers;
 /// Records of one transaction: at a busy log's end they are as many as came meanwhile, in a replay enough that committing does
 /// not count.
 const RECORDS: usize = 8_192;
+/// From one transaction's beginning to the next: what comes in meanwhile shares it, and the pages that it writes. Measured at 10,000
+/// events/s: 10 % less of the thread's time than one right after the other.
+const PACE: Duration = Duration::from_millis(4);
+/// How often texts are written that people are found by, while more come in: each is on a page of its own.
+const GATHER: Duration = Duration::from_millis(250);
 /// A transaction is not kept open for longer, so that what was read is seen.
 const AT_MOST: Duration = Duration::from_millis(250);
 /// Of a rebuild's, beside which what comes in is still to be seen in time.
@@ -262,6 +267,8 @@ struct Place {
     people: people::Fold,
     /// None where the state was made by others, until one that is made by these takes its place.
     rules: Option<rules::Fold>,
+    /// When the texts were last written that people are found by.
+    gathered: Option<Instant>,
 }
 
 impl Place {
@@ -281,6 +288,7 @@ impl Place {
             log: Arc::clone(log),
             people: people::Fold::new(limits, gone),
             rules: is_theirs.then(fold),
+            gathered: None,
         }
     }
 
@@ -300,6 +308,12 @@ impl Place {
         if let Some(rules) = &mut self.rules {
             rules.forget();
         }
+    }
+
+    /// How long until texts are to be written that people are found by, if some wait.
+    fn gather_in(&self) -> Option<Duration> {
+        let since = self.gathered.map_or(GATHER, |at| at.elapsed());
+        self.people.waits().then(|| GATHER.saturating_sub(since))
     }
 
     /// When something is due first, whatever comes.
@@ -325,6 +339,7 @@ impl Place {
         let any = rules.until((&change, &mut self.people), &*self.log, now_ms, applied)?;
         rules.flush(&change)?;
         change.commit()?;
+        self.database.committed();
         Ok(any)
     }
 
@@ -366,7 +381,12 @@ impl Place {
             }
         }
         let applied = self.reader.position();
-        let gathered = at_end && self.people.gather(&change, applied)?;
+        let gathered = at_end
+            && self.gather_in() == Some(Duration::ZERO)
+            && self.people.gather(&change, applied)?;
+        if gathered {
+            self.gathered = Some(begun);
+        }
         if applied == from && !gathered {
             return Ok(false);
         }
@@ -380,6 +400,7 @@ impl Place {
         }
         change.commit()?;
         self.database.applied = applied;
+        self.database.committed();
         Ok(true)
     }
 }
@@ -427,6 +448,7 @@ impl Runner {
             }
         }
         loop {
+            let begun = Instant::now();
             let moved = match self.step() {
                 Ok(moved) => {
                     if std::mem::take(&mut failing) {
@@ -454,6 +476,13 @@ impl Runner {
                 (false, true) => RETRY,
                 (false, false) => self.ring(&mut failing),
             };
+            let pause = match self.at.gather_in() {
+                Some(gather_in) if !failing => pause.min(gather_in),
+                _ => pause,
+            };
+            if moved {
+                std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
+            }
             // All that was ordered meanwhile: looks are many, and one is as good as all.
             let mut ordered = self.ordered.recv_timeout(pause);
             loop {
@@ -481,7 +510,7 @@ impl Runner {
     fn step(&mut self) -> Result<bool, StepError> {
         let Place { database, .. } = &mut self.at;
         let behind = self.log.end().borrow().since(database.applied);
-        database.set_behind(behind > FAR_BEHIND)?;
+        database.is_behind = behind > FAR_BEHIND;
         self.at.step(AT_MOST)
     }
 
@@ -601,7 +630,7 @@ impl Runner {
         database.close()?;
         let swapped = self.readers.while_closed(|| -> Result<Database, DatabaseError> {
             // Its own connection has to be closed before its file goes.
-            self.at.database.connection = Connection::open_in_memory()?;
+            self.at.database.let_go()?;
             Database::replace(&path, &self.data.join(SHADOW))?;
             Database::open(&path, (&format, rules.hash()), &log)?
                 .ok_or(DatabaseError::Unusable(path.clone()))
@@ -625,6 +654,8 @@ impl Runner {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::Connection;
+
     use super::*;
     use crate::event_log::{FileSystem, NewEvent, Options, Retention, system_clock};
 
