@@ -4,9 +4,11 @@
 
 mod fixtures;
 mod rules;
+mod why;
 
 pub(crate) use fixtures::{Fixtures, Tests};
 pub(crate) use rules::{RuleStanding, StoppedShown};
+pub(crate) use why::{LookedAt, Why};
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +30,7 @@ use crate::{
         Profile, Wanted,
     },
     projection::{DatabaseError, Handle, Rebuild},
-    rules::RuleSet,
+    rules::{InForce, RuleSet},
     state::{Audited, Erasure, State, StateError},
     suppressed::Suppressed,
 };
@@ -51,6 +53,8 @@ pub(crate) struct Desk {
     pub(crate) consumers: Consumers,
     /// What operators have written.
     pub(crate) rules: Arc<RuleSet>,
+    /// Since when each of them counts.
+    pub(crate) in_force: InForce,
     /// The tests beside them.
     pub(crate) fixtures: Fixtures,
     /// What waits for devices.
@@ -395,6 +399,7 @@ mod tests {
             rules: Arc::default(),
             fixtures: Fixtures::beside(None, None),
             trying: Arc::default(),
+            in_force: InForce::default(),
             erasing: Arc::default(),
         };
         desk.up_to_date().await.unwrap();

@@ -124,6 +124,8 @@ pub struct Collector {
     /// A name for the texts that rules and templates were read from.
     rules_read: Option<String>,
     rules: Arc<RuleSet>,
+    /// Since when each of them counts.
+    in_force: rules::InForce,
     door: Arc<Door>,
     state: State,
     config: Config,
@@ -239,7 +241,9 @@ impl Collector {
         let end = *ingest.log.end().borrow();
         let in_force = Arc::new(state.in_force(rules.revisions(), (end, (ingest.clock)()))?);
         let set = Arc::new(rules);
-        let rules = Rules { set: Arc::clone(&set), in_force, clock: Arc::clone(&ingest.clock) };
+        let since = Arc::clone(&in_force);
+        let rules =
+            Rules { set: Arc::clone(&set), in_force: since, clock: Arc::clone(&ingest.clock) };
         let limits = config.people.clone();
         let projection = Projection::open(&config.data, &ingest.log, limits, gone, rules)?;
         let is_lost = new_admin_token.is_some() && recovered.events > 0;
@@ -265,6 +269,7 @@ impl Collector {
             worker,
             rules_read,
             rules: set,
+            in_force,
             door,
             state,
             config,
@@ -352,6 +357,7 @@ impl Collector {
             suppressed: self.ingest.suppressed.clone(),
             consumers: handles.clone(),
             rules: Arc::clone(&self.rules),
+            in_force: Arc::clone(&self.in_force),
             fixtures: Fixtures::beside(self.config.rules.clone(), self.rules_read.clone()),
             messages,
             trying: self.worker.trying(),

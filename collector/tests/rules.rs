@@ -9,6 +9,8 @@ mod lost;
 mod server;
 #[path = "rules/waiting.rs"]
 mod waiting;
+#[path = "rules/why.rs"]
+mod why;
 
 use std::{
     fs,

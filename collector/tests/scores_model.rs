@@ -237,6 +237,17 @@ async fn a_model_is_asked_once_and_its_answer_or_the_fallback_is_the_score_also_
         all.iter().all(|it| it["actions"][0]["state"] != "pending").then_some(())
     })
     .await;
+    let why = get(&server, &token, "/v1/rules/leaving/why?who=u-nan").await;
+    // When it was asked last, about what, and why the fallback counts.
+    let asked = &why["asked"][0];
+    assert_eq!(
+        (&asked["rule"], &asked["actions"][0]["state"]),
+        (&json!("score:churn"), &json!("refused"))
+    );
+    assert!(asked["actions"][0]["detail"].as_str().unwrap().contains("no JSON object"), "{why:#}");
+    let model = &why["looked"][0]["measured"]["model"];
+    assert!(model["fallback"].as_str().unwrap().contains("no JSON object"), "{why:#}");
+    assert_eq!((&model["asked"], &model["inputs"]["visits"]), (&asked["at"], &json!(1)), "{why:#}");
     server.stop().await;
 
     // Made anew from the log: nobody is asked, and the scores are what they were.
@@ -254,6 +265,33 @@ async fn a_model_is_asked_once_and_its_answer_or_the_fallback_is_the_score_also_
     assert_eq!(fired["firings"].as_array().unwrap().len(), 1);
     server.stop().await;
     assert_eq!(world.model.asked().len(), asked, "a replay asks nobody");
+}
+
+#[tokio::test]
+async fn a_model_that_could_not_be_asked_in_time_is_told_of_as_such() {
+    let world = World::new().await;
+    let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
+    send(&server, json!([signed_out("u-500")])).await;
+    until("an attempt", async || (!world.model.asked().is_empty()).then_some(())).await;
+    server.stop().await;
+    // What was said at that attempt nobody knows any more, and there is no time for another.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
+    let server = world.start().await;
+    let asked = until("the end of it", async || {
+        let found = get(&server, &token, "/v1/firings?rule=score:churn").await;
+        let action = found["firings"][0]["actions"][0].clone();
+        (action["state"] == "expired").then_some(action)
+    })
+    .await;
+    assert_eq!(asked["detail"], "the model could not be asked in time");
+    let fallback = until("the fallback", async || {
+        let model = score(&server, &token, "u-500").await["model"].clone();
+        model["asked"].is_string().then_some(model)
+    })
+    .await;
+    assert_eq!(fallback["fallback"], "the model could not be asked in time");
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -6,12 +6,22 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use crate::rules::What;
+
 /// Said where nothing is tried because somebody has stopped the rule.
 pub(crate) const STOPPED: &str = "the rule is stopped";
 /// Said of a message that waits for somebody's morning.
 pub(crate) const QUIET: &str = "quiet hours";
 /// Said where too much is done within a minute.
 pub(crate) const CEILING: &str = "more is done than `actions_per_minute` allows";
+
+/// Said of what was of no use any more before anything could be tried: after a stop, or behind others.
+pub(super) fn untried(what: &What) -> &'static str {
+    match what {
+        What::Ask { .. } => "the model could not be asked in time",
+        _ => "it could not be tried in time",
+    }
+}
 
 /// How it stands with an action.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -19,7 +19,7 @@ use super::{
     Destination, Message, Outcome, Rendered, Templates,
     context::{Told, told},
     in_app,
-    trying::{CEILING, QUIET, STOPPED, Tried, Trying},
+    trying::{CEILING, QUIET, STOPPED, Tried, Trying, untried},
 };
 use crate::{
     event_log::{Clock, EventLog, NewEvent, Origin, SourceName, Timestamp, Trust},
@@ -291,6 +291,7 @@ impl Hands {
             if left <= 0 {
                 let in_the_way = waits.ok().flatten().map(|(why, _)| why.to_owned());
                 let detail = in_the_way.or(last).or(tried.error);
+                let detail = detail.unwrap_or_else(|| untried(&pending.what.what).to_owned());
                 return Some(Ended::new(ActionState::Expired, detail));
             }
             if let Ok(Some((why, pause))) = waits {

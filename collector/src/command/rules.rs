@@ -2,6 +2,8 @@
 //! running server, what its rules came to, why, and the switch. Promises text for people and `--json` for programs, and an exit code
 //! that says whether all is well. Deliberately knows only files and the HTTP API.
 
+mod why;
+
 use std::{io::Write as _, path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, bail};
@@ -78,17 +80,20 @@ enum Command {
         #[arg(long)]
         rule: Option<String>,
         /// Only for somebody.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "account")]
         who: Option<String>,
+        /// Only about an account, by its id.
+        #[arg(long)]
+        account: Option<String>,
         /// At most so many, 1 to 1000.
         #[arg(long, default_value_t = 20)]
         limit: u32,
     },
-    /// Why a rule fired for somebody, and why it did not: each time that it was looked at, the latest first.
+    /// Why a rule fired for somebody, and why it did not: each time that it was looked at, the latest first, with what came of it.
     Why {
         /// The rule.
         rule: String,
-        /// Who: as with `headwater person`.
+        /// Who: as with `headwater person`; of a rule about accounts an account's id, or one of its people.
         who: String,
     },
     /// Stop a rule, or all: what it has set off and was not done yet is not done either.
@@ -218,7 +223,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     let shown = match &arguments.command {
         Command::Firings { .. } => firings(&answer),
-        Command::Why { .. } => why(&answer),
+        Command::Why { .. } => why::shown(&answer),
         _ => list(&answer),
     };
     if let Command::Resume { rule: Some(rule) } = &arguments.command
@@ -242,9 +247,9 @@ async fn ask(server: &Server, command: &Command) -> anyhow::Result<Value> {
         None => format!("/v1/rules/{order}"),
     };
     match command {
-        Command::Firings { rule, who, limit } => {
+        Command::Firings { rule, who, account, limit } => {
             let mut path = format!("/v1/firings?limit={limit}");
-            for (name, value) in [("rule", rule), ("who", who)] {
+            for (name, value) in [("rule", rule), ("who", who), ("account", account)] {
                 if let Some(value) = value {
                     path += &format!("&{name}={}", part(value));
                 }
@@ -349,20 +354,20 @@ fn firings(answer: &Value) -> String {
             text(&fired["rule"]),
             text(&fired["name"]),
         );
-        if fired["earlier"] == true {
-            shown += "    by the rule as it was before it was changed\n";
-        }
-        if let Some(held) = fired["held"].as_str() {
-            shown += &format!("    held: {}\n", printable(held));
-        }
-        shown += &actions_of(fired);
+        shown += &came_of(fired);
     }
     if shown.is_empty() { "no rule has fired\n".to_owned() } else { shown }
 }
 
-/// What is done because of a firing, and how it stands with what is still to be done.
-fn actions_of(fired: &Value) -> String {
+/// What came of a firing: why nothing was done, or what is done, and how it stands with what is still to be done.
+fn came_of(fired: &Value) -> String {
     let mut shown = String::new();
+    if fired["earlier"] == true {
+        shown += "    by an earlier form of this rule\n";
+    }
+    if let Some(held) = fired["held"].as_str() {
+        shown += &format!("    held: {}\n", printable(held));
+    }
     for action in items(&fired["actions"]) {
         let mut said = Vec::new();
         if let Some(waits_for) = action["waitsFor"].as_str() {
@@ -385,78 +390,8 @@ fn actions_of(fired: &Value) -> String {
         let said = if said.is_empty() { String::new() } else { format!(": {}", said.join("; ")) };
         shown += &format!("    {} {}{said}\n", text(&action["kind"]), text(&action["state"]));
     }
-    shown
-}
-
-fn why(answer: &Value) -> String {
-    let mut shown = String::new();
-    if let Some(by) = answer["stopped"]["by"].as_str() {
-        let what = if answer["stopped"]["all"] == true { "all rules are" } else { "the rule is" };
-        shown += &format!("{what} STOPPED by {}: what is to be done waits\n", printable(by));
-    }
-    for fired in items(&answer["waiting"]) {
-        shown += &format!("still to be done of what fired at {}\n", text(&fired["at"]));
-        shown += &actions_of(fired);
-    }
-    let head = shown.len();
-    for looked in items(&answer["looked"]) {
-        let event =
-            looked["event"].as_str().map_or_else(String::new, |it| format!(" (event {it})"));
-        shown += &format!("{}{event}: {}\n", text(&looked["at"]), text(&looked["outcome"]));
-        for reason in items(&looked["reasons"]) {
-            shown += &format!("    {}  {}\n", text(&reason["value"]), text(&reason["text"]));
-            if let Some(error) = reason["error"].as_str() {
-                shown += &format!("        {}\n", printable(error));
-            }
-            for (name, value) in reason["of"].as_object().into_iter().flatten() {
-                shown += &format!("        {} = {}\n", printable(name), text(value));
-            }
-        }
-        if let Some(until) = looked["waited"]["until"].as_str() {
-            let what: Vec<_> = items(&looked["waited"]["for"]).map(text).collect();
-            let what = match what.is_empty() {
-                true => String::new(),
-                false => format!(" for {} to stay away", what.join(" or ")),
-            };
-            shown += &format!("    waits{what} until {}\n", printable(until));
-            for came in items(&looked["waited"]["came"]) {
-                let fits = if came["matches"] == true { "" } else { ", which does not match" };
-                let (event, at) = (text(&came["event"]), text(&came["at"]));
-                shown += &format!("        event {event} came at {at}{fits}\n");
-            }
-        }
-        let measured = &looked["measured"];
-        if let Some(score) = measured["score"].as_str().or(measured["feature"].as_str()) {
-            shown += &format!("    {} = {}\n", printable(score), text(&measured["value"]));
-        }
-        let model = &measured["model"];
-        if let Some(by) = model["by"].as_str() {
-            let fallback = model["fallback"].as_str();
-            let said = fallback
-                .map_or_else(String::new, |why| format!(", the fallback: {}", printable(why)));
-            shown += &format!("        by {}{said}\n", printable(by));
-            for (name, value) in model["inputs"].as_object().into_iter().flatten() {
-                shown += &format!("        {} = {}\n", printable(name), text(value));
-            }
-        }
-        for term in items(&measured["terms"]) {
-            shown += &format!(
-                "        {} brings {}  {}\n",
-                text(&term["term"]),
-                text(&term["brings"]),
-                text(&term["text"])
-            );
-            if let Some(error) = term["error"].as_str() {
-                shown += &format!("            {}\n", printable(error));
-            }
-        }
-    }
-    if answer["partial"] == true {
-        shown += "there were more events than are gone through: what came before is not in it\n";
-    }
-    if shown.len() == head {
-        shown +=
-            "the rule was never looked at for them: none of their events is what it is about\n";
+    if let Some(again) = fired["again"].as_str() {
+        shown += &format!("    {}\n", printable(again));
     }
     shown
 }

@@ -35,6 +35,8 @@ pub(crate) struct FiredView {
     pub(crate) event: Option<Began>,
     pub(crate) gist: String,
     pub(crate) held: Option<String>,
+    /// Where nothing came of it: when its rule fires again.
+    pub(crate) again: Option<String>,
     /// Whether it was the rule as it was before.
     pub(crate) earlier: bool,
     pub(crate) deeds: Vec<DeedView>,
@@ -166,10 +168,11 @@ impl FiredView {
             href: account_address(id),
         });
         let href = rule_address(&fired.rule);
+        let whom = fired.account.as_ref().unwrap_or(&fired.person);
         Self {
             key: fired.id.clone(),
             number: fired.number,
-            looked: format!("{href}/why?who={}", part(&fired.person)),
+            looked: format!("{href}/why?who={}", part(whom)),
             rule: Link { name: label(&fired.rule), href },
             revision: fired.revision,
             initial: initial(account.as_ref().map_or(&fired.name, |account| &account.name)),
@@ -182,6 +185,7 @@ impl FiredView {
                 gist => sentence(&gist),
             },
             held: fired.held.clone(),
+            again: fired.again.as_deref().map(sentence),
             earlier: fired.earlier,
             deeds: fired.actions.iter().map(|acted| DeedView::of(acted, since_ms)).collect(),
             why,
@@ -197,7 +201,7 @@ impl FiredView {
 }
 
 impl DeedView {
-    fn of(acted: &Acted, since_ms: Option<i64>) -> Self {
+    pub(super) fn of(acted: &Acted, since_ms: Option<i64>) -> Self {
         let mark = match acted.state {
             ActionState::Pending => "…",
             ActionState::Accepted => "✓",

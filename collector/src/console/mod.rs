@@ -33,7 +33,9 @@ pub(crate) use pages::{
     SignIn, State, WhyPage,
 };
 pub(crate) use patience::Patience;
-pub(crate) use rule::{BoundsView, LookedView, RuleView, StoppedView, TestsView, rule_address};
+pub(crate) use rule::{
+    BoundsView, LookedView, RuleView, StoppedView, TestsView, WhyFound, notes, rule_address,
+};
 pub(crate) use sessions::{Session, Sessions};
 pub(crate) use views::{
     AccountView, Hit, PersonView, SeenLast, account_address, part, person_address,

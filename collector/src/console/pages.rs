@@ -7,7 +7,7 @@ use super::{
     fired::{FiringsView, SignalsView},
     follow::StoryView,
     latest::Came,
-    rule::{BoundsView, LookedView, RuleView, StoppedView, TestsView},
+    rule::{BoundsView, RuleView, StoppedView, TestsView, WhyFound},
     sessions::Session,
     views::{AccountView, Hit, PersonView, SeenLast},
     why::{Card, GraphView, Kept},
@@ -185,12 +185,9 @@ pub(crate) struct WhyPage {
     pub(crate) frame: Frame,
     pub(crate) r: RuleView,
     pub(crate) who: String,
-    /// Who that is, and where; `None` if nobody is known by it.
-    pub(crate) person: Option<(String, String)>,
-    pub(crate) looked: Vec<LookedView>,
-    /// How often it was looked at, in words.
-    pub(crate) times: String,
-    pub(crate) partial: bool,
+    /// What was looked for, if nobody is known by it.
+    pub(crate) nobody: Option<&'static str>,
+    pub(crate) found: Option<WhyFound>,
 }
 
 /// What a decision would lead to, before it is taken.
@@ -229,8 +226,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        console::{Around, Console},
-        desk::{RuleStanding, StoppedShown, Tests},
+        console::{Around, Console, LookedView},
+        desk::{LookedAt, RuleStanding, StoppedShown, Tests},
         event_log::Timestamp,
         rules::{
             Acted, ActionState, Bounds, Fired, Looked, Per, Reason, RuleShown, Scored, Term,
@@ -282,6 +279,7 @@ mod tests {
             at: "2026-11-22T10:00:00.000Z".to_owned(),
             event: None,
             held: None,
+            again: Some(bad()),
             earlier: true,
             why: RawValue::from_string(why).unwrap(),
             actions: vec![refused],
@@ -326,9 +324,10 @@ mod tests {
         Tests::Ran { at: Timestamp::from_unix_ms(0), tested: vec![one], all: false }
     }
 
-    fn looked() -> Looked {
-        Looked {
+    fn looked() -> LookedAt {
+        let looked = Looked {
             rule: bad(),
+            account: Some(bad()),
             at: bad(),
             event: None,
             outcome: bad(),
@@ -339,7 +338,8 @@ mod tests {
                 until: "2026-11-22T10:00:00.000Z".to_owned(),
                 came: Vec::new(),
             }),
-        }
+        };
+        LookedAt { looked, firing: Some(fired()) }
     }
 
     #[test]
@@ -368,10 +368,14 @@ mod tests {
                 frame: frame(),
                 r: RuleView::of(&standing()),
                 who: bad(),
-                person: Some((bad(), bad())),
-                looked: vec![LookedView::of(&looked(), None)],
-                times: bad(),
-                partial: true,
+                nobody: Some("nobody"),
+                found: Some(WhyFound {
+                    of: (bad(), bad()),
+                    looked: vec![LookedView::of(&looked(), None)],
+                    times: bad(),
+                    partial: true,
+                    notes: vec![bad()],
+                }),
             }
             .render(),
             Signals { signals: &signals }.render(),

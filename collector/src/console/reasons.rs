@@ -66,6 +66,8 @@ pub(crate) struct TermView {
 pub(crate) struct WhyView {
     pub(crate) measured: Option<MeasuredView>,
     pub(crate) conditions: Vec<ReasonView>,
+    /// Whether nothing was noted: an earlier form of the rule did it, and only the log tells of it.
+    pub(crate) is_lost: bool,
 }
 
 impl WhyView {
@@ -75,6 +77,7 @@ impl WhyView {
         Self {
             measured: why.get("crossed").map(MeasuredView::of),
             conditions: conditions.map(reason).collect(),
+            is_lost: why["conditions"].is_null(),
         }
     }
 }
@@ -133,7 +136,9 @@ impl MeasuredView {
         let inputs = model["inputs"].as_object().into_iter().flatten();
         let inputs: Vec<_> = inputs.map(|(name, it)| format!("{name} = {it}")).collect();
         let by = model["by"].as_str().filter(|_| !inputs.is_empty());
-        let asked = by.map(|by| format!("Asked {by} about {}.", inputs.join(", ")));
+        let at = model["asked"].as_str().map(|at| format!(" on {}", When::of(at).text));
+        let at = at.unwrap_or_default();
+        let asked = by.map(|by| format!("Asked {by}{at} about {}.", inputs.join(", ")));
         let fallback = model["fallback"].as_str();
         let fallback = fallback.map(|why| format!("The fallback stands: {why}."));
         Self {
@@ -222,6 +227,7 @@ mod tests {
         assert_eq!(why.conditions[1].of[0].value, "nothing yet");
         let measured = why.measured.unwrap();
         assert_eq!((measured.gist().as_str(), measured.sum), ("Logins 7d 2, below 3", None));
-        assert_eq!(WhyView::of("not JSON"), WhyView::default());
+        assert!(WhyView::of("{}").is_lost && !WhyView::of(r#"{"conditions":[]}"#).is_lost);
+        assert_eq!(WhyView::of("not JSON"), WhyView { is_lost: true, ..WhyView::default() });
     }
 }

@@ -2,14 +2,14 @@
 //! Promises that a rule which does nothing says why. Deliberately asks nobody: it is given everything.
 
 use super::{
-    fired::Began,
+    fired::{Began, DeedView},
     reasons::{MeasuredView, ReasonView},
     views::part,
     words::{When, count, label, sentence, short},
 };
 use crate::{
-    desk::{RuleStanding, StoppedShown, Tests},
-    rules::{Bounds, Looked, Tested, Waited},
+    desk::{LookedAt, RuleStanding, StoppedShown, Tests, Why},
+    rules::{Bounds, Fired, Tested, Waited},
 };
 
 pub(crate) fn rule_address(name: &str) -> String {
@@ -175,6 +175,65 @@ impl TestsView {
     }
 }
 
+/// Why a rule fired for somebody, and why it did not.
+#[derive(Clone, Debug)]
+pub(crate) struct WhyFound {
+    /// Who that is, and where.
+    pub(crate) of: (String, String),
+    pub(crate) looked: Vec<LookedView>,
+    /// How often it was looked at, in words.
+    pub(crate) times: String,
+    pub(crate) partial: bool,
+    /// What is to be known beside that.
+    pub(crate) notes: Vec<String>,
+}
+
+/// What is to be known beside each time that a rule was looked at, a sentence each.
+pub(crate) fn notes(why: &Why) -> Vec<String> {
+    let mut notes = Vec::new();
+    if !why.enabled {
+        notes.push("Its file says enabled = false: it is not looked at.".to_owned());
+    }
+    if let Some(stopped) = &why.stopped {
+        let what = if stopped.all { "All rules are" } else { "It is" };
+        notes.push(format!("{what} stopped by {}: what is to be done waits.", stopped.by));
+    }
+    if why.accounts.as_ref().is_some_and(Vec::is_empty) {
+        notes.push("The rule is about accounts, and they are of none.".to_owned());
+    }
+    for fired in &why.asked {
+        let at = When::of(&fired.at).text;
+        let came = came_of(fired);
+        notes.push(format!("{} was last asked {at}: {}.", label(&fired.rule), came.join("; ")));
+    }
+    for fired in &why.others {
+        let by = if fired.earlier { ", by an earlier form of the rule" } else { "" };
+        let came = came_of(fired);
+        let at = When::of(&fired.at).text;
+        notes.push(format!("On record beside these: it fired {at}{by}: {}.", came.join("; ")));
+    }
+    notes
+}
+
+/// What came of a firing, a few words for each thing that was to be done.
+fn came_of(fired: &Fired) -> Vec<String> {
+    let held = fired.held.iter().map(|held| format!("held: {held}"));
+    let deeds = fired.actions.iter().map(|acted| {
+        let deed = DeedView::of(acted, None);
+        let stands = deed.stands.map(|(_, all)| all);
+        let done = deed.done.map(|done| done.text);
+        let more: Vec<String> = done.into_iter().chain(stands).chain(deed.detail).collect();
+        let more = if more.is_empty() { String::new() } else { format!(": {}", more.join("; ")) };
+        format!("{} {}{more}", deed.kind, deed.state)
+    });
+    let again = fired.again.iter().map(|again| sentence(again));
+    let mut came: Vec<_> = held.chain(deeds).chain(again).collect();
+    if came.is_empty() {
+        came.push("nothing was to be done".to_owned());
+    }
+    came
+}
+
 /// One time that a rule was looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct LookedView {
@@ -187,18 +246,26 @@ pub(crate) struct LookedView {
     pub(crate) conditions: Vec<ReasonView>,
     /// What was waited for, until when, and what came.
     pub(crate) waited: Option<String>,
+    /// Of which account, of a rule about those.
+    pub(crate) account: Option<String>,
+    /// What came of the firing, and whether an earlier form of the rule did it.
+    pub(crate) came: Vec<String>,
+    pub(crate) earlier: bool,
 }
 
 impl LookedView {
-    pub(crate) fn of(looked: &Looked, began: Option<&Began>) -> Self {
+    pub(crate) fn of(LookedAt { looked, firing }: &LookedAt, event: Option<Began>) -> Self {
         Self {
             at: When::of(&looked.at),
-            event: began.cloned(),
+            event,
             fired: matches!(looked.outcome.split(',').next(), Some("it fired")),
             outcome: sentence(&looked.outcome),
             measured: looked.measured.as_ref().map(MeasuredView::of),
             conditions: looked.reasons.iter().map(ReasonView::of).collect(),
             waited: looked.waited.as_ref().map(waited),
+            account: looked.account.clone(),
+            came: firing.as_ref().map(came_of).unwrap_or_default(),
+            earlier: firing.as_ref().is_some_and(|fired| fired.earlier),
         }
     }
 }

@@ -1,8 +1,9 @@
-//! Rules, for who is at the desk: what they say, what they came to, why and why not, and the switch.
-//! Promises that `why` is worked out from the log as it is. Deliberately changes no rule: files do.
+//! Rules, for who is at the desk: what they say, what they came to, and the switch.
+//! Promises that what was set off says what became of it. Deliberately changes no rule: files do.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::sync::Arc;
 
+use rusqlite::Connection;
 use serde::Serialize;
 use serde_json::Value as Json;
 use tokio::task::spawn_blocking;
@@ -12,16 +13,14 @@ use crate::{
     actions,
     event_log::{Offset, SourceName, Timestamp},
     people::{self, Whole},
-    rules::{self, Fired, Listed, Looked, RuleShown, Scored, Trial},
+    rules::{self, Fired, Listed, RuleSet, RuleShown, Scored},
     state::Stopped,
 };
 
-/// Events of somebody that `why` goes through: the latest, if there are more.
-const GONE_THROUGH: usize = 5_000;
+/// Events of somebody that are gone through: the latest, if there are more.
+pub(super) const GONE_THROUGH: usize = 5_000;
 /// Rules that are named where one is not found.
 const RULES_NAMED: usize = 20;
-/// The latest firings, of which `why` tells what is still to be done.
-const WAITING_SHOWN: usize = 20;
 
 /// A rule, and how it is.
 #[derive(Clone, Debug, Serialize)]
@@ -47,27 +46,22 @@ pub(crate) struct StoppedShown {
 }
 
 impl StoppedShown {
-    fn of(stopped: &[Stopped], rule: &str) -> Option<Self> {
+    pub(super) fn of(stopped: &[Stopped], rule: &str) -> Option<Self> {
         let found = stopped.iter().find(|it| it.is_of(rule))?;
         Some(Self { by: found.by.clone(), at: found.at.to_string(), all: found.rule.is_none() })
     }
 }
 
-/// Why a rule fired for somebody, and why it did not.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Why {
-    pub(crate) rule: String,
-    pub(crate) person: String,
-    /// Each time that it was looked at, the latest first.
-    pub(crate) looked: Vec<Looked>,
-    /// Whether there were more events than are gone through.
-    pub(crate) partial: bool,
-    /// Since when, and by whom it was stopped.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) stopped: Option<StoppedShown>,
-    /// Firings of which something is still to be done, the latest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(crate) waiting: Vec<Fired>,
+/// Firings, each with what follows where nothing came of it.
+pub(super) fn listed(
+    db: &Connection,
+    set: &RuleSet,
+    wanted: &Listed,
+    now: Timestamp,
+) -> rusqlite::Result<Vec<Fired>> {
+    let mut found = rules::list(db, wanted)?;
+    rules::untold(db, set, now, &mut found)?;
+    Ok(found)
 }
 
 impl Desk {
@@ -122,31 +116,34 @@ impl Desk {
         who: Option<String>,
         wanted: Listed,
     ) -> Result<Option<Vec<Fired>>, DeskError> {
+        let (set, now) = (Arc::clone(&self.rules), (self.clock)());
         let found = self.read(move |db| {
             let mut wanted = wanted;
             if let Some(who) = who {
                 let Some(node) = people::node_of(db, &who)? else { return Ok(None) };
                 wanted.nodes = Some(Whole::person(db, node)?.nodes);
             }
-            rules::list(db, &wanted).map(Some)
+            listed(db, &set, &wanted, now).map(Some)
         });
-        self.with_what_waits(found.await?).await
+        match found.await? {
+            Some(found) => self.with_what_waits(found).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// With what is known of actions that are still to be done.
-    async fn with_what_waits(
+    pub(super) async fn with_what_waits(
         &self,
-        mut found: Option<Vec<Fired>>,
-    ) -> Result<Option<Vec<Fired>>, DeskError> {
-        let all = || found.iter().flatten().flat_map(|fired| &fired.actions);
-        if all().all(|action| action.waiting.is_none()) {
+        mut found: Vec<Fired>,
+    ) -> Result<Vec<Fired>, DeskError> {
+        if found.iter().flat_map(|it| &it.actions).all(|action| action.waiting.is_none()) {
             return Ok(found);
         }
         let state = self.state.clone();
         let stopped = spawn_blocking(move || state.stopped_rules()).await??;
         let now = (self.clock)().unix_ms();
         let time = |ms: i64| Timestamp::from_unix_ms(ms).to_string();
-        for fired in found.iter_mut().flatten() {
+        for fired in &mut found {
             let is_stopped = stopped.iter().any(|it| it.is_of(&fired.rule));
             for action in &mut fired.actions {
                 let Some(waiting) = &mut action.waiting else { continue };
@@ -172,13 +169,16 @@ impl Desk {
         id: &str,
         wanted: Listed,
     ) -> Result<Option<Vec<Fired>>, DeskError> {
-        let id = id.to_owned();
+        let (id, set, now) = (id.to_owned(), Arc::clone(&self.rules), (self.clock)());
         let found = self.read(move |db| {
             let Some(whose) = Whole::account_of(db, &id)? else { return Ok(None) };
             let account = whose.account.map(|(number, _)| number);
-            rules::list(db, &Listed { account, ..wanted }).map(Some)
+            listed(db, &set, &Listed { account, ..wanted }, now).map(Some)
         });
-        self.with_what_waits(found.await?).await
+        match found.await? {
+            Some(found) => self.with_what_waits(found).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// All scores of a person as they are now; `None` if nobody is known by this.
@@ -197,49 +197,6 @@ impl Desk {
         self.read(move |db| match Whole::account_of(db, &id)? {
             Some(whose) => rules::scores(db, &set, &whose, now).map(Some),
             None => Ok(None),
-        })
-        .await
-    }
-
-    /// Why a rule fired for somebody and why it did not, each time that it was looked at: worked out anew from the log; `None` if
-    /// there is no such rule, or nobody is known by this.
-    pub(crate) async fn why(&self, rule: &str, who: &str) -> Result<Option<Why>, DeskError> {
-        let Some(per) = self.rules.per_of_rule(rule) else { return Ok(None) };
-        let of_it =
-            Listed { rule: Some(rule.to_owned()), limit: WAITING_SHOWN, ..Listed::default() };
-        let firings = self.firings(Some(who.to_owned()), of_it).await?.unwrap_or_default();
-        let waits = |fired: &Fired| fired.actions.iter().any(|action| action.waiting.is_some());
-        let waiting = firings.into_iter().filter(waits).collect();
-        let state = self.state.clone();
-        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
-        let stopped = StoppedShown::of(&stopped, rule);
-        let (rule, who) = (rule.to_owned(), who.to_owned());
-        let (set, limits, log) =
-            (Arc::clone(&self.rules), self.limits.clone(), Arc::clone(&self.log));
-        let now = (self.clock)();
-        self.read(move |db| {
-            let Some(node) = people::node_of(db, &who)? else { return Ok(None) };
-            let person = Whole::person(db, node)?;
-            let mut nodes: BTreeSet<_> = person.nodes.iter().copied().collect();
-            if per == rules::Per::Account {
-                for account in person.accounts(db)? {
-                    nodes.extend(account.nodes);
-                }
-            }
-            let offsets = people::records_of(db, nodes.into_iter(), GONE_THROUGH)?;
-            let partial = offsets.len() >= GONE_THROUGH;
-            let mut trial = Trial::new(set, limits)?;
-            for offset in offsets {
-                if let Some(record) = rules::Records::at(&*log, offset) {
-                    trial.record(&record)?;
-                }
-            }
-            trial.pass(now.unix_ms())?;
-            let mut looked: Vec<_> =
-                trial.looked().into_iter().filter(|looked| looked.rule == rule).collect();
-            looked.reverse();
-            let person = person.id().to_string();
-            Ok(Some(Why { rule, person, looked, partial, stopped, waiting }))
         })
         .await
     }

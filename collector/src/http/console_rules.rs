@@ -9,10 +9,10 @@ use super::{
 use crate::{
     console::{
         Around, BoundsView, Files, FiringsPage, FiringsView, LookedView, RulePage, RuleView,
-        RulesPage, Session, SignalsView, StoppedView, TestsView, WhyPage, part, person_address,
-        rule_address,
+        RulesPage, Session, SignalsView, StoppedView, TestsView, WhyFound, WhyPage,
+        account_address, notes, part, person_address, rule_address,
     },
-    desk::{Desk, DeskError, RuleStanding},
+    desk::{Desk, DeskError, LookedAt, RuleStanding, Why},
     rules::Listed,
 };
 
@@ -186,33 +186,44 @@ impl Http {
     pub(super) async fn why(&self, name: &str, query: &Pairs, session: &Session) -> Paged {
         let r = RuleView::of(&self.known_rule(name).await?);
         let who = query.all("who").to_owned();
-        let (mut person, mut looked) = (None, Vec::new());
-        let (mut times, mut partial) = (String::new(), false);
-        if !who.is_empty()
-            && let Some(why) = self.desk.why(name, &who).await?
-        {
-            let profile = self.known_profile(&why.person).await?;
-            person = Some((profile.name, person_address(&why.person)));
-            let shown = &why.looked[..why.looked.len().min(LOOKED)];
-            times = match (why.looked.len(), shown.len()) {
-                (0, _) => "It was never looked at for them.".to_owned(),
-                (1, _) => "It was looked at once.".to_owned(),
-                (all, shown) if all > shown => {
-                    format!("It was looked at {all} times. These are the latest {shown}.")
-                }
-                (all, _) => format!("It was looked at {all} times, the latest first."),
-            };
-            partial = why.partial;
-            let mut around = Around::default();
-            let events = shown.iter().filter_map(|looked| looked.event.as_deref());
-            around.events(&self.desk, events).await?;
-            let views = shown.iter();
-            looked = views
-                .map(|looked| LookedView::of(looked, around.event(looked.event.as_deref())))
-                .collect();
+        let why = match who.is_empty() {
+            true => None,
+            false => self.desk.why(name, &who).await?,
+        };
+        let (mut nobody, mut found) = (None, None);
+        match why {
+            Some(Ok(why)) => found = self.found(&why).await?,
+            Some(Err(what)) => nobody = Some(what),
+            None => {}
         }
         let frame = self.console.frame(format!("Why {}?", r.label), "rules", Some(session));
-        Ok(html(&WhyPage { frame, r, who, person, looked, times, partial }))
+        Ok(html(&WhyPage { frame, r, who, nobody, found }))
+    }
+
+    async fn found(&self, why: &Why) -> Result<Option<WhyFound>, Trouble> {
+        let of = match (&why.person, why.accounts.as_deref()) {
+            (Some(person), _) => (self.known_profile(person).await?.name, person_address(person)),
+            (None, Some([id, ..])) => {
+                let account = self.desk.account(id).await?;
+                (account.map_or_else(|| id.clone(), |it| it.name), account_address(id))
+            }
+            (None, _) => return Ok(None),
+        };
+        let shown = &why.looked[..why.looked.len().min(LOOKED)];
+        let times = match (why.looked.len(), shown.len()) {
+            (0, _) => "It was never looked at for them.".to_owned(),
+            (1, _) => "It was looked at once.".to_owned(),
+            (all, shown) if all > shown => {
+                format!("It was looked at {all} times. These are the latest {shown}.")
+            }
+            (all, _) => format!("It was looked at {all} times, the latest first."),
+        };
+        let mut around = Around::default();
+        let events = shown.iter().filter_map(|it| it.looked.event.as_deref());
+        around.events(&self.desk, events).await?;
+        let event = |it: &LookedAt| around.event(it.looked.event.as_deref()).cloned();
+        let looked = shown.iter().map(|it| LookedView::of(it, event(it))).collect();
+        Ok(Some(WhyFound { of, looked, times, partial: why.partial, notes: notes(why) }))
     }
 
     /// Stops a rule, or all, or lets them go on.

@@ -16,7 +16,8 @@ use super::{
     client::{Client, Peer},
     door::Front,
     people::{
-        NO_PERSON, answer, decoded, known, limit, not_found, only, parameter, wrong_parameter,
+        NO_ACCOUNT, NO_PERSON, answer, decoded, known, limit, not_found, only, parameter,
+        wrong_parameter,
     },
 };
 use crate::{
@@ -39,7 +40,7 @@ impl Http {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let (desk, query) = (&self.desk, request.uri().query());
         let parameters: &[&str] = match parts[..] {
-            ["firings"] => &["rule", "who", "before", "limit"],
+            ["firings"] => &["rule", "who", "account", "before", "limit"],
             [.., "why"] => &["who"],
             _ => &[],
         };
@@ -52,11 +53,18 @@ impl Http {
             }
             ["rules", rule, "why"] => {
                 let who = parameter(query, "who")?;
-                let who = who.ok_or_else(|| wrong_parameter("`who` is missing: for whom"))?;
-                if !desk.rules.has_rule(rule) {
-                    return Err(not_found(&desk.no_rule(rule)));
-                }
-                known(desk.why(rule, &who).await?, NO_PERSON)
+                let who = who.ok_or_else(|| {
+                    wrong_parameter(
+                        "`who` is missing: a person, or an account where the rule is about those",
+                    )
+                })?;
+                let why = desk.why(rule, &who).await?;
+                let why = why.ok_or_else(|| not_found(&desk.no_rule(rule)))?;
+                why.map(|why| answer(&why)).map_err(|nobody| {
+                    let finds =
+                        "`GET /v1/people?q=…` finds people by how an identifier or a trait begins";
+                    not_found(&format!("{nobody}; {finds}"))
+                })
             }
             ["rules", rule, switch] => {
                 let on = switch == "resume";
@@ -75,7 +83,16 @@ impl Http {
                 let rule = parameter(query, "rule")?;
                 let unknown = rule.clone().filter(|rule| !desk.rules.has_rule(rule));
                 let wanted = Listed { rule, before, limit: limit(query)?, ..Listed::default() };
-                let found = desk.firings(parameter(query, "who")?, wanted).await?;
+                let (found, nobody) = match (parameter(query, "who")?, parameter(query, "account")?)
+                {
+                    (Some(_), Some(_)) => {
+                        let message =
+                            "`who` is a person and `account` an account: name one of them";
+                        return Err(wrong_parameter(message));
+                    }
+                    (who, None) => (desk.firings(who, wanted).await?, NO_PERSON),
+                    (None, Some(id)) => (desk.account_firings(&id, wanted).await?, NO_ACCOUNT),
+                };
                 // One that is gone may have fired.
                 if let Some(rule) = unknown
                     && found.as_ref().is_some_and(Vec::is_empty)
@@ -83,7 +100,7 @@ impl Http {
                 {
                     return Err(not_found(&desk.no_rule(&rule)));
                 }
-                known(found.map(|firings| json!({ "firings": firings })), NO_PERSON)
+                known(found.map(|firings| json!({ "firings": firings })), nobody)
             }
             _ => Err(not_found("there is nothing at this path")),
         }

@@ -294,6 +294,14 @@ impl Operation {
 }
 
 impl Aggregate {
+    /// When the one value was.
+    pub(super) fn moment(&self) -> Option<i64> {
+        match self {
+            Self::One(time, _) => Some(*time),
+            _ => None,
+        }
+    }
+
     /// When what is kept of a window happened: it comes to something else only as one of these enters it or leaves.
     pub(super) fn times(&self) -> Vec<i64> {
         match self {

@@ -67,7 +67,7 @@ impl Rule {
                 |(most, within)| {
                     let (most, within) = (sentence(&times(most)), length(within));
                     format!(
-                        "{most} within {within} for each {one}, counting firings that do something."
+                        "{most} within {within} for each {one}, counting firings that are not held."
                     )
                 },
             ),
@@ -116,7 +116,7 @@ fn sentence(text: &str) -> String {
 }
 
 /// At most so often.
-fn times(most: u32) -> String {
+pub(super) fn times(most: u32) -> String {
     match most {
         0 => "never".to_owned(),
         1 => "at most once".to_owned(),
@@ -175,7 +175,7 @@ timeout = "2s"
         assert_eq!(
             of_rule("held"),
             [
-                "limit: At most once within 1 day for each person, counting firings that do something.",
+                "limit: At most once within 1 day for each person, counting firings that are not held.",
                 "from: Only sources that nobody can forge: those with trust = \"server\".",
                 "late: An event that comes more than an hour after it happened is let go.",
                 "rollout: 20 % of all people, always the same ones.",

@@ -148,6 +148,9 @@ pub struct Fired {
     /// Why nothing was done because of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// Where nothing came of it: when the rule fires for them again, if that is not the next time that it is so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub again: Option<String>,
     /// Whether it was a rule as it was before: as it is now it would not have fired then, or has not come into force yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub earlier: bool,
@@ -470,6 +473,7 @@ fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
             at: Timestamp::from_unix_ms(row.get(5)?).to_string(),
             event: (record > 0).then(|| Offset::from_number(record).to_string()),
             held: row.get(7)?,
+            again: None,
             earlier: row.get(9)?,
             why: RawValue::from_string(why).unwrap_or_default(),
             actions: Vec::new(),

@@ -128,6 +128,11 @@ impl Fold {
         self.is_trial = true;
     }
 
+    /// Since when its rules count.
+    pub(crate) fn counts_since(&mut self, in_force: InForce) {
+        self.in_force = in_force;
+    }
+
     /// What there is to look at of somebody at a moment, with what is not written yet.
     pub(super) fn scope<'a>(
         &'a self,
@@ -358,7 +363,7 @@ impl Fold {
         let (record, now) = (happening.record, happening.time_ms());
         if rule.only_server && record.trust == Trust::Client {
             self.looked_at(
-                rule,
+                (rule, scope.whose),
                 now,
                 Some(record.offset),
                 "anyone can have forged the event",
@@ -367,7 +372,8 @@ impl Fold {
             return Ok(());
         }
         if rule.late == Late::Skip && happening.is_late() {
-            self.looked_at(rule, now, Some(record.offset), "the event came late", Vec::new);
+            let of = (rule, scope.whose);
+            self.looked_at(of, now, Some(record.offset), "the event came late", Vec::new);
             return Ok(());
         }
         self.decide(scope, log, rule, happening, main)
@@ -425,7 +431,8 @@ impl Fold {
         }
         if self.looked.is_some() {
             let reasons = reasons(scope, rule, happening.about())?;
-            self.looked_at(rule, now, Some(record.offset), outcome, || reasons);
+            let of = (rule, scope.whose);
+            self.looked_at(of, now, Some(record.offset), outcome, || reasons);
             if let Some(until) = waits_until {
                 self.waited(rule, until, Vec::new());
             }

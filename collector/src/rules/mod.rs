@@ -6,7 +6,7 @@
 //! rule files ─▶ file ─▶ set ─┐
 //! record, as people have it ─▶ fold ─┬─▶ kept: features, by identifier ─▶ scope: what expressions see
 //!                                    ├─▶ waiting: timers, second looks, steps
-//!                                    └─▶ firing: firings with their reasons, and actions
+//!                                    └─▶ firing: firings with their reasons, and actions; untold: of which nothing came
 //! the log, once more ─▶ trial ─┬─▶ backtest, fixture: what rules would have come to
 //!                              └─▶ rows: what features stood at
 //! ```
@@ -31,6 +31,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod untold;
 mod waiting;
 
 pub use backtest::{BacktestError, Compared, backtest};
@@ -53,6 +54,7 @@ pub(crate) use set::Do;
 pub(crate) use set::{IN_APP, What};
 pub(crate) use shown::scores;
 pub(crate) use trial::Trial;
+pub(crate) use untold::untold;
 
 /// What the tables are made by.
 pub(crate) const SCHEMAS: [&str; 3] = [fold::SCHEMA, waiting::SCHEMA, firing::SCHEMA];

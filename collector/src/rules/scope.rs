@@ -187,6 +187,9 @@ pub struct Scored {
 pub struct Answered {
     /// The destination by way of which it was asked.
     pub by: String,
+    /// As of when its last answer is, or the fallback in its place: when it was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     /// What it was told, by name.
     #[serde(skip_serializing_if = "Map::is_empty")]
     pub inputs: Map<String, Json>,
@@ -452,6 +455,11 @@ impl<'a> Scope<'a> {
         Ok(read.map(|(firing, value, reason)| (firing.to_owned(), value, reason.to_owned())))
     }
 
+    /// As of when that is, in milliseconds of unix time.
+    pub(super) fn answered_ms(&self, model: &Model) -> Result<Option<i64>> {
+        self.kept(&self.set.features[model.feature], |kept| kept.and_then(Aggregate::moment))
+    }
+
     /// What crosses a line, as it stands; `None` if it has no number yet.
     pub(super) fn measure(&self, measure: &Measure) -> Result<Option<f64>> {
         match measure {
@@ -502,7 +510,11 @@ impl<'a> Scope<'a> {
                 None => squashed(score.squash, sum),
             },
             terms,
-            model: score.model.as_ref().map(|model| answered(self, model)).transpose()?,
+            model: score
+                .model
+                .as_ref()
+                .map(|model| answered(self, &score.name, model))
+                .transpose()?,
         })
     }
 }

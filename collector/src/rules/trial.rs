@@ -54,6 +54,12 @@ impl Trial {
         Ok(trial)
     }
 
+    /// As rules that count since then: what was before is held.
+    pub(crate) fn counts_since(mut self, in_force: InForce) -> Self {
+        self.rules.counts_since(in_force);
+        self
+    }
+
     /// The same, without what they were looked at for.
     pub(super) fn few(set: Arc<RuleSet>, limits: people::Limits) -> Result<Self> {
         let records = Seen::Here(BTreeMap::new());

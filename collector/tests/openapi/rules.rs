@@ -21,7 +21,9 @@ const RULES: &str = "[features.spent]\non = 'Card Used'\nsum = 'event.properties
     [scores.risk]\ndescription = 'How odd it is'\nterms = { spent = 'features.spent / 100.0' }\n\
     [rules.stolen]\ndescription = 'Odd'\non = 'Card Used'\nif = 'event.properties.amount > 10'\ndecision = 'freeze'\n\
     then = [{ emit = 'Card Frozen' }]\n\
-    [rules.much]\ncrosses = { score = 'risk', above = 0.1 }\n";
+    [rules.much]\ncrosses = { score = 'risk', above = 0.1 }\n\
+    [features.seen]\non = 'Card Seen'\nper = 'account'\ncount = true\n\
+    [rules.seen]\ncrosses = { feature = 'seen', above = 0.5 }\ndry_run = true\nthen = [{ emit = 'Seen' }]\n";
 
 #[tokio::test]
 async fn rules_answer_all_that_the_document_names() {
@@ -100,10 +102,25 @@ async fn rules_answer_all_that_the_document_names() {
     };
     timeout(PATIENCE, limited).await.unwrap();
 
+    // An account of that name, of which nothing was done.
+    let seen = json!({"messageId": "s", "event": "Card Seen", "userId": "u-1", "context": {"groupId": "u-1"}});
+    let (_, _, body) = document.ask_for(decide, post_to(&slow, "bank", seen.to_string())).await;
+    let decided: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(decided["firings"][0]["account"], "u-1", "{decided}");
+    let two = http.get(server.at("/v1/firings?who=u-1&account=u-1")).bearer_auth(&token);
+    assert_eq!(document.ask("/v1/firings", two).await, 400);
+    let why = http.get(server.at("/v1/rules/seen/why?who=u-1")).bearer_auth(&token);
+    let (status, _, body) = document.ask_for("/v1/rules/{rule}/why", why).await;
+    let why: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status, &why["accounts"]), (200, &json!(["u-1"])), "{why}");
+    let again = &why["looked"][0]["firing"]["again"];
+    assert!(again.as_str().unwrap().contains("this account again only after `seen`"), "{why}");
+
     for (path, method, query) in [
         ("/v1/rules", Method::GET, ""),
         ("/v1/rules/{rule}/why", Method::GET, "?who=u-1"),
         ("/v1/firings", Method::GET, "?rule=stolen&who=u-1&limit=5"),
+        ("/v1/firings", Method::GET, "?account=u-1"),
         ("/v1/firings", Method::GET, ""),
         ("/v1/rules/{rule}/stop", Method::POST, ""),
         ("/v1/rules/stop", Method::POST, ""),

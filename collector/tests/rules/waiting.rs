@@ -5,7 +5,7 @@ use std::process::Command;
 use super::*;
 
 /// What the terminal says.
-fn says(server: &Server, token: &str, arguments: &[&str]) -> String {
+pub(super) fn says(server: &Server, token: &str, arguments: &[&str]) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
     let url = server.at("");
     command.arg("rules").args(arguments).args(["--url", url.trim_end_matches('/')]);
@@ -58,7 +58,8 @@ async fn a_destination_that_is_away_is_told_of_with_attempts_the_last_error_and_
     assert!(says(&server, &token, &["firings"]).contains("waits: the rule is stopped"));
     let why = says(&server, &token, &["why", "bought", "u-1"]);
     assert!(
-        why.contains("the rule is STOPPED by first") && why.contains("still to be done"),
+        why.contains("the rule is STOPPED by first")
+            && why.contains("webhook pending: waits: the rule is stopped"),
         "{why}"
     );
     // What was done says no more of how it stood.

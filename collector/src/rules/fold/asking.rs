@@ -1,7 +1,7 @@
 //! Scores that a model computes: what it is asked, and what it has answered, which is an event like any other.
 //! Promises that a replay asks nobody: the answer is in the log. Deliberately knows no network: see `actions`.
 
-use rusqlite::{OptionalExtension as _, Result};
+use rusqlite::{OptionalExtension as _, Result, params};
 use serde_json::{Map, Value as Json, json};
 
 use super::super::{
@@ -10,7 +10,7 @@ use super::super::{
     set::Model,
 };
 use crate::{
-    event_log::{Origin, Record},
+    event_log::{Origin, Record, Timestamp},
     people::SOURCE,
 };
 
@@ -53,16 +53,33 @@ pub(in super::super) fn read(kept: &str) -> Option<(&str, f64, &str)> {
 }
 
 /// How a score by a model has come about.
-pub(in super::super) fn answered(scope: &Scope<'_>, model: &Model) -> Result<Answered> {
+pub(in super::super) fn answered(
+    scope: &Scope<'_>,
+    score: &str,
+    model: &Model,
+) -> Result<Answered> {
     let by = model.by.clone();
     let Some((firing, _, reason)) = scope.answer(model)? else {
         let fallback = Some("it has not answered yet".to_owned());
-        return Ok(Answered { by, inputs: Map::new(), fallback });
+        return Ok(Answered { by, asked: None, inputs: Map::new(), fallback });
     };
+    let asked_ms = scope.answered_ms(model)?;
     let query = "SELECT why FROM firing WHERE id = ?1";
-    let why: Option<String> =
+    let mut why: Option<String> =
         scope.db.prepare_cached(query)?.query_row([firing], |row| row.get(0)).optional()?;
+    // Where a part of the log is gone through again, firings have other ids.
+    let rule = format!("score:{score}");
+    for node in &scope.whose.nodes {
+        if why.is_some() {
+            break;
+        }
+        let query = "SELECT why FROM firing WHERE node = ?1 AND rule = ?2 AND at = ?3";
+        let mut query = scope.db.prepare_cached(query)?;
+        why = query.query_row(params![node, rule, asked_ms], |row| row.get(0)).optional()?;
+    }
     let why: Json = why.and_then(|why| serde_json::from_str(&why).ok()).unwrap_or_default();
     let inputs = why["asked"]["inputs"].as_object().cloned().unwrap_or_default();
-    Ok(Answered { by, inputs, fallback: Some(reason).filter(|reason| !reason.is_empty()) })
+    let asked = asked_ms.map(|ms| Timestamp::from_unix_ms(ms).to_string());
+    let fallback = Some(reason).filter(|reason| !reason.is_empty());
+    Ok(Answered { by, asked, inputs, fallback })
 }

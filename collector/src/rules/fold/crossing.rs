@@ -142,7 +142,7 @@ impl Fold {
         if self.looked.is_some() {
             let reasons = reasons(scope, rule, About::default())?;
             let record = event.map(|(happening, _)| happening.record.offset);
-            self.looked_at(rule, scope.now_ms, record, outcome, || reasons);
+            self.looked_at((rule, scope.whose), scope.now_ms, record, outcome, || reasons);
             let measured = measured(scope, crossing)?;
             if let Some(last) = self.looked.as_mut().and_then(|all| all.last_mut()) {
                 last.measured = Some(measured);

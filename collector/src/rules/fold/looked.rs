@@ -10,13 +10,19 @@ use super::{
     },
     Fold,
 };
-use crate::event_log::{Offset, Timestamp};
+use crate::{
+    event_log::{Offset, Timestamp},
+    people::Whole,
+};
 
 /// One time that a rule was looked at.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Looked {
     /// The rule.
     pub rule: String,
+    /// The account, of a rule about accounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
     /// When.
     pub at: String,
     /// The event that it was about.
@@ -82,7 +88,7 @@ impl Fold {
 
     pub(super) fn looked_at(
         &mut self,
-        rule: &Rule,
+        (rule, whose): (&Rule, &Whole),
         at_ms: i64,
         event: Option<Offset>,
         outcome: &str,
@@ -91,6 +97,7 @@ impl Fold {
         let Some(looked) = &mut self.looked else { return };
         looked.push(Looked {
             rule: rule.name.clone(),
+            account: whose.account.as_ref().map(|(_, id)| id.clone()),
             at: Timestamp::from_unix_ms(at_ms).to_string(),
             event: event.map(|offset| offset.to_string()),
             outcome: outcome.to_owned(),

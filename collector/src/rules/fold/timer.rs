@@ -75,7 +75,7 @@ impl Fold {
             };
             if self.looked.is_some() {
                 let reasons = reasons(&scope, rule, happening.about())?;
-                self.looked_at(rule, due_ms, Some(record), outcome, || reasons);
+                self.looked_at((rule, scope.whose), due_ms, Some(record), outcome, || reasons);
                 self.waited(rule, due_ms, came);
             }
         }

@@ -1,0 +1,112 @@
+//! `headwater rules why …`, for people: each time that a rule was looked at, what it was decided by, and what came of it.
+//! Promises that whatever is said in JSON is said here too. Deliberately asks nobody: it is given the answer.
+
+use serde_json::Value;
+
+use super::{came_of, items, printable, text};
+
+pub(super) fn shown(answer: &Value) -> String {
+    let mut shown = String::new();
+    if answer["enabled"] == false {
+        shown += "the rule is not enabled: its file says so, and it is not looked at\n";
+    }
+    if let Some(by) = answer["stopped"]["by"].as_str() {
+        let what = if answer["stopped"]["all"] == true { "all rules are" } else { "the rule is" };
+        shown += &format!("{what} STOPPED by {}: what is to be done waits\n", printable(by));
+    }
+    if answer["accounts"].as_array().is_some_and(Vec::is_empty) {
+        shown += "the rule is about accounts, and they are of none\n";
+    }
+    for fired in items(&answer["asked"]) {
+        shown += &format!("{} was last asked at {}\n", text(&fired["rule"]), text(&fired["at"]));
+        shown += &came_of(fired);
+    }
+    for fired in items(&answer["others"]) {
+        shown += &format!("on record beside what follows: it fired at {}\n", text(&fired["at"]));
+        shown += &came_of(fired);
+    }
+    let head = shown.len();
+    for looked in items(&answer["looked"]) {
+        let event =
+            looked["event"].as_str().map_or_else(String::new, |it| format!(" (event {it})"));
+        let account = looked["account"]
+            .as_str()
+            .map_or_else(String::new, |it| format!(" of {}", printable(it)));
+        let (at, outcome) = (text(&looked["at"]), text(&looked["outcome"]));
+        shown += &format!("{at}{event}{account}: {outcome}\n");
+        let mut firing = looked["firing"].clone();
+        // It is in the outcome.
+        firing.as_object_mut().map(|firing| firing.remove("held"));
+        shown += &came_of(&firing);
+        for reason in items(&looked["reasons"]) {
+            shown += &format!("    {}  {}\n", text(&reason["value"]), text(&reason["text"]));
+            if let Some(error) = reason["error"].as_str() {
+                shown += &format!("        {}\n", printable(error));
+            }
+            for (name, value) in reason["of"].as_object().into_iter().flatten() {
+                shown += &format!("        {} = {}\n", printable(name), text(value));
+            }
+        }
+        if let Some(until) = looked["waited"]["until"].as_str() {
+            let what: Vec<_> = items(&looked["waited"]["for"]).map(text).collect();
+            let what = match what.is_empty() {
+                true => String::new(),
+                false => format!(" for {} to stay away", what.join(" or ")),
+            };
+            shown += &format!("    waits{what} until {}\n", printable(until));
+            for came in items(&looked["waited"]["came"]) {
+                let fits = if came["matches"] == true { "" } else { ", which does not match" };
+                let (event, at) = (text(&came["event"]), text(&came["at"]));
+                shown += &format!("        event {event} came at {at}{fits}\n");
+            }
+        }
+        shown += &measured(&looked["measured"]);
+    }
+    if answer["partial"] == true {
+        shown += "there were more events than are gone through: what came before is not in it\n";
+    }
+    let has_any = answer["enabled"] != false && items(&answer["accounts"]).next().is_some();
+    let is_of_person = answer["enabled"] != false && answer["accounts"].is_null();
+    if shown.len() == head && (has_any || is_of_person) {
+        shown +=
+            "the rule was never looked at for them: none of their events is what it is about\n";
+    }
+    shown
+}
+
+/// What is to cross a line, with what it is made of.
+fn measured(measured: &Value) -> String {
+    let mut shown = String::new();
+    if let Some(score) = measured["score"].as_str().or(measured["feature"].as_str()) {
+        let lines = ["above", "below"].into_iter();
+        let mut lines = lines.filter(|word| measured[*word].is_number());
+        let line = lines.next().map_or_else(String::new, |word| {
+            format!(", and fires {word} {}", text(&measured[word]))
+        });
+        shown += &format!("    {} = {}{line}\n", printable(score), text(&measured["value"]));
+    }
+    let model = &measured["model"];
+    if let Some(by) = model["by"].as_str() {
+        let fallback = model["fallback"].as_str();
+        let said =
+            fallback.map_or_else(String::new, |why| format!(", the fallback: {}", printable(why)));
+        let asked = model["asked"].as_str();
+        let asked = asked.map_or_else(String::new, |at| format!(", asked at {}", printable(at)));
+        shown += &format!("        by {}{asked}{said}\n", printable(by));
+        for (name, value) in model["inputs"].as_object().into_iter().flatten() {
+            shown += &format!("        {} = {}\n", printable(name), text(value));
+        }
+    }
+    for term in items(&measured["terms"]) {
+        shown += &format!(
+            "        {} brings {}  {}\n",
+            text(&term["term"]),
+            text(&term["brings"]),
+            text(&term["text"])
+        );
+        if let Some(error) = term["error"].as_str() {
+            shown += &format!("            {}\n", printable(error));
+        }
+    }
+    shown
+}
