@@ -2,6 +2,7 @@
 //! running server, what its rules came to, why, and the switch. Promises text for people and `--json` for programs, and an exit code
 //! that says whether all is well. Deliberately knows only files and the HTTP API.
 
+mod switched;
 mod why;
 
 use std::{io::Write as _, path::PathBuf, sync::Arc};
@@ -101,9 +102,11 @@ enum Command {
         /// The rule; without it, all.
         rule: Option<String>,
     },
-    /// Let a rule go on, or all.
+    /// Let a rule go on; without a name, lift the stop of all.
+    ///
+    /// A rule that was stopped by its name stays stopped when the stop of all is lifted, and is named.
     Resume {
-        /// The rule; without it, all.
+        /// The rule; without it, the stop of all is lifted.
         rule: Option<String>,
     },
 }
@@ -224,18 +227,10 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let shown = match &arguments.command {
         Command::Firings { .. } => firings(&answer),
         Command::Why { .. } => why::shown(&answer),
+        Command::Stop { rule } => switched::stopped(&answer, rule.as_deref()),
+        Command::Resume { rule } => switched::resumed(&answer, rule.as_deref()),
         _ => list(&answer),
     };
-    if let Command::Resume { rule: Some(rule) } = &arguments.command
-        && let Some(by) = stopped_with_all(&answer, rule)
-    {
-        writeln!(
-            std::io::stderr(),
-            "{} is not stopped by itself any more, but all rules still are, by {}: `headwater rules resume` lets them go on",
-            printable(rule),
-            printable(by)
-        )?;
-    }
     write!(out, "{shown}")?;
     Ok(())
 }
@@ -264,12 +259,6 @@ async fn ask(server: &Server, command: &Command) -> anyhow::Result<Value> {
         Command::Resume { rule } => server.json(Method::POST, &of(rule, "resume"), None).await,
         _ => server.json(Method::GET, "/v1/rules", None).await,
     }
-}
-
-/// Who has stopped all rules, if a rule does not go on because of that.
-fn stopped_with_all<'a>(answer: &'a Value, rule: &str) -> Option<&'a str> {
-    let of = items(&answer["rules"]).find(|it| it["name"] == rule)?;
-    of["stopped"]["by"].as_str().filter(|_| of["stopped"]["all"] == true)
 }
 
 fn printable_lines(text: &str) -> String {

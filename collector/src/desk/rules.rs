@@ -89,25 +89,24 @@ impl Desk {
         }
     }
 
-    /// Stops a rule, or all, or lets them go on; `None` if there is no such rule.
+    /// Stops a rule, or all, or lets them go on: whether that has changed anything. `None` if there is no such rule.
     pub(crate) async fn switch_rule(
         &self,
         rule: Option<&str>,
         on: bool,
         by: &str,
-    ) -> Result<Option<()>, DeskError> {
+    ) -> Result<Option<bool>, DeskError> {
         if rule.is_some_and(|rule| !self.rules.has_rule(rule)) {
             return Ok(None);
         }
         let (state, by, now) = (self.state.clone(), by.to_owned(), (self.clock)());
         let rule = rule.map(str::to_owned);
         tracing::warn!(rule = rule.as_deref().unwrap_or("all"), on, by, "rules are switched");
-        spawn_blocking(move || match on {
-            true => state.resume_rule(rule.as_deref()).map(drop),
+        let changed = spawn_blocking(move || match on {
+            true => state.resume_rule(rule.as_deref()),
             false => state.stop_rule(rule.as_deref(), &by, now),
-        })
-        .await??;
-        Ok(Some(()))
+        });
+        Ok(Some(changed.await??))
     }
 
     /// Firings, the latest first; `who` narrows them to a person. `None` if nobody is known by this.

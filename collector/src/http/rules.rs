@@ -48,8 +48,8 @@ impl Http {
         match parts[..] {
             ["rules"] => Ok(answer(&json!({ "rules": desk.rules().await? }))),
             ["rules", switch @ ("stop" | "resume")] => {
-                desk.switch_rule(None, switch == "resume", &by).await?;
-                Ok(answer(&json!({ "rules": desk.rules().await? })))
+                let changed = desk.switch_rule(None, switch == "resume", &by).await?;
+                Ok(answer(&json!({ "rules": desk.rules().await?, "changed": changed })))
             }
             ["rules", rule, "why"] => {
                 let who = parameter(query, "who")?;
@@ -68,10 +68,9 @@ impl Http {
             }
             ["rules", rule, switch] => {
                 let on = switch == "resume";
-                desk.switch_rule(Some(rule), on, &by)
-                    .await?
-                    .ok_or_else(|| not_found(&desk.no_rule(rule)))?;
-                Ok(answer(&json!({ "rules": desk.rules().await? })))
+                let changed = desk.switch_rule(Some(rule), on, &by).await?;
+                let changed = changed.ok_or_else(|| not_found(&desk.no_rule(rule)))?;
+                Ok(answer(&json!({ "rules": desk.rules().await?, "changed": changed })))
             }
             ["firings"] => {
                 let before = parameter(query, "before")?.map(|text| text.parse::<i64>());

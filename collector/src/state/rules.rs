@@ -75,17 +75,22 @@ impl State {
         })
     }
 
-    /// Stops a rule, or all of them; what it has set off already and was not done yet is not done either.
-    pub fn stop_rule(&self, rule: Option<&str>, by: &str, at: Timestamp) -> Result<(), StateError> {
+    /// Stops a rule, or all of them; what it has set off already and was not done yet is not done either. Whether it was not yet.
+    pub fn stop_rule(
+        &self,
+        rule: Option<&str>,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<bool, StateError> {
         self.with(|database| {
-            database
+            let inserted = database
                 .prepare_cached("INSERT OR IGNORE INTO stopped_rule VALUES (?1, ?2, ?3)")?
-                .execute(params![rule.unwrap_or_default(), by, at.unix_ms()])
-                .map(drop)
+                .execute(params![rule.unwrap_or_default(), by, at.unix_ms()])?;
+            Ok(inserted > 0)
         })
     }
 
-    /// Lets it go on; whether it was stopped.
+    /// Lets it go on, or lifts the stop of all: a rule that was stopped singly, for a reason of its own, stays so. Whether it was stopped.
     pub fn resume_rule(&self, rule: Option<&str>) -> Result<bool, StateError> {
         self.with(|database| {
             let deleted = database
@@ -174,8 +179,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state.db")).unwrap();
         let now = Timestamp::from_unix_ms(1000);
-        state.stop_rule(Some("churn"), "first", now).unwrap();
-        state.stop_rule(None, "second", now).unwrap();
+        assert!(state.stop_rule(Some("churn"), "first", now).unwrap());
+        assert!(state.stop_rule(None, "second", now).unwrap());
+        assert!(!state.stop_rule(None, "third", now).unwrap());
         let rules: Vec<_> =
             state.stopped_rules().unwrap().into_iter().map(|it| (it.rule, it.by)).collect();
         let churn = (Some("churn".to_owned()), "first".to_owned());

@@ -131,12 +131,39 @@ async fn the_terminal_says_which_rules_there_are_and_that_all_are_stopped_still(
     assert!(says(&server, &token, &["firings", "--rule", "bought"]).contains("no rule has fired"));
     let nobody = says(&server, &token, &["firings", "--who", "nobody"]);
     assert!(nobody.contains("headwater person find") && !nobody.contains("/v1/"), "{nobody}");
-    says(&server, &token, &["stop", "bought"]);
-    says(&server, &token, &["stop"]);
-    let resumed = says(&server, &token, &["resume", "bought"]);
-    let still = "all rules still are, by first: `headwater rules resume` lets them go on";
-    assert!(resumed.contains(still), "{resumed}");
-    assert!(!says(&server, &token, &["resume"]).contains("STOPPED"));
+    // One line or two on what has changed, and what is stopped still.
+    let now = |arguments: &[&str], expected: &[&str]| {
+        let said = says(&server, &token, arguments);
+        assert!(said.lines().count() <= 2, "{said}");
+        for part in expected {
+            assert!(said.contains(part), "{arguments:?}: {part} is not in {said}");
+        }
+    };
+    now(&["resume", "bought"], &["bought was not stopped"]);
+    now(&["stop", "bought"], &["bought is stopped: ", "`headwater rules resume bought`"]);
+    now(&["stop", "bought"], &["bought is stopped already, by first, 2"]);
+    now(
+        &["resume"],
+        &["there was no stop of all", "bought is stopped by its name still, by first"],
+    );
+    now(&["stop"], &["all 2 rules are stopped: ", "`headwater rules resume`"]);
+    now(&["stop"], &["all 2 rules are stopped already, by first"]);
+    let one = "bought is stopped by its name still, by first";
+    now(
+        &["resume"],
+        &["the stop of all rules is lifted", one, "`headwater rules resume bought` lets it"],
+    );
+    assert!(says(&server, &token, &["list"]).contains("STOPPED by first"));
+    now(&["stop"], &["all 2 rules are stopped: "]);
+    let still = [
+        "not stopped by its name any more, but all rules still are, by first",
+        "`headwater rules resume` lets them",
+    ];
+    now(&["resume", "bought"], &still);
+    now(&["resume"], &["the stop of all rules is lifted"]);
+    now(&["stop", "bought"], &[]);
+    now(&["resume", "bought"], &["bought goes on"]);
+    assert!(!says(&server, &token, &["list"]).contains("STOPPED"));
     // What waits was not done yet.
     let bought = json!([{"type": "track", "event": "Bought", "userId": "u-1", "messageId": "1"}]);
     send(&server, "wk_web", bought).await;
