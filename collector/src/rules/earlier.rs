@@ -2,11 +2,11 @@
 //! Promises that it can be made again from the log, where each action says whose it was; that what waits when rules change goes on,
 //! unless its rule says otherwise or is gone. Deliberately fires nothing.
 
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use rusqlite::{Connection, Result, params};
 use serde::Deserialize;
 
 use super::{
-    firing::{ActionState, Pending},
+    firing::{ActionState, BEFORE, Pending},
     set::{Pending as Waits, RuleSet},
 };
 use crate::{
@@ -74,8 +74,8 @@ pub(crate) fn said(
     said
 }
 
-/// Puts a firing on record that these rules do not know, or hold: it was there, since something came of it. Whether it is one; whose
-/// person is not known any more was erased.
+/// Puts a firing on record that these rules do not know, or hold: it was there, since something came of it. One that they come to as
+/// well stands as it is. Whether it is one; whose person is not known any more was erased.
 pub(super) fn remember(
     db: &Connection,
     done: &Done,
@@ -93,7 +93,7 @@ pub(super) fn remember(
     }
     let insert = "INSERT INTO firing (id, rule, revision, node, account, at, record, depth, position, held, why, earlier)
                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0, ?8, NULL, '{}', 1)
-                  ON CONFLICT (id) DO UPDATE SET held = NULL, earlier = 1 RETURNING number";
+                  ON CONFLICT (id) DO UPDATE SET held = NULL RETURNING number";
     let at_ms = event_time::parse(&done.at).map_or(0, Timestamp::unix_ms);
     let record =
         done.event.as_ref().and_then(|text| text.parse().ok()).map_or(0, Offset::to_number);
@@ -140,20 +140,15 @@ fn carry_from_old(db: &Connection, set: &RuleSet) -> Result<()> {
     let waiting: Vec<i64> = query.query_map([], |row| row.get(0))?.collect::<Result<_>>()?;
     drop(query);
     for number in waiting {
-        let same = "SELECT f.held IS NULL AND f.earlier = 0 FROM firing f JOIN old.firing o ON o.id = f.id WHERE o.number = ?1";
-        let is_theirs: Option<bool> =
-            change.prepare_cached(same)?.query_row([number], |row| row.get(0)).optional()?;
-        if is_theirs == Some(true) {
-            continue;
-        }
         let insert = "INSERT INTO firing (id, rule, revision, node, account, at, record, depth, position, held, why, earlier)
                       SELECT id, rule, revision, node, account, at, record, depth, position, NULL, why, 1 FROM old.firing WHERE number = ?1
-                      ON CONFLICT (id) DO UPDATE SET held = NULL, why = excluded.why, earlier = 1 RETURNING number";
+                      ON CONFLICT (id) DO UPDATE SET held = NULL, why = excluded.why RETURNING number";
         let firing: i64 = change.prepare_cached(insert)?.query_row([number], |row| row.get(0))?;
         let insert = "INSERT OR IGNORE INTO action SELECT id, ?2, what, kind, lane, after, state, detail, expires, done
                       FROM old.action WHERE firing = ?1";
         change.prepare_cached(insert)?.execute([number, firing])?;
     }
+    keep_reasons(&change)?;
     change.execute(
         "UPDATE firing SET why = (SELECT why FROM old.firing o WHERE o.id = firing.id)
          WHERE earlier = 1 AND why = '{}' AND id IN (SELECT id FROM old.firing)",
@@ -161,6 +156,26 @@ fn carry_from_old(db: &Connection, set: &RuleSet) -> Result<()> {
     )?;
     let_go(&change, set)?;
     change.commit()
+}
+
+/// Whoever a rule has come to before, and comes to now as something from before it was in force, keeps what came of it then: that it was
+/// a dry run, or that a cap let no message through.
+fn keep_reasons(change: &Connection) -> Result<()> {
+    let mut query = change.prepare(
+        "SELECT f.number, o.number FROM firing f JOIN old.firing o ON o.id = f.id WHERE f.held = ?1 AND o.held IS NOT ?1",
+    )?;
+    let both = query.query_map([BEFORE], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let both: Vec<(i64, i64)> = both.collect::<Result<_>>()?;
+    for (number, old) in both {
+        // What was held for a reason of the rule as it was is an earlier form's; what was not stands.
+        let update = "UPDATE firing SET (held, why, earlier) =
+                      (SELECT held, why, held IS NOT NULL FROM old.firing WHERE number = ?2) WHERE number = ?1";
+        change.prepare_cached(update)?.execute([number, old])?;
+        let insert = "INSERT OR IGNORE INTO action SELECT id, ?1, what, kind, lane, after, state, detail, expires, done
+                      FROM old.action WHERE firing = ?2";
+        change.prepare_cached(insert)?.execute([number, old])?;
+    }
+    Ok(())
 }
 
 /// What waits for a rule that will not want it any more is not done.

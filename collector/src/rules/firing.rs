@@ -14,6 +14,9 @@ use crate::{
     people::{Node, Whole},
 };
 
+/// Said of what a rule says of the past: it is on record, and nothing is done.
+pub(super) const BEFORE: &str = "before the rule came into force";
+
 /// Firings and actions.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE firing (

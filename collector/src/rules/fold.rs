@@ -500,9 +500,7 @@ impl Fold {
             Some(_) if waited => at_ms <= *since_ms,
             Some(happening) => happening.record.offset <= *since,
         };
-        if in_force.is_some_and(is_before) {
-            return Some("before the rule came into force");
-        }
+        // What an event is held for itself stays so, whatever becomes of the rule.
         if let Some(happening) = happening {
             if let Some(held) = happening.held() {
                 return Some(held);
@@ -512,6 +510,9 @@ impl Fold {
             if happening.is_late() && rule.late == Late::Record && !is_timed {
                 return Some("late");
             }
+        }
+        if in_force.is_some_and(is_before) {
+            return Some(firing::BEFORE);
         }
         if rule.dry_run {
             return Some("dry run");

@@ -111,3 +111,82 @@ async fn what_waits_for_a_rule_that_is_gone_is_not_done() {
     assert!(state("gone")["detail"].as_str().unwrap().contains("its rule is gone"));
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_nothing_came_of_a_firing_is_kept_when_its_rule_is_changed() {
+    let rules = |dry: bool, times: u32| {
+        format!(
+            "caps.webhook = {{ times = {times}, within = '7d' }}\n\
+             [rules.dry]\non = 'A'\ndry_run = {dry}\nthen = [{{ emit = 'B' }}]\n\
+             [rules.capped]\non = 'A'\nthen = [{{ webhook = 'bank' }}]\n"
+        )
+    };
+    let world = World::new(&[("often.toml", &rules(true, 1))]).await;
+    let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
+    happens(&server, "u", 0..1).await;
+    settled(&server, &token, 2).await;
+    happens(&server, "u", 1..2).await;
+    settled(&server, &token, 4).await;
+    server.stop().await;
+    fs::write(world.folder.path().join("rules/often.toml"), rules(false, 2)).unwrap();
+    let server = world.start().await;
+    happens(&server, "u", 2..3).await;
+    settled(&server, &token, 6).await;
+    let of = async |rule: &str| {
+        let found = get(&server, &token, &format!("/v1/firings?rule={rule}")).await;
+        let firings = items(&found["firings"]).map(|it| {
+            let action = &it["actions"][0];
+            let word = |it: &Value| it.as_str().unwrap_or_default().to_owned();
+            (
+                word(&it["held"]),
+                it["earlier"] == true,
+                word(&action["state"]),
+                word(&action["detail"]),
+            )
+        });
+        firings.collect::<Vec<_>>()
+    };
+    let firing = |held: &str, earlier, state: &str, detail: &str| {
+        (held.to_owned(), earlier, state.to_owned(), detail.to_owned())
+    };
+    let dry = firing("dry run", true, "", "");
+    assert_eq!(of("dry").await, [firing("", false, "accepted", ""), dry.clone(), dry]);
+    let cap = "the person is written to as often as the cap allows";
+    let (sent, capped) = (firing("", false, "accepted", ""), firing("", false, "refused", cap));
+    assert_eq!(of("capped").await, [sent.clone(), capped, sent]);
+    let why = super::waiting::says(&server, &token, &["why", "dry", "u"]);
+    let held = "it fired, and nothing is done: dry run\n    by an earlier form of this rule";
+    assert_eq!(why.matches(held).count(), 2, "{why}");
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn of_a_firing_that_stands_what_was_done_is_done_and_what_waits_goes_on() {
+    let rule = |late: &str| {
+        format!(
+            "[rules.both]\non = 'A'\nlate = '{late}'\nthen = [{{ webhook = 'bank', expires = '1h' }}, {{ emit = 'B' }}]\n"
+        )
+    };
+    let world = World::new(&[("often.toml", &rule("record"))]).await;
+    world.receiver.answer_with(|_| 503);
+    let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
+    happens(&server, "u", 0..1).await;
+    let states = async |server: &Server, state: &str| {
+        until(state, async || {
+            let found = get(server, &token, "/v1/firings").await["firings"][0].clone();
+            let of = |at: usize| found["actions"][at]["state"].clone();
+            (of(0) == state && of(1) == "accepted").then_some(found)
+        })
+        .await
+    };
+    let before = states(&server, "pending").await;
+    server.stop().await;
+    fs::write(world.folder.path().join("rules/often.toml"), rule("fire")).unwrap();
+    world.receiver.answer_with(|_| 204);
+    let server = world.start().await;
+    let after = states(&server, "accepted").await;
+    assert_eq!((&after["id"], &after["earlier"]), (&before["id"], &Value::Null), "{after}");
+    server.stop().await;
+}

@@ -1,7 +1,7 @@
 //! Rules that change under the same revision, over a log that says what was done: who was told is not told again, and what was sent
 //! stays on record.
 
-use super::*;
+use super::{super::firing::BEFORE, *};
 
 /// Says of all that waits that it is done, as what does it says so.
 fn done(world: &mut World, ms: i64, state: ActionState) {
@@ -65,14 +65,15 @@ fn crossed(line: &str) -> World {
 
 #[test]
 fn whoever_was_told_is_told_again_only_after_it_was_back_wherever_the_line_is_now() {
-    let often_told = |minute, states| ("often".to_owned(), minute, true, states);
+    let often_told = |earlier, states| ("often".to_owned(), 3, earlier, states);
     let mut world = crossed("above = 2.0, rearm_below = 1.5");
     done(&mut world, 5 * MINUTE, ActionState::Accepted);
     assert_eq!(told(&world), [("often".to_owned(), 3, false, vec!["accepted"])]);
     for line in ["above = 1.0", "above = 4.0, rearm_below = 1.5", "above = 2.0"] {
         let mut world = again(&world, &often(line), 1);
         // What was sent is on record, at its time, whatever the present line says of it; and nothing else is to be done.
-        assert_eq!(told(&world), [often_told(3, vec!["accepted"])], "{line}");
+        let is_other = line != "above = 2.0";
+        assert_eq!(told(&world), [often_told(is_other, vec!["accepted"])], "{line}");
         // Beyond every line: that is so already.
         for minute in 10..15 {
             world.at(minute * MINUTE, &did("A", "u-1"));
@@ -151,4 +152,40 @@ fn what_a_rule_decides_by_is_more_than_its_text_and_less_than_the_folder() {
     let capped = format!("caps.email = {{ times = 1, within = '1d' }}\n{text}");
     assert_eq!(differing(&capped), [""; 0], "none of them sends mail");
     assert_eq!(differing(&capped.replace("email", "webhook")), ["often"]);
+}
+
+#[test]
+fn a_firing_that_the_changed_rule_comes_to_as_well_stands() {
+    let most = |line: &str| {
+        format!(
+            "[features.most]\non = 'A'\nmax = 'event.properties.v'\n\
+             [rules.large]\ncrosses = {{ feature = 'most', above = {line} }}\n\
+             then = [{{ webhook = 'w', expires = '30d' }}, {{ emit = 'Large', expires = '30d' }}]\n"
+        )
+    };
+    let mut world = World::new(&most("500.0"));
+    let event = json!({"type": "track", "event": "A", "userId": "u-1", "properties": {"v": 900}});
+    world.at(MINUTE, &event);
+    done(&mut world, 5 * MINUTE, ActionState::Accepted);
+    // The same event is beyond either line.
+    let large =
+        |earlier, states: [&'static str; 2]| ("large".to_owned(), 1, earlier, states.to_vec());
+    assert_eq!(told(&again(&world, &most("400.0"), 1)), [large(false, ["accepted"; 2])]);
+    // This one it would not have told of.
+    let higher = again(&world, &most("1000.0"), 1);
+    assert_eq!(told(&higher), [large(true, ["accepted"; 2])]);
+}
+
+#[test]
+fn what_an_event_is_held_for_itself_is_said_under_a_changed_rule_too() {
+    let rule = |then: &str| format!("[rules.a]\non = 'A'\nthen = [{{ emit = '{then}' }}]\n");
+    let mut world = World::new(&rule("B"));
+    world.record(0, &did("A", "u-1"), |record| record.origin = Origin::Import);
+    world.at(MINUTE, &did("A", "u-2"));
+    let held = |world: &World| -> Vec<Option<String>> {
+        world.fired().into_iter().map(|fired| fired.held).collect()
+    };
+    assert_eq!(held(&world), [Some("imported".to_owned()), None]);
+    let world = again(&world, &rule("C"), 1);
+    assert_eq!(held(&world), [Some("imported".to_owned()), Some(BEFORE.to_owned())]);
 }
