@@ -14,6 +14,18 @@ on = "Card Used"
 from = "server"
 decision = "freeze"
 
+[rules.noted]
+on = "Card Used"
+then = []
+
+[rules.lost]
+on = "Card Lost"
+decision = "block"
+
+[rules.lost_too]
+on = "Card Lost"
+decision = "ask"
+
 [rules.freeze_more]
 on = "Card Tried"
 from = "server"
@@ -48,11 +60,28 @@ async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has
     let dry = decide(&server, "Card Tried", "m-2").await;
     assert_eq!((&dry["decision"], &dry["complete"]), (&json!("allow"), &json!(true)), "{dry}");
     assert_eq!(dry["firings"][0]["held"], "dry run");
+    assert_eq!(dry["firings"][0]["undecided"], "it is held: dry run");
+    assert_eq!(first["firings"].as_array().unwrap().len(), 2, "{first}");
+    let of = |answer: &Value, rule: &str| {
+        let mut all = answer["firings"].as_array().unwrap().iter();
+        all.find(|it| it["rule"] == rule).unwrap()["undecided"].clone()
+    };
+    assert_eq!((of(&first, "freeze"), of(&first, "noted")), (Value::Null, Value::Null));
 
     let token = server.new_token.clone().unwrap();
     let stop = client().post(server.at("/v1/rules/freeze/stop")).bearer_auth(token).send();
     assert_eq!(stop.await.unwrap().status(), 200);
     let stopped = decide(&server, "Card Used", "m-3").await;
     assert_eq!((&stopped["decision"], &stopped["by"]), (&json!("allow"), &Value::Null));
+    assert_eq!(of(&stopped, "freeze"), "the rule is stopped");
+    // Of two that decide one does, and the other says so.
+    let two = decide(&server, "Card Lost", "m-4").await;
+    let by = two["by"].as_str().unwrap();
+    let other = if by == "lost" { "lost_too" } else { "lost" };
+    assert_eq!(
+        (of(&two, by), of(&two, other)),
+        (Value::Null, json!(format!("`{by}` decides"))),
+        "{two}"
+    );
     server.stop().await;
 }

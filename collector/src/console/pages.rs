@@ -280,6 +280,7 @@ mod tests {
             event: None,
             held: None,
             again: Some(bad()),
+            undecided: None,
             earlier: true,
             why: RawValue::from_string(why).unwrap(),
             actions: vec![refused],

@@ -200,11 +200,32 @@ impl Desk {
         .await
     }
 
-    /// Waits until the state has an event, then tells what it set off.
+    /// Waits until the state has an event, then tells what it set off, and which of it decides nothing.
     pub(crate) async fn decided(&self, record: Offset) -> Result<Vec<Fired>, DeskError> {
         self.projection.wait_for(record).await;
         let wanted = Listed { record: Some(record), limit: 100, ..Listed::default() };
-        self.read(move |db| rules::list(db, &wanted)).await
+        let mut fired = self.read(move |db| rules::list(db, &wanted)).await?;
+        let decides = |fired: &&mut Fired| self.rules.decision_of(&fired.rule).is_some();
+        let mut deciding: Vec<_> = fired.iter_mut().filter(decides).collect();
+        if deciding.is_empty() {
+            return Ok(fired);
+        }
+        let state = self.state.clone();
+        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
+        let mut by: Option<String> = None;
+        for fired in &mut deciding {
+            let is_stopped = stopped.iter().any(|it| it.is_of(&fired.rule));
+            fired.undecided = match (&fired.held, &by) {
+                (Some(held), _) => Some(format!("it is held: {held}")),
+                (None, _) if is_stopped => Some(actions::STOPPED.to_owned()),
+                (None, Some(by)) => Some(format!("`{by}` decides")),
+                (None, None) => {
+                    by = Some(fired.rule.clone());
+                    None
+                }
+            };
+        }
+        Ok(fired)
     }
 
     /// What a firing decides, and its rule: of those that do something, and whose rule nobody has stopped.
@@ -212,17 +233,9 @@ impl Desk {
         &self,
         fired: &[Fired],
     ) -> Result<Option<(&str, String)>, DeskError> {
-        let decides =
-            |fired: &&Fired| fired.held.is_none() && self.rules.decision_of(&fired.rule).is_some();
-        let deciding: Vec<_> = fired.iter().filter(decides).collect();
-        if deciding.is_empty() {
-            return Ok(None);
-        }
-        let state = self.state.clone();
-        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
-        let goes_on = |fired: &&&Fired| !stopped.iter().any(|it| it.is_of(&fired.rule));
-        let found = deciding.iter().find(goes_on);
-        Ok(found.and_then(|fired| Some((self.rules.decision_of(&fired.rule)?, fired.rule.clone()))))
+        let mut deciding = fired.iter().filter(|fired| fired.undecided.is_none());
+        Ok(deciding
+            .find_map(|fired| Some((self.rules.decision_of(&fired.rule)?, fired.rule.clone()))))
     }
 
     /// Where an event is that a source sent before under this id, among the latest of who it names.

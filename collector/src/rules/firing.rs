@@ -154,6 +154,9 @@ pub struct Fired {
     /// Where nothing came of it: when the rule fires for them again, if that is not the next time that it is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub again: Option<String>,
+    /// To who waits for a decision: why this one, whose rule has one, decides nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undecided: Option<String>,
     /// Whether it was a rule as it was before: as it is now it would not have fired then, or has not come into force yet.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub earlier: bool,
@@ -477,6 +480,7 @@ fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
             event: (record > 0).then(|| Offset::from_number(record).to_string()),
             held: row.get(7)?,
             again: None,
+            undecided: None,
             earlier: row.get(9)?,
             why: RawValue::from_string(why).unwrap_or_default(),
             actions: Vec::new(),
