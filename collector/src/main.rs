@@ -275,8 +275,15 @@ fn import_events(arguments: &Import) -> anyhow::Result<ExitCode> {
         _ => runtime.block_on(import::import(data, &mut lines, source.as_ref(), &mut progress))?,
     };
     progress.print(imported);
+    if imported.accepted > 0 {
+        drop(writeln!(std::io::stderr(), "{SETS_NOTHING_OFF}"));
+    }
     Ok(if imported.refused == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// Nobody is told of what was long ago; who expects it hears of it here.
+const SETS_NOTHING_OFF: &str = "rules count these events, and do nothing because of them: `headwater rules firings` lists as held, `imported`, what they \
+    came to. Whoever is over a line now is told of it only after they were back; the guide to rules says how to tell them nevertheless";
 
 impl Import {
     fn format(&self) -> mapped::Format {
