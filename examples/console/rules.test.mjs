@@ -69,7 +69,16 @@ test('a rule fires on an open page, says why, and is stopped and let go on', asy
     await rule.getByRole('heading', { level: 1, name: 'Large order: why for A shopper?' }).waitFor();
     const looked = rule.locator('.looked > li');
     assert.match(await looked.first().innerText(), /^Its conditions do not hold after Order Completed \(value: 20.*✕?.*does not hold event\.properties\.value > 1000/s);
-    assert.match(await looked.nth(1).innerText(), /^It fired after Order Completed.*Orders\s+2/s);
+    assert.match(await looked.nth(1).innerText(), /^It fired after Order Completed.*slack accepted: .*Orders\s+2/s, 'with what came of it');
+
+    // Of a rule about accounts by the account's id, as its firings link to it.
+    await rule.goto(`${desk.url}/console/firings?account=acme`);
+    await rule.locator('.firing', { hasText: 'Churn' }).locator('summary').first().click();
+    await rule.getByRole('link', { name: 'Each time it was looked at for Acme Tools' }).click();
+    await rule.getByRole('heading', { level: 1, name: 'Churn: why for Acme Tools?' }).waitFor();
+    assert.match(await rule.locator('.looked > li.fired').innerText(), /^It fired after Viewed Cancel.*, of acme\s.*slack accepted: .*Core gap/s);
+    await rule.goto(`${desk.url}/console/rules/churn/why?who=nobody`);
+    await rule.getByText('“nobody”: the rule is about accounts: none has this id, nor is anybody known by it.').waitFor();
 
     // The person's page, which follows.
     const { id } = await desk.person('u-1');
