@@ -18,13 +18,18 @@ test('a rule fires on an open page, says why, and is stopped and let go on', asy
     const row = firings.locator('.firing', { hasText: 'Churn' });
     await row.locator('.deed.accepted').waitFor();
     assert.match(await row.innerText(), /Churn for Acme Tools by A shopper\s+Churn risk 0\.9, above 0\.7, after Viewed Cancel/);
-    assert.match(await row.locator('.deed').innerText(), /^✓ slack accepted [\d.]+ (ms|s)$/);
+    assert.match(await row.locator('.deed').innerText(), /^✓ Slack message sent [\d.]+ (ms|s)$/);
     assert.equal(channel.told.length, 1);
     assert.equal(await firings.locator('#said').innerText(), 'Churn fired for Acme Tools');
     assert.equal(await row.locator('.measured').isVisible(), false, 'reasons are shown to who asks');
     await row.getByText('Why', { exact: false }).first().click();
     assert.deepEqual(await row.locator('.term').allInnerTexts(), ['Core gap', 'Cancel page', 'Paid lately']);
     assert.deepEqual(await row.locator('.brings').allInnerTexts(), ['+0.5', '+0.5', '−0.1']);
+    // Bars to both sides of 0: what takes ends where what adds begins, and each is as long as its number says.
+    const [gap, looks, paid] = await row.locator('.bar .share').evaluateAll((bars) => bars.map((bar) => ({ from: bar.x.baseVal.value, to: bar.x.baseVal.value + bar.width.baseVal.value })));
+    assert.equal(paid.to, gap.from);
+    assert.deepEqual(gap, looks);
+    assert.ok(Math.abs((gap.to - gap.from) / (paid.to - paid.from) - 5) < 0.1);
 
     // Another one does not close what is read.
     await order(desk, 'u-1', 1500);
@@ -41,42 +46,46 @@ test('a rule fires on an open page, says why, and is stopped and let go on', asy
     await rule.getByText('by first').waitFor();
     assert.deepEqual(await rule.locator('.standing').innerText(), 'stopped');
     await rule.waitForSelector('.pulse[data-state="on"]');
-    const told = channel.told.length;
+    const sent = channel.told.length;
     await order(desk, 'u-1', 1600);
     await rule.locator('.deed.pending').waitFor();
-    assert.equal(channel.told.length, told, 'nothing is sent while it is stopped');
-    await rule.getByRole('button', { name: 'Let it go on' }).click();
+    assert.equal(channel.told.length, sent, 'nothing is sent while it is stopped');
+    await rule.getByRole('button', { name: 'Resume' }).click();
     await rule.getByRole('button', { name: 'Stop this rule' }).waitFor();
     assert.deepEqual(await rule.locator('.standing').innerText(), 'on');
     await order(desk, 'u-1', 1700);
     await rule.locator('.firing:first-child .deed.accepted').waitFor();
 
-    // All of them.
+    // All of them, each with what it waits for, under which condition, and what it does.
     await rule.goto(`${desk.url}/console/rules`);
+    const told = async (name) => (await rule.locator('.rules > li', { hasText: name }).locator('.tells').innerText()).replace(/\s+/g, ' ');
+    assert.equal(await told('Large order'), 'When Order Completed If Value is more than 1000 and orders is at least 0 Then Send a Slack message: order, via success');
+    assert.equal(await told('Churn'), 'When The score churn risk rises above 0.7 (again only after falling below 0.5) Then Send a Slack message: churn, via success');
+    assert.equal(await told('Cart abandoned'), 'When Product Added is not followed by Order Completed within 1 hour Then Emit the event Cart Abandoned');
     await rule.getByText('Stop all rules…').click();
     await rule.getByRole('button', { name: /^Stop all/ }).click();
     await rule.getByText('All rules are stopped').waitFor();
     assert.deepEqual(await rule.locator('.standing').allInnerTexts(), ['stopped', 'stopped', 'stopped\ndry run\nrollout 20 %', 'disabled']);
-    await rule.getByRole('button', { name: 'Let them go on' }).click();
+    await rule.getByRole('button', { name: 'Resume all rules' }).click();
     await rule.getByText('Stop all rules…').waitFor();
 
     // Why, and why not.
     await rule.goto(`${desk.url}/console/rules/large_order`);
     await order(desk, 'u-1', 20);
     await desk.person('u-1', (profile) => profile.events >= 8);
-    await rule.getByLabel('Whom is it about?').fill('u-1');
+    await rule.getByLabel('Person').fill('u-1');
     await rule.getByRole('button', { name: 'Ask why' }).click();
-    await rule.getByRole('heading', { level: 1, name: 'Large order: why for A shopper?' }).waitFor();
+    await rule.getByRole('heading', { level: 1, name: 'Large order: why, or why not, for A shopper' }).waitFor();
     const looked = rule.locator('.looked > li');
-    assert.match(await looked.first().innerText(), /^Its conditions do not hold after Order Completed \(value: 20.*✕?.*does not hold event\.properties\.value > 1000/s);
-    assert.match(await looked.nth(1).innerText(), /^It fired after Order Completed.*slack accepted: .*Orders\s+2/s, 'with what came of it');
+    assert.match(await looked.first().innerText(), /^Its conditions do not hold after Order Completed \(value: 20.*✕?.*not met event\.properties\.value > 1000/s);
+    assert.match(await looked.nth(1).innerText(), /^It fired after Order Completed.*Slack message sent: .*Orders\s+2/s, 'with what came of it');
 
     // Of a rule about accounts by the account's id, as its firings link to it.
     await rule.goto(`${desk.url}/console/firings?account=acme`);
     await rule.locator('.firing', { hasText: 'Churn' }).locator('summary').first().click();
-    await rule.getByRole('link', { name: 'Each time it was looked at for Acme Tools' }).click();
-    await rule.getByRole('heading', { level: 1, name: 'Churn: why for Acme Tools?' }).waitFor();
-    assert.match(await rule.locator('.looked > li.fired').innerText(), /^It fired after Viewed Cancel.*, of acme\s.*slack accepted: .*Core gap/s);
+    await rule.getByRole('link', { name: 'Every time this rule was evaluated for Acme Tools' }).click();
+    await rule.getByRole('heading', { level: 1, name: 'Churn: why, or why not, for Acme Tools' }).waitFor();
+    assert.match(await rule.locator('.looked > li.fired').innerText(), /^It fired after Viewed Cancel.*, of acme\s.*Slack message sent: .*Core gap/s);
     await rule.goto(`${desk.url}/console/rules/churn/why?who=nobody`);
     await rule.getByText('“nobody”: the rule is about accounts: none has this id, nor is anybody known by it.').waitFor();
 
@@ -138,9 +147,9 @@ test('a rule tells what keeps it back, and what came of its tests', async () => 
     const page = await desk.signedIn();
     await page.goto(`${desk.url}/console/rules/large_order`);
     const bounds = await page.locator('.bounds').innerText();
-    assert.match(bounds, /^Limit\s+None: each time that it is so\.\s+From\s+Any source\.\s+Late\s+.*on record.*\s+Rollout\s+All people\.$/);
+    assert.match(bounds, /^Limit\s+No limit\.\s+From\s+Any source\.\s+Late\s+.*recorded.*\s+Rollout\s+All people\.$/);
     assert.equal(await page.locator('.deeds-of p').innerText(),
-      'Within 15 minutes, or not at all. To one person by slack at most 100 times within 7 days, of all rules.');
+      'Expires after 15 minutes. Cap on slack: at most 100 times in 7 days per person, all rules together.');
     // They are run for the first who asks.
     await until('the tests to be run', async () => {
       if (await page.locator('.tests li').count()) return true;
@@ -151,10 +160,10 @@ test('a rule tells what keeps it back, and what came of its tests', async () => 
     const failed = page.locator('.tests li').nth(1);
     assert.match(await failed.innerText(), /an order of ten is expected to be large\s+orders\.test\.toml:\d+\s+Did not fire: large_order for u-1$/);
     await page.goto(`${desk.url}/console/rules/second_look`);
-    assert.match(await page.locator('.bounds').innerText(), /Rollout\s+20 % of all people, always the same ones\.\s+Dry run\s+Firings are on record/);
+    assert.match(await page.locator('.bounds').innerText(), /Rollout\s+20 % of all people, always the same ones\.\s+Dry run\s+Firings are recorded/);
     assert.equal(await page.locator('.tests li').count(), 2);
     await page.goto(`${desk.url}/console/rules/churn`);
-    await page.getByText('No test expects it.').waitFor();
+    await page.getByText('No test expects this rule to fire.').waitFor();
     desk.isFaultless();
   });
 });

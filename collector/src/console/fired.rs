@@ -1,5 +1,5 @@
 //! Firings as the templates want them: which rule, for whom, what was done and how soon, and why.
-//! Promises that each action is shown with one of the words that the API has for it. Deliberately keeps nothing but the names and
+//! Promises that each action is shown with the words of one table, `deeds`. Deliberately keeps nothing but the names and
 //! events that the firings it was given speak of.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use tokio::task::spawn_blocking;
 
 use super::{
+    deeds::{self, rule_label},
     reasons::{MeasuredView, WhyView},
     rule::rule_address,
     story,
     views::{account_address, initial, part, person_address},
-    words::{When, count, label, sentence, soon},
+    words::{When, count, sentence, soon},
 };
 use crate::{
     desk::{Desk, DeskError},
@@ -57,8 +58,11 @@ pub(crate) struct Link {
 /// Something that was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct DeedView {
-    pub(crate) kind: String,
-    /// The word.
+    /// `Slack message`.
+    pub(crate) what: String,
+    /// What became of it, in a word: `sent`.
+    pub(crate) word: String,
+    /// The state, as the API has it.
     pub(crate) state: &'static str,
     /// Before the word, for the eye.
     pub(crate) mark: &'static str,
@@ -173,7 +177,7 @@ impl FiredView {
             key: fired.id.clone(),
             number: fired.number,
             looked: format!("{href}/why?who={}", part(whom)),
-            rule: Link { name: label(&fired.rule), href },
+            rule: Link { name: rule_label(&fired.rule), href },
             revision: fired.revision,
             initial: initial(account.as_ref().map_or(&fired.name, |account| &account.name)),
             person: Link { name: fired.name.clone(), href: person_address(&fired.person) },
@@ -202,21 +206,17 @@ impl FiredView {
 
 impl DeedView {
     pub(super) fn of(acted: &Acted, since_ms: Option<i64>) -> Self {
-        let mark = match acted.state {
-            ActionState::Pending => "…",
-            ActionState::Accepted => "✓",
-            ActionState::Refused => "✕",
-            ActionState::Expired => "✕",
-            ActionState::Unknown => "?",
-        };
+        let words = deeds::words(&acted.kind, acted.state, acted.detail.as_deref());
         let done_ms = acted.done.as_deref().and_then(event_time::parse);
         let took = done_ms.zip(since_ms).map(|(done, since)| done.unix_ms() - since);
-        let took = took.filter(|_| acted.state == ActionState::Accepted);
+        // Of a message that was seen the word says more than the time until it was ready.
+        let took = took.filter(|_| acted.state == ActionState::Accepted && !words.has_detail);
         Self {
-            kind: acted.kind.clone(),
+            what: words.what,
+            word: words.state,
             state: acted.state.as_str(),
-            mark,
-            detail: acted.detail.clone(),
+            mark: words.mark,
+            detail: acted.detail.clone().filter(|_| !words.has_detail),
             stands: acted.waiting.as_ref().map(stands),
             done: acted.done.as_deref().map(When::of),
             took: took.map(|ms| soon(ms.max(0).unsigned_abs())),
@@ -272,7 +272,14 @@ pub(crate) struct SignalsView {
 }
 
 impl SignalsView {
-    pub(crate) fn of(scores: &[Scored], firings: FiringsView, all: Option<String>) -> Self {
-        Self { scores: scores.iter().map(MeasuredView::of_score).collect(), l: firings, all }
+    /// `lines` tells at which lines rules wait for a score: whether rising, and where.
+    pub(crate) fn of(
+        scores: &[Scored],
+        lines: impl Fn(&str) -> Vec<(bool, f64)>,
+        firings: FiringsView,
+        all: Option<String>,
+    ) -> Self {
+        let scores = scores.iter().map(|it| MeasuredView::of_score(it, &lines(&it.score)));
+        Self { scores: scores.collect(), l: firings, all }
     }
 }

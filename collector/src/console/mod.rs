@@ -4,10 +4,12 @@
 //!
 //! ```text
 //! desk ─▶ profile, graph, page ─▶ views (words, story, drawing) ─▶ pages ─▶ HTML
-//!      └▶ rules, firings, scores ─▶ rule, fired (reasons) ──────────┘
+//!      └▶ rules, firings, scores ─▶ rule, fired (reasons, deeds) ──────────┘
 //! cookie ─▶ sessions; wrong token ─▶ patience
 //! ```
 
+mod condition;
+mod deeds;
 mod drawing;
 mod files;
 mod fired;

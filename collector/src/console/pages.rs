@@ -307,6 +307,7 @@ mod tests {
             per: Per::Person,
             when: bad(),
             conditions: vec![bad()],
+            still: vec![bad()],
             then: vec![bad()],
             enabled: true,
             dry_run: true,
@@ -348,7 +349,7 @@ mod tests {
         let console = Console::new();
         let frame = || console.frame(BAD, "rules", None);
         let stopped = || RuleView::of(&standing()).stopped;
-        let signals = SignalsView::of(&[scored()], list(), Some(bad()));
+        let signals = SignalsView::of(&[scored()], |_| Vec::new(), list(), Some(bad()));
         let pages = [
             FiringsPage { frame: frame(), of: Some(bad()), l: list(), stream: Some(bad()) }
                 .render(),

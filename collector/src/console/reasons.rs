@@ -42,6 +42,8 @@ pub(crate) struct MeasuredView {
     /// `above 0.7`.
     pub(crate) line: Option<String>,
     pub(crate) terms: Vec<TermView>,
+    /// How far from the bars' beginning 0 is, in thousandths, where a term takes something.
+    pub(crate) below: Option<u32>,
     /// What the terms add up to, where the score is made of that in another way than as it is.
     pub(crate) sum: Option<String>,
     /// Of a score that a model computes: what it was asked about, and why the fallback stands if it does.
@@ -56,7 +58,8 @@ pub(crate) struct TermView {
     pub(crate) brings: String,
     /// `adds`, `takes`, `nothing`.
     pub(crate) way: &'static str,
-    /// Percent of the term that brings most.
+    /// Where its bar begins, and how long it is: thousandths of the width.
+    pub(crate) from: u32,
     pub(crate) share: u32,
     pub(crate) reason: ReasonView,
 }
@@ -90,9 +93,9 @@ impl ReasonView {
 
 fn reason(noted: &Json) -> ReasonView {
     let (came, words) = match (&noted["value"], noted["error"].as_str()) {
-        (_, Some(error)) => ("untold", format!("cannot be told: {error}")),
-        (Json::Bool(true), _) => ("holds", "holds".to_owned()),
-        (Json::Bool(false), _) => ("fails", "does not hold".to_owned()),
+        (_, Some(error)) => ("untold", format!("unknown: {error}")),
+        (Json::Bool(true), _) => ("holds", "met".to_owned()),
+        (Json::Bool(false), _) => ("fails", "not met".to_owned()),
         (other, _) => ("value", looked_at("", other).value),
     };
     let of = noted["of"].as_object().into_iter().flatten();
@@ -106,6 +109,7 @@ fn reason(noted: &Json) -> ReasonView {
 
 fn looked_at(name: &str, found: &Json) -> LookedAt {
     let name = name.split_once('.').map_or(name, |(_, name)| name);
+    let name = name.strip_prefix("properties.").unwrap_or(name);
     let moment = found.as_i64().filter(|ms| MOMENTS.contains(ms)).map(Timestamp::from_unix_ms);
     let at = moment.map(When::at);
     let text = match (&at, found) {
@@ -118,18 +122,22 @@ fn looked_at(name: &str, found: &Json) -> LookedAt {
 }
 
 impl MeasuredView {
-    /// A score as it is now.
-    pub(crate) fn of_score(scored: &Scored) -> Self {
-        Self::of(&serde_json::to_value(scored).unwrap_or_default())
+    /// A score as it is now, and the lines at which rules wait for it.
+    pub(crate) fn of_score(scored: &Scored, lines: &[(bool, f64)]) -> Self {
+        let mut noted = serde_json::to_value(scored).unwrap_or_default();
+        if let Some((rising, line)) = lines.first() {
+            noted[if *rising { "above" } else { "below" }] = Json::from(*line);
+        }
+        Self::of(&noted)
     }
 
     pub(crate) fn of(noted: &Json) -> Self {
         let name = noted["score"].as_str().or_else(|| noted["feature"].as_str());
         let lines = ["above", "below"].into_iter();
-        let mut lines = lines.filter_map(|word| Some((word, noted[word].as_f64()?)));
+        let line = lines.filter_map(|word| Some((word, noted[word].as_f64()?))).next();
         let terms = noted["terms"].as_array().map_or(&[][..], Vec::as_slice);
         let brings = |term: &Json| term["brings"].as_f64().unwrap_or_default();
-        let most = terms.iter().map(|term| brings(term).abs()).fold(0.0, f64::max);
+        let bars = Bars::of(terms.iter().map(brings), line.map(|(_, line)| line));
         let sum = number(terms.iter().map(brings).sum());
         let value = looked_at("", &noted["value"]).value;
         let model = &noted["model"];
@@ -145,10 +153,11 @@ impl MeasuredView {
             asked: asked.into_iter().chain(fallback).collect(),
             label: label(name.unwrap_or_default()),
             description: noted["description"].as_str().map(str::to_owned),
-            line: lines.next().map(|(word, line)| format!("{word} {}", number(line))),
+            line: line.map(|(word, line)| format!("{word} {}", number(line))),
             sum: Some(sum).filter(|sum| !terms.is_empty() && *sum != value),
             value,
-            terms: terms.iter().map(|term| TermView::of(term, brings(term), most)).collect(),
+            terms: terms.iter().map(|term| TermView::of(term, brings(term), &bars)).collect(),
+            below: (bars.low > 0.0).then(|| bars.part(bars.low)),
         }
     }
 
@@ -159,25 +168,47 @@ impl MeasuredView {
     }
 }
 
+/// What the bars of a score reach from and to: so far to either side of 0.
+/// What adds is drawn as a part of all that adds, or of the way to the line where that is farther.
+struct Bars {
+    low: f64,
+    high: f64,
+}
+
+impl Bars {
+    fn of(brings: impl Iterator<Item = f64> + Clone, line: Option<f64>) -> Self {
+        let adds = brings.clone().filter(|it| *it > 0.0 && is_seen(*it)).sum::<f64>();
+        let takes = brings.filter(|it| *it < 0.0 && is_seen(*it)).map(f64::abs);
+        Self { low: takes.fold(0.0, f64::max), high: line.unwrap_or_default().max(adds) }
+    }
+
+    /// Of the whole width, in thousandths.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1000")]
+    fn part(&self, length: f64) -> u32 {
+        let all = self.low + self.high;
+        if all > 0.0 { (length / all * 1000.0).round() as u32 } else { 0 }
+    }
+}
+
+/// Whether the number beside a bar is another than 0: else there is no bar.
+fn is_seen(brings: f64) -> bool {
+    number(brings) != "0"
+}
+
 impl TermView {
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a percentage from 0 to 100"
-    )]
-    fn of(term: &Json, brings: f64, most: f64) -> Self {
+    fn of(term: &Json, brings: f64, bars: &Bars) -> Self {
         let text = number(brings);
-        let way = match text.as_str() {
-            "0" => "nothing",
-            text if text.starts_with('−') => "takes",
-            _ => "adds",
+        let (way, from, length) = match brings {
+            _ if !is_seen(brings) => ("nothing", bars.low, 0.0),
+            ..0.0 => ("takes", bars.low - brings.abs(), brings.abs()),
+            _ => ("adds", bars.low, brings),
         };
-        let share = if most > 0.0 { (brings.abs() / most * 100.0).round() as u32 } else { 0 };
         Self {
             label: label(term["term"].as_str().unwrap_or_default()),
             brings: if way == "adds" { format!("+{text}") } else { text },
             way,
-            share,
+            from: bars.part(from),
+            share: bars.part(length),
             reason: reason(term),
         }
     }
@@ -201,29 +232,57 @@ mod tests {
         assert_eq!(score.sum.as_deref(), Some("1.5"));
         let brings = score.terms.iter().map(|term| (term.brings.as_str(), term.way, term.share));
         let brings: Vec<_> = brings.collect();
-        assert_eq!(brings, [("+2", "adds", 100), ("−0.5", "takes", 25), ("0", "nothing", 0)]);
+        assert_eq!(brings, [("+2", "adds", 800), ("−0.5", "takes", 200), ("0", "nothing", 0)]);
+        let from = score.terms.iter().map(|term| term.from).collect::<Vec<_>>();
+        assert_eq!((score.below, from), (Some(200), vec![200, 0, 200]), "either side of 0");
         let looked = &score.terms[0].reason.of[0];
         assert_eq!(
             (looked.label.as_str(), looked.value.as_str()),
             ("Core last", "18 Nov 2026, 11:06 UTC")
         );
-        assert_eq!(score.terms[2].reason.words, "cannot be told: no such key");
+        assert_eq!(score.terms[2].reason.words, "unknown: no such key");
+    }
+
+    #[test]
+    fn a_bar_is_no_longer_than_its_number_says() {
+        let of = |brings: &[f64], line: Option<f64>| {
+            let terms = brings.iter().map(|it| json!({"term": "t", "brings": it, "text": "…"}));
+            let mut noted = json!({"score": "s", "value": 1, "terms": terms.collect::<Vec<_>>()});
+            noted["above"] = json!(line);
+            let score = MeasuredView::of(&noted);
+            (score.below, score.terms.iter().map(|term| term.share).collect::<Vec<_>>())
+        };
+        let nothing = [0.0, 0.000_000_027, -0.004];
+        assert_eq!(of(&nothing, None), (None, vec![0; 3]), "what is shown as 0 has no bar");
+        assert_eq!(of(&[0.3, 0.1, 0.0], None), (None, vec![750, 250, 0]), "parts of the whole");
+        assert_eq!(of(&[0.07], Some(0.7)), (None, vec![100]), "as far as it is from the line");
+        assert_eq!(of(&[-1.0, -0.5], None), (Some(1000), vec![1000, 500]));
+        let scored = Scored {
+            score: "s".into(),
+            description: None,
+            value: 0.1,
+            terms: Vec::new(),
+            model: None,
+        };
+        let lines = |lines: &[(bool, f64)]| MeasuredView::of_score(&scored, lines).line;
+        assert_eq!(lines(&[(true, 0.7), (false, 0.2)]).as_deref(), Some("above 0.7"));
+        assert_eq!(lines(&[]), None);
     }
 
     #[test]
     fn a_condition_says_whether_it_held_and_a_feature_is_not_mistaken_for_a_score() {
         let why = json!({
             "conditions": [
-                {"text": "a > 1", "value": true, "of": {"features.a": 12, "scores.b_c": 0.5}},
+                {"text": "a > 1", "value": true, "of": {"event.properties.sum": 7, "features.a": 12, "scores.b_c": 0.5}},
                 {"text": "a > 2", "value": false, "of": {"features.a": null}},
             ],
             "crossed": {"feature": "logins_7d", "value": 2, "below": 3.0},
         });
         let why = WhyView::of(&why.to_string());
         let words: Vec<_> = why.conditions.iter().map(|it| (it.came, it.words.as_str())).collect();
-        assert_eq!(words, [("holds", "holds"), ("fails", "does not hold")]);
+        assert_eq!(words, [("holds", "met"), ("fails", "not met")]);
         let of = why.conditions[0].of.iter().map(|it| format!("{} {}", it.label, it.value));
-        assert_eq!(of.collect::<Vec<_>>(), ["A 12", "B c 0.5"]);
+        assert_eq!(of.collect::<Vec<_>>(), ["Sum 7", "A 12", "B c 0.5"]);
         assert_eq!(why.conditions[1].of[0].value, "nothing yet");
         let measured = why.measured.unwrap();
         assert_eq!((measured.gist().as_str(), measured.sum), ("Logins 7d 2, below 3", None));

@@ -2,10 +2,12 @@
 //! Promises that a rule which does nothing says why. Deliberately asks nobody: it is given everything.
 
 use super::{
+    condition,
+    deeds::rule_label,
     fired::{Began, DeedView},
     reasons::{MeasuredView, ReasonView},
     views::part,
-    words::{When, count, label, sentence, short},
+    words::{When, count, sentence, short},
 };
 use crate::{
     desk::{LookedAt, RuleStanding, StoppedShown, Tests, Why},
@@ -27,7 +29,9 @@ pub(crate) struct RuleView {
     pub(crate) when: String,
     /// The same below a heading that says `When`.
     pub(crate) moment: String,
-    pub(crate) conditions: Vec<String>,
+    pub(crate) conditions: Vec<Condition>,
+    /// What is to hold still when the time has come.
+    pub(crate) still: Vec<Condition>,
     pub(crate) then: Vec<String>,
     /// How often; in words, and whether it did at all.
     pub(crate) has_fired: bool,
@@ -40,6 +44,22 @@ pub(crate) struct RuleView {
     /// Whether its file lets it run at all.
     pub(crate) enabled: bool,
     pub(crate) stopped: Option<StoppedView>,
+}
+
+/// A condition: as it is written, and in words where it is plain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Condition {
+    pub(crate) text: String,
+    pub(crate) words: Option<String>,
+    /// The same at the beginning of a line.
+    pub(crate) opening: Option<String>,
+}
+
+impl Condition {
+    fn of(text: &String) -> Self {
+        let words = condition::in_words(text);
+        Self { text: text.clone(), opening: words.as_deref().map(sentence), words }
+    }
 }
 
 /// One word on how it stands.
@@ -81,14 +101,19 @@ impl RuleView {
             standing.push(said("part", &format!("rollout {} %", shown.percent)));
         }
         Self {
-            label: label(&shown.name),
+            label: rule_label(&shown.name),
             href: rule_address(&shown.name),
             description: shown.description.clone(),
             about: shown.per.as_str(),
             when: sentence(&shown.when),
-            moment: sentence(shown.when.strip_prefix("when ").unwrap_or(&shown.when)),
-            conditions: shown.conditions.clone(),
-            then: shown.then.clone(),
+            moment: {
+                let when = &shown.when;
+                let bare = when.strip_prefix("when ").or_else(|| when.strip_prefix("on "));
+                sentence(bare.unwrap_or(when))
+            },
+            conditions: shown.conditions.iter().map(Condition::of).collect(),
+            still: shown.still.iter().map(Condition::of).collect(),
+            then: shown.then.iter().map(|deed| sentence(deed)).collect(),
             has_fired: rule.fired > 0,
             fired: count(rule.fired, "time", "times"),
             acted: count(rule.acted, "time", "times"),
@@ -156,15 +181,15 @@ impl TestsView {
     pub(crate) fn of(tests: &Tests) -> Self {
         let noted = |note: String| Self { note: Some(note), ..Self::default() };
         match tests {
-            Tests::Running => noted("They are being run: load the page again.".to_owned()),
+            Tests::Running => noted("The tests are running: reload the page.".to_owned()),
             Tests::Changed => noted(format!(
-                "The files have changed since the start, and their tests are about other rules. {ELSEWHERE}"
+                "The files have changed since the collector started: their tests are about other rules. {ELSEWHERE}"
             )),
-            Tests::Wrong(why) => noted(format!("They cannot be run: {}", short(why, WIDEST))),
+            Tests::Wrong(why) => noted(format!("The tests cannot be run: {}", short(why, WIDEST))),
             Tests::Ran { at, tested, all } => {
                 let note = match (tested.is_empty(), all) {
-                    (_, false) => Some(format!("There was no time for all of them. {ELSEWHERE}")),
-                    (true, true) => Some("No test expects it.".to_owned()),
+                    (_, false) => Some(format!("Not all tests could be run in time. {ELSEWHERE}")),
+                    (true, true) => Some("No test expects this rule to fire.".to_owned()),
                     (false, true) => None,
                 };
                 let tests: Vec<_> = tested.iter().map(TestView::of).collect();
@@ -192,7 +217,7 @@ pub(crate) struct WhyFound {
 pub(crate) fn notes(why: &Why) -> Vec<String> {
     let mut notes = Vec::new();
     if !why.enabled {
-        notes.push("Its file says enabled = false: it is not looked at.".to_owned());
+        notes.push("Its file says enabled = false: it is not evaluated.".to_owned());
     }
     if let Some(stopped) = &why.stopped {
         let what = if stopped.all { "All rules are" } else { "It is" };
@@ -204,10 +229,14 @@ pub(crate) fn notes(why: &Why) -> Vec<String> {
     for fired in &why.asked {
         let at = When::of(&fired.at).text;
         let came = came_of(fired);
-        notes.push(format!("{} was last asked {at}: {}.", label(&fired.rule), came.join("; ")));
+        notes.push(format!(
+            "{} was last asked {at}: {}.",
+            rule_label(&fired.rule),
+            came.join("; ")
+        ));
     }
     for fired in &why.others {
-        let by = if fired.earlier { ", by an earlier form of the rule" } else { "" };
+        let by = if fired.earlier { ", by an earlier version of the rule" } else { "" };
         let came = came_of(fired);
         let at = When::of(&fired.at).text;
         notes.push(format!("On record beside these: it fired {at}{by}: {}.", came.join("; ")));
@@ -224,7 +253,7 @@ fn came_of(fired: &Fired) -> Vec<String> {
         let done = deed.done.map(|done| done.text);
         let more: Vec<String> = done.into_iter().chain(stands).chain(deed.detail).collect();
         let more = if more.is_empty() { String::new() } else { format!(": {}", more.join("; ")) };
-        format!("{} {}{more}", deed.kind, deed.state)
+        format!("{} {}{more}", deed.what, deed.word)
     });
     let again = fired.again.iter().map(|again| sentence(again));
     let mut came: Vec<_> = held.chain(deeds).chain(again).collect();

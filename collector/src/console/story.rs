@@ -3,7 +3,10 @@
 
 use serde_json::{Map, Value};
 
-use super::words::{When, count, label, short, span, value};
+use super::{
+    deeds,
+    words::{When, count, label, short, span, value},
+};
 use crate::people::{Chapter, Moment, Page};
 
 /// A page of a timeline.
@@ -172,6 +175,9 @@ pub(super) fn with(call: &str, event: &Value) -> String {
     let object = if matches!(call, "identify" | "group") { "traits" } else { "properties" };
     let none = Map::new();
     let said = event[object].as_object().unwrap_or(&none);
+    if let Some(gist) = event["event"].as_str().and_then(|name| deeds::gist(name, &event[object])) {
+        return short(&gist, 2 * PROPERTY);
+    }
     let dull = ["url", "path", "title", "referrer", "search", "name", "hash"];
     let said = said.iter().filter(|(name, value)| {
         !dull.contains(&name.as_str())

@@ -104,7 +104,8 @@ pub(super) async fn person_signals(
     let scores = desk.scores(who).await?.unwrap_or_default();
     let firings = firings_of(desk, around, &which, None).await?.unwrap_or_default();
     let all = firings.older.as_ref().map(|_| which.address());
-    Ok(SignalsView::of(&scores, FiringsView { older: None, ..firings }, all))
+    let lines = |score: &str| desk.rules.lines_of(score);
+    Ok(SignalsView::of(&scores, lines, FiringsView { older: None, ..firings }, all))
 }
 
 /// What rules know of an account.
@@ -117,7 +118,8 @@ pub(super) async fn account_signals(
     let scores = desk.account_scores(id).await?.unwrap_or_default();
     let firings = firings_of(desk, around, &which, None).await?.unwrap_or_default();
     let all = firings.older.as_ref().map(|_| which.address());
-    Ok(SignalsView::of(&scores, FiringsView { older: None, ..firings }, all))
+    let lines = |score: &str| desk.rules.lines_of(score);
+    Ok(SignalsView::of(&scores, lines, FiringsView { older: None, ..firings }, all))
 }
 
 /// Where the latest of these are followed.
@@ -211,12 +213,12 @@ impl Http {
         };
         let shown = &why.looked[..why.looked.len().min(LOOKED)];
         let times = match (why.looked.len(), shown.len()) {
-            (0, _) => "It was never looked at for them.".to_owned(),
-            (1, _) => "It was looked at once.".to_owned(),
+            (0, _) => "It was never evaluated for them.".to_owned(),
+            (1, _) => "It was evaluated once.".to_owned(),
             (all, shown) if all > shown => {
-                format!("It was looked at {all} times. These are the latest {shown}.")
+                format!("It was evaluated {all} times; these are the latest {shown}.")
             }
-            (all, _) => format!("It was looked at {all} times, the latest first."),
+            (all, _) => format!("It was evaluated {all} times, the latest first."),
         };
         let mut around = Around::default();
         let events = shown.iter().filter_map(|it| it.looked.event.as_deref());

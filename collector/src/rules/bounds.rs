@@ -26,24 +26,24 @@ impl RuleSet {
     fn deed_bounds(&self, rule: &Rule, deed: &Do) -> String {
         let expires = length(std::time::Duration::from_millis(deed.expires_ms.unsigned_abs()));
         if let What::Ask { fallback, .. } = &deed.what {
-            return format!("Where no answer comes within {expires}, it is {fallback}.");
+            return format!("{fallback} if there is no answer within {expires}.");
         }
-        let mut words = format!("Within {expires}, or not at all.");
+        let mut words = format!("Expires after {expires}.");
         let kind = deed.kind();
         let (cap, quiet) = (self.caps.get(&kind), self.quiet.as_ref());
         let quiet = quiet.filter(|quiet| quiet.kinds.contains(&kind));
         if rule.urgent {
             if cap.is_some() || quiet.is_some() {
-                words += " Urgent: past caps and quiet hours.";
+                words += " Urgent: ignores caps and quiet hours.";
             }
             return words;
         }
         if let Some(cap) = cap {
             words += &match cap.times {
-                0 => format!(" The cap lets nothing through by {kind}."),
+                0 => format!(" The cap on {kind} allows none."),
                 most => {
                     let (most, within) = (times(most), length(cap.within.0));
-                    format!(" To one person by {kind} {most} within {within}, of all rules.")
+                    format!(" Cap on {kind}: {most} in {within} per person, all rules together.")
                 }
             };
         }
@@ -63,38 +63,36 @@ impl Rule {
         let mut bounds = vec![(
             "limit",
             self.limit.map_or_else(
-                || "None: each time that it is so.".to_owned(),
+                || "No limit.".to_owned(),
                 |(most, within)| {
                     let (most, within) = (sentence(&times(most)), length(within));
-                    format!(
-                        "{most} within {within} for each {one}, counting firings that are not held."
-                    )
+                    format!("{most} in {within} per {one}; only firings that are not held count.")
                 },
             ),
         )];
         // What crosses a line is what it is now: neither a source nor a late event has set it off.
         if !matches!(self.when, When::Crosses(_)) {
             let from = match self.only_server {
-                true => "Only sources that nobody can forge: those with trust = \"server\".",
+                true => "Trusted sources only (trust = \"server\").",
                 false => "Any source.",
             };
             let late = match self.late {
-                Late::Fire => "An event that comes late counts as any other.",
+                Late::Fire => "Late events count like any other.",
                 Late::Record => {
-                    "An event that comes more than an hour after it happened is on record, and nothing is done."
+                    "Events that arrive more than an hour late are recorded, but nothing is done."
                 }
-                Late::Skip => "An event that comes more than an hour after it happened is let go.",
+                Late::Skip => "Events that arrive more than an hour late are ignored.",
             };
             bounds.extend([("from", from.to_owned()), ("late", late.to_owned())]);
         }
         let rollout = match self.percent {
             100 => format!("All {all}."),
-            0 => "Nobody: firings are on record, and nothing is done.".to_owned(),
+            0 => "Nobody: firings are recorded, but nothing is done.".to_owned(),
             percent => format!("{percent} % of all {all}, always the same ones."),
         };
         bounds.push(("rollout", rollout));
         if self.dry_run {
-            let words = "Firings are on record, and nothing is done.";
+            let words = "Firings are recorded, but nothing is done.";
             bounds.push(("dry run", words.to_owned()));
         }
         bounds
@@ -105,7 +103,7 @@ impl Quiet {
     fn in_words(&self) -> String {
         let time = |minutes: i16| format!("{:02}:{:02}", minutes / 60, minutes % 60);
         let (from, to) = (time(self.from), time(self.to));
-        format!("From {from} to {to} by their own clock it waits.")
+        format!("Waits from {from} to {to}, their time.")
     }
 }
 
@@ -175,34 +173,34 @@ timeout = "2s"
         assert_eq!(
             of_rule("held"),
             [
-                "limit: At most once within 1 day for each person, counting firings that are not held.",
-                "from: Only sources that nobody can forge: those with trust = \"server\".",
-                "late: An event that comes more than an hour after it happened is let go.",
+                "limit: At most once in 1 day per person; only firings that are not held count.",
+                "from: Trusted sources only (trust = \"server\").",
+                "late: Events that arrive more than an hour late are ignored.",
                 "rollout: 20 % of all people, always the same ones.",
-                "dry run: Firings are on record, and nothing is done.",
+                "dry run: Firings are recorded, but nothing is done.",
             ]
         );
         assert_eq!(
             of_deeds("held"),
             [
-                "Within 1 hour, or not at all. To one person by email at most 2 times within 7 days, of all \
-                 rules. From 21:30 to 08:00 by their own clock it waits.",
-                "Within 15 minutes, or not at all. The cap lets nothing through by sms.",
-                "Within 15 minutes, or not at all.",
+                "Expires after 1 hour. Cap on email: at most 2 times in 7 days per person, all rules together. \
+                 Waits from 21:30 to 08:00, their time.",
+                "Expires after 15 minutes. The cap on sms allows none.",
+                "Expires after 15 minutes.",
             ]
         );
-        assert_eq!(of_rule("free")[0], "limit: None: each time that it is so.");
-        assert_eq!(of_rule("free")[2], "late: An event that comes late counts as any other.");
+        assert_eq!(of_rule("free")[0], "limit: No limit.");
+        assert_eq!(of_rule("free")[2], "late: Late events count like any other.");
         assert_eq!(
             of_deeds("free"),
             [
-                "Within 15 minutes, or not at all. Urgent: past caps and quiet hours.",
-                "Within 90 seconds, or not at all.",
+                "Expires after 15 minutes. Urgent: ignores caps and quiet hours.",
+                "Expires after 90 seconds.",
             ]
         );
         let crossed = of_rule("crossed");
-        assert_eq!(crossed, ["limit: None: each time that it is so.", "rollout: All people."]);
-        assert_eq!(of_deeds("score:risk"), ["Where no answer comes within 2 seconds, it is 0.5."]);
+        assert_eq!(crossed, ["limit: No limit.", "rollout: All people."]);
+        assert_eq!(of_deeds("score:risk"), ["0.5 if there is no answer within 2 seconds."]);
         assert_eq!(set.bounds("none"), None);
     }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     kept::Kept,
     scope::{Scope, Scored},
-    set::{Measure, On, Per, Rule, RuleSet, When},
+    set::{Measure, On, Part, Per, Rule, RuleSet, Step, When},
 };
 use crate::{event_log::Timestamp, people::Whole};
 
@@ -32,6 +32,9 @@ pub struct RuleShown {
     pub when: String,
     /// What holds besides, as it is written.
     pub conditions: Vec<String>,
+    /// What is to hold still when the time has come, of a rule that waits.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub still: Vec<String>,
     /// What it does, in words.
     pub then: Vec<String>,
     /// Whether it is looked at.
@@ -47,6 +50,21 @@ impl RuleSet {
     pub fn shown(&self) -> Vec<RuleShown> {
         self.rules.iter().map(|rule| rule.shown(self)).collect()
     }
+
+    /// The lines that rules wait for a score to cross: whether rising, and where.
+    pub(crate) fn lines_of(&self, score: &str) -> Vec<(bool, f64)> {
+        let crosses = self.rules.iter().filter_map(|rule| match &rule.when {
+            When::Crosses(of) => Some(of),
+            _ => None,
+        });
+        let of_it = crosses
+            .filter(|it| matches!(it.of, Measure::Score(at) if self.scores[at].name == score));
+        of_it.map(|it| (it.rising, it.line)).collect()
+    }
+}
+
+fn written(parts: &[Part]) -> Vec<String> {
+    parts.iter().map(|part| part.expression.text().to_owned()).collect()
 }
 
 impl Rule {
@@ -58,7 +76,8 @@ impl Rule {
             revision: self.revision,
             per: self.per,
             when: self.in_words(set),
-            conditions: self.conditions.iter().map(|it| it.expression.text().to_owned()).collect(),
+            conditions: written(&self.conditions),
+            still: written(&self.still),
             then: self.then.iter().map(super::set::Do::in_words).collect(),
             enabled: self.enabled,
             dry_run: self.dry_run,
@@ -67,66 +86,116 @@ impl Rule {
     }
 
     fn in_words(&self, set: &RuleSet) -> String {
-        let who = match self.only_server {
-            true => " (from a trusted source)",
-            false => "",
-        };
-        let on = format!("{}{who}", any_of(&self.on));
+        let from = if self.only_server { ", from a trusted source" } else { "" };
+        let on = any_of(&self.on);
         match &self.when {
-            When::Event => format!("when {on} happens"),
+            When::Event => format!("on {on}{from}"),
             When::Without { step, within } => {
-                format!(
-                    "when {on} is not followed by {} within {}",
-                    any_of(&step.on),
-                    length(*within)
-                )
+                let (other, within) = (step.in_words(), length(*within));
+                format!("when {on}{from} is not followed by {other} within {within}")
             }
             When::Sequence { steps, within } => {
-                let steps = steps.iter().map(|step| any_of(&step.on)).chain([on]);
-                let steps = steps.collect::<Vec<_>>().join(", then ");
-                format!("when these happen within {}: {steps}", length(*within))
+                let steps: Vec<_> = steps.iter().map(|step| any_of(&step.on)).chain([on]).collect();
+                let within = length(*within);
+                match &steps[..] {
+                    [first, rest @ ..] if rest.iter().all(|step| step == first) => {
+                        format!("when {first} happens {} times within {within}{from}", steps.len())
+                    }
+                    [first, last] => {
+                        format!("when {first} is followed by {last} within {within}{from}")
+                    }
+                    _ => format!("when {} happen within {within}{from}", steps.join(", then ")),
+                }
             }
             When::At { time, shift_ms } => {
-                let shift = Duration::from_millis(shift_ms.unsigned_abs());
+                let shift = length(Duration::from_millis(shift_ms.unsigned_abs()));
+                let shift = match shift_ms {
+                    0 => "at".to_owned(),
+                    ..0 => format!("{shift} before"),
+                    _ => format!("{shift} after"),
+                };
                 let time = time.expression.text();
-                match shift_ms {
-                    0 => format!("at the time that {on} names ({time})"),
-                    ..0 => format!("{} before the time that {on} names ({time})", length(shift)),
-                    _ => format!("{} after the time that {on} names ({time})", length(shift)),
+                match time.strip_prefix("event.properties.").filter(|name| is_name(name)) {
+                    Some(name) => format!("{shift} the time in {on}{from} ({name})"),
+                    None => format!("{shift} the time in {on}{from} ({time})"),
                 }
             }
             When::Crosses(of) => {
                 let what = match of.of {
-                    Measure::Score(at) => format!("the score {}", set.scores[at].name),
-                    Measure::Feature(at) => format!("the feature {}", set.features[at].name),
+                    Measure::Score(at) => format!("the score {}", spoken(&set.scores[at].name)),
+                    Measure::Feature(at) => {
+                        format!("the feature {}", spoken(&set.features[at].name))
+                    }
                 };
-                let (to, back) =
-                    if of.rising { ("rises above", "below") } else { ("falls below", "above") };
-                format!("when {what} {to} {}, armed again {back} {}", of.line, of.rearm)
+                let (to, back) = match of.rising {
+                    true => ("rises above", "falling below"),
+                    false => ("falls below", "rising above"),
+                };
+                format!("when {what} {to} {} (again only after {back} {})", of.line, of.rearm)
             }
         }
     }
+}
+
+impl Step {
+    fn in_words(&self) -> String {
+        let on = any_of(&self.on);
+        let Some(matches) = &self.matches else { return on };
+        let text = matches.expression.text();
+        let own = |side: &str, of: &str| {
+            let name = side.trim().strip_prefix(of)?.strip_prefix(".properties.")?;
+            is_name(name).then(|| name.to_owned())
+        };
+        let same = text.split_once("==").and_then(|(a, b)| {
+            let names =
+                [own(a, "event").zip(own(b, "trigger")), own(a, "trigger").zip(own(b, "event"))];
+            names.into_iter().flatten().find(|(a, b)| a == b)
+        });
+        match same {
+            Some((name, _)) => format!("{on} with the same {}", spoken(&name)),
+            None => format!("{on} where {text}"),
+        }
+    }
+}
+
+/// Whether nothing but a name stands there.
+fn is_name(text: &str) -> bool {
+    text.chars().all(|it| it.is_ascii_alphanumeric() || it == '_')
+}
+
+/// `churn_risk` as `churn risk`.
+fn spoken(name: &str) -> String {
+    name.replace('_', " ")
 }
 
 impl super::set::Do {
     fn in_words(&self) -> String {
         use super::set::What;
         match &self.what {
-            What::Emit { event } => format!("the event {event}"),
+            What::Emit { event } => format!("emit the event {event}"),
             What::Set { traits } => {
-                let names: Vec<_> = traits.keys().map(String::as_str).collect();
-                format!("sets {}", names.join(", "))
+                let traits = traits.iter().map(|(name, value)| format!("{name} to {value}"));
+                format!("set {}", traits.collect::<Vec<_>>().join(" and "))
             }
-            What::Send { destination, kind, template } => match template {
-                Some(template) => format!("{kind} to {destination}: {template}"),
-                None => format!("{kind} to {destination}"),
-            },
+            What::Send { destination, kind, template } => {
+                let what = match kind.as_str() {
+                    "slack" => "send a Slack message",
+                    "email" => "send an e-mail",
+                    "sms" => "send a text message",
+                    _ => "call a webhook",
+                };
+                match template {
+                    Some(template) => format!("{what}: {template}, via {destination}"),
+                    None => format!("{what}: {destination}"),
+                }
+            }
             What::Ask { score, destination, .. } => {
-                format!("asks {destination} for the score {score}")
+                format!("ask {destination} for the score {}", spoken(score))
             }
-            What::InApp { placement, template } => {
-                format!("a message in the page or the app ({placement}): {template}")
-            }
+            What::InApp { placement, template } => match placement.as_str() {
+                "card" => format!("show a card in the page or the app: {template}"),
+                _ => format!("show a message in the page or the app: {template}, at {placement}"),
+            },
         }
     }
 }
@@ -136,10 +205,22 @@ impl On {
     pub(super) fn in_words(&self) -> String {
         self.0.strip_prefix("track:").unwrap_or(&self.0).trim_end_matches(':').to_owned()
     }
+
+    /// As a reader names it.
+    fn spoken(&self) -> String {
+        match self.0.split_once(':') {
+            Some(("track", "*")) => "any event with a name".to_owned(),
+            Some(("track", name)) => name.to_owned(),
+            Some((call, "*")) => format!("any {call} view"),
+            Some((call, "")) => format!("an {call} call").replace("an group", "a group"),
+            Some((call, name)) => format!("the {call} {name}"),
+            None => "any event".to_owned(),
+        }
+    }
 }
 
 fn any_of(on: &[On]) -> String {
-    on.iter().map(On::in_words).collect::<Vec<_>>().join(" or ")
+    on.iter().map(On::spoken).collect::<Vec<_>>().join(" or ")
 }
 
 pub(super) fn length(length: Duration) -> String {
@@ -166,4 +247,122 @@ pub(crate) fn scores(
     let per = if whose.account.is_some() { Per::Account } else { Per::Person };
     let scope = Scope::new(db, set, &kept, whose, now.unix_ms());
     set.scores.iter().filter(|score| score.per == per).map(|score| scope.scored(score)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::file::Source, *};
+
+    const RULES: &str = r#"
+[features.looks]
+on = "page:Pricing"
+count = true
+window = "1d"
+[scores.churn_risk]
+terms = { looks = "double(features.looks)" }
+[rules.order]
+on = ["Order Completed", "screen:Thanks"]
+from = "server"
+if = "features.looks == 0"
+then = [{ emit = "First Order" }, { set = { customer = true, plan = "pro" } }, { webhook = "freeze" }]
+[rules.left]
+on = "Product Added"
+without = { event = "Order Completed", within = "1h", match = "event.properties.cart_id == trigger.properties.cart_id" }
+then = [{ email = "mail", template = "cart.txt" }, { in_app = "card", template = "cart.txt" }, { in_app = "hero", template = "cart.txt" }]
+[rules.left_cheap]
+on = "page:*"
+without = { event = "identify", within = "90s", match = "event.properties.value < 3" }
+then = []
+[rules.looks_often]
+on = "page:Pricing"
+sequence = { times = 4, within = "3d" }
+then = [{ sms = "twilio", template = "a.txt" }]
+[rules.tries]
+sequence = { steps = ["A", "B"], within = "1h" }
+then = [{ slack = "success", template = "a.md" }]
+[rules.three]
+sequence = { steps = ["A", "B", "C"], within = "1h" }
+then = []
+[rules.ends]
+on = "Subscription Renewed"
+at = "event.properties.ends_at"
+before = "7d"
+still = "features.looks == 1"
+then = []
+[rules.trial]
+on = "Trial Began"
+at = "event.time"
+after = "1h"
+then = []
+[rules.churn]
+crosses = { score = "churn_risk", above = 0.7, rearm_below = 0.5 }
+then = []
+[rules.calm]
+crosses = { score = "churn_risk", below = 0.1, rearm_above = 0.2 }
+then = []
+[scores.model_risk]
+model = "m"
+on = "Seen"
+inputs = { looks = "features.looks" }
+fallback = 0.5
+"#;
+
+    #[test]
+    fn a_rule_is_told_as_one_would_say_it() {
+        let set =
+            RuleSet::parse(&[Source { name: "rules.toml".into(), text: RULES.into() }]).unwrap();
+        let shown = set.shown();
+        let told = |name: &str| shown.iter().find(|rule| rule.name == name).unwrap();
+        for (name, when) in [
+            ("order", "on Order Completed or the screen Thanks, from a trusted source"),
+            (
+                "left",
+                "when Product Added is not followed by Order Completed with the same cart id within 1 hour",
+            ),
+            (
+                "left_cheap",
+                "when any page view is not followed by an identify call where event.properties.value < 3 within 90 seconds",
+            ),
+            ("looks_often", "when the page Pricing happens 4 times within 3 days"),
+            ("tries", "when A is followed by B within 1 hour"),
+            ("three", "when A, then B, then C happen within 1 hour"),
+            ("ends", "7 days before the time in Subscription Renewed (ends_at)"),
+            ("trial", "1 hour after the time in Trial Began (event.time)"),
+            (
+                "churn",
+                "when the score churn risk rises above 0.7 (again only after falling below 0.5)",
+            ),
+            (
+                "calm",
+                "when the score churn risk falls below 0.1 (again only after rising above 0.2)",
+            ),
+        ] {
+            assert_eq!(told(name).when, when);
+        }
+        assert_eq!(told("ends").still, ["features.looks == 1"]);
+        for (name, then) in [
+            (
+                "order",
+                &[
+                    "emit the event First Order",
+                    "set customer to true and plan to \"pro\"",
+                    "call a webhook: freeze",
+                ][..],
+            ),
+            (
+                "left",
+                &[
+                    "send an e-mail: cart, via mail",
+                    "show a card in the page or the app: cart",
+                    "show a message in the page or the app: cart, at hero",
+                ],
+            ),
+            ("looks_often", &["send a text message: a, via twilio"]),
+            ("tries", &["send a Slack message: a, via success"]),
+            ("score:model_risk", &["ask m for the score model risk"]),
+        ] {
+            assert_eq!(told(name).then, then);
+        }
+        assert_eq!(set.lines_of("churn_risk"), [(true, 0.7), (false, 0.1)]);
+    }
 }

@@ -1,0 +1,111 @@
+//! What rules do, and what became of it, in the words of a page: one table of kinds and states for all of them.
+//! Promises words for every state, also of a kind that this release does not know. Deliberately draws nothing.
+
+use super::words::{label, sentence};
+use crate::rules::{ANSWERED, ActionState, IN_APP};
+
+/// A kind of action: what is done, and the word for it once it is.
+struct Kind {
+    kind: &'static str,
+    what: &'static str,
+    done: &'static str,
+}
+
+const KINDS: [Kind; 8] = [
+    Kind { kind: "emit", what: "event", done: "emitted" },
+    Kind { kind: "set", what: "traits", done: "set" },
+    Kind { kind: "slack", what: "Slack message", done: "sent" },
+    Kind { kind: "email", what: "e-mail", done: "sent" },
+    Kind { kind: "sms", what: "text message", done: "sent" },
+    Kind { kind: "webhook", what: "webhook", done: "called" },
+    // What a device says of it stands in its place.
+    Kind { kind: IN_APP, what: "in-app message", done: "ready" },
+    Kind { kind: "score", what: "model", done: "answered" },
+];
+
+/// What a device has said of a message: each means that it was seen.
+const SAID: [&str; 3] = ["shown", "clicked", "dismissed"];
+
+/// An action in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Words {
+    /// `Slack message`.
+    pub(super) what: String,
+    /// `sent`.
+    pub(super) state: String,
+    /// Before the words, for the eye.
+    pub(super) mark: &'static str,
+    /// Whether `state` tells the detail already.
+    pub(super) has_detail: bool,
+}
+
+/// What was done, and what became of it.
+pub(super) fn words(kind: &str, state: ActionState, detail: Option<&str>) -> Words {
+    let known = KINDS.iter().find(|known| known.kind == kind);
+    let said = detail.filter(|said| kind == IN_APP && SAID.contains(said));
+    let (state, mark) = match (state, said) {
+        (_, Some(said)) => (said, "✓"),
+        (ActionState::Accepted, None) => (known.map_or("done", |known| known.done), "✓"),
+        (ActionState::Pending, None) => ("waiting", "…"),
+        (ActionState::Refused, None) => ("refused", "✕"),
+        (ActionState::Expired, None) => ("expired", "✕"),
+        // Its answer was lost.
+        (ActionState::Unknown, None) => ("perhaps sent", "?"),
+    };
+    let what = known.map_or_else(|| label(kind), |known| sentence(known.what));
+    Words { what, state: state.to_owned(), mark, has_detail: said.is_some() }
+}
+
+/// A rule by its name; who asks a model for a score is one, too.
+pub(super) fn rule_label(name: &str) -> String {
+    match name.strip_prefix("score:") {
+        Some(score) => format!("{}, asked of the model", label(score)),
+        None => label(name),
+    }
+}
+
+/// What tells most of an event that the collector, or a device for it, has made of a rule: `None` for any other.
+pub(super) fn gist(event: &str, properties: &serde_json::Value) -> Option<String> {
+    let text = |name: &str| properties[name].as_str().filter(|text| !text.is_empty());
+    match event {
+        "In-App Message" => text("title").or_else(|| text("body")).map(str::to_owned),
+        "Message Shown" | "Message Clicked" | "Message Dismissed" => text("rule").map(rule_label),
+        ANSWERED => {
+            let score = label(text("score")?);
+            Some(format!("{score}: {}", super::words::number(properties["value"].as_f64()?)))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_and_state_is_said_in_words() {
+        let said = |kind, state, detail| {
+            let words = words(kind, state, detail);
+            format!("{} {} {}", words.mark, words.what, words.state)
+        };
+        use ActionState::{Accepted, Expired, Pending, Refused, Unknown};
+        for (kind, state, detail, text) in [
+            ("slack", Accepted, None, "✓ Slack message sent"),
+            ("email", Pending, None, "… E-mail waiting"),
+            ("sms", Unknown, None, "? Text message perhaps sent"),
+            ("webhook", Refused, Some("400"), "✕ Webhook refused"),
+            ("emit", Accepted, None, "✓ Event emitted"),
+            ("set", Expired, None, "✕ Traits expired"),
+            ("in_app", Accepted, None, "✓ In-app message ready"),
+            ("in_app", Accepted, Some("shown"), "✓ In-app message shown"),
+            ("in_app", Accepted, Some("clicked"), "✓ In-app message clicked"),
+            ("in_app", Refused, Some("no text"), "✕ In-app message refused"),
+            ("score", Accepted, None, "✓ Model answered"),
+            ("push_note", Accepted, None, "✓ Push note done"),
+        ] {
+            assert_eq!(said(kind, state, detail), text);
+        }
+        assert_eq!(rule_label("score:model_risk"), "Model risk, asked of the model");
+        assert_eq!(rule_label("cart_abandoned"), "Cart abandoned");
+    }
+}
