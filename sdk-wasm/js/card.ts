@@ -1,20 +1,22 @@
 /*
  * How a message is drawn where the page does not draw it: a small card in a corner, above everything. Promises that it takes no focus, is
- * read out, can be closed by the keyboard, keeps to the colours that the person prefers, and that what a message says is text and
+ * read out, can be closed by the keyboard, is light or dark with the page it is on, and that what a message says is text and
  * runs nothing. Looks are a page's to change: `headwater-message::part(card)`, `--headwater-accent` and the like. Knows nothing of where messages
  * come from.
  */
 import { page } from "./event";
 import type { Message } from "./types";
 
+// It fades in, and moves nothing: nobody has to ask for less of it.
+// By the page's own `color-scheme`, as its buttons and scrollbars: a page that asks for none is light, whatever the system prefers. What knows no
+// `light-dark()` (before 2024) draws it light.
 const LOOKS = `
-:host{all:initial;position:fixed;inset-block-end:16px;inset-inline-end:16px;z-index:2147483000;max-inline-size:min(360px,calc(100vw - 32px));
+:host{all:initial;color-scheme:inherit;position:fixed;inset-block-end:16px;inset-inline-end:16px;z-index:2147483000;max-inline-size:min(360px,calc(100vw - 32px));
 --b:var(--headwater-background,#fff);--t:var(--headwater-text,#1c2127);--m:var(--headwater-muted,#5b6470);--a:var(--headwater-accent,#1f5fd6);--o:var(--headwater-on-accent,#fff)}
-@media(prefers-color-scheme:dark){:host{--b:var(--headwater-background,#1d2228);--t:var(--headwater-text,#eef1f4);--m:var(--headwater-muted,#a9b2bd);--a:var(--headwater-accent,#8ab4ff);--o:var(--headwater-on-accent,#0d1b33)}}
+@supports(color:light-dark(red,red)){:host{--b:var(--headwater-background,light-dark(#fff,#1d2228));--t:var(--headwater-text,light-dark(#1c2127,#eef1f4));--m:var(--headwater-muted,light-dark(#5b6470,#a9b2bd));--a:var(--headwater-accent,light-dark(#1f5fd6,#8ab4ff));--o:var(--headwater-on-accent,light-dark(#fff,#0d1b33))}}
 [part=card]{position:relative;box-sizing:border-box;padding:16px;padding-inline-end:48px;border-radius:var(--headwater-radius,12px);background:var(--b);color:var(--t);
-box-shadow:0 0 0 1px rgb(127 127 127/.25),0 8px 28px rgb(0 0 0/.22);font:15px/1.45 var(--headwater-font,system-ui,sans-serif);overflow-wrap:anywhere;animation:in .18s ease-out}
-@keyframes in{from{opacity:0;transform:translateY(8px)}}
-@media(prefers-reduced-motion:reduce){[part=card]{animation:none}}
+box-shadow:0 0 0 1px rgb(127 127 127/.25),0 8px 28px rgb(0 0 0/.22);font:15px/1.45 var(--headwater-font,system-ui,sans-serif);overflow-wrap:anywhere;animation:in .18s}
+@keyframes in{from{opacity:0}}
 [part=title]{margin:0 0 4px;font-weight:600;font-size:16px}
 [part=body]{margin:0;color:var(--m);white-space:pre-line;max-block-size:40vh;overflow:auto}
 [part=button]{display:inline-block;box-sizing:border-box;min-block-size:40px;margin-block-start:12px;padding:9px 16px;border:0;border-radius:8px;background:var(--a);color:var(--o);font:inherit;font-weight:600;text-decoration:none;cursor:pointer}

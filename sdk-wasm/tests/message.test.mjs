@@ -213,6 +213,7 @@ test("a card is drawn under a strict policy, on a small screen, and in the dark"
   site.headers = {
     "content-security-policy": `default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; connect-src 'self' ${headwater.url}; require-trusted-types-for 'script'`,
   };
+  site.head += `<meta name="color-scheme" content="light dark">`;
   const page = await open();
   const problems = [];
   page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
@@ -230,4 +231,38 @@ test("a card is drawn under a strict policy, on a small screen, and in the dark"
   assert.equal(looks.background, "rgb(29, 34, 40)");
   assert.ok(looks.sizes.every((size) => size >= 40), `fingers need room: ${looks.sizes}`);
   assert.deepEqual(problems, []);
+});
+
+test("the card is light or dark with the page that it is on, not with the system", async () => {
+  const page = await open();
+  await signIn(page, "u-1");
+  await say("Payment Failed", "u-1", { order: "o-1" });
+  await card(page).waitFor();
+  const background = () => card(page).evaluate((card) => getComputedStyle(card).backgroundColor);
+  const [light, dark] = ["rgb(255, 255, 255)", "rgb(29, 34, 40)"];
+  const declare = (where, value) => page.evaluate(([where, value]) => {
+    document.documentElement.style.colorScheme = "";
+    document.head.querySelector("[name=color-scheme]")?.remove();
+    if (where == "style") document.documentElement.style.colorScheme = value;
+    if (where == "meta") document.head.append(Object.assign(document.createElement("meta"), { name: "color-scheme", content: value }));
+  }, [where, value]);
+  for (const [system, where, value, expected] of [
+    ["dark", "", "", light],
+    ["light", "", "", light],
+    ["dark", "style", "light dark", dark],
+    ["light", "style", "light dark", light],
+    ["light", "style", "dark", dark],
+    ["dark", "style", "only light", light],
+    ["dark", "meta", "light dark", dark],
+    ["light", "meta", "dark", dark],
+  ]) {
+    await page.emulateMedia({ colorScheme: system });
+    await declare(where, value);
+    assert.equal(await background(), expected, `a system that is ${system}, a page that says ${where} ${value}`);
+  }
+  await declare("", "");
+  await page.addStyleTag({ content: "headwater-message { color-scheme: dark }" });
+  assert.equal(await background(), dark, "the page can say it of the card alone");
+  await page.addStyleTag({ content: "headwater-message { --headwater-background: #def }" });
+  assert.equal(await background(), "rgb(221, 238, 255)");
 });
