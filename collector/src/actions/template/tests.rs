@@ -216,3 +216,20 @@ fn what_is_not_below_a_name_is_found_with_its_line() {
         assert!(error.contains(wrong), "{error}");
     }
 }
+
+/// As `examples/rules/README.md` has it.
+#[test]
+fn a_number_is_rounded_where_a_template_says_so() {
+    let context =
+        json!({"features": {"gap": 0.400_000_027_88, "looks": 12}, "scores": {"risk": 0.7049}});
+    for (text, filled) in [
+        ("{{ features.gap }}", "0.40000002788"),
+        ("{{ features.gap | round(2) }}", "0.4"),
+        ("{{ scores.risk | round(2) }}", "0.7"),
+        ("{{ (scores.risk * 100) | round | int }} %", "70 %"),
+        ("{{ features.looks | round(2) }}", "12"),
+    ] {
+        let rendered = one("a.txt", text).render("a", &context).unwrap();
+        assert_eq!(rendered.text.as_deref(), Some(filled), "{text}");
+    }
+}
