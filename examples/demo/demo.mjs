@@ -49,7 +49,7 @@ export async function startDemo({ binary, data = './data/demo', port = 8421, col
   const site = createSite({
     token,
     state,
-    fill: () => ({ COLLECTOR: collector.url(), WRITE_KEY: keys.get('writeKey'), RECEIVER: urlOf(receiver), RUN: run }),
+    fill: () => ({ COLLECTOR: collector.url(), WRITE_KEY: keys.get('writeKey'), RECEIVER: urlOf(receiver), RUN: run, RULES: rules ? 'yes' : '' }),
     pay,
     control: {
       kill: async () => {
@@ -231,7 +231,7 @@ async function main() {
       collector: { url: collector.url, pid: collector.state().pid }, receiver: { url: receiver.url },
     }));
   } else {
-    console.log(`\n  The demo is at  ${url}\n\n  People, and what they do:  ${collector.url}/console  (sign in with the admin token)\n  What rules make of it:     ${collector.url}/console/firings  (leave a cart for half a minute; pay by card)\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
+    console.log(`\n  The demo is at  ${url}\n\n  Rules, and what they do:   ${collector.url}/console/rules  (sign in with the admin token)\n  People, and what they do:  ${collector.url}/console\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
   }
 }
 

@@ -16,7 +16,17 @@ test('a declined card, a team that wants to leave and a cart that is left are an
     const frame = await live.waitForSelector('#frame');
     const shop = await frame.contentFrame();
     await shop.waitForURL('**/shop/**');
-    await line.go(shop, 'signin.html');
+    // The start page says what there is to try, and leads there.
+    const stories = live.locator('#try li a');
+    assert.deepEqual(await stories.allInnerTexts(), ['Leave a cart', 'Start to leave', 'Have a card declined']);
+    assert.equal(await live.locator('.people a', { hasText: 'Rules' }).getAttribute('href'), `${line.demo.collector.url}/console/rules`);
+    for (const at of [0, 2]) {
+      await stories.nth(at).click();
+      await shop.waitForURL(`**${await stories.nth(at).getAttribute('href')}`);
+      await shop.locator('#add').waitFor();
+    }
+    await stories.nth(1).click();
+    await shop.waitForURL('**/shop/signin.html');
     await shop.fill('[name=name]', 'A Shopper');
     await shop.fill('[name=email]', 'shopper@customers.example');
     await shop.fill('[name=team]', 'Oar & Paddle');

@@ -8,7 +8,7 @@ import { createStream } from './stream.js';
 import { createTrial, words } from './trial.js';
 
 const $ = (selector) => document.querySelector(selector);
-const { run, token, receiver, collector } = $('#demo').dataset;
+const { run, token, receiver, collector, rules } = $('#demo').dataset;
 
 const KEEP = 3000; // events held by this page; the oldest are forgotten
 const stored = new Map();
@@ -178,6 +178,10 @@ const last = sessionStorage.getItem('headwater-demo-page') ?? '/shop/';
 frame.contentWindow.location.replace(last.startsWith('/shop/') ? last : '/shop/');
 $('#back').addEventListener('click', () => frame.contentWindow.history.back());
 $('#reload').addEventListener('click', () => frame.contentWindow.location.reload());
+
+// The links of what to try lead into the frame; where only one part is seen, that is shown.
+$('#try').hidden = !rules;
+$('#try').addEventListener('click', ({ target }) => target.closest('li a') && select(tabs[0]));
 
 /* On a narrow screen, tabs */
 

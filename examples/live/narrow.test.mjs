@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { withLine } from '../e2e/line.mjs';
 
 const PATIENCE = { timeout: 30_000 };
@@ -24,7 +25,7 @@ test('at every width, up and down, nothing is cut', async () => {
         assert.deepEqual(await page.evaluate(misplaced), [], `${state}, ${width} px`);
       }
     }
-  });
+  }, { rules: fileURLToPath(new URL('../demo/rules', import.meta.url)) });
 });
 
 /** In the page: what reaches beyond the window, and what has less room than its text. */
