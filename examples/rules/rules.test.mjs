@@ -33,12 +33,22 @@ for (const [name, count] of Object.entries(FIXTURES)) {
 }
 
 test('its rules can be used and its fixture comes out', (t) => {
-  const [written, once, fixture] = blocks;
+  const [written, once, , fixture] = blocks;
   const dir = folder(t, { 'rules.toml': written, 'once.toml': once, 'rules.test.toml': fixture, 'churn.md': '**{{ account.name }}**' });
   for (const command of ['check', 'test']) {
     const { status, text } = rules(command, dir);
     assert.equal(status, 0, text);
   }
+});
+
+test('what it calls the first ever fires once', (t) => {
+  const test = `[[test]]
+name = "two cards"
+events = [{ at = "0s", track = "Card Added", user = "u-1" }, { at = "1d", track = "Card Added", user = "u-1" }]
+expect = [{ rule = "first_card", at = "0s" }]`;
+  const { status, text } = rules('test', folder(t, { 'rules.toml': blocks[2], 'first.test.toml': test, 'first-card.txt': 'Hello' }));
+  assert.equal(status, 0, text);
+  assert.match(text, /^1 ran, 0 failed$/m);
 });
 
 test('it names every key, every function’s home and every member that a rule file may have', (t) => {
