@@ -31,7 +31,7 @@ async function filled(desk) {
   const page = await desk.signedIn();
   await page.goto(`${desk.url}/console/rules/large_order`);
   await page.getByRole('button', { name: 'Stop this rule' }).click();
-  await page.getByRole('button', { name: 'Let it go on' }).waitFor();
+  await page.getByRole('button', { name: 'Resume' }).waitFor();
   await order(desk, 'u-1042', 1200);
   await page.close();
   return desk.person('u-1042', (profile) => profile.id === id && profile.events >= events + 3);

@@ -4,10 +4,6 @@
 
 /// In words; `None` where it is more than a few plain comparisons.
 pub(super) fn in_words(text: &str) -> Option<String> {
-    // What joins, groups or counts otherwise is not plain, nor is a text with the same signs in it.
-    if text.contains("||") || text.contains('?') || text.contains('[') {
-        return None;
-    }
     let said: Option<Vec<_>> = text.split("&&").map(|one| comparison(one.trim())).collect();
     Some(said?.join(" and "))
 }

@@ -35,17 +35,18 @@ pub(super) struct Words {
     pub(super) state: String,
     /// Before the words, for the eye.
     pub(super) mark: &'static str,
-    /// Whether `state` tells the detail already.
-    pub(super) has_detail: bool,
+    /// Where a device has told `state`: the word for what the collector had done before.
+    pub(super) before: Option<&'static str>,
 }
 
 /// What was done, and what became of it.
 pub(super) fn words(kind: &str, state: ActionState, detail: Option<&str>) -> Words {
     let known = KINDS.iter().find(|known| known.kind == kind);
     let said = detail.filter(|said| kind == IN_APP && SAID.contains(said));
+    let done = known.map_or("done", |known| known.done);
     let (state, mark) = match (state, said) {
         (_, Some(said)) => (said, "✓"),
-        (ActionState::Accepted, None) => (known.map_or("done", |known| known.done), "✓"),
+        (ActionState::Accepted, None) => (done, "✓"),
         (ActionState::Pending, None) => ("waiting", "…"),
         (ActionState::Refused, None) => ("refused", "✕"),
         (ActionState::Expired, None) => ("expired", "✕"),
@@ -53,7 +54,7 @@ pub(super) fn words(kind: &str, state: ActionState, detail: Option<&str>) -> Wor
         (ActionState::Unknown, None) => ("perhaps sent", "?"),
     };
     let what = known.map_or_else(|| label(kind), |known| sentence(known.what));
-    Words { what, state: state.to_owned(), mark, has_detail: said.is_some() }
+    Words { what, state: state.to_owned(), mark, before: said.map(|_| done) }
 }
 
 /// A rule by its name; who asks a model for a score is one, too.

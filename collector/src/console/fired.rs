@@ -62,6 +62,8 @@ pub(crate) struct DeedView {
     pub(crate) what: String,
     /// What became of it, in a word: `sent`.
     pub(crate) word: String,
+    /// Where a device has told that: the word for what was done before, at `done`.
+    pub(crate) before: Option<&'static str>,
     /// The state, as the API has it.
     pub(crate) state: &'static str,
     /// Before the word, for the eye.
@@ -209,14 +211,14 @@ impl DeedView {
         let words = deeds::words(&acted.kind, acted.state, acted.detail.as_deref());
         let done_ms = acted.done.as_deref().and_then(event_time::parse);
         let took = done_ms.zip(since_ms).map(|(done, since)| done.unix_ms() - since);
-        // Of a message that was seen the word says more than the time until it was ready.
-        let took = took.filter(|_| acted.state == ActionState::Accepted && !words.has_detail);
+        let took = took.filter(|_| acted.state == ActionState::Accepted);
         Self {
             what: words.what,
             word: words.state,
+            before: words.before,
             state: acted.state.as_str(),
             mark: words.mark,
-            detail: acted.detail.clone().filter(|_| !words.has_detail),
+            detail: acted.detail.clone().filter(|_| words.before.is_none()),
             stands: acted.waiting.as_ref().map(stands),
             done: acted.done.as_deref().map(When::of),
             took: took.map(|ms| soon(ms.max(0).unsigned_abs())),

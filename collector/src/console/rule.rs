@@ -56,9 +56,9 @@ pub(crate) struct Condition {
 }
 
 impl Condition {
-    fn of(text: &String) -> Self {
+    fn of(text: &str) -> Self {
         let words = condition::in_words(text);
-        Self { text: text.clone(), opening: words.as_deref().map(sentence), words }
+        Self { text: text.to_owned(), opening: words.as_deref().map(sentence), words }
     }
 }
 
@@ -111,8 +111,8 @@ impl RuleView {
                 let bare = when.strip_prefix("when ").or_else(|| when.strip_prefix("on "));
                 sentence(bare.unwrap_or(when))
             },
-            conditions: shown.conditions.iter().map(Condition::of).collect(),
-            still: shown.still.iter().map(Condition::of).collect(),
+            conditions: shown.conditions.iter().map(|it| Condition::of(it)).collect(),
+            still: shown.still.iter().map(|it| Condition::of(it)).collect(),
             then: shown.then.iter().map(|deed| sentence(deed)).collect(),
             has_fired: rule.fired > 0,
             fired: count(rule.fired, "time", "times"),

@@ -214,6 +214,32 @@ mod tests {
     }
 
     #[test]
+    fn what_rules_bring_about_is_told_by_what_it_says_and_not_by_its_ids() {
+        for (name, properties, told) in [
+            (
+                "In-App Message",
+                json!({"message_id": "f.0", "rule": "cart", "title": "Your cart is waiting", "body": "Hello", "expires_ms": 1}),
+                "Your cart is waiting",
+            ),
+            ("In-App Message", json!({"title": null, "body": "Hello", "expires_ms": 1}), "Hello"),
+            (
+                "Message Clicked",
+                json!({"message_id": "f.0", "rule": "cart_abandoned", "placement": "card"}),
+                "Cart abandoned",
+            ),
+            (
+                "Score Answered",
+                json!({"score": "model_risk", "value": 0.834, "asked_ms": 1}),
+                "Model risk: 0.83",
+            ),
+            ("Order Completed", json!({"value": 12}), "value: 12"),
+        ] {
+            let event = json!({"type": "track", "event": name, "properties": properties});
+            assert_eq!(with("track", &event), told);
+        }
+    }
+
+    #[test]
     fn every_call_is_told_in_words_and_none_without_any() {
         for (call, name, event, told) in [
             ("page", "Pricing", json!({}), "Viewed Pricing"),
