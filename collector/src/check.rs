@@ -16,7 +16,6 @@ use crate::{
     config::{Config, ConsumerConfig},
     http::{Door, TlsError},
     inbound::Inbound,
-    rules::RuleSet,
     sinks::{AnySink, SinkConfig},
     state::State,
 };
@@ -66,13 +65,12 @@ pub fn problems(config: &Config, text: &str) -> Vec<Problem> {
         }
     }
     if let Some(folder) = &config.rules {
-        match RuleSet::read(folder) {
-            Ok(set) => {
-                if let Err(error) = actions::look(folder, &set, Some(config)) {
-                    add(&["rules"], error.to_string());
-                }
-            }
-            Err(error) => add(&["rules"], error.to_string()),
+        let (listed, more) = actions::look(folder, Some(config)).wrong.into_listed();
+        for error in listed {
+            add(&["rules"], error.to_string());
+        }
+        if more > 0 {
+            add(&["rules"], format!("{}: … and {more} more", folder.display()));
         }
     }
     let mut folders: BTreeMap<&PathBuf, &str> = BTreeMap::new();

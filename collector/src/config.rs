@@ -308,11 +308,20 @@ fn nearest_key(message: &str) -> String {
     let (true, Some(unknown)) = (message.starts_with("unknown "), quoted.next()) else {
         return String::new();
     };
-    quoted
+    nearest(unknown, quoted).map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
+}
+
+/// The word among those that there are which is most likely meant; `None` if none is much like it.
+pub(crate) fn nearest<'a>(
+    unknown: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    known
+        .into_iter()
         .map(|known| (strsim::jaro_winkler(unknown, known), known))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map_or_else(String::new, |(_, known)| format!("; did you mean `{known}`?"))
+        .map(|(_, known)| known)
 }
 
 #[cfg(test)]

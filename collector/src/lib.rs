@@ -85,7 +85,7 @@ use crate::{
     messages::Messages,
     metrics::Metrics,
     projection::{DatabaseError, Projection, Rules},
-    rules::{RuleError, RuleSet},
+    rules::{RuleErrors, RuleSet},
     sinks::{Opening, SinkConfig, SinkError},
     sources::{Source, Sources},
     state::{State, StateError},
@@ -162,7 +162,7 @@ pub enum StartError {
     Inbound(#[from] InboundError),
     /// A rule file cannot be used.
     #[error(transparent)]
-    Rules(#[from] RuleError),
+    Rules(#[from] RuleErrors),
     /// What rules send cannot be sent.
     #[error(transparent)]
     Actions(#[from] ActionsError),

@@ -9,7 +9,6 @@ use crate::{
     config::Config,
     http::{Door, TlsError},
     inbound::{InboundError, Inbounds},
-    rules::RuleSet,
     sources::Sources,
     state::{State, StateError},
 };
@@ -59,14 +58,12 @@ impl Reload {
     /// What the rule files are like; `None` where there are none. Blocks to read files.
     pub fn rule_files(&self, next: &Config) -> Option<RuleFiles> {
         let folder = next.rules.as_ref()?;
-        let looked = RuleSet::read(folder).map_err(|error| error.to_string()).and_then(|set| {
-            actions::look(folder, &set, Some(next)).map_err(|error| error.to_string())
-        });
+        let wrong = actions::look(folder, Some(next)).wrong;
         let is_same = || self.rules_read.is_some() && actions::texts(folder) == self.rules_read;
-        Some(match looked {
-            Err(wrong) => RuleFiles::Wrong(wrong),
-            Ok(()) if is_same() => RuleFiles::Same,
-            Ok(()) => RuleFiles::Others,
+        Some(match wrong.is_empty() {
+            false => RuleFiles::Wrong(wrong.to_string()),
+            true if is_same() => RuleFiles::Same,
+            true => RuleFiles::Others,
         })
     }
 

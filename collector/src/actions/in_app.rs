@@ -43,6 +43,21 @@ pub(super) fn event(
     Ok(json!({ "type": "track", "event": MESSAGE, "properties": properties }))
 }
 
+/// The same of a template's text, as far as it is fixed: what is filled in can change neither a path nor a scheme that stand before it.
+pub(super) fn may_lead_somewhere(template: &str) -> Result<(), String> {
+    let fixed = ["{{", "{%", "{#"].iter().filter_map(|tag| template.find(tag)).min();
+    match fixed {
+        None => leads_somewhere(template.trim()),
+        Some(fixed) => {
+            let before = template[..fixed].trim_start();
+            match before.contains([':', '/', '\\', '?', '#', ' ']) {
+                true => leads_somewhere(&format!("{before}x")),
+                false => Ok(()),
+            }
+        }
+    }
+}
+
 /// A path of the page's own site, or an address with a scheme: `https://…`, or an app's own as `shop://…`.
 fn leads_somewhere(url: &str) -> Result<(), String> {
     let is_path = url.starts_with('/') && !url.starts_with("//") && !url.starts_with("/\\");
@@ -109,6 +124,30 @@ mod tests {
             "1x://y",
         ] {
             assert!(leads_somewhere(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_is_fixed_of_an_address_is_looked_at_before_it_is_filled_in() {
+        for good in [
+            "/pay/{{ event.properties.id }}",
+            "https://shop.example/{{ person.id }}",
+            "{{ event.properties.url }}",
+            "{% if account %}/a{% else %}/b{% endif %}",
+            "https://{{ account.traits.domain }}/pay",
+            "shop{{ person.traits.app }}://pay",
+            " /pay ",
+        ] {
+            assert_eq!(may_lead_somewhere(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "javascript:alert(1)",
+            "javascript:pay('{{ person.id }}')",
+            "//{{ person.id }}",
+            "pay?{{ person.id }}",
+            "",
+        ] {
+            assert!(may_lead_somewhere(bad).is_err(), "{bad}");
         }
     }
 

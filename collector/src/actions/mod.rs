@@ -14,6 +14,7 @@ mod context;
 mod destination;
 mod email;
 mod in_app;
+mod looking;
 mod message;
 mod opening;
 mod posting;
@@ -27,8 +28,9 @@ mod worker;
 
 pub use destination::{Destination, DestinationError};
 pub use email::{Email, EmailError};
+pub use looking::{Looked, look};
 pub use message::{Message, Outcome};
-pub use opening::{ActionsError, look};
+pub use opening::ActionsError;
 pub use posting::PostingError;
 pub use slack::Slack;
 pub use sms::Sms;

@@ -19,11 +19,14 @@ use std::{
 use minijinja::Environment;
 use serde_json::Value;
 
+use super::in_app;
+
 pub(super) use engine::Line;
 pub use error::{RefusedToSend, TemplateError};
 pub(crate) use members::Known;
 #[cfg(test)]
 pub(super) use members::MEMBERS;
+pub(super) use members::Mention;
 
 /// What a template may mention: the keys of a message's context.
 pub const ROOTS: [&str; 10] = [
@@ -45,6 +48,8 @@ pub struct Templates {
     environment: Environment<'static>,
     /// Of each file, the lines of its front matter: errors count them.
     lines_before: BTreeMap<String, usize>,
+    /// Of each part of front matter, the lines above it in its file.
+    lines_of_parts: BTreeMap<String, usize>,
     /// Of each file that has some, the names of its `data`.
     data: BTreeMap<String, Vec<String>>,
 }
@@ -76,6 +81,7 @@ impl Default for Templates {
         Self {
             environment: engine::environment(),
             lines_before: BTreeMap::new(),
+            lines_of_parts: BTreeMap::new(),
             data: BTreeMap::new(),
         }
     }
@@ -85,79 +91,114 @@ impl Templates {
     /// Reads all `*.md`, `*.txt` and `*.html` of a folder. A template can begin with front matter, TOML between two lines `+++`:
     /// `subject`, `title`, `button`, `url` and the table `data`, all of them templates themselves. What begins with a dot is no template, nor is `README.md`.
     pub fn read(folder: &Path) -> Result<Self, TemplateError> {
-        Self::read_beside(folder, &Known::default())
+        let (templates, wrong) = Self::read_as_far(folder, &Known::default());
+        wrong.into_iter().next().map_or(Ok(templates), Err)
     }
 
-    /// The same, beside rules: what templates mention of them has to be there.
-    pub(crate) fn read_beside(folder: &Path, known: &Known) -> Result<Self, TemplateError> {
-        let unreadable = |path: &Path| {
-            let path = path.to_owned();
-            move |cause| TemplateError::Unreadable { path, cause }
+    /// The same, beside rules, as far as they can be read; and all that is wrong: what templates mention of rules has to be there.
+    pub(crate) fn read_as_far(folder: &Path, known: &Known) -> (Self, Vec<TemplateError>) {
+        let (mut templates, mut wrong) = (Self::default(), Vec::new());
+        let files = match files(folder) {
+            Ok(files) => files,
+            Err(error) => return (templates, vec![error]),
         };
-        let mut files = BTreeSet::new();
-        for entry in fs::read_dir(folder).map_err(unreadable(folder))? {
-            let name = entry.map_err(unreadable(folder))?.file_name();
-            let Some(name) = name.to_str().filter(|name| !name.starts_with('.') && *name != README)
-            else {
-                continue;
-            };
-            if name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind)) {
-                files.insert(name.to_owned());
-            }
-            if files.len() > MOST_FILES {
-                return Err(TemplateError::TooMany { folder: folder.to_owned(), most: MOST_FILES });
-            }
-        }
-        let mut templates = Self::default();
         for name in files {
             let path = folder.join(&name);
-            let mut text = String::new();
-            let file = fs::File::open(&path).map_err(unreadable(&path))?;
-            file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(unreadable(&path))?;
-            if text.len() as u64 > MOST_BYTES {
-                return Err(TemplateError::wrong(
-                    &path,
-                    1,
-                    format!("it has more than {MOST_BYTES} bytes"),
-                ));
+            match text(&path) {
+                Ok(text) => wrong.extend(templates.add(&path, &name, &text, known)),
+                Err(error) => wrong.push(error),
             }
-            templates.add(&path, &name, &text, known)?;
+            // One that cannot be read is there all the same, for those that name it.
+            templates.lines_before.entry(name).or_default();
         }
         for (name, template) in templates.environment.templates() {
-            let missing = engine::missing_template(&templates.environment, template.source());
-            if let Some((line, what)) = missing {
-                let file = name.split('/').next().unwrap_or(name);
-                let before = templates.lines_before.get(name).copied().unwrap_or_default();
-                return Err(TemplateError::wrong(&folder.join(file), before + line, what));
+            let file = name.split('/').next().unwrap_or(name);
+            let before = templates.lines_above(name);
+            for (line, other) in engine::taken_in(template.source()) {
+                if !templates.has_file(other) {
+                    let what = format!("there is no template `{other}` in this folder");
+                    wrong.push(TemplateError::wrong(&folder.join(file), before + line, what));
+                }
             }
         }
-        Ok(templates)
+        (templates, wrong)
     }
 
-    fn add(
-        &mut self,
-        path: &Path,
-        name: &str,
-        text: &str,
-        known: &Known,
-    ) -> Result<(), TemplateError> {
-        let (front, lines, body) =
-            front::split(text).map_err(|(line, what)| TemplateError::wrong(path, line, what))?;
+    fn add(&mut self, path: &Path, name: &str, text: &str, known: &Known) -> Vec<TemplateError> {
+        let (front, lines, body) = match front::split(text) {
+            Ok(split) => split,
+            Err((line, what)) => return vec![TemplateError::wrong(path, line, what)],
+        };
+        let mut wrong = Vec::new();
         for (part, template) in front.parts() {
             let key = part.strip_prefix("data.");
             let stands = |line: &str| line.trim_start().starts_with(key.unwrap_or(&part));
             let line = 1 + text.lines().position(stands).unwrap_or_default();
-            let wrong = |(_, what)| TemplateError::wrong(path, line, format!("`{part}`: {what}"));
-            engine::add(&mut self.environment, &part_of(name, &part), &template, known)
-                .map_err(wrong)?;
+            let mut all =
+                engine::add(&mut self.environment, &part_of(name, &part), &template, known);
+            if part == "url"
+                && let Err(what) = in_app::may_lead_somewhere(&template)
+            {
+                all.push((1, what));
+            }
+            let all = all.into_iter().map(|(_, what)| format!("`{part}`: {what}"));
+            wrong.extend(all.map(|what| TemplateError::wrong(path, line, what)));
+            self.lines_of_parts.insert(part_of(name, &part), line - 1);
             if let Some(key) = key {
                 self.data.entry(name.to_owned()).or_default().push(key.to_owned());
             }
         }
-        let wrong = |(line, what)| TemplateError::wrong(path, lines + line, what);
-        engine::add(&mut self.environment, name, body, known).map_err(wrong)?;
+        let all = engine::add(&mut self.environment, name, body, known).into_iter();
+        wrong.extend(all.map(|(line, what)| TemplateError::wrong(path, lines + line, what)));
         self.lines_before.insert(name.to_owned(), lines);
-        Ok(())
+        wrong
+    }
+
+    /// How many lines of its file stand above a template, or a part of front matter.
+    fn lines_above(&self, name: &str) -> usize {
+        let lines = self.lines_before.get(name).or_else(|| self.lines_of_parts.get(name));
+        lines.copied().unwrap_or_default()
+    }
+
+    /// All that the templates of a name mention, and those that they take in.
+    pub(super) fn mentions(&self, name: &str) -> Vec<Mention> {
+        let files = self.files_of(name);
+        let of_file = |part: &String| {
+            part.split('/').next().is_some_and(|it| files.iter().any(|file| file == it))
+        };
+        let parts = self.lines_of_parts.keys().filter(|part| of_file(part));
+        let mut left: Vec<String> = files.iter().cloned().chain(parts.cloned()).collect();
+        let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+        while let Some(name) = left.pop() {
+            let Ok(template) = self.environment.get_template(&name) else { continue };
+            if !seen.insert(name.clone()) {
+                continue;
+            }
+            let file = name.split('/').next().unwrap_or(&name);
+            let above = self.lines_above(&name);
+            for mention in Mention::all(file, &template) {
+                found.push(Mention { line: above + mention.line, ..mention });
+            }
+            left.extend(engine::taken_in(template.source()).map(|(_, other)| other.to_owned()));
+        }
+        found
+    }
+
+    /// Whether there is this file.
+    pub(super) fn has_file(&self, file: &str) -> bool {
+        self.lines_before.contains_key(file)
+    }
+
+    /// The files of a name: of `welcome`, `welcome.html` and `welcome.txt`.
+    pub(super) fn files_of(&self, name: &str) -> Vec<String> {
+        let files = KINDS.iter().map(|kind| format!("{name}.{kind}"));
+        files.filter(|file| self.has_file(file)).collect()
+    }
+
+    /// Whether one of the files of a name says the subject of an e-mail.
+    pub(super) fn has_subject(&self, name: &str) -> bool {
+        let files = self.files_of(name);
+        files.iter().any(|file| self.lines_of_parts.contains_key(&part_of(file, "subject")))
     }
 
     /// The names that can be rendered, sorted: of `welcome.html` and `welcome.txt`, `welcome`.
@@ -166,18 +207,13 @@ impl Templates {
         names.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
-    /// Whether there is a text of this name, as messages in the app are made of.
-    pub(super) fn has_text(&self, name: &str) -> bool {
-        self.lines_before.contains_key(&format!("{name}.txt"))
-    }
-
     /// Fills in all templates of this name. A `null` is taken for a missing value.
     pub fn render(&self, name: &str, context: &Value) -> Result<Rendered, RefusedToSend> {
         let context = engine::context(context);
         let render = |file: &str| match self.environment.get_template(file) {
             Ok(template) => engine::render(&template, &context)
                 .map(Some)
-                .map_err(|error| error.below(|file| self.lines_before.get(file).copied())),
+                .map_err(|error| error.below(|name| self.lines_above(name))),
             Err(_) => Ok(None),
         };
         let file = |kind: &str| format!("{name}.{kind}");
@@ -203,6 +239,37 @@ impl Templates {
         }
         Ok(rendered)
     }
+}
+
+/// The templates of a folder, by name.
+fn files(folder: &Path) -> Result<BTreeSet<String>, TemplateError> {
+    let unreadable = |cause| TemplateError::Unreadable { path: folder.to_owned(), cause };
+    let mut files = BTreeSet::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let Some(name) = name.to_str().filter(|name| !name.starts_with('.') && *name != README)
+        else {
+            continue;
+        };
+        if name.rsplit_once('.').is_some_and(|(_, kind)| KINDS.contains(&kind)) {
+            files.insert(name.to_owned());
+        }
+        if files.len() > MOST_FILES {
+            return Err(TemplateError::TooMany { folder: folder.to_owned(), most: MOST_FILES });
+        }
+    }
+    Ok(files)
+}
+
+fn text(path: &Path) -> Result<String, TemplateError> {
+    let unreadable = |cause| TemplateError::Unreadable { path: path.to_owned(), cause };
+    let mut text = String::new();
+    let file = fs::File::open(path).map_err(unreadable)?;
+    file.take(MOST_BYTES + 1).read_to_string(&mut text).map_err(unreadable)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Err(TemplateError::wrong(path, 1, format!("it has more than {MOST_BYTES} bytes")));
+    }
+    Ok(text)
 }
 
 /// The name of a part of front matter, which no file can have.

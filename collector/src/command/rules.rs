@@ -130,9 +130,28 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match &arguments.command {
         Command::Check { folder, config } => {
-            let set = RuleSet::read(folder)?;
             let config = config.as_ref().map(|path| Config::read(path)).transpose()?;
-            actions::look(folder, &set, config.as_ref().map(|(config, _)| config))?;
+            let looked = actions::look(folder, config.as_ref().map(|(config, _)| config));
+            let actions::Looked { set, wrong, doubtful } = looked;
+            let (listed, more) = wrong.listed();
+            let mut error = std::io::stderr().lock();
+            for one in listed {
+                writeln!(error, "error: {}", printable(&one.to_string()))?;
+            }
+            if more > 0 {
+                writeln!(error, "error: … and {more} more")?;
+            }
+            for one in doubtful.listed().0 {
+                writeln!(error, "warning: {}", printable(&one.to_string()))?;
+            }
+            if !wrong.is_empty() {
+                let mistakes = if wrong.len() == 1 {
+                    "1 mistake"
+                } else {
+                    &format!("{} mistakes", wrong.len())
+                };
+                bail!("{mistakes} in {}: none of its rules can be used", folder.display());
+            }
             let (features, scores, rules) = set.counts();
             if set.is_empty() {
                 bail!(
@@ -142,7 +161,7 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
             }
             for (file, rule) in set.idle() {
                 writeln!(
-                    std::io::stderr(),
+                    error,
                     "note: {file}: the rule `{rule}` does nothing, and is only on record; if that is meant, say `then = []`"
                 )?;
             }

@@ -4,6 +4,7 @@
 
 mod decisive;
 mod deed;
+mod document;
 mod error;
 mod feature;
 mod model;
@@ -15,19 +16,19 @@ mod score;
 mod settings;
 mod when;
 
-use std::{collections::BTreeMap, fmt::Write as _, io::Read as _, path::Path};
+use std::{cell::RefCell, fmt::Write as _, io::Read as _, path::Path};
 
 use toml::Spanned;
 
-use super::set::{Per, RuleSet, Step, When};
+use super::set::{Feature, RuleSet, Score, Step, When};
 use decisive::short;
+use document::{Document, Item};
 use error::Mistake;
-pub use error::RuleError;
 pub(super) use error::Source;
+pub use error::{RuleError, RuleErrors};
 use names::Names;
-use raw::{RawFile, Text};
 
-use crate::config::plain_words;
+use crate::{config::nearest, expression::types::Kind};
 
 /// Of each kind in one folder. An event is held against those only that are about it.
 const MOST: usize = 1_000;
@@ -35,118 +36,109 @@ const MOST: usize = 1_000;
 const MOST_PARTS: usize = 32;
 /// Bytes of one file: a thousand rules.
 const MOST_BYTES: u64 = 1 << 20;
+/// Names that are listed where another one is wrong.
+const MOST_NAMED: usize = 32;
 
 impl RuleSet {
     /// Reads all `*.toml` of a folder but `*.test.toml`, which are fixtures.
-    pub fn read(folder: &Path) -> Result<Self, RuleError> {
-        let failed = |file: &Path, cause: std::io::Error| RuleError {
-            file: file.display().to_string(),
-            line: 0,
-            message: format!("cannot be read: {cause}"),
-        };
-        let entries = std::fs::read_dir(folder).map_err(|cause| failed(folder, cause))?;
-        let mut paths = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(|cause| failed(folder, cause))?.path();
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if name.ends_with(".toml") && !name.ends_with(".test.toml") {
-                paths.push(path);
+    pub fn read(folder: &Path) -> Result<Self, RuleErrors> {
+        let (set, wrong) = Self::read_as_far(folder);
+        if wrong.is_empty() { Ok(set) } else { Err(wrong) }
+    }
+
+    /// The same, as far as it can be read, and all that is wrong: if anything is, it is of use to nobody but who looks for more mistakes.
+    pub fn read_as_far(folder: &Path) -> (Self, RuleErrors) {
+        match files(folder) {
+            Ok((files, mut wrong)) => {
+                let (set, more) = Self::parse_as_far(&files);
+                wrong.extend(more.into_all());
+                (set, RuleErrors::new(wrong))
             }
+            Err(error) => (Self::default(), error.into()),
         }
-        paths.sort();
-        let mut files = Vec::new();
-        for path in paths {
-            // What is no file may never end.
-            let about = std::fs::metadata(&path).map_err(|cause| failed(&path, cause))?;
-            let wrong =
-                |message: String| RuleError { file: path.display().to_string(), line: 0, message };
-            if !about.is_file() {
-                return Err(wrong("is no file".to_owned()));
-            }
-            let mut text = String::new();
-            let file = std::fs::File::open(&path).map_err(|cause| failed(&path, cause))?;
-            file.take(MOST_BYTES + 1)
-                .read_to_string(&mut text)
-                .map_err(|cause| failed(&path, cause))?;
-            if text.len() as u64 > MOST_BYTES {
-                return Err(wrong(format!("a rule file has at most {MOST_BYTES} bytes")));
-            }
-            files.push(Source { name: path.display().to_string(), text });
-        }
-        Self::parse(&files)
     }
 
     /// Reads the texts of files.
-    pub(super) fn parse(files: &[Source]) -> Result<Self, RuleError> {
-        let mut raw = Vec::new();
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn parse(files: &[Source]) -> Result<Self, RuleErrors> {
+        let (set, wrong) = Self::parse_as_far(files);
+        if wrong.is_empty() { Ok(set) } else { Err(wrong) }
+    }
+
+    fn parse_as_far(files: &[Source]) -> (Self, RuleErrors) {
+        let all_wrong: RefCell<Vec<RuleError>> = RefCell::default();
+        let mut documents = Vec::new();
         for file in files {
-            let read: RawFile = toml::from_str(&file.text).map_err(|error| {
-                let at = error.span().map_or(0, |span| span.start);
-                file.wrong((at, plain_words(error.message())))
-            })?;
-            raw.push((file, read));
+            let mut wrong = Vec::new();
+            documents.push((file, Document::read(&file.text, &mut wrong)));
+            all_wrong.borrow_mut().extend(wrong.into_iter().map(|it| file.wrong(it)));
         }
         let mut names = Names::default();
-        for (file, read) in &raw {
-            let features = read.features.iter().map(|(name, it)| (name, it.get_ref().per));
-            names.add("feature", features, |it| &mut it.features).map_err(|e| file.wrong(e))?;
-            let scores = read.scores.iter().map(|(name, it)| (name, it.get_ref().per));
-            names.add("score", scores, |it| &mut it.scores).map_err(|e| file.wrong(e))?;
-            let rules = read.rules.keys().map(|name| (name, Per::Person));
-            names.add("rule", rules, |it| &mut it.rules).map_err(|e| file.wrong(e))?;
-        }
-        // What can be told of a feature's value is known before any expression is read.
-        for (_, read) in &raw {
-            for (name, feature) in &read.features {
-                names.kinds.insert(name.get_ref().clone(), feature.get_ref().kind());
+        for (file, document) in &documents {
+            let mut keep = |mistake| all_wrong.borrow_mut().push(file.wrong(mistake));
+            names.add("feature", &document.features, |it| &mut it.features, &mut keep);
+            names.add("score", &document.scores, |it| &mut it.scores, &mut keep);
+            names.add("rule", &document.rules, |it| &mut it.rules, &mut keep);
+            // What can be told of a feature's value is known before any expression is read.
+            for feature in &document.features {
+                let kind = feature.of.as_ref().map_or(Kind::Any, |it| it.get_ref().kind());
+                names.kinds.insert(feature.name.get_ref().clone(), kind);
             }
         }
         let (mut set, mut decisive) = (Self::default(), String::new());
-        for (file, read) in &mut raw {
-            set.settings(read).map_err(|mistake| file.wrong(mistake))?;
+        let reading = |file| Reading { file, names: &names, wrong: &all_wrong };
+        let (mut scores, mut rules) = (Vec::new(), Vec::new());
+        for (file, document) in &mut documents {
+            if let Some(settings) = document.settings.take() {
+                set.settings(settings, &reading(file));
+            }
         }
         let _ = writeln!(decisive, "{:?} {:?}", set.caps, set.quiet);
-        let mut scores = Vec::new();
-        let mut rules = Vec::new();
-        for (file, read) in raw {
-            let reading = Reading { file, names: &names };
-            for (name, feature) in in_order(read.features) {
-                let feature = reading.feature(name, feature).map_err(|e| file.wrong(e))?;
+        for (file, document) in documents {
+            for Item { name, per, of } in document.features {
+                let hollow = Feature::hollow(name.get_ref(), per);
+                let read = of.and_then(|raw| {
+                    let reading = reading(file);
+                    reading.keep(reading.feature(name, raw))
+                });
+                let feature = read.unwrap_or(hollow);
                 let _ = writeln!(decisive, "{}", feature.key);
                 set.features.push(feature);
             }
-            scores.extend(in_order(read.scores).into_iter().map(|it| (file, it)));
-            rules.extend(in_order(read.rules).into_iter().map(|it| (file, it)));
+            scores.extend(document.scores.into_iter().map(|it| (file, it)));
+            rules.extend(document.rules.into_iter().map(|it| (file, it)));
         }
         let (mut places, mut asking_rules) = (Vec::new(), Vec::new());
-        for (file, (name, score)) in scores {
-            let at = name.span().start;
-            let reading = Reading { file, names: &names };
-            let mut score = score.into_inner();
-            let score = match score.model.take() {
-                None => reading.score(name, score).map_err(|e| file.wrong(e))?,
+        for (file, Item { name, per, of }) in scores {
+            let (at, reading) = (name.span().start, reading(file));
+            let hollow = Score::hollow(name.get_ref(), per);
+            let read = of.map(Spanned::into_inner).and_then(|mut raw| match raw.model.take() {
+                None => reading.keep(reading.score(name, raw)),
                 Some(model) => {
-                    let at = set.features.len();
-                    let asking = reading.model(&name, &model, score, at);
-                    let (score, feature, rule) = asking.map_err(|e| file.wrong(e))?;
+                    let asking = reading.model(&name, &model, raw, set.features.len());
+                    let (score, feature, rule) = reading.keep(asking)?;
                     let _ = writeln!(decisive, "{}", feature.key);
                     set.features.push(feature);
                     asking_rules.push(rule);
-                    score
+                    Some(score)
                 }
-            };
+            });
+            let score = read.unwrap_or(hollow);
             let _ = writeln!(decisive, "{}", score.decisive());
             places.push((file, at));
             set.scores.push(score);
         }
         for (of, (file, at)) in places.into_iter().enumerate() {
-            set.refuse_circle(of, &mut Vec::new()).map_err(|message| file.wrong((at, message)))?;
+            let circle = set.refuse_circle(of, &mut Vec::new());
+            reading(file).keep(circle.map_err(|message| (at, message)));
         }
-        for (file, (name, rule)) in rules {
-            let reading = Reading { file, names: &names };
-            let rule = reading.rule(name, rule, &set).map_err(|e| file.wrong(e))?;
-            let _ = writeln!(decisive, "{}", rule.decisive(true));
-            set.rules.push(rule);
+        for (file, Item { name, of, .. }) in rules {
+            let Some(raw) = of else { continue };
+            let reading = reading(file);
+            if let Some(rule) = reading.keep(reading.rule(name, raw, &set)) {
+                let _ = writeln!(decisive, "{}", rule.decisive(true));
+                set.rules.push(rule);
+            }
         }
         for rule in asking_rules {
             let _ = writeln!(decisive, "{}", rule.decisive(true));
@@ -159,7 +151,7 @@ impl RuleSet {
         for (rule, key) in set.rules.iter_mut().zip(keys) {
             rule.key = key;
         }
-        Ok(set)
+        (set, RuleErrors::new(all_wrong.into_inner()))
     }
 
     /// Notes who wants to hear of which events.
@@ -187,15 +179,65 @@ impl RuleSet {
     }
 }
 
-fn in_order<T>(table: BTreeMap<Text, Spanned<T>>) -> Vec<(Text, Spanned<T>)> {
-    let mut all: Vec<_> = table.into_iter().collect();
-    all.sort_by_key(|(name, _)| name.span().start);
-    all
+/// The rule files of a folder, and which of them cannot be read.
+fn files(folder: &Path) -> Result<(Vec<Source>, Vec<RuleError>), RuleError> {
+    let wrong = |file: &Path, message: String| RuleError {
+        file: file.display().to_string(),
+        line: 0,
+        message,
+    };
+    let failed = |cause: std::io::Error| format!("cannot be read: {cause}");
+    let entries = std::fs::read_dir(folder).map_err(|cause| wrong(folder, failed(cause)))?;
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(|cause| wrong(folder, failed(cause)))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.ends_with(".toml") && !name.ends_with(".test.toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let (mut files, mut unread) = (Vec::new(), Vec::new());
+    for path in paths {
+        match text(&path).map_err(failed) {
+            Ok(Ok(text)) => files.push(Source { name: path.display().to_string(), text }),
+            Ok(Err(message)) | Err(message) => unread.push(wrong(&path, message)),
+        }
+    }
+    Ok((files, unread))
 }
 
+/// A file's text, or why it is no rule file.
+fn text(path: &Path) -> std::io::Result<Result<String, String>> {
+    // What is no file may never end.
+    if !std::fs::metadata(path)?.is_file() {
+        return Ok(Err("is no file".to_owned()));
+    }
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
+    if text.len() as u64 > MOST_BYTES {
+        return Ok(Err(format!("a rule file has at most {MOST_BYTES} bytes")));
+    }
+    Ok(Ok(text))
+}
+
+/// One file beside the names of all.
 struct Reading<'a> {
     file: &'a Source,
     names: &'a Names,
+    wrong: &'a RefCell<Vec<RuleError>>,
+}
+
+impl Reading<'_> {
+    /// Notes a mistake, and goes on.
+    fn keep<T>(&self, read: Result<T, Mistake>) -> Option<T> {
+        read.map_err(|(at, message)| self.refuse(at, message)).ok()
+    }
+
+    /// Notes a mistake.
+    fn refuse(&self, at: usize, message: String) {
+        self.wrong.borrow_mut().push(self.file.wrong((at, message)));
+    }
 }
 
 /// That there is no such thing, and what there is.
@@ -204,5 +246,9 @@ fn one_of<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> S
     if known.is_empty() {
         return format!("there is no {what} `{name}`, nor any other");
     }
-    plain_words(&format!("unknown {what} `{name}`, expected one of `{}`", known.join("`, `")))
+    let meant = nearest(name, known.iter().copied());
+    let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+    let (listed, more) = known.split_at(known.len().min(MOST_NAMED));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    format!("unknown {what} `{name}`, expected one of `{}`{more}{meant}", listed.join("`, `"))
 }

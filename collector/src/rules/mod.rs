@@ -24,6 +24,7 @@ mod kept;
 mod length;
 mod rows;
 mod scope;
+mod sends;
 mod set;
 mod shown;
 #[cfg(any(test, feature = "testing"))]
@@ -35,13 +36,14 @@ mod untold;
 mod waiting;
 
 pub use backtest::{BacktestError, Compared, backtest};
-pub use file::RuleError;
+pub use file::{RuleError, RuleErrors};
 pub use firing::{Acted, ActionState, Fired, Waiting};
 pub use fixture::{Tested, test};
 pub use fold::{Came, Looked, Waited};
 pub use rows::{Asked, Exported, Row, RowsError, rows};
 pub use scope::{Answered, Reason, Scored, Term};
-pub use set::{Per, RuleSet, Sends};
+pub use sends::{ByTime, Sends, Told};
+pub use set::{Per, RuleSet};
 pub use shown::RuleShown;
 
 pub(crate) use bounds::Bounds;

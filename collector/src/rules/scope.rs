@@ -527,6 +527,14 @@ impl Per {
             Self::Account => "account",
         }
     }
+
+    /// One of them.
+    pub(crate) fn one(self) -> &'static str {
+        match self {
+            Self::Person => "a person",
+            Self::Account => "an account",
+        }
+    }
 }
 
 #[allow(clippy::cast_precision_loss, reason = "scores are no ledgers")]

@@ -34,21 +34,6 @@ pub struct RuleSet {
     pub(super) wanted: Wanted,
 }
 
-/// A message that a rule sends.
-#[derive(Clone, Copy, Debug)]
-pub struct Sends<'a> {
-    /// In which file.
-    pub file: &'a str,
-    /// The rule.
-    pub rule: &'a str,
-    /// By way of which destination; a message in the app has none.
-    pub destination: Option<&'a str>,
-    /// Of which kind it takes that to be.
-    pub kind: &'a str,
-    /// By which template, without its ending.
-    pub template: Option<&'a str>,
-}
-
 /// Who wants to hear of an event: places in the set's lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Heard {
@@ -223,6 +208,8 @@ pub(super) struct Rule {
     /// Of all it is about, so many of a hundred.
     pub(super) percent: u8,
     pub(super) then: Vec<Do>,
+    /// Where each of these stands in the file, in the same order.
+    pub(super) places: Vec<Stands>,
     /// Whether it says itself that it does nothing.
     pub(super) says_nothing: bool,
     /// What is answered to who waits for a decision.
@@ -314,6 +301,15 @@ pub(super) enum Pending {
     Keep,
     /// They are recorded, and do nothing.
     Drop,
+}
+
+/// Where a file names what an action needs, as lines from 1.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stands {
+    pub(super) destination: usize,
+    pub(super) template: usize,
+    /// The template's file, if it is named with its ending.
+    pub(super) file: Option<String>,
 }
 
 /// What is done.
@@ -479,35 +475,6 @@ impl RuleSet {
     /// Names, revisions, and a name for all that each rule decides by.
     pub(crate) fn revisions(&self) -> impl Iterator<Item = (&str, u32, &str)> {
         self.rules.iter().map(|rule| (rule.name.as_str(), rule.revision, rule.key.as_str()))
-    }
-
-    /// What is sent: in which file, by which rule, by way of which destination, for which kind, by which template.
-    pub fn sends(&self) -> impl Iterator<Item = Sends<'_>> {
-        let deeds = self.rules.iter().flat_map(|rule| rule.then.iter().map(move |it| (rule, it)));
-        deeds.filter_map(|(rule, deed)| match &deed.what {
-            What::Send { destination, kind, template } => Some(Sends {
-                file: &rule.file,
-                rule: &rule.name,
-                destination: Some(destination),
-                kind,
-                template: template.as_deref(),
-            }),
-            What::InApp { template, .. } => Some(Sends {
-                file: &rule.file,
-                rule: &rule.name,
-                destination: None,
-                kind: IN_APP,
-                template: Some(template),
-            }),
-            What::Ask { destination, .. } => Some(Sends {
-                file: &rule.file,
-                rule: &rule.name,
-                destination: Some(destination),
-                kind: "webhook",
-                template: None,
-            }),
-            What::Emit { .. } | What::Set { .. } => None,
-        })
     }
 
     /// The names of features and of scores.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::{
-    file::{RuleError, Source},
+    file::{RuleError, RuleErrors, Source},
     set::RuleSet,
     trial::Trial,
 };
@@ -18,13 +18,15 @@ const BEGIN_MS: i64 = 1_735_689_600_000;
 const TEN_YEARS_MS: i64 = 10 * 365 * 24 * 3600 * 1000;
 
 /// Reads the text, and folds what is taken over events of two people; how often it fired.
-pub fn fold(text: &str) -> Result<usize, RuleError> {
+pub fn fold(text: &str) -> Result<usize, RuleErrors> {
     let file = Source { name: "rules.toml".to_owned(), text: text.to_owned() };
     let set = Arc::new(RuleSet::parse(&[file])?);
-    let failed = |error: rusqlite::Error| RuleError {
-        file: "rules.toml".to_owned(),
-        line: 1,
-        message: error.to_string(),
+    let failed = |error: rusqlite::Error| {
+        RuleErrors::from(RuleError {
+            file: "rules.toml".to_owned(),
+            line: 1,
+            message: error.to_string(),
+        })
     };
     let mut trial = Trial::new(set, people::Limits::default()).map_err(failed)?;
     for n in 1..=40_i64 {

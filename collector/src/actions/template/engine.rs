@@ -10,6 +10,8 @@ use minijinja::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
+use crate::config::nearest;
+
 use super::{
     ROOTS, RefusedToSend,
     members::Known,
@@ -20,8 +22,25 @@ use super::{
 const FUEL: u64 = 100_000;
 /// Bytes that a template may become. Gmail cuts what it shows of a mail at 102 KB.
 pub(super) const MOST_OUTPUT: usize = 256 * 1024;
-/// How alike two words are from which on one is taken for a mistyped other.
-const LIKENESS: f64 = 0.75;
+/// Filters that messages are written with, for who mistypes one.
+const FILTERS: [&str; 16] = [
+    "capitalize",
+    "default",
+    "escape",
+    "first",
+    "float",
+    "int",
+    "join",
+    "last",
+    "length",
+    "lower",
+    "replace",
+    "round",
+    "safe",
+    "title",
+    "trim",
+    "upper",
+];
 /// What may stand in a part of a URL as it is (RFC 3986, "unreserved").
 const PART_OF_URL: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -84,37 +103,44 @@ fn escape_markdown(text: &str) -> Cow<'_, str> {
     escaped.into()
 }
 
-/// Adds a template, if it mentions only what there is. An error says its line in the text.
+/// Adds a template, and tells of all that it mentions and that there never is, with the lines in the text.
 pub(super) fn add(
     environment: &mut Environment<'static>,
     name: &str,
     text: &str,
     known: &Known,
-) -> Result<(), (usize, String)> {
-    let added = environment.add_template_owned(name.to_owned(), text.to_owned());
-    added.map_err(|error| {
+) -> Vec<(usize, String)> {
+    if let Err(error) = environment.add_template_owned(name.to_owned(), text.to_owned()) {
         // A mistake in the template itself: there are no values yet.
         let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-        (error.line().unwrap_or(1), what)
-    })?;
-    let template = environment.get_template(name).map_err(|error| (1, error.kind().to_string()))?;
+        return vec![(error.line().unwrap_or(1), what)];
+    }
+    let template = match environment.get_template(name) {
+        Ok(template) => template,
+        Err(error) => return vec![(1, error.kind().to_string())],
+    };
     let globals: Vec<_> = environment.globals().map(|(name, _)| name).collect();
     let mut unknown: Vec<_> = template.undeclared_variables(false).into_iter().collect();
     unknown.retain(|variable| !ROOTS.contains(&&**variable) && !globals.contains(&&**variable));
-    let first = unknown.into_iter().map(|variable| (line_of(text, &variable), variable)).min();
-    let Some((line, variable)) = first else {
-        let wrong = known.unknown(&template, text).or_else(|| unknown_filter(environment, text));
-        return wrong.map_or(Ok(()), Err);
-    };
-    Err((line, format!("unknown variable `{variable}`; {}", meant(&variable))))
+    let unknown = unknown.into_iter().map(|variable| {
+        let what = format!("unknown variable `{variable}`; {}", meant(&variable));
+        (line_of(text, &variable), what)
+    });
+    let mut wrong: Vec<_> = unknown.collect();
+    wrong.extend(known.unknown(&template, text));
+    wrong.extend(unknown_filters(environment, text));
+    wrong.sort();
+    wrong
 }
 
 fn meant(variable: &str) -> String {
-    let alike = ROOTS.map(|root| (strsim::jaro_winkler(variable, root), root));
-    let nearest = alike.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
-    match nearest.filter(|(likeness, _)| *likeness > LIKENESS) {
-        Some((_, root)) => format!("did you mean `{root}`?"),
-        None => format!("expected one of `{}`", ROOTS.join("`, `")),
+    match (variable, nearest(variable, ROOTS)) {
+        // What expressions have it under.
+        ("traits", _) => {
+            "a person's are `person.traits.x`, an account's `account.traits.x`".to_owned()
+        }
+        (_, Some(root)) => format!("did you mean `{root}`?"),
+        (_, None) => format!("expected one of `{}`", ROOTS.join("`, `")),
     }
 }
 
@@ -125,29 +151,28 @@ fn line_of(text: &str, variable: &str) -> usize {
     tags(text).into_iter().find(|(_, tag)| names(tag)).map_or(1, |(line, _)| line)
 }
 
-/// The first filter that there is not, and its line: the engine would say so at the first message.
-fn unknown_filter(environment: &Environment<'_>, text: &str) -> Option<(usize, String)> {
+/// The filters that there are not, and their lines: the engine would say so at the first message.
+fn unknown_filters(environment: &Environment<'_>, text: &str) -> Vec<(usize, String)> {
     let mut state = environment.empty_state();
     let mut unknown = |name: &str| {
         let tried = state.apply_filter(name, &[]);
         tried.is_err_and(|error| error.kind() == ErrorKind::UnknownFilter)
     };
-    tags(text).into_iter().find_map(|(line, tag)| {
+    let mut found = Vec::new();
+    for (line, tag) in tags(text) {
         let filters = words(tag).into_iter().filter(|(before, _)| *before == '|');
-        let (_, name) = filters.into_iter().find(|(_, name)| unknown(name))?;
-        Some((line, format!("unknown filter `{name}`")))
-    })
+        for (_, name) in filters.filter(|(_, name)| unknown(name)) {
+            let meant = nearest(&name, FILTERS);
+            let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+            found.push((line, format!("unknown filter `{name}`{meant}")));
+        }
+    }
+    found
 }
 
-/// The first template that another takes in and that there is not. For when all have been added.
-pub(super) fn missing_template(
-    environment: &Environment<'_>,
-    text: &str,
-) -> Option<(usize, String)> {
-    tags(text).into_iter().find_map(|(line, tag)| {
-        let name = other_template(tag).filter(|name| environment.get_template(name).is_err())?;
-        Some((line, format!("there is no template `{name}` in this folder")))
-    })
+/// The other templates that one takes in, with their lines in its text.
+pub(super) fn taken_in(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    tags(text).into_iter().filter_map(|(line, tag)| Some((line, other_template(tag)?)))
 }
 
 /// What templates see: without `null`, which is a missing value and has a default like one.
@@ -236,8 +261,8 @@ impl Line {
 
     pub(in crate::actions) fn read(text: &str) -> Result<Self, String> {
         let mut environment = environment();
-        add(&mut environment, Self::NAME, text, &Known::default()).map_err(|(_, what)| what)?;
-        Ok(Self { environment })
+        let wrong = add(&mut environment, Self::NAME, text, &Known::default()).into_iter().next();
+        wrong.map_or(Ok(Self { environment }), |(_, what)| Err(what))
     }
 
     pub(in crate::actions) fn render(

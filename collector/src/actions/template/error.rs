@@ -86,13 +86,15 @@ pub enum RefusedToSend {
 }
 
 impl RefusedToSend {
-    /// Counted in the file, below its front matter.
-    pub(super) fn below(mut self, lines_before: impl Fn(&str) -> Option<usize>) -> Self {
+    /// Counted in the file: of a template of which so many lines stand above it there.
+    pub(super) fn below(mut self, lines_above: impl Fn(&str) -> usize) -> Self {
         if let Self::Missing { file, line, .. }
         | Self::TooMuch { file, line, .. }
         | Self::Wrong { file, line, .. } = &mut self
         {
-            *line += lines_before(file).unwrap_or_default();
+            *line += lines_above(file);
+            // Of a part of front matter, the file that it stands in.
+            file.truncate(file.find('/').unwrap_or(file.len()));
         }
         self
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use minijinja::Template;
 
 use super::tags::{tags, words};
-use crate::rules::RuleSet;
+use crate::{config::nearest, rules::RuleSet};
 
 /// What there always is below these names, even where it has no value.
 pub(in crate::actions) const MEMBERS: [(&str, &[&str]); 5] = [
@@ -44,12 +44,8 @@ impl Known {
         }
     }
 
-    /// The first member that there is not, with its line in the text.
-    pub(super) fn unknown(
-        &self,
-        template: &Template<'_, '_>,
-        text: &str,
-    ) -> Option<(usize, String)> {
+    /// The members that there are not, with their lines in the text.
+    pub(super) fn unknown(&self, template: &Template<'_, '_>, text: &str) -> Vec<(usize, String)> {
         let mentioned = template.undeclared_variables(true);
         let wrong = mentioned.iter().filter_map(|path| {
             let mut parts = path.split('.');
@@ -61,11 +57,63 @@ impl Known {
                     true => "there are none".to_owned(),
                     false => format!("expected one of `{}`", known.join("`, `")),
                 };
-                (line, format!("there is no `{name}.{member}`; {what}"))
+                let meant = match nearest(member, known.iter().copied()) {
+                    Some(meant) => format!("; did you mean `{name}.{meant}`?"),
+                    None if known.contains(&"traits") => {
+                        format!("; a trait is `{name}.traits.{member}`")
+                    }
+                    None => String::new(),
+                };
+                (line, format!("there is no `{name}.{member}`; {what}{meant}"))
             })
         });
-        wrong.min()
+        wrong.collect()
     }
+}
+
+/// Something that a template mentions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::actions) struct Mention {
+    /// The file's name, in the folder of templates.
+    pub(in crate::actions) file: String,
+    /// 1-based.
+    pub(in crate::actions) line: usize,
+    /// One of the roots.
+    pub(in crate::actions) variable: String,
+    /// What of it, if it is looked into.
+    pub(in crate::actions) member: Option<String>,
+    /// Whether the template asks somewhere if there is such a thing.
+    pub(in crate::actions) is_asked_for: bool,
+}
+
+impl Mention {
+    /// All of one template, with the lines in its text.
+    pub(super) fn all(file: &str, template: &Template<'_, '_>) -> Vec<Self> {
+        let text = template.source();
+        let mentioned = template.undeclared_variables(true);
+        let mut all: Vec<Self> = mentioned
+            .iter()
+            .map(|path| {
+                let mut parts = path.split('.');
+                let variable = parts.next().unwrap_or_default().to_owned();
+                let member = parts.next().map(str::to_owned);
+                let line = member.as_ref().map_or(1, |member| line_of(text, &variable, member));
+                let is_asked_for = asks_for(text, &variable);
+                Self { file: file.to_owned(), line, variable, member, is_asked_for }
+            })
+            .collect();
+        all.sort_by(|a, b| (a.line, &a.variable, &a.member).cmp(&(b.line, &b.variable, &b.member)));
+        all
+    }
+}
+
+/// Whether a text asks `if` there is something of this name.
+fn asks_for(text: &str, name: &str) -> bool {
+    tags(text).into_iter().any(|(_, tag)| {
+        let words = words(tag);
+        let has = |it: &str| words.iter().any(|(_, word)| word == it);
+        (has("if") || has("elif")) && has(name)
+    })
 }
 
 /// The first line that has this member of this name where the language stands.

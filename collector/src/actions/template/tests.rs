@@ -52,7 +52,7 @@ fn all_of_a_name_are_filled_in_and_each_is_escaped_for_where_it_goes() {
 fn what_there_never_is_is_found_when_it_is_read() {
     for (text, line, part) in [
         ("\n{{ persn.name }}", 2, "unknown variable `persn`; did you mean `person`?"),
-        ("persn\n{{ person.persn }}\n{% if persn %}{% endif %}", 3, "did you mean `person`?"),
+        ("persn\n{{ event.persn }}\n{% if persn %}{% endif %}", 3, "did you mean `person`?"),
         ("{{ zebra }}", 1, "expected one of `person`, `account`"),
         ("{# {{ persn }} #}\n{{ 'persn' }}{{ person.name|persn }}", 2, "unknown filter `persn`"),
         ("+++\ntitle = 'x'\n+++\n{{ person.name | uper }}", 4, "unknown filter `uper`"),
@@ -188,7 +188,8 @@ fn what_is_not_below_a_name_is_found_with_its_line() {
     let known = Known::of(&crate::rules::RuleSet::read(folder.path()).unwrap());
     let read = |text: &str| {
         fs::write(folder.path().join("a.md"), text).unwrap();
-        Templates::read_beside(folder.path(), &known).map(drop).map_err(|error| error.to_string())
+        let (_, wrong) = Templates::read_as_far(folder.path(), &known);
+        wrong.into_iter().next().map_or(Ok(()), |error| Err(error.to_string()))
     };
     for sound in [
         "{{ person.traits.plan }} {{ event.properties.x }} {{ features.core_last }} {{ scores.risk }} {{ account.main_user.name }}",

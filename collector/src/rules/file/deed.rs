@@ -8,9 +8,10 @@ use super::{
     super::{
         fold::{ANSWERED, DONE},
         length::ms,
-        set::{Do, What},
+        set::{Do, Stands, What},
     },
     Mistake,
+    error::Source,
     raw::RawDo,
 };
 use crate::{messages::MESSAGE, people::ERASED};
@@ -21,7 +22,7 @@ const OURS: [&str; 6] = [ANSWERED, DONE, ERASED, MESSAGE, "Identity Merged", "Id
 const EXPIRES: Duration = Duration::from_secs(15 * 60);
 
 /// One thing that a rule does.
-pub(super) fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
+pub(super) fn deed(raw: Spanned<RawDo>, file: &Source) -> Result<(Do, Stands), Mistake> {
     let at = raw.span().start;
     let raw = raw.into_inner();
     let sends =
@@ -45,8 +46,13 @@ pub(super) fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
         let traits = traits.iter().map(|(name, value)| (name.clone(), json(value))).collect();
         all.push((What::Set { traits }, false));
     }
-    let template = raw.template.as_deref();
-    let template = template.map(|it| it.rsplit_once('.').map_or(it, |it| it.0).to_owned());
+    let written = raw.template.as_ref().map(Spanned::get_ref);
+    let template = written.map(|it| it.rsplit_once('.').map_or(&**it, |it| it.0).to_owned());
+    let mut stands = Stands {
+        destination: file.line(at),
+        template: file.line(raw.template.as_ref().map_or(at, |it| it.span().start)),
+        file: written.filter(|it| it.contains('.')).cloned(),
+    };
     if let Some(placement) = raw.in_app {
         let Some(template) = template.clone() else {
             return Err((at, "`in_app` needs a `template`: what it says".to_owned()));
@@ -65,6 +71,7 @@ pub(super) fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
         if needs && template.is_none() {
             return Err((at, format!("`{kind}` needs a `template`: what it says")));
         }
+        stands.destination = file.line(to.span().start);
         let (destination, template) = (to.into_inner(), template.clone());
         let send = What::Send { destination, kind: kind.to_owned(), template };
         all.push((send, true));
@@ -76,5 +83,6 @@ pub(super) fn deed(raw: Spanned<RawDo>) -> Result<Do, Mistake> {
     if !takes_template && raw.template.is_some() {
         return Err((at, "`emit` and `set` have no `template`".to_owned()));
     }
-    Ok(Do { what, expires_ms: ms(raw.expires.map_or(EXPIRES, |it| it.0)) })
+    let expires_ms = ms(raw.expires.map_or(EXPIRES, |it| it.0));
+    Ok((Do { what, expires_ms }, stands))
 }

@@ -1,9 +1,13 @@
-//! What is wrong with a rule file. Promises the file and the line. Deliberately does not know what rules are.
+//! What is wrong with rule files. Promises the file and the line of each thing, in the order in which they stand. Deliberately does not
+//! know what rules are.
 
 use std::fmt;
 
+/// Mistakes that are listed: more than anyone mends before looking again.
+const MOST_LISTED: usize = 20;
+
 /// What is wrong with a rule file, and where.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleError {
     /// The file's name.
     pub file: String,
@@ -24,6 +28,69 @@ impl fmt::Display for RuleError {
 
 impl std::error::Error for RuleError {}
 
+/// All that is wrong with the files of a folder, sorted by file and line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RuleErrors(Vec<RuleError>);
+
+impl RuleErrors {
+    /// Sorts them; what is said twice of one line is said once.
+    pub fn new(mut all: Vec<RuleError>) -> Self {
+        all.sort();
+        all.dedup();
+        Self(all)
+    }
+
+    /// None at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Those that are listed, and how many there are beside them.
+    pub fn listed(&self) -> (&[RuleError], usize) {
+        let listed = self.0.len().min(MOST_LISTED);
+        (&self.0[..listed], self.0.len() - listed)
+    }
+
+    /// The same, each by itself.
+    pub(crate) fn into_listed(mut self) -> (Vec<RuleError>, usize) {
+        let more = self.listed().1;
+        self.0.truncate(MOST_LISTED);
+        (self.0, more)
+    }
+
+    /// Each of them.
+    pub(crate) fn into_all(self) -> Vec<RuleError> {
+        self.0
+    }
+}
+
+impl From<RuleError> for RuleErrors {
+    fn from(one: RuleError) -> Self {
+        Self(vec![one])
+    }
+}
+
+impl fmt::Display for RuleErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (listed, more) = self.listed();
+        for (number, error) in listed.iter().enumerate() {
+            let end = if number == 0 { "" } else { "\n" };
+            write!(f, "{end}{error}")?;
+        }
+        if more > 0 {
+            write!(f, "\n… and {more} more")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for RuleErrors {}
+
 /// A file's text, and its name for errors.
 pub(in super::super) struct Source {
     pub(in super::super) name: String,
@@ -34,8 +101,13 @@ pub(in super::super) struct Source {
 pub(super) type Mistake = (usize, String);
 
 impl Source {
+    /// The line of a place, from 1.
+    pub(super) fn line(&self, at: usize) -> usize {
+        let before = self.text.as_bytes().iter().take(at);
+        1 + before.filter(|byte| **byte == b'\n').count()
+    }
+
     pub(super) fn wrong(&self, (at, message): Mistake) -> RuleError {
-        let line = 1 + self.text[..at.min(self.text.len())].matches('\n').count();
-        RuleError { file: self.name.clone(), line, message }
+        RuleError { file: self.name.clone(), line: self.line(at), message }
     }
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::{
     super::{
         aggregate::Operation,
-        set::{Feature, Part},
+        set::{Feature, Part, Per},
     },
     Mistake, Reading,
     part::{OF_AN_EVENT, Place, Wanted},
@@ -41,10 +41,10 @@ impl Reading<'_> {
         let wanted = if is_number { Wanted::Number } else { Wanted::Anything };
         let place = |key| Place { key, variables: OF_AN_EVENT, per: raw.per, wanted };
         let condition = Place { wanted: Wanted::Truth, ..place("if") };
-        let condition = raw.condition.map(|text| self.part(&text, condition)).transpose()?;
+        let condition = raw.condition.and_then(|text| self.keep(self.part(&text, condition)));
         let word = format!("{operation:?}").to_lowercase();
-        let value = value.map(|text| self.part(&text, place(&word))).transpose()?;
-        let on = self.all_of(all(raw.on))?;
+        let value = value.and_then(|text| self.keep(self.part(&text, place(&word))));
+        let on = self.keep(self.all_of(all(raw.on))).unwrap_or_default();
         let text = |part: &Option<Part>| part.as_ref().map(|it| it.expression.text().to_owned());
         let mut key = format!(
             "{} {on:?} {:?} {operation:?} {:?} {:?} {:?}",
@@ -70,5 +70,23 @@ impl Reading<'_> {
             answers: None,
             key,
         })
+    }
+}
+
+impl Feature {
+    /// One that cannot be read, for those that look at it: of what they say only the rest is judged.
+    pub(super) fn hollow(name: &str, per: Per) -> Self {
+        Self {
+            name: name.to_owned(),
+            per,
+            on: Vec::new(),
+            condition: None,
+            operation: Operation::Count,
+            value: None,
+            window: None,
+            ago: Duration::ZERO,
+            answers: None,
+            key: String::new(),
+        }
     }
 }

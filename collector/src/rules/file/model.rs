@@ -8,7 +8,9 @@ use super::{
         aggregate::Operation,
         fold::ANSWERED,
         length::ms,
-        set::{Do, Feature, Late, Model, On, Pending, Per, Rule, Score, Squash, What, When},
+        set::{
+            Do, Feature, Late, Model, On, Pending, Per, Rule, Score, Squash, Stands, What, When,
+        },
     },
     MOST_PARTS, Mistake, Reading,
     part::{OF_A_RULE, OF_A_SUBJECT, Place, Wanted},
@@ -58,21 +60,21 @@ impl Reading<'_> {
         }
         let mut inputs: Vec<_> = raw.inputs.into_iter().collect();
         inputs.sort_by_key(|(name, _)| name.span().start);
-        let inputs = inputs.into_iter().map(|(name, text)| {
+        let inputs = inputs.into_iter().filter_map(|(name, text)| {
             let key = format!("inputs.{}", name.get_ref());
             let wanted = Wanted::Anything;
             let place = Place { key: &key, variables: OF_A_SUBJECT, per: Per::Person, wanted };
-            Ok((name.into_inner(), self.part(&text, place)?))
+            Some((name.into_inner(), self.keep(self.part(&text, place))?))
         });
-        let inputs = inputs.collect::<Result<Vec<_>, Mistake>>()?;
+        let inputs = inputs.collect();
         let conditions = raw.conditions.map(all).unwrap_or_default();
         if conditions.len() > MOST_PARTS {
             return Err((at, format!("a score has at most {MOST_PARTS} conditions")));
         }
         let wanted = Wanted::Truth;
         let place = Place { key: "if", variables: OF_A_RULE, per: Per::Person, wanted };
-        let conditions = conditions.iter().map(|text| self.part(text, place));
-        let conditions = conditions.collect::<Result<_, _>>()?;
+        let conditions = conditions.iter().filter_map(|text| self.keep(self.part(text, place)));
+        let conditions = conditions.collect();
         // A name that no file can give: `:` is not in them.
         let hidden = format!("score:{}", name.get_ref());
         let feature = Feature {
@@ -87,6 +89,7 @@ impl Reading<'_> {
             answers: Some(name.get_ref().clone()),
             key: hidden.clone(),
         };
+        let line = self.file.line(model.span().start);
         let what = What::Ask {
             score: name.get_ref().clone(),
             destination: model.get_ref().clone(),
@@ -101,7 +104,7 @@ impl Reading<'_> {
             key: String::new(),
             revision: 1,
             per: Per::Person,
-            on: self.all_of(all(on))?,
+            on: self.keep(self.all_of(all(on))).unwrap_or_default(),
             conditions,
             when: When::Event,
             still: Vec::new(),
@@ -113,6 +116,7 @@ impl Reading<'_> {
             dry_run: false,
             percent: 100,
             then: vec![Do { what, expires_ms: ms(timeout) }],
+            places: vec![Stands { destination: line, template: line, file: None }],
             says_nothing: false,
             decision: None,
             urgent: true,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{super::set::Per, MOST, Mistake, raw::Text};
+use super::{super::set::Per, MOST, Mistake, document::Item};
 use crate::expression::types::Kind;
 
 /// What there is to look at.
@@ -16,13 +16,15 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub(super) fn add<'a>(
+    /// Adds those of a file, and tells `keep` of what is wrong with them.
+    pub(super) fn add<T>(
         &mut self,
         what: &str,
-        names: impl Iterator<Item = (&'a Text, Per)>,
+        items: &[Item<T>],
         list: impl Fn(&mut Self) -> &mut BTreeMap<String, Per>,
-    ) -> Result<(), Mistake> {
-        for (name, per) in names {
+        keep: &mut impl FnMut(Mistake),
+    ) {
+        for Item { name, per, .. } in items {
             let (at, text) = (name.span().start, name.get_ref());
             let letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
             let good = text.len() <= 64
@@ -32,19 +34,18 @@ impl Names {
                 let message = format!(
                     "`{text}` is no name of a {what}: 1 to 64 of a-z, 0-9 and `_`, a letter first"
                 );
-                return Err((at, message));
+                keep((at, message));
             }
             // Under this name the collector itself says what operators decide.
             if what == "rule" && text == "operator" {
-                return Err((at, "`operator` is the name under which people decide".to_owned()));
+                keep((at, "`operator` is the name under which people decide".to_owned()));
             }
-            if list(self).insert(text.clone(), per).is_some() {
-                return Err((at, format!("there is a {what} `{text}` in another file already")));
+            if list(self).insert(text.clone(), *per).is_some() {
+                keep((at, format!("there is a {what} `{text}` in another file already")));
             }
         }
         if list(self).len() > MOST {
-            return Err((0, format!("a folder has at most {MOST} of one kind")));
+            keep((0, format!("a folder has at most {MOST} of one kind")));
         }
-        Ok(())
     }
 }

@@ -1,11 +1,11 @@
-//! Rule files as TOML has them: each key with its default. Promises that an unknown key is an error with its line.
+//! What rule files hold, as TOML has it: each key with its default. Promises that an unknown key is an error with its line.
 //! Deliberately judges nothing else.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{SeqAccess, Visitor},
+    de::{IgnoredAny, SeqAccess, Visitor},
 };
 use toml::Spanned;
 
@@ -20,13 +20,14 @@ pub(super) type Text = Spanned<String>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RawFile {
-    #[serde(default)]
-    pub(super) features: BTreeMap<Text, Spanned<RawFeature>>,
-    #[serde(default)]
-    pub(super) scores: BTreeMap<Text, Spanned<RawScore>>,
-    #[serde(default)]
-    pub(super) rules: BTreeMap<Text, Spanned<RawRule>>,
+#[allow(
+    dead_code,
+    reason = "the three tables are read one thing at a time, and are named here for who mistypes one"
+)]
+pub(super) struct RawSettings {
+    features: Option<IgnoredAny>,
+    scores: Option<IgnoredAny>,
+    rules: Option<IgnoredAny>,
     /// By kind of action: how often somebody is written to.
     #[serde(default)]
     pub(super) caps: BTreeMap<Text, Cap>,
@@ -230,7 +231,7 @@ pub(super) struct RawDo {
     pub(super) email: Option<Text>,
     pub(super) sms: Option<Text>,
     pub(super) in_app: Option<Text>,
-    pub(super) template: Option<String>,
+    pub(super) template: Option<Text>,
     pub(super) expires: Option<Length>,
 }
 

@@ -5,7 +5,7 @@ use toml::Spanned;
 use super::{
     super::{
         length::ms,
-        set::{Late, Rule, RuleSet, Step, When},
+        set::{Late, On, Per, Rule, RuleSet, Step, When},
     },
     MOST_PARTS, Mistake, Reading,
     deed::deed,
@@ -14,6 +14,7 @@ use super::{
 };
 
 impl Reading<'_> {
+    /// Reads a rule, and goes on after a mistake to find the next; what it comes to then is of use to nobody.
     pub(super) fn rule(
         &self,
         name: Text,
@@ -21,7 +22,8 @@ impl Reading<'_> {
         set: &RuleSet,
     ) -> Result<Rule, Mistake> {
         let at = name.span().start;
-        let raw = raw.into_inner();
+        let refuse = |message: &str| self.refuse(at, message.to_owned());
+        let mut raw = raw.into_inner();
         let kinds = [
             ("without", raw.without.is_some()),
             ("sequence", raw.sequence.is_some()),
@@ -30,98 +32,74 @@ impl Reading<'_> {
         ];
         let kinds: Vec<_> = kinds.iter().filter(|(_, is)| *is).map(|(word, _)| *word).collect();
         if kinds.len() > 1 {
-            return Err((
-                at,
-                format!("`{}` do not go together in one rule", kinds.join("` and `")),
-            ));
+            refuse(&format!("`{}` do not go together in one rule", kinds.join("` and `")));
         }
         if raw.at.is_none() && (raw.before.is_some() || raw.after.is_some()) {
-            return Err((at, "`before` and `after` go with `at`".to_owned()));
+            refuse("`before` and `after` go with `at`");
         }
         // A score is made of all events of its features, and it is what it is now: no one event has set it off.
         if raw.crosses.is_some() && matches!(raw.from, Some(From::Server)) {
-            let message = "`from` does not go with `crosses`: say `if = 'event.trust == \"server\"'` in the features that it is made of";
-            return Err((at, message.to_owned()));
+            refuse(
+                "`from` does not go with `crosses`: say `if = 'event.trust == \"server\"'` in the features that it is made of",
+            );
         }
         if raw.crosses.is_some() && raw.late == Late::Skip {
-            let message = "`late = \"skip\"` does not go with `crosses`: a score or a feature is what it is now";
-            return Err((at, message.to_owned()));
+            refuse(
+                "`late = \"skip\"` does not go with `crosses`: a score or a feature is what it is now",
+            );
         }
-        let crossing = raw.crosses.map(|it| self.crossing(it, set)).transpose()?;
+        // Whose it is nobody knows otherwise, nor what its conditions may look at.
+        let crossing = raw.crosses.take().map(|it| self.crossing(it, set)).transpose()?;
         let measured = crossing.as_ref().map(|it| set.per_of(&it.of));
-        let per = match (raw.per, measured) {
-            (Some(per), Some(of)) if per != of => {
-                return Err((
-                    at,
-                    "`per` is not that of what crosses the line; leave it out".to_owned(),
-                ));
-            }
-            (per, of) => per.or(of).unwrap_or_default(),
-        };
+        if let (Some(per), Some(of)) = (raw.per, measured)
+            && per != of
+        {
+            refuse("`per` is not that of what crosses the line; leave it out");
+        }
+        let per = measured.or(raw.per).unwrap_or_default();
         let needs_event = crossing.is_none()
             && raw.sequence.as_ref().is_none_or(|it| it.get_ref().steps.is_none());
         if needs_event == raw.on.is_none() {
-            let message = match needs_event {
+            refuse(match needs_event {
                 true => "the key `on` is missing: the event that the rule is about",
                 false => "`on` does not go with `crosses`, nor with `steps`: leave it out",
-            };
-            return Err((at, message.to_owned()));
+            });
         }
-        let mut on = raw.on.map(|on| self.all_of(all(on))).transpose()?.unwrap_or_default();
-        let when = if let Some(of) = crossing {
-            When::Crosses(of)
-        } else if let Some(without) = raw.without {
-            let RawWithout { event, within, matches } = without.into_inner();
-            let place =
-                Place { key: "without.match", variables: OF_A_MATCH, per, wanted: Wanted::Truth };
-            let matches = matches.map(|text| self.part(&text, place)).transpose()?;
-            When::Without { step: Step { on: self.all_of(all(event))?, matches }, within: within.0 }
-        } else if let Some(sequence) = raw.sequence {
-            let (steps, within) = self.sequence(sequence, &mut on)?;
-            When::Sequence { steps, within }
-        } else if let Some(time) = &raw.at {
-            let place = Place { key: "at", variables: OF_A_RULE, per, wanted: Wanted::Anything };
-            let shift_ms = match (raw.before, raw.after) {
-                (Some(_), Some(_)) => {
-                    return Err((at, "`before` and `after` do not go together".to_owned()));
-                }
-                (Some(before), None) => -ms(before.0),
-                (None, after) => after.map_or(0, |after| ms(after.0)),
-            };
-            When::At { time: self.part(time, place)?, shift_ms }
-        } else {
-            When::Event
+        let on = raw.on.take().and_then(|on| self.keep(self.all_of(all(on))));
+        let mut on = on.unwrap_or_default();
+        let when = match crossing {
+            Some(of) => When::Crosses(of),
+            None => self.when(at, &mut raw, per, &mut on)?,
         };
         let is_timed = matches!(when, When::Crosses(_));
         let variables = if is_timed { OF_A_SUBJECT } else { OF_A_RULE };
         let conditions = raw.conditions.map(all).unwrap_or_default();
         if conditions.len() > MOST_PARTS {
-            return Err((at, format!("a rule has at most {MOST_PARTS} conditions")));
+            refuse(&format!("a rule has at most {MOST_PARTS} conditions"));
         }
         let place = Place { key: "if", variables, per, wanted: Wanted::Truth };
-        let conditions = conditions.iter().map(|text| self.part(text, place));
-        let is_waited = matches!(when, When::Without { .. } | When::At { .. });
+        let conditions = conditions.iter().filter_map(|text| self.keep(self.part(text, place)));
+        let is_waited = raw.at.is_some() || matches!(when, When::Without { .. });
         if raw.still.is_some() && !is_waited {
-            return Err((
-                at,
-                "`still` is asked when a timer rings: it goes with `without` and `at`".to_owned(),
-            ));
+            refuse("`still` is asked when a timer rings: it goes with `without` and `at`");
         }
         let asked_again = Place { key: "still", variables: OF_A_RULE, per, wanted: Wanted::Truth };
         let still = raw.still.map(all).unwrap_or_default();
         if still.len() > MOST_PARTS {
-            return Err((at, format!("a rule has at most {MOST_PARTS} conditions")));
+            refuse(&format!("a rule has at most {MOST_PARTS} conditions"));
         }
-        let still = still.iter().map(|text| self.part(text, asked_again));
+        let still = still.iter().filter_map(|text| self.keep(self.part(text, asked_again)));
         let percent = *raw.percent.get_ref();
         if percent > 100 {
-            return Err((raw.percent.span().start, "`percent` is 0 to 100".to_owned()));
+            self.refuse(raw.percent.span().start, "`percent` is 0 to 100".to_owned());
         }
         let says_nothing = raw.then.as_ref().is_some_and(Vec::is_empty);
         let then = raw.then.unwrap_or_default();
         if then.len() > MOST_PARTS {
-            return Err((at, format!("a rule does at most {MOST_PARTS} things")));
+            refuse(&format!("a rule does at most {MOST_PARTS} things"));
         }
+        let then = then.into_iter().filter_map(|raw| self.keep(deed(raw, self.file)));
+        let (then, places) = then.unzip();
         Ok(Rule {
             file: self.file.name.clone(),
             key: String::new(),
@@ -129,9 +107,9 @@ impl Reading<'_> {
             revision: raw.revision,
             per,
             on,
-            conditions: conditions.collect::<Result<_, _>>()?,
+            conditions: conditions.collect(),
             when,
-            still: still.collect::<Result<_, _>>()?,
+            still: still.collect(),
             only_server: matches!(raw.from, Some(From::Server)),
             late: raw.late,
             limit: raw.limit.map(|it| (it.times, it.within.0)),
@@ -139,12 +117,45 @@ impl Reading<'_> {
             enabled: raw.enabled,
             dry_run: raw.dry_run,
             percent,
-            then: then.into_iter().map(deed).collect::<Result<_, _>>()?,
+            then,
+            places,
             says_nothing,
             decision: raw.decision,
             urgent: raw.urgent,
             asks: None,
             name: name.into_inner(),
         })
+    }
+    /// When a rule is so that crosses no line; the last of a sequence's steps becomes what the rule is about.
+    fn when(
+        &self,
+        at: usize,
+        raw: &mut RawRule,
+        per: Per,
+        on: &mut Vec<On>,
+    ) -> Result<When, Mistake> {
+        if let Some(without) = raw.without.take() {
+            let RawWithout { event, within, matches } = without.into_inner();
+            let place =
+                Place { key: "without.match", variables: OF_A_MATCH, per, wanted: Wanted::Truth };
+            let matches = matches.and_then(|text| self.keep(self.part(&text, place)));
+            let on = self.keep(self.all_of(all(event))).unwrap_or_default();
+            return Ok(When::Without { step: Step { on, matches }, within: within.0 });
+        }
+        if let Some(sequence) = raw.sequence.take() {
+            let (steps, within) = self.sequence(sequence, on)?;
+            return Ok(When::Sequence { steps, within });
+        }
+        let Some(time) = &raw.at else { return Ok(When::Event) };
+        let place = Place { key: "at", variables: OF_A_RULE, per, wanted: Wanted::Anything };
+        let shift_ms = match (raw.before, raw.after) {
+            (Some(_), Some(_)) => {
+                return Err((at, "`before` and `after` do not go together".to_owned()));
+            }
+            (Some(before), None) => -ms(before.0),
+            (None, after) => after.map_or(0, |after| ms(after.0)),
+        };
+        let time = self.keep(self.part(time, place));
+        Ok(time.map_or(When::Event, |time| When::At { time, shift_ms }))
     }
 }

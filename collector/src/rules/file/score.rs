@@ -1,7 +1,7 @@
 //! `[scores.NAME]` of terms. Promises that it does not look at itself. Deliberately leaves those of models to `model`.
 
 use super::{
-    super::set::{RuleSet, Score},
+    super::set::{Per, RuleSet, Score, Squash},
     MOST_PARTS, Mistake, Reading,
     part::{OF_A_SUBJECT, Place, Wanted},
     raw::{RawScore, Text},
@@ -19,20 +19,28 @@ impl Reading<'_> {
         }
         let mut terms: Vec<_> = raw.terms.into_iter().collect();
         terms.sort_by_key(|(name, _)| name.span().start);
-        let terms = terms.into_iter().map(|(name, text)| {
+        let terms = terms.into_iter().filter_map(|(name, text)| {
             let key = format!("terms.{}", name.get_ref());
             let place =
                 Place { key: &key, variables: OF_A_SUBJECT, per: raw.per, wanted: Wanted::Number };
-            Ok((name.into_inner(), self.part(&text, place)?))
+            Some((name.into_inner(), self.keep(self.part(&text, place))?))
         });
         Ok(Score {
             name: name.into_inner(),
             per: raw.per,
             description: raw.description,
-            terms: terms.collect::<Result<_, Mistake>>()?,
+            terms: terms.collect(),
             squash: raw.squash,
             model: None,
         })
+    }
+}
+
+impl Score {
+    /// One that cannot be read, for those that look at it.
+    pub(super) fn hollow(name: &str, per: Per) -> Self {
+        let (terms, squash) = (Vec::new(), Squash::None);
+        Self { name: name.to_owned(), per, description: None, terms, squash, model: None }
     }
 }
 

@@ -11,6 +11,8 @@ use super::{
     raw::{RawCrosses, RawSequence, Text},
 };
 
+use crate::expression::types::Kind;
+
 impl Reading<'_> {
     pub(super) fn crossing(
         &self,
@@ -30,6 +32,11 @@ impl Reading<'_> {
                 .ok_or_else(|| unknown("feature", name, self.names.features.keys()))?,
             _ => return Err((at, "`crosses` has a `score` or a `feature`".to_owned())),
         };
+        let name = raw.feature.as_ref().map(Spanned::get_ref);
+        if name.and_then(|name| self.names.kinds.get(name)) == Some(&Kind::List) {
+            let message = "a list crosses no line: count something instead, with `count = true`";
+            return Err((at, message.to_owned()));
+        }
         let (rising, line, rearm) = match (raw.above, raw.below) {
             (Some(line), None) => (true, line, raw.rearm_below),
             (None, Some(line)) => (false, line, raw.rearm_above),
