@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Config, nearest},
-    rules::{ByTime, IN_APP, RuleError, RuleErrors, RuleSet, Sends},
+    rules::{ByTime, IN_APP, RuleError, RuleErrors, RuleSet, Sends, doubts},
 };
 
 /// What came of looking at a folder of rules.
@@ -36,7 +36,18 @@ pub fn look(folder: &Path, config: Option<&Config>) -> Looked {
     });
     let (templates, more) = beside(&set, folder, kinds.as_ref());
     wrong.extend(more);
-    let doubtful = mentions(&set, &templates, folder, perhaps_without_event);
+    let mut doubtful = mentions(&set, &templates, folder, perhaps_without_event);
+    // What every source may send is known only where each of them says it.
+    let listed = config.filter(|config| !config.sources.is_empty());
+    let listed = listed.filter(|it| it.sources.values().all(|source| source.events.is_some()));
+    let admits = listed.map(|config| {
+        |name: &str| {
+            let mut lists = config.sources.values().filter_map(|source| source.events.as_ref());
+            lists.any(|events| events.admits("track", Some(name)))
+        }
+    });
+    let admits = admits.as_ref().map(|admits| admits as &dyn Fn(&str) -> bool);
+    doubtful.extend(doubts(&set, folder, admits));
     Looked { set, wrong: RuleErrors::new(wrong), doubtful: RuleErrors::new(doubtful) }
 }
 

@@ -41,11 +41,12 @@ pub(crate) struct Arguments {
 enum Command {
     /// Say whether the rule files and templates of a folder can be used.
     ///
-    /// Exit code 1: not; what is wrong is named with file and line. A rule that does nothing is told of, unless it says `then = []`.
+    /// Exit code 1: not; all that is wrong is listed with file and line. What is hardly meant is a warning. A rule that does nothing is told of,
+    /// unless it says `then = []`.
     Check {
         /// The folder.
         folder: PathBuf,
-        /// A configuration, to look up the destinations in.
+        /// A configuration, to look up the destinations in, and what sources may send.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
@@ -57,6 +58,8 @@ enum Command {
         folder: PathBuf,
     },
     /// What other rules would have come to: both over a data folder's log, nothing sent. May run beside a server.
+    ///
+    /// Time passes to the last event, or to `--to`: what has fired under one and only waits under the other then is listed as not due yet.
     Backtest {
         /// The data folder.
         data: PathBuf,
@@ -69,7 +72,7 @@ enum Command {
         /// Firings from then on, as 2026-01-31T00:00:00Z.
         #[arg(long, value_name = "TIME", value_parser = time)]
         from: Option<Timestamp>,
-        /// Events until then.
+        /// Events until then; a time to come lets what waits fire.
         #[arg(long, value_name = "TIME", value_parser = time)]
         to: Option<Timestamp>,
     },
@@ -152,6 +155,10 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
                 };
                 bail!("{mistakes} in {}: none of its rules can be used", folder.display());
             }
+            if config.is_none() {
+                let unknown = "destinations were not looked up, nor what sources may send: give the configuration with --config FILE";
+                writeln!(error, "note: {unknown}")?;
+            }
             let (features, scores, rules) = set.counts();
             if set.is_empty() {
                 bail!(
@@ -210,6 +217,21 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
             }
             if compared.moved.len() > NAMED {
                 writeln!(out, "  … and {} more (--json names all)", compared.moved.len() - NAMED)?;
+            }
+            if !compared.not_due.is_empty() {
+                let end = if to.is_some() { "a later --to" } else { "a --to in the future" };
+                let count = compared.not_due.len();
+                writeln!(out, "not due yet: {count}; {end} lets their time come")?;
+            }
+            for (rule, who, before, now) in compared.not_due.iter().take(NAMED) {
+                writeln!(out, "  {before} -> {now}  {rule}  {}", printable(who))?;
+            }
+            if compared.not_due.len() > NAMED {
+                writeln!(
+                    out,
+                    "  … and {} more (--json names all)",
+                    compared.not_due.len() - NAMED
+                )?;
             }
             for (what, all) in
                 [("would fire now", &compared.only_new), ("would not any more", &compared.only_old)]

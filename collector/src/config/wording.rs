@@ -55,7 +55,10 @@ fn wanted(expected: &str) -> String {
     if one_of("a nonzero ") {
         return "a whole number, 1 or more".to_owned();
     }
+    let number = ["f32", "f64", "i8", "i16", "i32", "i64", "i128", "u128"];
     match expected {
+        "f32" | "f64" => "a number".to_owned(),
+        _ if number.contains(&expected) => "a whole number".to_owned(),
         "a string" | "string" => "a text in quotes".to_owned(),
         "a boolean" => "true or false".to_owned(),
         "a sequence" => "a list, as in [\"a\", \"b\"]".to_owned(),
@@ -121,6 +124,11 @@ mod tests {
             (
                 "invalid value: integer `0`, expected a nonzero u32",
                 "expected a whole number, 1 or more, found the number 0",
+            ),
+            ("invalid type: string \"1\", expected f64", "expected a number, found a text"),
+            (
+                "invalid type: floating point `0.5`, expected i64",
+                "expected a whole number, found the number 0.5",
             ),
             ("duplicate field `a`", "`a` and `as` are both set; use one of the two"),
             ("wanted string or table", "expected a word in quotes"),

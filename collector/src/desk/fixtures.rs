@@ -167,14 +167,16 @@ mod tests {
         let (folder, set, read) = folder();
         let at = Timestamp::from_unix_ms(0);
         let tests = Tests::run(&set, folder.path(), read.as_deref(), at);
-        let unexpected = "fired, and was not expected: seen after 0s for u".to_owned();
+        let unexpected =
+            "fired, and was not expected: { rule = \"seen\", at = \"0s\", user = \"u\" }"
+                .to_owned();
         assert_eq!(
             came(&tests, "seen"),
             [("it fires".to_owned(), Vec::new()), ("it does not".to_owned(), vec![unexpected])]
         );
         let [(_, lines)] = &came(&tests, "other")[..] else { panic!("one is about it") };
         assert_eq!(lines.len(), 4);
-        assert_eq!((&*lines[2], &*lines[3]), ("did not fire: other", "and 2 more"));
+        assert_eq!((&*lines[2], &*lines[3]), ("did not fire: { rule = \"other\" }", "and 2 more"));
         assert!(came(&tests, "none").is_empty());
     }
 

@@ -5,6 +5,7 @@
 pub(crate) mod plain;
 pub(crate) mod types;
 pub(crate) mod value;
+mod wording;
 
 use std::{
     collections::BTreeSet,
@@ -12,11 +13,12 @@ use std::{
 };
 
 use cel::{
-    Context, Env, ExecutionError, Program, Value,
-    common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue},
+    Context, Env, Program, Value,
+    common::ast::{EntryExpr, Expr, IdedEntryExpr, IdedExpr, LiteralValue, SourceInfo},
     objects::OptionalValue,
 };
 
+use crate::config::nearest;
 use plain::{Around, Plain, Steps};
 
 /// Bytes of one expression: the longest of the ready mappings has 140.
@@ -66,13 +68,33 @@ pub(crate) struct Expression {
     steps: Option<Steps>,
 }
 
+/// A function that there is beside CEL's own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Function {
+    pub(crate) name: &'static str,
+    /// What it is given.
+    pub(crate) takes: &'static [Takes],
+    /// What it gives.
+    pub(crate) gives: types::Kind,
+    /// As it is written.
+    pub(crate) example: &'static str,
+}
+
+/// What a function is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// A time: a text, or a number of seconds or milliseconds.
+    Time,
+    Text,
+}
+
 /// What an expression may speak of.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Vocabulary<'a> {
     /// The variables that there are.
     pub(crate) variables: &'a [&'a str],
     /// Functions beside CEL's own.
-    pub(crate) functions: &'a [&'a str],
+    pub(crate) functions: &'a [Function],
 }
 
 impl<'a> Vocabulary<'a> {
@@ -107,7 +129,9 @@ impl Expression {
         let program = STANDARD.compile(text).map_err(|errors| {
             let Some(first) = errors.errors.first() else { return (0, "is no CEL".to_owned()) };
             let line = usize::try_from(first.pos.0 - 1).unwrap_or(0);
-            (line, format!("is no CEL: column {}: {}", first.pos.1, one_line(&first.msg)))
+            let column = usize::try_from(first.pos.1).unwrap_or(1);
+            let said = wording::unread(&first.msg, text, (line, column));
+            (line, format!("is no CEL: column {column}: {said}"))
         })?;
         let looking = Looking { words: *words, inside: None };
         looking.at(program.expression(), 0).map_err(|message| (0, message))?;
@@ -119,7 +143,8 @@ impl Expression {
     /// Its value now; `None` for null and for an optional without value.
     pub(crate) fn ask(&self, about: &Context<'_, '_>) -> Result<Option<Value>, String> {
         let source = &self.program.source_info().source;
-        let value = self.program.execute(about).map_err(|error| words(&error, source))?;
+        let value =
+            self.program.execute(about).map_err(|error| wording::without_value(&error, source))?;
         Ok(there(value))
     }
 
@@ -163,8 +188,61 @@ impl Expression {
 
     /// What it comes to, as far as that can be told before it is asked; `known` tells it of a variable's member. An error says
     /// what can never work.
-    pub(crate) fn kind(&self, known: types::Known<'_>) -> Result<types::Kind, String> {
-        types::kind(self.program.expression(), known)
+    pub(crate) fn kind(
+        &self,
+        known: types::Known<'_>,
+        functions: &[Function],
+    ) -> Result<types::Kind, Wrong> {
+        let typing = types::Typing { known, functions };
+        typing.kind(self.program.expression()).map_err(|(of, message)| match self.written(of) {
+            Some((line, text)) => (line, format!("in `{text}`: {message}")),
+            None => (0, message),
+        })
+    }
+
+    /// All that may come of it, if it is a choice.
+    pub(crate) fn outcomes(
+        &self,
+        known: types::Known<'_>,
+        functions: &[Function],
+    ) -> Vec<(types::Kind, &str)> {
+        let typing = types::Typing { known, functions };
+        let mut found = Vec::new();
+        typing.outcomes(self.program.expression(), &mut found);
+        let text = |of| self.written(of).map_or(self.text(), |(_, text)| text);
+        found.into_iter().map(|(kind, of)| (kind, text(of))).collect()
+    }
+
+    /// A part of it as it was written, and on which line, from 0, if that is not all of it.
+    fn written(&self, of: &IdedExpr) -> Option<(usize, &str)> {
+        fn span(of: &IdedExpr, source: &SourceInfo, found: &mut Option<(u32, u32)>) {
+            if let Some((from, to)) = source.offset_for(of.id) {
+                let (a, b) = found.unwrap_or((from, to));
+                *found = Some((a.min(from), b.max(to)));
+            }
+            children(of).into_iter().for_each(|it| span(it, source, found));
+        }
+        let (source, mut found) = (self.program.source_info(), None);
+        span(of, source, &mut found);
+        let (from, to) = found?;
+        // The parser counts bytes, and names the last one of a part.
+        let at =
+            |byte: u32| usize::try_from(byte).ok().map(|it| source.source.ceil_char_boundary(it));
+        let (mut from, mut to) = (at(from)?, at(to.checked_add(1)?)?);
+        // Of a call it knows the bracket that opens, and not the name before it.
+        if source.source.get(from..)?.starts_with('(') {
+            let is_name = |it: char| it.is_ascii_alphanumeric() || it == '_';
+            from = source.source[..from].trim_end_matches(is_name).len();
+        }
+        // A call's closing bracket is part of it.
+        let open = |text: &str| text.matches(['(', '[', '{']).count();
+        let closed = |text: &str| text.matches([')', ']', '}']).count();
+        while open(source.source.get(from..to)?) > closed(&source.source[from..to]) {
+            to += source.source[to..].chars().next()?.len_utf8();
+        }
+        let text = source.source.get(from..to)?.trim();
+        let line = source.source[..from].matches('\n').count();
+        (text != source.source.trim() && !text.is_empty()).then_some((line, text))
     }
 
     /// As it was written.
@@ -187,51 +265,6 @@ pub(crate) fn there(value: Value) -> Option<Value> {
             None => Some(Value::Opaque(opaque)),
         },
         value => Some(value),
-    }
-}
-
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-/// Why there is no value, without any value. A key may be one, unless the expression itself has it.
-fn words(error: &ExecutionError, source: &str) -> String {
-    use ExecutionError as E;
-    match error {
-        E::NoSuchKey(key) if !source.contains(key.as_str()) => {
-            "there is nothing under the key that it looks for".to_owned()
-        }
-        E::NoSuchKey(key) => {
-            format!("there is no `{key}`; where it may be missing, write `.?{key}`")
-        }
-        E::NoSuchOverload(error) => one_line(&error.to_string()),
-        E::UndeclaredReference(name) => format!("`{name}` is not known"),
-        // Some places of the crate put the value there.
-        E::UnexpectedType { got, want } => match got.bytes().all(|b| b.is_ascii_lowercase()) {
-            true => format!("expected {want}, found {got}"),
-            false => format!("expected {want}, found something else"),
-        },
-        E::FunctionError { function, .. } => format!("`{function}` cannot work on this"),
-        E::IndexOutOfBounds(_) => "a list has no so many elements".to_owned(),
-        E::DivisionByZero(_) | E::RemainderByZero(_) => "divided by zero".to_owned(),
-        E::Overflow(..) => "the number is too large".to_owned(),
-        E::ValuesNotComparable(a, b) => {
-            format!("{} and {} cannot be compared", a.type_of(), b.type_of())
-        }
-        E::UnsupportedBinaryOperator(operator, a, b) => {
-            format!("`{operator}` does not work on {} and {}", a.type_of(), b.type_of())
-        }
-        E::UnsupportedTargetType { target } => {
-            format!("does not work on {}", target.type_of())
-        }
-        E::NotSupportedAsMethod { method, target } => {
-            format!("`{method}` does not work on {}", target.type_of())
-        }
-        E::UnsupportedIndex(index, _) => format!("{} is no index", index.type_of()),
-        E::InvalidArgumentCount { expected, actual } => {
-            format!("expected {expected} arguments, found {actual}")
-        }
-        _ => "cannot be worked out for this".to_owned(),
     }
 }
 
@@ -323,8 +356,12 @@ impl<'a> Looking<'a> {
                 let name = call.func_name.as_str();
                 let is_operator = name.starts_with(['_', '@', '!', '-']);
                 let own = self.words.functions;
-                if !is_operator && !FUNCTIONS.contains(&name) && !own.contains(&name) {
-                    return Err(format!("the function `{name}` is not known"));
+                let known = own.iter().map(|it| it.name).chain(FUNCTIONS.iter().copied());
+                if !is_operator && !known.clone().any(|it| it == name) {
+                    let meant = nearest(name, known);
+                    let meant =
+                        meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+                    return Err(format!("the function `{name}` is not known{meant}"));
                 }
                 match call.target.as_deref() {
                     // A namespace, as in `optional.of(…)`, is no variable.
@@ -362,8 +399,10 @@ impl<'a> Looking<'a> {
             )),
             None if known.contains(&name) => Ok(()),
             _ => {
+                let meant = nearest(name, known.iter().copied());
+                let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
                 let known = known.join("`, `");
-                Err(format!("the variable `{name}` is not known; there is `{known}`"))
+                Err(format!("the variable `{name}` is not known; there is `{known}`{meant}"))
             }
         }
     }
@@ -429,8 +468,8 @@ mod tests {
         let body = json!({"secret": "pat@example.com", "list": ["pat@example.com"], "n": 0});
         for (text, part) in [
             ("body.nothing", "`.?nothing`"),
-            ("body.secret + 1", "does not work on string and int"),
-            ("body.secret < 1", "string"),
+            ("body.secret + 1", "`+` does not work on a text and a whole number"),
+            ("body.secret < 1", "a text"),
             ("body.list[9]", "element"),
             ("1 / body.n", "zero"),
             ("int(body.secret)", "`int` cannot work"),

@@ -10,6 +10,8 @@ use cel::{
 };
 use serde_json::Value as Json;
 
+use super::Function;
+
 /// A value that needs no more than a look.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Plain<'v> {
@@ -69,7 +71,7 @@ const GREATER_EQUALS: [bool; 3] = [false, true, true];
 
 impl Steps {
     /// Reads an expression; `functions` are the place's own. `None` if it says more than this part of the language can.
-    pub(super) fn of(expression: &IdedExpr, functions: &[&str]) -> Option<Self> {
+    pub(super) fn of(expression: &IdedExpr, functions: &[Function]) -> Option<Self> {
         let of = |expression: &IdedExpr| Self::of(expression, functions);
         let one = |expression: &IdedExpr| of(expression).map(Box::new);
         match &expression.expr {
@@ -97,7 +99,9 @@ impl Steps {
                         operators::NEGATE => Self::Negated(one(a)?),
                         "size" => Self::Size(one(a)?),
                         "double" => Self::Double(one(a)?),
-                        _ if functions.contains(&name) => Self::Call(name.to_owned(), one(a)?),
+                        _ if functions.iter().any(|it| it.name == name) => {
+                            Self::Call(name.to_owned(), one(a)?)
+                        }
                         _ => return None,
                     }),
                     [a, b] => {

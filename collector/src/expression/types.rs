@@ -4,6 +4,8 @@
 
 use cel::common::ast::{Expr, IdedExpr, LiteralValue, operators};
 
+use super::{Function, Takes};
+
 /// What comes of an expression.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -51,58 +53,142 @@ impl std::fmt::Display for Kind {
     }
 }
 
-/// What is known of a variable's member, or of what a function gives (then without a member).
-pub(crate) type Known<'a> = &'a dyn Fn(&str, Option<&str>) -> Kind;
+/// What is known of a variable's member.
+pub(crate) type Known<'a> = &'a dyn Fn(&str, &str) -> Kind;
 
-/// What comes of it, or why nothing ever will.
-pub(super) fn kind(expression: &IdedExpr, known: Known<'_>) -> Result<Kind, String> {
-    let of = |expression: &IdedExpr| kind(expression, known);
-    Ok(match &expression.expr {
-        Expr::Literal(literal) => match literal {
-            LiteralValue::Boolean(_) => Kind::Truth,
-            LiteralValue::Int(_) | LiteralValue::UInt(_) => Kind::Whole,
-            LiteralValue::Double(_) => Kind::Fraction,
-            LiteralValue::String(_) => Kind::Text,
-            LiteralValue::Bytes(_) | LiteralValue::Null => Kind::Any,
-        },
-        Expr::Select(select) if select.test => Kind::Truth,
-        Expr::Select(select) => match &select.operand.expr {
-            Expr::Ident(variable) => known(variable, Some(&select.field)),
-            _ => {
-                of(&select.operand)?;
-                Kind::Any
-            }
-        },
-        Expr::List(list) => {
-            list.elements.iter().try_for_each(|element| of(element).map(drop))?;
-            Kind::List
-        }
-        Expr::Map(_) => Kind::Map,
-        Expr::Call(call) => {
-            let args = call.args.iter().map(of).collect::<Result<Vec<_>, _>>()?;
-            if let Some(target) = &call.target {
-                of(target)?;
-            }
-            called(&call.func_name, &args, known)?
-        }
-        // Of a macro only what it runs over is known.
-        Expr::Comprehension(macros) => {
-            let range = of(&macros.iter_range)?;
-            if !range.may_be(Kind::List) && !range.may_be(Kind::Map) {
-                return Err(format!("a macro runs over a list, and not over {range}"));
-            }
-            match macros.accu_init.expr {
-                Expr::Literal(LiteralValue::Boolean(_)) => Kind::Truth,
-                Expr::List(_) => Kind::List,
-                _ => Kind::Any,
-            }
-        }
-        Expr::Ident(variable) => known(variable, None),
-        Expr::Struct(_) | Expr::Unspecified => Kind::Any,
-    })
+/// What is known, to tell what comes of an expression.
+pub(super) struct Typing<'a> {
+    pub(super) known: Known<'a>,
+    pub(super) functions: &'a [Function],
 }
 
-fn called(name: &str, args: &[Kind], known: Known<'_>) -> Result<Kind, String> {
+impl Typing<'_> {
+    /// What comes of it, or of which part nothing ever will, and why.
+    pub(super) fn kind<'e>(
+        &self,
+        expression: &'e IdedExpr,
+    ) -> Result<Kind, (&'e IdedExpr, String)> {
+        let of = |expression: &'e IdedExpr| self.kind(expression);
+        Ok(match &expression.expr {
+            Expr::Literal(literal) => match literal {
+                LiteralValue::Boolean(_) => Kind::Truth,
+                LiteralValue::Int(_) | LiteralValue::UInt(_) => Kind::Whole,
+                LiteralValue::Double(_) => Kind::Fraction,
+                LiteralValue::String(_) => Kind::Text,
+                LiteralValue::Bytes(_) | LiteralValue::Null => Kind::Any,
+            },
+            Expr::Select(select) if select.test => Kind::Truth,
+            Expr::Select(select) => match &select.operand.expr {
+                Expr::Ident(variable) => (self.known)(variable, &select.field),
+                _ => {
+                    of(&select.operand)?;
+                    Kind::Any
+                }
+            },
+            Expr::List(list) => {
+                list.elements.iter().try_for_each(|element| of(element).map(drop))?;
+                Kind::List
+            }
+            Expr::Map(_) => Kind::Map,
+            Expr::Call(call) => {
+                let args = call.args.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+                let target = call.target.as_deref().map(of).transpose()?;
+                let name = call.func_name.as_str();
+                let given = Given { target, args: &args };
+                let called = match self.functions.iter().find(|it| it.name == name) {
+                    Some(function) => given.to(function),
+                    None => given.to_standard(name).and_then(|()| called(name, &args)),
+                };
+                called.map_err(|message| (expression, message))?
+            }
+            // Of a macro only what it runs over is known.
+            Expr::Comprehension(macros) => {
+                let range = of(&macros.iter_range)?;
+                if !range.may_be(Kind::List) && !range.may_be(Kind::Map) {
+                    let message = format!("a macro runs over a list, and not over {range}");
+                    return Err((&macros.iter_range, message));
+                }
+                match macros.accu_init.expr {
+                    Expr::Literal(LiteralValue::Boolean(_)) => Kind::Truth,
+                    Expr::List(_) => Kind::List,
+                    _ => Kind::Any,
+                }
+            }
+            Expr::Ident(_) | Expr::Struct(_) | Expr::Unspecified => Kind::Any,
+        })
+    }
+
+    /// Both sides of each choice, with where they stand.
+    pub(super) fn outcomes<'e>(
+        &self,
+        expression: &'e IdedExpr,
+        found: &mut Vec<(Kind, &'e IdedExpr)>,
+    ) {
+        match &expression.expr {
+            Expr::Call(call) if call.func_name == operators::CONDITIONAL => {
+                call.args.iter().skip(1).for_each(|side| self.outcomes(side, found));
+            }
+            _ => found.extend(self.kind(expression).ok().map(|kind| (kind, expression))),
+        }
+    }
+}
+
+/// What a function is called with.
+struct Given<'a> {
+    target: Option<Kind>,
+    args: &'a [Kind],
+}
+
+impl Given<'_> {
+    fn to(&self, function: &Function) -> Result<Kind, String> {
+        let Function { name, takes, gives, example } = function;
+        if self.target.is_some() {
+            return Err(format!("`{name}` stands before what it is given: `{example}`"));
+        }
+        if self.args.len() != takes.len() {
+            let takes = match takes.len() {
+                0 => "nothing".to_owned(),
+                1 => "one thing".to_owned(),
+                many => format!("{many} things"),
+            };
+            let given = self.args.len();
+            return Err(format!("`{name}` is given {takes}, and not {given}: write `{example}`"));
+        }
+        for (takes, kind) in takes.iter().zip(self.args) {
+            let (fits, wanted) = match takes {
+                Takes::Text => (kind.may_be(Kind::Text), "a text"),
+                Takes::Time => {
+                    (kind.may_be_number() || *kind == Kind::Text, "a time, as text or number")
+                }
+            };
+            if !fits {
+                return Err(format!("`{name}` is given {wanted}, and not {kind}: `{example}`"));
+            }
+        }
+        Ok(*gives)
+    }
+
+    /// Of CEL's own, those that take a fixed number of things.
+    fn to_standard(&self, name: &str) -> Result<(), String> {
+        let expected = match name {
+            "size" | "int" | "uint" | "double" | "string" | "bool" | "bytes" | "type" | "dyn" => 1,
+            "contains" | "startsWith" | "endsWith" => 2,
+            _ => return Ok(()),
+        };
+        let given = self.args.len() + usize::from(self.target.is_some());
+        if given == expected {
+            return Ok(());
+        }
+        let example = match expected {
+            2 => format!("x.{name}(\"y\")"),
+            _ => format!("{name}(x)"),
+        };
+        let given = if self.target.is_some() { given - 1 } else { given };
+        Err(format!("`{name}` is given one thing, and not {given}: write `{example}`"))
+    }
+}
+
+fn called(name: &str, args: &[Kind]) -> Result<Kind, String> {
     let truths = |what: &str| match args.iter().find(|kind| !kind.may_be(Kind::Truth)) {
         Some(other) => Err(format!("{what} needs true or false, and not {other}")),
         None => Ok(Kind::Truth),
@@ -164,7 +250,7 @@ fn called(name: &str, args: &[Kind], known: Known<'_>) -> Result<Kind, String> {
         ("double", _) => Ok(Kind::Fraction),
         ("string", _) => Ok(Kind::Text),
         ("contains" | "startsWith" | "endsWith" | "bool" | "hasValue", _) => Ok(Kind::Truth),
-        _ => Ok(known(name, None)),
+        _ => Ok(Kind::Any),
     }
 }
 
@@ -176,17 +262,80 @@ fn sign(operator: &str) -> String {
 mod tests {
     use super::{super::*, *};
 
+    const OWN: [Function; 3] = [
+        Function {
+            name: "days_since",
+            takes: &[Takes::Time],
+            gives: Kind::Fraction,
+            example: "days_since(features.last)",
+        },
+        Function { name: "local_hour", takes: &[], gives: Kind::Whole, example: "local_hour()" },
+        Function {
+            name: "hour_in",
+            takes: &[Takes::Text],
+            gives: Kind::Whole,
+            example: "hour_in(\"Europe/Paris\")",
+        },
+    ];
+
     fn kind_of(text: &str) -> Result<Kind, String> {
         let variables = ["event", "features"];
-        let words = Vocabulary { variables: &variables, functions: &["days_since"] };
+        let words = Vocabulary { variables: &variables, functions: &OWN };
         let expression = Expression::read(text, &words).map_err(|(_, message)| message)?;
-        expression.kind(&|name, member| match (name, member) {
-            ("features", Some("count")) => Kind::Whole,
-            ("features", Some("sum")) | ("days_since", None) => Kind::Fraction,
-            ("features", Some("countries")) => Kind::List,
-            ("features", Some("plan")) => Kind::Text,
+        let known = |name: &str, member: &str| match (name, member) {
+            ("features", "count") => Kind::Whole,
+            ("features", "sum") => Kind::Fraction,
+            ("features", "countries") => Kind::List,
+            ("features", "plan") => Kind::Text,
             _ => Kind::Any,
-        })
+        };
+        expression.kind(&known, &OWN).map_err(|(_, message)| message)
+    }
+
+    #[test]
+    fn the_place_of_what_cannot_work_is_told_as_it_was_written() {
+        for (text, part) in [
+            ("event.x == 'é' && features.plan > 3", "in `features.plan > 3`: a text"),
+            ("true || (features.count * 0.5 > 2.0)", "in `features.count * 0.5`: a whole number"),
+            (
+                "event.x == 1 && local_hour(1) > 3",
+                "in `local_hour(1)`: `local_hour` is given nothing",
+            ),
+            ("features.plan > 3", "a text and a whole number cannot be compared"),
+        ] {
+            let error = kind_of(text).unwrap_err();
+            assert!(error.starts_with(part), "{text}: {error}");
+        }
+        let words = Vocabulary { variables: &["event"], functions: &OWN };
+        let text = "event.x == 1\n  && 1 + 'a' == 2";
+        let two = Expression::read(text, &words).unwrap();
+        assert_eq!(two.kind(&|_, _| Kind::Any, &OWN).unwrap_err().0, 1);
+    }
+
+    #[test]
+    fn functions_are_given_what_they_take() {
+        for (text, part) in [
+            (
+                "local_hour(1, 2) > 3",
+                "`local_hour` is given nothing, and not 2: write `local_hour()`",
+            ),
+            ("days_since() > 3.0", "`days_since` is given one thing, and not 0"),
+            ("days_since(true) > 3.0", "is given a time, as text or number, and not true or false"),
+            ("hour_in(3) > 3", "is given a text, and not a whole number"),
+            ("event.x.days_since() > 3.0", "stands before what it is given"),
+            ("size(event.x, 1) > 3", "`size` is given one thing, and not 2: write `size(x)`"),
+            (
+                "event.x.startsWith() ",
+                "`startsWith` is given one thing, and not 0: write `x.startsWith(\"y\")`",
+            ),
+            ("double() > 1.0", "`double` is given one thing, and not 0"),
+        ] {
+            let error = kind_of(text).unwrap_err();
+            assert!(error.contains(part), "{text}: {error}");
+        }
+        for text in ["event.x.size() > 1", "size(event.x) > 1", "event.x.contains('a')"] {
+            assert_eq!(kind_of(text), Ok(Kind::Truth), "{text}");
+        }
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::{
 /// Rule, who, and when.
 type Firing = (String, String, String);
 
+/// Rule, whose, and when its timer rings, in milliseconds of unix time.
+type Waits = (String, String, i64);
+
 /// Records read at a time.
 const CHUNK: usize = 1024;
 
@@ -42,6 +45,8 @@ pub struct Compared {
     pub rules: BTreeMap<String, (u64, u64)>,
     /// Firings that both have, at another moment: rule, who, when before and when now.
     pub moved: Vec<(String, String, String, String)>,
+    /// Of one the firing, of the other a timer that has not rung by the end: rule, who, when before and when now.
+    pub not_due: Vec<(String, String, String, String)>,
     /// Firings of the new rules alone: rule, who, when.
     pub only_new: Vec<(String, String, String)>,
     /// Firings of the old rules alone.
@@ -97,6 +102,7 @@ pub fn backtest(
         };
         Ok(fired.map(|fired| (fired.rule.clone(), who(&fired), fired.at)).collect())
     };
+    let waits = (old.waits()?, new.waits()?);
     let (old, new) = (all(&old)?, all(&new)?);
     for (rule, ..) in &old {
         compared.rules.entry(rule.clone()).or_default().0 += 1;
@@ -105,6 +111,7 @@ pub fn backtest(
         compared.rules.entry(rule.clone()).or_default().1 += 1;
     }
     compared.tell_apart(&old, &new);
+    compared.set_apart(waits);
     Ok(compared)
 }
 
@@ -130,6 +137,27 @@ impl Compared {
             self.only_old.extend(left);
         }
     }
+
+    /// What one has and the other still waits for is neither new nor gone: the log ends too early to tell.
+    fn set_apart(&mut self, (old, new): (Vec<Waits>, Vec<Waits>)) {
+        let not_due = &mut self.not_due;
+        let mut sort = |fired: &mut Vec<Firing>, mut waits: Vec<Waits>, is_old: bool| {
+            fired.retain(|(rule, who, at)| {
+                let is_it = |(of, whose, due): &Waits| {
+                    let is_later = Timestamp::from_unix_ms(*due).to_string() > *at;
+                    let named = who.strip_prefix(whose.as_str());
+                    of == rule && is_later && named.is_some_and(|it| it.starts_with(" ("))
+                };
+                let Some(found) = waits.iter().position(is_it) else { return true };
+                let due = Timestamp::from_unix_ms(waits.remove(found).2).to_string();
+                let (before, now) = if is_old { (at.clone(), due) } else { (due, at.clone()) };
+                not_due.push((rule.clone(), who.clone(), before, now));
+                false
+            });
+        };
+        sort(&mut self.only_old, new, true);
+        sort(&mut self.only_new, old, false);
+    }
 }
 
 #[cfg(test)]
@@ -151,5 +179,30 @@ mod tests {
         assert_eq!(moved.collect::<Vec<_>>(), [["a", "ann", "1", "2"]]);
         assert_eq!(compared.only_new, [("a".into(), "ben".into(), "9".into())]);
         assert_eq!(compared.only_old, [("b".into(), "ann".into(), "1".into())]);
+    }
+    #[test]
+    fn what_the_other_still_waits_for_is_neither_new_nor_gone() {
+        let fired = |rule: &str, who: &str, at: &str| (rule.into(), who.into(), at.into());
+        let at = |hour: i64| 1_767_225_600_000 + hour * 3_600_000;
+        let mut compared = Compared {
+            only_old: vec![
+                fired("a", "p_1 (ann)", "2026-01-01T01:00:00.000Z"),
+                fired("a", "p_1 (ann)", "2026-01-01T01:30:00.000Z"),
+                fired("a", "p_12 (ben)", "2026-01-01T01:00:00.000Z"),
+            ],
+            only_new: vec![fired("b", "acme (ann)", "2026-01-01T02:00:00.000Z")],
+            ..Compared::default()
+        };
+        let new =
+            vec![("a".to_owned(), "p_1".to_owned(), at(3)), ("b".into(), "p_12".into(), at(3))];
+        compared.set_apart((vec![("b".to_owned(), "acme".to_owned(), at(9))], new));
+        let left: Vec<_> =
+            compared.only_old.iter().map(|(_, who, at)| (&**who, &at[11..16])).collect();
+        assert_eq!(left, [("p_1 (ann)", "01:30"), ("p_12 (ben)", "01:00")]);
+        assert!(compared.only_new.is_empty());
+        let not_due =
+            compared.not_due.iter().map(|(_, who, a, b)| (&**who, &a[11..16], &b[11..16]));
+        let expected = [("p_1 (ann)", "01:00", "03:00"), ("acme (ann)", "09:00", "02:00")];
+        assert_eq!(not_due.collect::<Vec<_>>(), expected);
     }
 }

@@ -20,7 +20,10 @@ use std::{cell::RefCell, fmt::Write as _, io::Read as _, path::Path};
 
 use toml::Spanned;
 
-use super::set::{Feature, RuleSet, Score, Step, When};
+use super::{
+    set::{Feature, RuleSet, Score, Step, When},
+    spelling::{self, Written},
+};
 use decisive::short;
 use document::{Document, Item};
 use error::Mistake;
@@ -86,7 +89,8 @@ impl RuleSet {
             }
         }
         let (mut set, mut decisive) = (Self::default(), String::new());
-        let reading = |file| Reading { file, names: &names, wrong: &all_wrong };
+        let written = RefCell::default();
+        let reading = |file| Reading { file, names: &names, wrong: &all_wrong, written: &written };
         let (mut scores, mut rules) = (Vec::new(), Vec::new());
         for (file, document) in &mut documents {
             if let Some(settings) = document.settings.take() {
@@ -145,6 +149,7 @@ impl RuleSet {
             set.rules.push(rule);
         }
         set.listen();
+        set.written = written.take();
         set.wanted = set.named();
         set.hash = short(&decisive);
         let keys: Vec<_> = set.rules.iter().map(|rule| short(&set.decisive(rule))).collect();
@@ -226,12 +231,20 @@ struct Reading<'a> {
     file: &'a Source,
     names: &'a Names,
     wrong: &'a RefCell<Vec<RuleError>>,
+    /// Where names stand that sources make up.
+    written: &'a RefCell<Vec<Written>>,
 }
 
 impl Reading<'_> {
     /// Notes a mistake, and goes on.
     fn keep<T>(&self, read: Result<T, Mistake>) -> Option<T> {
         read.map_err(|(at, message)| self.refuse(at, message)).ok()
+    }
+
+    /// Notes a name that sources make up.
+    fn write(&self, at: usize, kind: spelling::Kind, name: &str) {
+        let (file, line) = (self.file.name.clone(), self.file.line(at));
+        self.written.borrow_mut().push(Written { kind, name: name.to_owned(), file, line });
     }
 
     /// Notes a mistake.

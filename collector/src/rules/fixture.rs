@@ -18,11 +18,11 @@ use super::{
     firing::Fired,
     fold::ANSWERED,
     length::{Length, ms},
-    set::RuleSet,
+    set::{Per, RuleSet},
     trial::Trial,
 };
 use crate::{
-    config::plain_words,
+    config::{nearest, plain_words},
     event_log::{Flags, Offset, Origin, Record, Timestamp, Trust},
     event_time, people,
 };
@@ -212,7 +212,7 @@ fn one(
     let failed = |error: rusqlite::Error| (None, error.to_string());
     let mut trial = Trial::few(Arc::clone(set), people::Limits::default()).map_err(failed)?;
     let mut rules: BTreeSet<String> = test.expect.iter().map(|it| it.rule.clone()).collect();
-    let mut last = 0;
+    let (mut last, mut names) = (0, BTreeSet::new());
     for (number, event) in (1_i64..).zip(test.events) {
         let at = event.span().start;
         let event = event.into_inner();
@@ -223,6 +223,7 @@ fn one(
         if is_over() {
             return Ok(None);
         }
+        names.extend(event.user.iter().chain(&event.anonymous).cloned());
         rules.extend(event.answered.iter().flatten().map(|(score, _)| format!("score:{score}")));
         let record = event.record(begin, number).map_err(|message| (Some(at), message))?;
         trial.record(&record).map_err(failed)?;
@@ -242,7 +243,9 @@ fn one(
     let mut left: Vec<&Fired> = fired.iter().filter(is_rule).collect();
     for expected in &test.expect {
         if set.rule(&expected.rule).is_none() {
-            return Err((None, format!("there is no rule `{}`", expected.rule)));
+            let meant = nearest(&expected.rule, set.rules.iter().map(|rule| rule.name.as_str()));
+            let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+            return Err((None, format!("there is no rule `{}`{meant}", expected.rule)));
         }
         let person = expected.user.as_deref().map(known).transpose()?.flatten();
         let fits = |fired: &&Fired| {
@@ -258,44 +261,69 @@ fn one(
         };
         match left.iter().position(fits) {
             Some(found) => drop(left.remove(found)),
-            None => wrong.push(format!("did not fire: {}", expected.in_words())),
+            None => wrong.push(format!("did not fire: {}", expected.written())),
+        }
+    }
+    let mut users: Vec<(String, String)> = Vec::new();
+    for name in names {
+        if let Some(person) = known(&name)? {
+            users.push((person, name));
         }
     }
     for fired in left {
         rules.insert(fired.rule.clone());
-        wrong.push(format!("fired, and was not expected: {}", in_words(fired, begin)));
+        let written = expected(fired, begin, set.per_of_rule(&fired.rule), &users);
+        wrong.push(format!("fired, and was not expected: {written}"));
     }
     Ok(Some(Tested { place, name: test.name, wrong, rules }))
 }
 
 impl RawFiring {
-    fn in_words(&self) -> String {
-        let mut words = self.rule.clone();
-        if let Some(at) = self.at {
-            words += &format!(" after {}", length(at.0));
-        }
-        for (what, value) in [("for", &self.user), ("of", &self.account), ("held:", &self.held)] {
-            if let Some(value) = value {
-                words += &format!(" {what} {value}");
-            }
-        }
-        words
+    /// As it stands in a fixture.
+    fn written(&self) -> String {
+        let at = self.at.map(|at| length(at.0));
+        written(
+            &self.rule,
+            at.as_deref(),
+            [
+                ("user", self.user.as_deref()),
+                ("account", self.account.as_deref()),
+                ("held", self.held.as_deref()),
+            ],
+        )
     }
 }
 
-fn in_words(fired: &Fired, begin: i64) -> String {
+/// What fired as a fixture would expect it; `users` are those that it knows.
+fn expected(fired: &Fired, begin: i64, per: Option<Per>, users: &[(String, String)]) -> String {
     let at = event_time::parse(&fired.at).map_or(0, Timestamp::unix_ms) - begin;
-    let held = fired.held.as_ref().map_or_else(String::new, |held| format!(" (held: {held})"));
-    format!("{} after {} for {}{held}", fired.rule, length(at), fired.name)
+    let user =
+        users.iter().find(|(person, _)| *person == fired.person).map(|(_, user)| user.as_str());
+    let user = user.filter(|_| per != Some(Per::Account)).or(match &fired.account {
+        Some(_) => None,
+        None => Some(fired.name.as_str()),
+    });
+    written(
+        &fired.rule,
+        Some(&length(at)),
+        [("user", user), ("account", fired.account.as_deref()), ("held", fired.held.as_deref())],
+    )
 }
 
+fn written(rule: &str, at: Option<&str>, rest: [(&str, Option<&str>); 3]) -> String {
+    let all = [("rule", Some(rule)), ("at", at)].into_iter().chain(rest);
+    let said = all.filter_map(|(key, value)| Some(format!("{key} = {}", json!(value?))));
+    format!("{{ {} }}", said.collect::<Vec<_>>().join(", "))
+}
+
+/// A length of time as a fixture takes it, in the largest unit that it is so many of.
 fn length(ms: i64) -> String {
     let seconds = ms / 1000;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    let parts = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds % 60, "s")];
-    let parts: Vec<_> =
-        parts.iter().filter(|it| it.0 > 0).map(|it| format!("{}{}", it.0, it.1)).collect();
-    if parts.is_empty() { "0s".to_owned() } else { parts.join(" ") }
+    let units = [(86_400, "d"), (3600, "h"), (60, "m")];
+    match units.iter().find(|(unit, _)| seconds != 0 && seconds % unit == 0) {
+        Some((unit, word)) => format!("{}{word}", seconds / unit),
+        None => format!("{seconds}s"),
+    }
 }
 
 impl RawEvent {
@@ -364,5 +392,50 @@ impl RawEvent {
             flags: Flags::default(),
             json: json!(event).to_string().into(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_that_is_told_can_be_written_into_a_fixture() {
+        let told = [0, 5, 60, 90, 3600, 93_603, 86_400 * 12].map(|seconds| length(seconds * 1000));
+        assert_eq!(told, ["0s", "5s", "1m", "90s", "1h", "93603s", "12d"]);
+        for (told, seconds) in told.iter().zip([0, 5, 60, 90, 3600, 93_603, 86_400 * 12]) {
+            assert_eq!(After::try_from(told.clone()).map(|it| it.0), Ok(seconds * 1000), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_a_fixture_did_not_expect_is_told_as_it_would_expect_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let rules = "[rules.mine]\non = 'A'\nthen = []\n[rules.ours]\non = 'A'\nper = 'account'\nthen = []\n";
+        let text = |expect: &str| {
+            format!(
+                "[[test]]\nname = 'x'\nexpect = [{expect}]\nevents = [\n\
+                 {{ at = '0s', identify = {{ name = 'Ann' }}, user = 'u-1', group = 'acme' }},\n\
+                 {{ at = '26h', track = 'A', user = 'u-1', group = 'acme' }},\n]\n"
+            )
+        };
+        let run = |expect: &str| {
+            std::fs::write(folder.path().join("a.toml"), rules).unwrap();
+            std::fs::write(folder.path().join("a.test.toml"), text(expect)).unwrap();
+            let set = Arc::new(RuleSet::read(folder.path()).unwrap());
+            test(&set, folder.path()).unwrap().remove(0).wrong
+        };
+        let wrong = run("");
+        let told: Vec<_> = wrong
+            .iter()
+            .map(|it| it.strip_prefix("fired, and was not expected: ").unwrap())
+            .collect();
+        assert_eq!(told.len(), 2, "{wrong:?}");
+        assert!(told.contains(&"{ rule = \"mine\", at = \"26h\", user = \"u-1\" }"), "{told:?}");
+        assert!(
+            told.contains(&"{ rule = \"ours\", at = \"26h\", account = \"acme\" }"),
+            "{told:?}"
+        );
+        assert_eq!(run(&told.join(", ")), Vec::<String>::new());
     }
 }

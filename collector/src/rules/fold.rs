@@ -123,6 +123,11 @@ impl Fold {
         *self = Self { looked, is_trial, ..Self::new(set, in_force) };
     }
 
+    /// Whom a rule is about.
+    pub(super) fn per_of(&self, rule: &str) -> Option<Per> {
+        self.set.per_of_rule(rule)
+    }
+
     /// Tries what its rules alone would come to.
     pub(crate) fn alone(&mut self) {
         self.is_trial = true;

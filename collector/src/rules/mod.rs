@@ -20,6 +20,7 @@ mod file;
 mod firing;
 mod fixture;
 mod fold;
+mod functions;
 mod kept;
 mod length;
 mod rows;
@@ -27,6 +28,7 @@ mod scope;
 mod sends;
 mod set;
 mod shown;
+mod spelling;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -55,6 +57,7 @@ pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};
 pub(crate) use set::Do;
 pub(crate) use set::{IN_APP, What};
 pub(crate) use shown::scores;
+pub(crate) use spelling::doubts;
 pub(crate) use trial::Trial;
 pub(crate) use untold::untold;
 

@@ -40,20 +40,6 @@ use crate::{
     people::{self, Whole},
 };
 
-/// What there is beside CEL's own functions.
-pub(super) const FUNCTIONS: &[&str] = &[
-    "days_since",
-    "hours_since",
-    "minutes_since",
-    "days_until",
-    "hours_until",
-    "minutes_until",
-    "local_hour",
-    "local_weekday",
-    "hour_in",
-    "event_hour",
-    "event_weekday",
-];
 /// The variable in which the functions of local time find the person's.
 const TIMEZONE: &str = "@timezone";
 /// Those in which the functions of an event's local time find when it happened, and where.

@@ -12,6 +12,7 @@ use super::{
     aggregate::{Operation, Span},
     event::Wanted,
     length::{Length, ms},
+    spelling::Written,
 };
 use crate::expression::Expression;
 
@@ -32,6 +33,8 @@ pub struct RuleSet {
     pub(super) hash: String,
     /// What of events expressions name.
     pub(super) wanted: Wanted,
+    /// Where names stand that sources make up, for who looks whether they are meant.
+    pub(super) written: Vec<Written>,
 }
 
 /// Who wants to hear of an event: places in the set's lists.

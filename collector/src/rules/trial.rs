@@ -10,7 +10,8 @@ use super::{
     firing::{Fired, Listed, list},
     fold::{Fold, InForce, Looked, Records},
     scope::Scope,
-    set::RuleSet,
+    set::{Per, RuleSet},
+    waiting,
 };
 use crate::{
     event_log::{Offset, Record, Snapshot},
@@ -157,6 +158,23 @@ impl Trial {
         let mut all = list(&self.db, &Listed { limit: usize::MAX, ..Listed::default() })?;
         all.reverse();
         Ok(all)
+    }
+
+    /// What waits for its time, the earliest first: the rule, the account or else the person, and when that is, in milliseconds.
+    pub(super) fn waits(&self) -> Result<Vec<(String, String, i64)>> {
+        let mut found = Vec::new();
+        for (rule, node, due_ms) in waiting::timers(&self.db)? {
+            let person = Whole::person(&self.db, node)?;
+            if self.rules.per_of(&rule) == Some(Per::Account) {
+                for account in person.accounts(&self.db)? {
+                    let account = account.account.map(|(_, id)| (rule.clone(), id, due_ms));
+                    found.extend(account);
+                }
+            } else {
+                found.push((rule, person.id().to_string(), due_ms));
+            }
+        }
+        Ok(found)
     }
 
     /// All that rules were looked at for.

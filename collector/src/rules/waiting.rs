@@ -103,6 +103,14 @@ impl Due {
     }
 }
 
+/// All timers that still run, by rule and whose: when each rings.
+pub(super) fn timers(db: &Connection) -> Result<Vec<(String, Node, i64)>> {
+    let mut query =
+        db.prepare_cached("SELECT rule, node, due FROM timer ORDER BY due, rule, node")?;
+    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+    rows.collect()
+}
+
 /// What is due first.
 pub(super) fn first(db: &Connection) -> Result<Option<Due>> {
     let timer =

@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, ops::Range};
 
 use super::{
     super::{
-        scope::FUNCTIONS,
+        functions::FUNCTIONS,
         set::{Part, Per},
+        spelling,
     },
     Mistake, Reading, one_of,
     raw::Text,
@@ -74,6 +75,25 @@ pub(super) const OF_EVERY_EVENT: &[&str] = &[
     "trust",
 ];
 
+/// What can be told of a person's member where it has a value; null goes with all.
+fn of_a_person(member: &str) -> Kind {
+    match member {
+        "id" | "country" | "locale" | "timezone" => Kind::Text,
+        "bot" => Kind::Truth,
+        "events" | "sessions" | "first_seen" | "last_seen" => Kind::Whole,
+        _ => Kind::Any,
+    }
+}
+
+/// The same of an event's, of what the collector itself says of it.
+fn of_an_event(member: &str) -> Kind {
+    match member {
+        "type" | "source" | "trust" => Kind::Text,
+        "time" | "received" => Kind::Whole,
+        _ => Kind::Any,
+    }
+}
+
 impl Reading<'_> {
     pub(super) fn part(&self, text: &Text, place: Place<'_>) -> Result<Part, Mistake> {
         let span = text.span();
@@ -82,30 +102,31 @@ impl Reading<'_> {
         };
         let words = Vocabulary { variables: place.variables, functions: FUNCTIONS };
         let expression = Expression::read(text.get_ref(), &words)
-            .map_err(|(line, message)| wrong(line, message))?;
-        let known = |name: &str, member: Option<&str>| match (name, member) {
-            ("features", Some(feature)) => {
-                self.names.kinds.get(feature).copied().unwrap_or(Kind::Any)
-            }
-            ("scores", Some(_)) => Kind::Fraction,
-            (function, None) if FUNCTIONS.contains(&function) => match function {
-                "local_hour" | "local_weekday" | "hour_in" | "event_hour" | "event_weekday" => {
-                    Kind::Whole
-                }
-                _ => Kind::Fraction,
-            },
+            .map_err(|(line, message)| wrong(line, self.elsewhere(&message, place)))?;
+        let known = |name: &str, member: &str| match name {
+            "features" => self.names.kinds.get(member).copied().unwrap_or(Kind::Any),
+            "scores" => Kind::Fraction,
+            "person" => of_a_person(member),
+            "event" | "trigger" => of_an_event(member),
             _ => Kind::Any,
         };
-        let kind = expression.kind(&known).map_err(|message| wrong(0, message))?;
-        let fits = match place.wanted {
+        let kind =
+            expression.kind(&known, FUNCTIONS).map_err(|(line, message)| wrong(line, message))?;
+        let fits = |kind: Kind| match place.wanted {
             Wanted::Truth => kind.may_be(Kind::Truth),
             Wanted::Number => kind.may_be_number() || kind == Kind::Truth,
             Wanted::Anything => true,
         };
-        if !fits {
-            let wanted = if place.wanted == Wanted::Truth { "true or false" } else { "a number" };
+        let wanted = if place.wanted == Wanted::Truth { "true or false" } else { "a number" };
+        if !fits(kind) {
             return Err(wrong(0, format!("expected {wanted}, and this is {kind}")));
         }
+        // Of a choice, each side.
+        let sides = expression.outcomes(&known, FUNCTIONS);
+        if let Some((kind, side)) = sides.into_iter().find(|(kind, _)| !fits(*kind)) {
+            return Err(wrong(0, format!("expected {wanted}, and `{side}` is {kind}")));
+        }
+        self.refuse_out_of_reach(&expression, place).map_err(|message| wrong(0, message))?;
         let members = |variable: &str| match place.variables.contains(&variable) {
             true => expression.members(variable).map_err(|message| wrong(0, message)),
             false => Ok(BTreeSet::new()),
@@ -135,7 +156,13 @@ impl Reading<'_> {
         for name in members("person")? {
             if !OF_A_PERSON.contains(&name.as_str()) {
                 let known = OF_A_PERSON.iter().copied();
-                return Err(wrong(0, one_of("member of `person`", &name, known)));
+                let hint = match name.as_str() {
+                    "traits" => "; a person's traits are `traits.x`".to_owned(),
+                    name => format!("; a trait is `traits.{name}`"),
+                };
+                let message = one_of("member of `person`", &name, known);
+                let hint = if message.contains("did you mean") { String::new() } else { hint };
+                return Err(wrong(0, message + &hint));
             }
         }
         for variable in ["event", "trigger"] {
@@ -146,7 +173,18 @@ impl Reading<'_> {
                 }
             }
         }
-        let _ = (members("traits")?, members("account")?);
+        let (traits, _) = (members("traits")?, members("account")?);
+        let at = text.span().start;
+        traits.iter().for_each(|name| self.write(at, spelling::Kind::Trait, name));
+        for path in expression.paths("event").iter().chain(&expression.paths("trigger")) {
+            match &path[..] {
+                [of, name, ..] if of == "properties" => {
+                    self.write(at, spelling::Kind::Property, name);
+                }
+                [of, name, ..] if of == "traits" => self.write(at, spelling::Kind::Trait, name),
+                _ => {}
+            }
+        }
         let of_event = ["event_hour", "event_weekday"];
         let of_event = of_event.into_iter().find(|function| expression.calls(function));
         if let Some(function) = of_event.filter(|_| !place.variables.contains(&"event")) {
@@ -156,11 +194,69 @@ impl Reading<'_> {
             return Err(wrong(0, message));
         }
         let asks_event_time = of_event.is_some();
-        let ages = FUNCTIONS.iter().any(|function| expression.calls(function));
+        let ages = FUNCTIONS.iter().any(|function| expression.calls(function.name));
         let local = ["local_hour", "local_weekday"];
         let looks_at_profile = ["traits", "person"].iter().any(|it| expression.mentions(it))
             || local.iter().any(|function| expression.calls(function));
         Ok(Part { expression, features, scores, ages, looks_at_profile, asks_event_time })
+    }
+
+    /// Refuses what there never is in a place, by whom it is about: then nothing would ever come of it.
+    fn refuse_out_of_reach(&self, expression: &Expression, place: Place<'_>) -> Result<(), String> {
+        let is_there = |variable: &str| place.variables.contains(&variable);
+        if is_there("account") && expression.mentions("account") {
+            // A person may be of several accounts, or of none.
+            if place.per == Per::Person {
+                let message = "`account` is there where it is about accounts, and this is about a person: set `per = \"account\"`, \
+                               or say it as a trait of the person, `traits.x`";
+                return Err(message.to_owned());
+            }
+            if expression.members("account")?.contains("traits") {
+                let path = expression.paths("account").into_iter().find(|path| path[0] == "traits");
+                let name = path.and_then(|path| path.get(1).cloned()).unwrap_or("x".to_owned());
+                return Err(format!("an account's traits stand right below it: `account.{name}`"));
+            }
+        }
+        // Time alone asks of an account, and nobody has done anything.
+        if place.per == Per::Account && is_there("person") && !is_there("event") {
+            let of_one = ["person", "traits"].into_iter().find(|it| expression.mentions(it));
+            if let Some(variable) = of_one {
+                return Err(format!(
+                    "`{variable}` is of a person, and this is about an account: its own are `account.x`, its most active person \
+                     `account.main_user`"
+                ));
+            }
+            let local = ["local_hour", "local_weekday"];
+            if let Some(function) = local.into_iter().find(|it| expression.calls(it)) {
+                return Err(format!(
+                    "`{function}` is by a person's clock, and this is about an account: write `hour_in(\"Europe/Paris\")`"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Of a variable that is not known here, where it is.
+    fn elsewhere(&self, message: &str, place: Place<'_>) -> String {
+        let unknown = message.strip_prefix("the variable `").and_then(|it| it.split('`').next());
+        let hint = match unknown {
+            Some("trigger") => "; `trigger` is the first event, in `without.match` alone",
+            Some("event") => {
+                "; no one event sets it off: keep what it said as a feature, with `last`"
+            }
+            Some("features" | "scores" | "traits" | "person" | "account")
+                if place.variables == OF_AN_EVENT =>
+            {
+                "; a feature is made of its events alone: ask for the rest in a rule or a score"
+            }
+            Some("features" | "scores" | "traits" | "person" | "account")
+                if place.variables == OF_A_MATCH =>
+            {
+                "; `match` is about two events alone: ask for the rest in `if` or `still`"
+            }
+            _ => "",
+        };
+        format!("{message}{hint}")
     }
 
     /// Where a line of an expression begins, from 0.

@@ -6,7 +6,10 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::{
-    super::set::{Crossing, Measure, On, RuleSet, Step},
+    super::{
+        set::{Crossing, Measure, On, RuleSet, Step},
+        spelling,
+    },
     MOST_PARTS, Mistake, Reading, one_of,
     raw::{RawCrosses, RawSequence, Text},
 };
@@ -91,8 +94,14 @@ impl Reading<'_> {
             let at = texts.first().map_or(0, |text| text.span().start);
             return Err((at, format!("1 to {MOST_PARTS} events are named here")));
         }
-        let read =
-            |text: Text| On::read(text.get_ref()).map_err(|message| (text.span().start, message));
+        let read = |text: Text| {
+            let at = text.span().start;
+            let on = On::read(text.get_ref()).map_err(|message| (at, message))?;
+            if let Some((kind, name)) = spelling::Kind::of(&on.0) {
+                self.write(at, kind, name);
+            }
+            Ok(on)
+        };
         texts.into_iter().map(read).collect()
     }
 }

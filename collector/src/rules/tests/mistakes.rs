@@ -22,7 +22,10 @@ fn each_mistake_is_named_with_its_line() {
             "[features.n]\non = 'A'\ncount = true\n[rules.a]\non = 'A'\nif = 'features.n + 1'",
             "rules.toml:6: `if`: expected true or false, and this is a whole number",
         ),
-        ("[rules.a]\non = 'A'\nif = \"1 + 'a' == 2\"", "rules.toml:3: `if`: `+` does not work"),
+        (
+            "[rules.a]\non = 'A'\nif = \"1 + 'a' == 2\"",
+            "rules.toml:3: `if`: in `1 + 'a'`: `+` does not work",
+        ),
         (
             "[rules.a]\non = 'A'\nif = 'person.nmae == 1'",
             "rules.toml:3: `if`: unknown member of `person`",
@@ -241,5 +244,69 @@ fn a_name_that_is_much_like_another_is_asked_about() {
     ] {
         let error = set(text).map(drop).unwrap_err().to_string();
         assert!(error.ends_with(meant), "{error}");
+    }
+}
+
+#[test]
+fn what_is_out_of_reach_where_it_is_asked_is_refused_and_said_where_it_is() {
+    let account = "[features.n]\non = 'A'\ncount = true\nper = 'account'\n";
+    for (text, part) in [
+        (
+            "[rules.a]\non = 'A'\nif = 'account.plan == \"pro\"'",
+            "`account` is there where it is about accounts",
+        ),
+        (
+            "[rules.a]\non = 'A'\nper = 'account'\nif = 'account.traits.plan == 1'",
+            "right below it: `account.plan`",
+        ),
+        (
+            "[scores.s]\nper = 'account'\nterms = { a = 'person.events > 3' }",
+            "`person` is of a person",
+        ),
+        ("[scores.s]\nper = 'account'\nterms = { a = 'traits.x == 1' }", "its own are `account.x`"),
+        ("[scores.s]\nper = 'account'\nterms = { a = 'local_hour() > 3' }", "write `hour_in("),
+        (
+            &format!(
+                "{account}[rules.a]\ncrosses = {{ feature = 'n', above = 1 }}\nif = 'traits.x == 1'"
+            ),
+            "`traits` is of a person",
+        ),
+        (
+            &format!(
+                "{account}[rules.a]\ncrosses = {{ feature = 'n', above = 1 }}\nif = 'event.x == 1'"
+            ),
+            "no one event sets it off",
+        ),
+        ("[rules.a]\non = 'A'\nif = 'person.traits.plan == 1'", "a person's traits are `traits.x`"),
+        ("[rules.a]\non = 'A'\nif = 'person.plan == 1'", "a trait is `traits.plan`"),
+        ("[rules.a]\non = 'A'\nif = 'trigger.x == 1'", "in `without.match` alone"),
+        ("[features.n]\non = 'A'\ncount = true\nif = 'traits.plan == 1'", "of its events alone"),
+        (
+            "[rules.a]\non = 'A'\nif = 'local_hour(1, 2) > 3'",
+            "`local_hour` is given nothing, and not 2",
+        ),
+        ("[rules.a]\non = 'A'\nif = 'local_huor() > 3'", "did you mean `local_hour`?"),
+        ("[scores.s]\nterms = { a = 'person.country' }", "expected a number, and this is a text"),
+        (
+            "[scores.s]\nterms = { a = 'person.events > 3 ? 1.0 : \"much\"' }",
+            "expected a number, and `\"much\"` is a text",
+        ),
+        ("[scores.s]\nterms = { a = 'person.events * 0.5' }", "do not mix in CEL"),
+        ("[rules.a]\ncrosses = { score = 's', above = 'much' }", "expected a number, found a text"),
+        (
+            "[features.l]\non = 'A'\ndistinct = 'event.time'\n[rules.a]\ncrosses = { feature = 'l', above = 1 }",
+            "a list crosses no line",
+        ),
+    ] {
+        let error = set(text).map(drop).unwrap_err().to_string();
+        assert!(error.contains(part), "{error}\n{part}");
+        assert_eq!(error.lines().count(), 1, "{error}");
+    }
+    for text in [
+        "[rules.a]\non = 'A'\nper = 'account'\nif = ['person.id == account.main_user', 'traits.x == account.y', 'local_hour() > 3']",
+        "[scores.s]\nper = 'account'\nterms = { a = 'account.seats > 3', b = 'hour_in(\"Europe/Paris\") > 3' }",
+        "[scores.s]\nterms = { a = 'traits.x == null', b = 'person.country == null ? 1.0 : 0.0', c = 'local_hour()' }",
+    ] {
+        set(text).unwrap();
     }
 }

@@ -1,0 +1,214 @@
+//! Names that sources make up, as rules write them: events, traits, properties. Nobody can tell that one of them is wrong; but one that stands
+//! alone beside another that is all but the same, or that no source may send, is hardly meant.
+//! Promises doubts, and no mistakes. Deliberately asks no log.
+
+use std::{collections::BTreeMap, path::Path};
+
+use toml::de::{DeTable, DeValue};
+
+use super::{
+    file::RuleError,
+    set::{RuleSet, What},
+};
+
+/// What a name is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Track,
+    Page,
+    Screen,
+    Trait,
+    Property,
+}
+
+impl Kind {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Track => "event",
+            Self::Page => "page",
+            Self::Screen => "screen",
+            Self::Trait => "trait",
+            Self::Property => "property",
+        }
+    }
+
+    /// Of an event as a rule names it: its kind and its name; `None` for one that is of any name.
+    pub(super) fn of(key: &str) -> Option<(Self, &str)> {
+        let (call, name) = key.split_once(':')?;
+        let kind = match call {
+            "track" => Self::Track,
+            "page" => Self::Page,
+            "screen" => Self::Screen,
+            _ => return None,
+        };
+        (!name.is_empty() && name != "*").then_some((kind, name))
+    }
+}
+
+/// One place where a name stands.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+    pub(super) file: String,
+    pub(super) line: usize,
+}
+
+/// Shorter names are often much like another.
+const SHORTEST: usize = 5;
+
+/// The names of a folder's rules that are hardly meant, beside its fixtures; `admits` tells whether a source may send a track event.
+pub(crate) fn doubts(
+    set: &RuleSet,
+    folder: &Path,
+    admits: Option<&dyn Fn(&str) -> bool>,
+) -> Vec<RuleError> {
+    let mut times: BTreeMap<(Kind, String), usize> = BTreeMap::new();
+    for written in &set.written {
+        *times.entry((written.kind, written.name.clone())).or_default() += 1;
+    }
+    let emitted = set.rules.iter().flat_map(|rule| &rule.then).filter_map(|it| match &it.what {
+        What::Emit { event } => Some((Kind::Track, event.clone())),
+        _ => None,
+    });
+    let emitted: Vec<_> = emitted.collect();
+    for name in emitted.iter().cloned().chain(in_fixtures(folder)) {
+        *times.entry(name).or_default() += 1;
+    }
+    let mut found = Vec::new();
+    for Written { kind, name, file, line } in &set.written {
+        let is_sent = |name: &str| {
+            let is_ours = emitted.iter().any(|(_, event)| event == name);
+            is_ours || admits.is_none_or(|admits| admits(name))
+        };
+        let is_refused = *kind == Kind::Track && !is_sent(name);
+        let is_alone = times.get(&(*kind, name.clone())) == Some(&1);
+        let others = times.iter().filter(|((of, other), _)| of == kind && other != name);
+        let mut alike = others.filter(|((_, other), _)| are_alike(name, other));
+        let meant = match (is_refused, is_alone) {
+            (true, _) => alike.find(|((_, other), _)| is_sent(other)),
+            (false, true) => alike.find(|(_, times)| **times > 1),
+            (false, false) => continue,
+        };
+        let word = kind.word();
+        let message = match (is_refused, meant) {
+            (true, Some(((_, other), _))) => {
+                format!("no source may send the event `{name}`; did you mean `{other}`?")
+            }
+            (true, None) => {
+                format!("no source may send the event `{name}`: see `events` of the `[sources.…]`")
+            }
+            (false, Some(((_, other), times))) => {
+                format!(
+                    "the {word} `{name}` is named here alone, and `{other}` {times} times; did you mean `{other}`?"
+                )
+            }
+            (false, None) => continue,
+        };
+        found.push(RuleError { file: file.clone(), line: *line, message });
+    }
+    found
+}
+
+/// Whether one is the other but for a letter, or for how its words are put together. Numbers are no letters: `step_1` is not `step_2`.
+fn are_alike(one: &str, other: &str) -> bool {
+    let letters = |text: &str| -> String {
+        text.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    let digits = |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
+    let (a, b) = (letters(one), letters(other));
+    let is_long = a.chars().count().min(b.chars().count()) >= SHORTEST;
+    is_long && digits(&a) == digits(&b) && strsim::damerau_levenshtein(&a, &b) <= 1
+}
+
+/// The names in a folder's fixtures, as far as those can be read.
+fn in_fixtures(folder: &Path) -> Vec<(Kind, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_fixture = path.to_string_lossy().ends_with(".test.toml") && path.is_file();
+        let Ok(text) = std::fs::read_to_string(&path) else { continue };
+        if let Ok(document) = DeTable::parse(&text)
+            && is_fixture
+        {
+            names_in(document.get_ref(), &mut found);
+        }
+    }
+    found
+}
+
+/// Looks for events in all that a table holds.
+fn names_in(table: &DeTable<'_>, found: &mut Vec<(Kind, String)>) {
+    for (key, value) in table {
+        let keys = |kind: Kind, of: &DeTable<'_>| -> Vec<(Kind, String)> {
+            of.keys().map(|key| (kind, key.get_ref().to_string())).collect()
+        };
+        match (key.get_ref().as_ref(), value.get_ref()) {
+            ("track", DeValue::String(name)) => found.push((Kind::Track, name.to_string())),
+            ("page", DeValue::String(name)) => found.push((Kind::Page, name.to_string())),
+            ("screen", DeValue::String(name)) => found.push((Kind::Screen, name.to_string())),
+            ("identify" | "traits", DeValue::Table(of)) => found.extend(keys(Kind::Trait, of)),
+            ("properties", DeValue::Table(of)) => found.extend(keys(Kind::Property, of)),
+            (_, DeValue::Table(of)) => names_in(of, found),
+            (_, DeValue::Array(list)) => {
+                let tables = list.iter().filter_map(|it| it.get_ref().as_table());
+                tables.for_each(|of| names_in(of, found));
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doubted(rules: &str, fixtures: &str, admitted: Option<&[&str]>) -> Vec<String> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.toml"), rules).unwrap();
+        std::fs::write(folder.path().join("a.test.toml"), fixtures).unwrap();
+        let set = RuleSet::read(folder.path()).unwrap();
+        let admits = admitted.map(|all| move |name: &str| all.contains(&name));
+        let admits = admits.as_ref().map(|it| it as &dyn Fn(&str) -> bool);
+        let before = format!("{}/", folder.path().display());
+        let all = doubts(&set, folder.path(), admits);
+        all.iter().map(|it| it.to_string().replace(&before, "")).collect()
+    }
+
+    const FIXTURE: &str = "[[test]]\nname = 'x'\nexpect = []\nevents = [\n\
+        { at = '0s', track = 'Product Added', user = 'u', properties = { cart_id = 1 } },\n\
+        { at = '0s', track = 'Product Added', user = 'u', properties = { cart_id = 1 } },\n\
+        { at = '1s', identify = { company = 'x' }, user = 'u' },\n\
+        { at = '2s', identify = { company = 'x' }, user = 'u' },\n]\n";
+
+    #[test]
+    fn a_name_that_stands_alone_beside_one_that_is_all_but_the_same_is_doubted() {
+        let rules = "[rules.a]\non = ['Order Paid', 'Prodct Added']\nif = [\n'event.properties.cartId == 1',\n'traits.compny == 1',\n]\nthen = []\n";
+        let found = doubted(rules, FIXTURE, None);
+        let expected = [
+            "a.toml:2: the event `Prodct Added` is named here alone, and `Product Added` 2 times; did you mean `Product Added`?",
+            "a.toml:4: the property `cartId` is named here alone, and `cart_id` 2 times; did you mean `cart_id`?",
+            "a.toml:5: the trait `compny` is named here alone, and `company` 2 times; did you mean `company`?",
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn names_that_are_others_are_not_doubted() {
+        let rules = "[rules.a]\non = ['Product Added', 'Product Viewed', 'Step 1', 'page:Product Addd']\nthen = []\n\
+                     [rules.b]\non = ['Step 2', 'Step 2']\nif = 'event.properties.cost == 1 && event.properties.costs == 1'\nthen = []\n";
+        assert_eq!(doubted(rules, FIXTURE, None), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_no_source_may_send_is_doubted_unless_a_rule_emits_it() {
+        let rules = "[rules.a]\non = 'Product Added'\nthen = [{ emit = 'Cart Begun' }]\n\
+                     [rules.b]\non = ['Cart Begun', 'Prodct Added', 'Zebra']\nthen = []\n";
+        let found = doubted(rules, "", Some(&["Product Added"]));
+        let expected = [
+            "a.toml:5: no source may send the event `Prodct Added`; did you mean `Product Added`?",
+            "a.toml:5: no source may send the event `Zebra`: see `events` of the `[sources.…]`",
+        ];
+        assert_eq!(found, expected);
+    }
+}
