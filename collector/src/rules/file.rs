@@ -30,6 +30,7 @@ use error::Mistake;
 pub(super) use error::Source;
 pub use error::{RuleError, RuleErrors};
 use names::Names;
+use raw::Text;
 
 use crate::{config::nearest, expression::types::Kind};
 
@@ -90,7 +91,13 @@ impl RuleSet {
         }
         let (mut set, mut decisive) = (Self::default(), String::new());
         let written = RefCell::default();
-        let reading = |file| Reading { file, names: &names, wrong: &all_wrong, written: &written };
+        let reading = |file| Reading {
+            file,
+            names: &names,
+            wrong: &all_wrong,
+            written: &written,
+            unread: Vec::new(),
+        };
         let (mut scores, mut rules) = (Vec::new(), Vec::new());
         for (file, document) in &mut documents {
             if let Some(settings) = document.settings.take() {
@@ -99,10 +106,10 @@ impl RuleSet {
         }
         let _ = writeln!(decisive, "{:?} {:?}", set.caps, set.quiet);
         for (file, document) in documents {
-            for Item { name, per, of } in document.features {
+            for Item { name, per, of, unread } in document.features {
                 let hollow = Feature::hollow(name.get_ref(), per);
                 let read = of.and_then(|raw| {
-                    let reading = reading(file);
+                    let reading = reading(file).beside(&name, &unread);
                     reading.keep(reading.feature(name, raw))
                 });
                 let feature = read.unwrap_or(hollow);
@@ -113,8 +120,8 @@ impl RuleSet {
             rules.extend(document.rules.into_iter().map(|it| (file, it)));
         }
         let (mut places, mut asking_rules) = (Vec::new(), Vec::new());
-        for (file, Item { name, per, of }) in scores {
-            let (at, reading) = (name.span().start, reading(file));
+        for (file, Item { name, per, of, unread }) in scores {
+            let (at, reading) = (name.span().start, reading(file).beside(&name, &unread));
             let hollow = Score::hollow(name.get_ref(), per);
             let read = of.map(Spanned::into_inner).and_then(|mut raw| match raw.model.take() {
                 None => reading.keep(reading.score(name, raw)),
@@ -136,9 +143,9 @@ impl RuleSet {
             let circle = set.refuse_circle(of, &mut Vec::new());
             reading(file).keep(circle.map_err(|message| (at, message)));
         }
-        for (file, Item { name, of, .. }) in rules {
+        for (file, Item { name, of, unread, .. }) in rules {
             let Some(raw) = of else { continue };
-            let reading = reading(file);
+            let reading = reading(file).beside(&name, &unread);
             if let Some(rule) = reading.keep(reading.rule(name, raw, &set)) {
                 let _ = writeln!(decisive, "{}", rule.decisive(true));
                 set.rules.push(rule);
@@ -233,9 +240,18 @@ struct Reading<'a> {
     wrong: &'a RefCell<Vec<RuleError>>,
     /// Where names stand that sources make up.
     written: &'a RefCell<Vec<Written>>,
+    /// Lines of which nothing is told: what cannot be read there has been, and the rest may come of that.
+    unread: Vec<usize>,
 }
 
 impl Reading<'_> {
+    /// Of something of which these places cannot be read: what it lacks as a whole may stand there.
+    fn beside(self, name: &Text, unread: &[usize]) -> Self {
+        let header = (!unread.is_empty()).then_some(name.span().start);
+        let unread = unread.iter().copied().chain(header).map(|at| self.file.line(at)).collect();
+        Self { unread, ..self }
+    }
+
     /// Notes a mistake, and goes on.
     fn keep<T>(&self, read: Result<T, Mistake>) -> Option<T> {
         read.map_err(|(at, message)| self.refuse(at, message)).ok()
@@ -249,7 +265,10 @@ impl Reading<'_> {
 
     /// Notes a mistake.
     fn refuse(&self, at: usize, message: String) {
-        self.wrong.borrow_mut().push(self.file.wrong((at, message)));
+        let wrong = self.file.wrong((at, message));
+        if !self.unread.contains(&wrong.line) {
+            self.wrong.borrow_mut().push(wrong);
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! A rule file's text as the things it holds: features, scores, rules, and what is said once for all.
-//! Promises every key that is not known or has the wrong kind of value, and not only the first; what has one is judged no further.
+//! Promises every key that is not known or has the wrong kind of value, and not only the first, and what is left without them.
 //! Deliberately knows no key itself: see `raw`.
 
 use std::ops::Range;
@@ -25,8 +25,10 @@ pub(super) struct Item<T> {
     pub(super) name: Text,
     /// Whose, as far as that is said at all.
     pub(super) per: Per,
-    /// What is said of it; `None` where that cannot be read, which has been told.
+    /// What is said of it, without what cannot be read; `None` where nothing is left of it then.
     pub(super) of: Option<Spanned<T>>,
+    /// Where it cannot be read, which has been told.
+    pub(super) unread: Vec<usize>,
 }
 
 pub(super) struct Document {
@@ -96,8 +98,10 @@ fn items<'i, T: for<'de> Deserialize<'de>>(
         let per = value.get_ref().as_table().and_then(|it| it.get("per")?.get_ref().as_str());
         let per = if per == Some("account") { Per::Account } else { Per::Person };
         let name = Spanned::new(name.span(), name.into_inner().into_owned());
-        // Of a table that its header alone has made, the name is the nearest place.
-        items.push(Item { name, per, of: read(value, wrong) });
+        let before = wrong.len();
+        let of = read(value, wrong);
+        let unread = wrong[before..].iter().map(|(at, _)| *at).collect();
+        items.push(Item { name, per, of, unread });
     }
     items.sort_by_key(|item| item.name.span().start);
     items
@@ -111,7 +115,7 @@ fn read<T: for<'de> Deserialize<'de>>(
     let (mut left, before) = (value, wrong.len());
     loop {
         let error = match Spanned::<T>::deserialize(ValueDeserializer::from(left.clone())) {
-            Ok(read) => return (wrong.len() == before).then_some(read),
+            Ok(read) => return Some(read),
             Err(error) => error,
         };
         let span = error.span().unwrap_or_else(|| left.span());

@@ -194,6 +194,8 @@ percent = 101
         "b.toml:6: `terms.b`: unknown feature `m`",
         "b.toml:6: `terms.c`: ",
         "b.toml:8: unknown word `sigmoid`",
+        "b.toml:11: `if`: expected true or false, and this is a number with a fraction",
+        "b.toml:11: `if`: the variable `persn` is not known",
         "b.toml:12: unknown key `slakc`",
         "b.toml:15: `if`: unknown feature `k`",
         "b.toml:16: `still` is asked",
