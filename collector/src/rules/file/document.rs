@@ -121,10 +121,12 @@ fn read<T: for<'de> Deserialize<'de>>(
         let span = error.span().unwrap_or_else(|| left.span());
         // What is missing may be what was taken out.
         let is_missing = error.message().starts_with("missing field");
-        if wrong.len() == before || !is_missing {
+        let is_of_all = span.start == left.span().start && wrong.len() > before;
+        let comes_of_it = wrong[before..].iter().any(|(at, _)| span.contains(at));
+        if !is_missing || !is_of_all && !comes_of_it {
             wrong.push((span.start, plain_words(error.message())));
         }
-        if is_missing || wrong.len() - before >= MOST || !cut(left.get_mut(), &span) {
+        if wrong.len() - before >= MOST || !cut(left.get_mut(), &span) {
             return None;
         }
     }

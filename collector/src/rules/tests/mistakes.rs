@@ -208,6 +208,25 @@ percent = 101
 }
 
 #[test]
+fn what_lacks_a_key_is_set_aside_and_the_rest_of_its_rule_is_judged() {
+    let said = all_of(&[(
+        "a.toml",
+        "[rules.a]\non = 'A'\nlimit = { times = 'x', within = '1d' }\nif = 'event.x +'\n\
+         without = { event = 'B' }\nthen = [{ sms = 'x' }]\n",
+    )]);
+    let expected = [
+        "a.toml:3: expected a whole number",
+        "a.toml:4: `if`: is no CEL",
+        "a.toml:5: the key `within` is missing",
+        "a.toml:6: `sms` needs a `template`",
+    ];
+    assert_eq!(said.lines().count(), expected.len(), "{said}");
+    for (line, expected) in said.lines().zip(expected) {
+        assert!(line.starts_with(expected), "{line}\n{expected}");
+    }
+}
+
+#[test]
 fn of_a_text_that_is_no_toml_the_first_place_is_told_and_its_names_are_known_to_others() {
     let said = all_of(&[
         ("a.toml", "[features.n]\non = 'A\ncount = true\n[rules.x]\non = 'A'\ncolour = 1\n"),
