@@ -369,6 +369,7 @@ mod tests {
     use crate::{
         event_log::{Disk, FileSystem, NewEvent, Options, system_clock, testing::FaultyDisk},
         projection::{Projection, Rules},
+        sources::Sources,
         suppressed::Named,
     };
 
@@ -385,8 +386,9 @@ mod tests {
             Projection::open(folder, &log, limits.clone(), nobody, Rules::none()).unwrap();
         let state = State::open(&folder.join("state.db")).unwrap();
         let suppressed = Suppressed::read(&state).unwrap();
+        let messages = (state.clone(), Sources::new(Vec::new()));
         let messages =
-            Messages::new(projection.handle(), Arc::clone(&log), state.clone(), Arc::clone(&clock));
+            Messages::new(projection.handle(), Arc::clone(&log), messages, Arc::clone(&clock));
         let desk = Desk {
             projection: projection.handle(),
             messages,

@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::event_log::{
-    Check, Flags, Offset, ReadError, ReadOnly, Record, Sequence, Snapshot, SourceName,
+    Check, Flags, Identity, Offset, ReadError, ReadOnly, Record, Sequence, Snapshot, SourceName,
 };
 
 /// Which events.
@@ -46,6 +46,8 @@ pub(crate) struct Beside {
     pub(crate) test: bool,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) no_actions: bool,
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) identity: Identity,
 }
 
 /// Records read, then written, at a time.
@@ -81,15 +83,17 @@ pub fn export(data: &Path, selection: &Selection, out: &mut impl Write) -> io::R
 }
 
 fn write_line(record: &Record, out: &mut Vec<u8>) -> io::Result<()> {
-    let Flags { test, no_actions, erased: _ } = record.flags;
+    let Flags { test, no_actions, erased: _, identity } = record.flags;
     let sequence = record.sequence.as_ref();
-    if sequence.is_some() || test || no_actions || record.schema_version != 0 {
+    let is_marked = test || no_actions || identity != Identity::Unasked;
+    if sequence.is_some() || is_marked || record.schema_version != 0 {
         let beside = Beside {
             queue: sequence.map(|sequence: &Sequence<'_>| sequence.queue.as_ref().into()),
             seq: sequence.map_or(0, |sequence| sequence.seq),
             schema_version: record.schema_version,
             test,
             no_actions,
+            identity,
         };
         out.extend_from_slice(b"{\"log\":");
         serde_json::to_writer(&mut *out, &beside)?;

@@ -189,6 +189,7 @@ impl Ingest {
             cookie: incoming.cookie.as_deref(),
             is_ours: false,
             identity_secrets: &source.identity_secrets,
+            asks_proof: self.sources.ask_proof(),
             suppressed: Some(&self.suppressed),
         };
         let _asking = self.suppressed.asking();

@@ -210,6 +210,10 @@ impl Collector {
         )?;
         report(&recovered);
         let state = State::open(&config.data.join("state.db"))?;
+        if recovered.events > 0 && state.is_new()? {
+            // Who comes first now need not be who came first then.
+            state.lose_devices(recovered.end)?;
+        }
         let new_admin_token = state.first_admin_token()?;
         if new_admin_token.is_some() && recovered.events > 0 {
             tracing::warn!(
@@ -344,7 +348,7 @@ impl Collector {
         let messages = Messages::new(
             projection.clone(),
             Arc::clone(&log),
-            self.state.clone(),
+            (self.state.clone(), self.ingest.sources.clone()),
             Arc::clone(&clock),
         );
         let telling = tokio::spawn(messages.clone().run(draining.clone()));
@@ -463,7 +467,15 @@ fn sources_of(
 ) -> Result<(Vec<Source>, Option<Secret<String>>), StateError> {
     if !config.sources.is_empty() {
         let configured = config.sources.iter().map(|(name, source)| Source::new(name, source));
-        return Ok((configured.collect(), None));
+        let configured: Vec<_> = configured.collect();
+        for source in sources::without_proof(&configured) {
+            tracing::warn!(
+                source = &*source.name,
+                "another source has an `identify_secret` and this one has none: its events count for the device alone, whatever user or \
+                 address they name. Give it one, or `trust = \"server\"` if its key is secret"
+            );
+        }
+        return Ok((configured, None));
     }
     let key = state.default_write_key()?;
     let name = Name::try_from("web".to_owned()).expect("`web` is three letters");

@@ -133,6 +133,11 @@ impl Sources {
         self.0.get().iter().any(|source| source.admits_origin(Some(origin)))
     }
 
+    /// Whether it counts only with a proof who somebody is: one source demands it, and another's key must not be the way around.
+    pub fn ask_proof(&self) -> bool {
+        self.0.get().iter().any(|source| !source.identity_secrets.is_empty())
+    }
+
     /// From now on these. One that keeps its name and its rate keeps what it has used of it.
     pub fn replace(&self, mut sources: Vec<Source>) {
         let old = self.0.get();
@@ -147,6 +152,13 @@ impl Sources {
         }
         self.0.set(sources.into_iter().map(Arc::new).collect());
     }
+}
+
+/// Those whose events are claims alone, because others demand a proof and they have nothing that it could be looked at by.
+pub(crate) fn without_proof(sources: &[Source]) -> impl Iterator<Item = &Source> {
+    let asks = sources.iter().any(|source| !source.identity_secrets.is_empty());
+    let is_public = |source: &&Source| source.trust == Trust::Client && !source.flags.test;
+    sources.iter().filter(is_public).filter(move |it| asks && it.identity_secrets.is_empty())
 }
 
 fn hash(key: &Secret<WriteKey>) -> [u8; 32] {

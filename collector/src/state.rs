@@ -214,6 +214,14 @@ impl State {
         })
     }
 
+    /// Whether it was made just now, before its first admin token.
+    pub(crate) fn is_new(&self) -> Result<bool, StateError> {
+        self.with(|database| {
+            let any = "SELECT 1 FROM secret WHERE name = ?1";
+            Ok(!database.prepare_cached(any)?.exists([ADMIN_TOKEN])?)
+        })
+    }
+
     /// Once in the life of the data folder: its first admin token, to be shown.
     pub fn first_admin_token(&self) -> Result<Option<Secret<String>>, StateError> {
         let name = Name::try_from(FIRST.to_owned()).map_err(StateError::BadKey)?;

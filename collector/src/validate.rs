@@ -16,7 +16,7 @@ use crate::{
     config::{EventFilter, IdentitySecret, Ip, Secret},
     countries::Countries,
     decode::{EventType, Member, Shape, WireBatch},
-    event_log::{Flags, NewEvent, Origin, SourceName, Timestamp, Trust, body_hash},
+    event_log::{Flags, Identity, NewEvent, Origin, SourceName, Timestamp, Trust, body_hash},
     event_time,
     limits::{MAX_BATCH_BYTES, MAX_DEPTH, MAX_EVENT_BYTES, MAX_MESSAGE_ID_BYTES},
     stamp::Stamp,
@@ -54,6 +54,8 @@ pub struct Sender<'a> {
     pub cookie: Option<&'a str>,
     /// Who a person is must be signed with one of these; none if it need not be.
     pub identity_secrets: &'a [Secret<IdentitySecret>],
+    /// Whether who has a public key only claims to be who he says, unless that is signed.
+    pub asks_proof: bool,
     /// The events are a collector's own, come back: what only it says of them stays.
     pub is_ours: bool,
     /// Who was erased.
@@ -75,6 +77,7 @@ impl Sender<'_> {
             countries: None,
             cookie: None,
             identity_secrets: &[],
+            asks_proof: false,
             is_ours: false,
             suppressed: None,
         }
@@ -265,10 +268,8 @@ impl<'a> Fields<'_, 'a> {
             let detail = format!("source `{}` may not send this event", sender.source);
             return Err((Reason::TypeNotAllowed, detail.into()));
         }
-        if matches!(event_type, EventType::Identify | EventType::Alias | EventType::Group) {
-            let previous = self.text(PREVIOUS_ID)?.filter(|_| event_type == EventType::Alias);
-            self.check_signature(sender, user_id.as_deref(), previous.as_deref())?;
-        }
+        let previous = previous_id.as_deref().filter(|_| event_type == EventType::Alias);
+        let identity = self.identity(sender, event_type, user_id.as_deref(), previous)?;
 
         let given_id = self.text(MESSAGE_ID)?;
         if given_id.as_ref().is_some_and(|id| id.len() > MAX_MESSAGE_ID_BYTES) {
@@ -304,7 +305,7 @@ impl<'a> Fields<'_, 'a> {
                 .map(|claimed| event_time::corrected(Some(claimed), sent_at, sender.received_at)),
             claimed_time,
             schema_version: 0,
-            flags: sender.flags,
+            flags: Flags { identity, ..sender.flags },
             body_hash,
             json: json.into(),
             message_id,
@@ -352,19 +353,26 @@ impl<'a> Fields<'_, 'a> {
     }
 
     /// Who says that a person is `user_id` shows that the customer's own backend says so too, where the source demands it.
-    /// Who says that two ids are one person shows it for both of them.
-    fn check_signature(
+    /// Who says that two ids are one person shows it for both of them. What merely names a user, as each `track` of a browser does,
+    /// is taken without it, and marked.
+    fn identity(
         &self,
         sender: &Sender<'_>,
+        event_type: EventType,
         user_id: Option<&str>,
         previous: Option<&str>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Identity, Refusal> {
+        let unsigned = match sender.asks_proof && sender.trust == Trust::Client {
+            true => Identity::Claimed,
+            false => Identity::Unasked,
+        };
         if sender.identity_secrets.is_empty() || user_id.is_none() && previous.is_none() {
-            return Ok(());
+            return Ok(unsigned);
         }
         let user_id = user_id.unwrap_or_default();
         let signed = previous.map_or_else(|| user_id.to_owned(), |p| format!("{p}\n{user_id}"));
-        let context = self.raw(CONTEXT).and_then(|context| members_of(context.get()));
+        let context = self.raw(CONTEXT).filter(|context| context.get().contains(SIGNATURE));
+        let context = context.and_then(|context| members_of(context.get()));
         let given = context.iter().flatten().rev().find(|(name, _)| name == SIGNATURE);
         let given = given.and_then(|(_, raw)| unquoted(raw)).unwrap_or_default();
         let mut holds = subtle::Choice::from(0);
@@ -373,8 +381,12 @@ impl<'a> Fields<'_, 'a> {
             let expected = expected.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             holds |= expected.as_bytes().ct_eq(given.as_bytes());
         }
-        if bool::from(holds) {
-            return Ok(());
+        // Of an id with spaces around it another is meant than was signed: see `people::Identifier`.
+        let is_meant = [Some(user_id), previous].iter().flatten().all(|id| id.trim() == *id);
+        match event_type {
+            _ if bool::from(holds) && is_meant => return Ok(Identity::Proven),
+            EventType::Identify | EventType::Alias | EventType::Group if !bool::from(holds) => {}
+            _ => return Ok(unsigned),
         }
         let detail = "`context.signature` is the lowercase hexadecimal HMAC-SHA256 of the `userId` (of an alias: the \
                       `previousId`, a line feed, the `userId`), made by your backend with the source's `identify_secret`";

@@ -58,7 +58,7 @@ async fn every_field_survives() {
         event_time: Some(Timestamp::from_unix_ms(1)),
         claimed_time: Some(Timestamp::from_unix_ms(2)),
         schema_version: 3,
-        flags: Flags { test: true, no_actions: true, erased: false },
+        flags: Flags { test: true, no_actions: true, ..Flags::default() },
         ..numbered("1", "q", 1)
     };
     open(&disk, small()).0.append(vec![sent.clone()]).await.unwrap();

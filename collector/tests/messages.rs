@@ -2,10 +2,10 @@
 //! Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
+mod listening;
 mod server;
 
-use std::{fs, sync::Mutex, time::Instant};
-
+use listening::{OTHER, TOKEN, World, ask, send, told, until};
 use reqwest::Response;
 use serde_json::{Value, json};
 use server::{PATIENCE, Server, client};
@@ -24,66 +24,12 @@ then = [{ in_app = "banner", template = "brief.txt", expires = "1s" }]
 const PAYMENT: &str = "+++\ntitle = \"Your payment of {{ event.properties.total }} did not go through\"\nbutton = \"Pay again\"\n\
     url = \"/pay?order={{ event.properties.order }}\"\n[data]\norder = \"{{ event.properties.order }}\"\n+++\nNothing is lost: your cart is kept.\n";
 
-const TOKEN: &str = "a-token-of-22-letters-";
-const OTHER: &str = "another-token-of-22-or-more";
+const SOURCES: &str = "[sources.web]\nwrite_key = 'wk_web'\norigins = ['https://shop.example']\n\
+     [sources.bank]\nwrite_key = 'wk_bank'\ntrust = 'server'\n";
 
-struct World {
-    folder: tempfile::TempDir,
-    toml: String,
-    token: Mutex<String>,
-}
-
-impl World {
-    fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let rules = folder.path().join("rules");
-        fs::create_dir(&rules).unwrap();
-        for (name, text) in
-            [("rules.toml", RULES), ("payment.txt", PAYMENT), ("brief.txt", "Only now.\n")]
-        {
-            fs::write(rules.join(name), text).unwrap();
-        }
-        let toml = format!(
-            "rules = '{}'\n[sources.web]\nwrite_key = 'wk_web'\norigins = ['https://shop.example']\n\
-             [sources.bank]\nwrite_key = 'wk_bank'\ntrust = 'server'\n",
-            rules.display()
-        );
-        Self { folder, toml, token: Mutex::default() }
-    }
-
-    async fn start(&self) -> Server {
-        let server = Server::start_with(&self.folder.path().join("data"), &self.toml).await;
-        if let Some(token) = &server.new_token {
-            self.token.lock().unwrap().clone_from(token);
-        }
-        server
-    }
-
-    /// Speaks to the server as an operator.
-    async fn get(&self, server: &Server, path: &str) -> Value {
-        self.ask(server, reqwest::Method::GET, path, json!({})).await
-    }
-
-    async fn ask(
-        &self,
-        server: &Server,
-        method: reqwest::Method,
-        path: &str,
-        body: Value,
-    ) -> Value {
-        let token = self.token.lock().unwrap().clone();
-        let request = client().request(method, server.at(path)).bearer_auth(token);
-        let answer = request.body(body.to_string()).send().await.unwrap();
-        assert!(answer.status().is_success(), "{path}: {}", answer.text().await.unwrap());
-        server::json(answer).await
-    }
-}
-
-async fn send(server: &Server, key: &str, event: Value) {
-    let body = json!({ "writeKey": key, "batch": [event] }).to_string();
-    let answer = client().post(server.at("/v1/batch?receipt=1")).body(body).send().await.unwrap();
-    let receipt: Value = server::json(answer).await;
-    assert_eq!(receipt["accepted"], 1, "{receipt}");
+fn world() -> World {
+    let files = [("rules.toml", RULES), ("payment.txt", PAYMENT), ("brief.txt", "Only now.\n")];
+    World::new(&files, SOURCES)
 }
 
 fn identify(device: &str, user: &str) -> Value {
@@ -93,33 +39,6 @@ fn identify(device: &str, user: &str) -> Value {
 fn failed(user: &str, order: &str) -> Value {
     json!({"type": "track", "event": "Payment Failed", "userId": user, "messageId": order,
            "properties": {"total": 12, "order": order}})
-}
-
-async fn ask(server: &Server, body: Value) -> Response {
-    client().post(server.at("/v1/messages")).body(body.to_string()).send().await.unwrap()
-}
-
-/// What one device is told within so long.
-async fn told(server: &Server, device: &str, token: &str, wait_ms: u64) -> Vec<Value> {
-    let asked =
-        json!({ "writeKey": "wk_web", "anonymousId": device, "token": token, "waitMs": wait_ms });
-    let answer = ask(server, asked).await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.headers()["cache-control"], "no-store");
-    assert_eq!(answer.headers()["access-control-allow-origin"], "*");
-    let mut answer: Value = server::json(answer).await;
-    serde_json::from_value(answer["messages"].take()).unwrap()
-}
-
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
 }
 
 /// A stream, and what it has said so far.
@@ -171,7 +90,7 @@ fn shown(device: &str, message: &Value) -> Value {
 
 #[tokio::test]
 async fn a_message_reaches_the_page_that_is_open_and_no_other_and_is_over_when_it_was_shown() {
-    let world = World::new();
+    let world = world();
     let server = world.start().await;
     for (device, user) in [("laptop-1", "u-1"), ("phone-1", "u-1"), ("laptop-2", "u-2")] {
         send(&server, "wk_web", identify(device, user)).await;
@@ -216,7 +135,7 @@ async fn a_message_reaches_the_page_that_is_open_and_no_other_and_is_over_when_i
 
 #[tokio::test]
 async fn a_message_waits_for_the_next_visit_through_a_restart_and_a_rebuild_and_for_who_signs_in() {
-    let world = World::new();
+    let world = world();
     let server = world.start().await;
     send(&server, "wk_bank", failed("u-1", "o-1")).await;
     until("the firing's action", async || {
@@ -254,7 +173,7 @@ async fn a_message_waits_for_the_next_visit_through_a_restart_and_a_rebuild_and_
 
 #[tokio::test]
 async fn a_message_that_is_of_no_use_any_more_is_not_told() {
-    let world = World::new();
+    let world = world();
     let server = world.start().await;
     let brief =
         json!({"type": "track", "event": "Brief", "anonymousId": "laptop-1", "messageId": "b"});
@@ -270,7 +189,7 @@ async fn a_message_that_is_of_no_use_any_more_is_not_told() {
 
 #[tokio::test]
 async fn who_knows_a_write_key_and_a_device_s_id_alone_is_told_nothing() {
-    let world = World::new();
+    let world = world();
     let server = world.start().await;
     send(&server, "wk_web", identify("laptop-1", "u-1")).await;
     assert!(told(&server, "laptop-1", TOKEN, 0).await.is_empty());
@@ -306,7 +225,7 @@ async fn who_knows_a_write_key_and_a_device_s_id_alone_is_told_nothing() {
 
 #[tokio::test]
 async fn what_a_page_leaves_lying_keeps_nothing_from_it_that_comes_later() {
-    let world = World::new();
+    let world = world();
     let server = world.start().await;
     send(&server, "wk_web", identify("laptop-1", "u-1")).await;
     for n in 0..45 {

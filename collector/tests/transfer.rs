@@ -49,7 +49,7 @@ async fn what_was_exported_is_imported_as_it_was() {
         event_time: Some(Timestamp::from_unix_ms(1_000_000_000_000)),
         claimed_time: Some(Timestamp::from_unix_ms(1_000_000_000_007)),
         schema_version: 3,
-        flags: Flags { test: true, no_actions: true, erased: false },
+        flags: Flags { test: true, no_actions: true, identity: Identity::Proven, erased: false },
         sequence: Some(Sequence { queue: "q".into(), seq: 7 }),
         json: tricky.into(),
         ..event("tricky")

@@ -5,9 +5,9 @@ use rusqlite::{Connection, Result};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    event_log::{EventLog, Timestamp},
-    people::{self, Whole},
-    rules::{Pending, Records as _},
+    event_log::{EventLog, Identity, Timestamp},
+    people::{self, Kind, Whole},
+    rules::{Pending, Records as _, What},
 };
 
 /// All that is known of a firing, by the names under which templates find it, and how the person is reached.
@@ -42,8 +42,16 @@ pub(super) fn told(db: &Connection, log: &EventLog, pending: &Pending) -> Result
         let found = profile.identifiers.iter().find(|known| known.kind == kind);
         found.map(|known| known.value.clone())
     };
-    let email = of_kind("email");
-    let phone = of_kind("phone");
+    // What is said where a proof is asked for is no identifier, and still where the person wants to be written to.
+    let said = |name: &str, kind: Kind| {
+        let said = profile.traits.get(name)?;
+        let record = log.at(said.offset.parse().ok()?)?;
+        let is_identifier = record.flags.identity == Identity::Unasked;
+        let text = said.text().filter(|_| !is_identifier)?;
+        Some(people::Identifier::new(kind, text)?.value.into_owned())
+    };
+    let email = of_kind("email").or_else(|| said("email", Kind::Email));
+    let phone = of_kind("phone").or_else(|| said("phone", Kind::Phone));
     let no = |value: &Value| matches!(value, Value::Bool(false)) || value == "no";
     let without_consent = traits.iter().filter(|(_, value)| no(value));
     let without_consent = without_consent.filter_map(|(name, _)| name.strip_prefix(CONSENT));
@@ -128,7 +136,13 @@ pub(super) fn told(db: &Connection, log: &EventLog, pending: &Pending) -> Result
         "reasons": reasons,
         "action": { "id": pending.id, "kind": pending.what.kind() },
     });
-    let identifier = people::identifier(db, pending.node)?;
+    let identifier = match (&pending.what.what, whose.user_id(db)?) {
+        // A message says what is known of the person: it is for whoever proves to be that, and not for a device that has joined them.
+        (What::InApp { .. }, Some(user)) => {
+            people::Identifier { kind: Kind::User, value: user.into() }
+        }
+        _ => people::identifier(db, pending.node)?,
+    };
     Ok(Told { context, email, phone, without_consent, identifier })
 }
 

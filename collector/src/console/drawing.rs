@@ -172,6 +172,7 @@ mod tests {
             at: String::new(),
             source: text("web"),
             trusted: true,
+            proven: true,
             offset: String::new(),
             state,
             reason: None,

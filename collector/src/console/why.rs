@@ -41,7 +41,7 @@ impl GraphView {
                 "retracted" => Some(format!("{base}/merge?a={a}&b={b}")),
                 _ => None,
             };
-            let by = if edge.trusted { "" } else { ", which anyone can claim" };
+            let by = if edge.trusted || edge.proven { "" } else { ", which anyone can claim" };
             EdgeView {
                 a: edge.a.clone(),
                 b: edge.b.clone(),

@@ -414,7 +414,7 @@ mod tests {
                 event_time: (n == 1).then(|| Timestamp::from_unix_ms(1_763_769_599_000)),
                 claimed_time: (n == 1).then(|| Timestamp::from_unix_ms(-1)),
                 schema_version: u32::from(n == 3) * 300,
-                flags: Flags { test: n == 2, no_actions: n == 3, erased: false },
+                flags: Flags { test: n == 2, no_actions: n == 3, ..Flags::default() },
                 body_hash: 0,
                 json: json.into(),
             };

@@ -60,8 +60,8 @@ pub use fold::{Cut, Damage, Harm};
 pub use queues::SourceSequences;
 pub use reader::{ReadError, Reader};
 pub use record::{
-    DroppedRange, Flags, InvalidOffset, InvalidSourceName, NewEvent, Offset, Origin, Record,
-    Sequence, SourceName, Trust, body_hash,
+    DroppedRange, Flags, Identity, InvalidOffset, InvalidSourceName, NewEvent, Offset, Origin,
+    Record, Sequence, SourceName, Trust, body_hash,
 };
 pub use recovery::Recovered;
 pub use retention::{Retention, Upkept};

@@ -8,6 +8,8 @@ use std::ops::Deref;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::timestamp::Timestamp;
 use super::varint;
 
@@ -164,6 +166,21 @@ pub struct Flags {
     pub no_actions: bool,
     /// The person was erased; the JSON is what remains.
     pub erased: bool,
+    /// How far it is believed who did it.
+    pub identity: Identity,
+}
+
+/// Whether who did it, as the event says, is proven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Identity {
+    /// Nobody has asked for a proof.
+    #[default]
+    Unasked,
+    /// The customer's own backend has signed for the user.
+    Proven,
+    /// A proof was asked for, and there is none: of what it says of who did it only the device counts.
+    Claimed,
 }
 
 /// An event on its way into the log. The log adds the offset and `received_at`. Its texts can stay where they came from:
@@ -247,6 +264,8 @@ const KNOWN: u8 = SERVER | IMPORT | DERIVED | EVENT_TIME | CLAIMED_TIME | SEQUEN
 const TEST: u8 = 1 << 0;
 const NO_ACTIONS: u8 = 1 << 1;
 const ERASED: u8 = 1 << 2;
+const PROVEN: u8 = 1 << 3;
+const CLAIMED: u8 = 1 << 4;
 
 impl<'a> NewEvent<'a> {
     /// An event of which nothing else is known: sent by a client just now, in no queue, with a body that is not compared.
@@ -314,7 +333,9 @@ impl<'a> NewEvent<'a> {
         out.push(
             present(self.flags.test, TEST)
                 | present(self.flags.no_actions, NO_ACTIONS)
-                | present(self.flags.erased, ERASED),
+                | present(self.flags.erased, ERASED)
+                | present(self.flags.identity == Identity::Proven, PROVEN)
+                | present(self.flags.identity == Identity::Claimed, CLAIMED),
         );
         if let Origin::Derived { by, depth } = &self.origin {
             varint::put_bytes(out, by.as_bytes());
@@ -389,6 +410,11 @@ impl Record {
                 test: flags & TEST != 0,
                 no_actions: flags & NO_ACTIONS != 0,
                 erased: flags & ERASED != 0,
+                identity: match (flags & PROVEN != 0, flags & CLAIMED != 0) {
+                    (true, false) => Identity::Proven,
+                    (false, true) => Identity::Claimed,
+                    _ => Identity::Unasked,
+                },
             },
             order_key: varint::take_str(input)?.into(),
             message_id: varint::take_str(input)?.into(),
@@ -459,7 +485,12 @@ mod tests {
             event_time: Some(Timestamp::from_unix_ms(-5)),
             claimed_time: Some(Timestamp::MAX),
             schema_version: 7,
-            flags: Flags { test: true, no_actions: false, erased: true },
+            flags: Flags {
+                test: true,
+                erased: true,
+                identity: Identity::Claimed,
+                ..Flags::default()
+            },
             ..event()
         }
     }

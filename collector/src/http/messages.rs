@@ -194,6 +194,8 @@ impl Listening {
         loop {
             let found = match self.look().await {
                 Ok(found) => found,
+                // It was erased meanwhile, and another has come with its id.
+                Err(MessageError::OtherToken) => return,
                 Err(error) => return tracing::warn!(%error, "a device is not told of its messages"),
             };
             let mut text = String::new();

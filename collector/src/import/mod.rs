@@ -284,7 +284,7 @@ fn event(
         let why = refused.first().map(|it| format!("{}: {}", it.reason.as_str(), it.detail));
         return Err(why.unwrap_or_default());
     };
-    let Beside { queue, seq, schema_version, test, no_actions } = told.beside;
+    let Beside { queue, seq, schema_version, test, no_actions, identity } = told.beside;
     // What it was sent at, long ago, says nothing about a clock now: the time told is the time meant.
     let event_time = told.time.map(|time| event_time::corrected(Some(time), None, received_at));
     // What operators decided about people counts in the new log as it did in the old one.
@@ -298,7 +298,7 @@ fn event(
         event_time,
         claimed_time: told.claimed,
         schema_version,
-        flags: Flags { test, no_actions, erased: false },
+        flags: Flags { test, no_actions, erased: false, identity },
         ..event
     })
 }

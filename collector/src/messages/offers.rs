@@ -1,6 +1,6 @@
 //! What a device is handed: the messages that wait for whoever it belongs to, each to one device at a time.
-//! Promises that a device is told within a look of the state, and that what a device was handed and did not show is handed to another
-//! after [`OFFERED`]. Deliberately keeps nothing that outlives the process: what waits stands in the state.
+//! Promises that a device is told within a look of the state, that where a source demands a proof of who somebody is only proven
+//! statements lead from a device to a message, and that what a device was handed and did not show is handed to another after [`OFFERED`]. Deliberately keeps nothing that outlives the process: what waits stands in the state.
 
 use std::{
     collections::HashMap,
@@ -16,10 +16,11 @@ use tokio::{
 
 use super::kept;
 use crate::{
-    event_log::{Clock, EventLog, Offset, Timestamp},
-    people::{Identifier, Kind, Node, Whole, node_of_identifier},
+    event_log::{Clock, EventLog, Offset, Origin, Timestamp},
+    people::{Identifier, Kind, Node, Whole, first_record, node_of_identifier},
     projection::Handle,
     rules::Records as _,
+    sources::Sources,
     state::{State, StateError},
 };
 
@@ -41,6 +42,7 @@ pub(crate) struct Messages {
     projection: Handle,
     log: Arc<EventLog>,
     state: State,
+    sources: Sources,
     clock: Clock,
     arrived: broadcast::Sender<Arc<[Node]>>,
     offers: Arc<Mutex<Offers>>,
@@ -49,10 +51,11 @@ pub(crate) struct Messages {
 /// Of a message, by its place in the log: which device it is offered to, and since when.
 type Offers = HashMap<Offset, (Arc<str>, Instant)>;
 
-/// A browser or an installed app that has shown its token.
-#[derive(Clone, Debug)]
+/// A browser or an installed app, and the token that it shows.
+#[derive(Clone)]
 pub(crate) struct Device {
     anonymous_id: Arc<str>,
+    token: Arc<str>,
 }
 
 /// A message, and where it stands in the log.
@@ -85,15 +88,22 @@ pub(crate) enum MessageError {
     #[error("this `anonymousId` names no device")]
     NoDevice,
     #[error(
-        "another token came with this `anonymousId` first: a device keeps its token, and has a new `anonymousId` when it has lost it"
+        "another token came with this `anonymousId` first, or it is not known any more which did: a device keeps its token, and has a new \
+         `anonymousId` when it has lost it"
     )]
     OtherToken,
 }
 
 impl Messages {
-    pub(crate) fn new(projection: Handle, log: Arc<EventLog>, state: State, clock: Clock) -> Self {
+    /// `sources` say whether it counts only with a proof who somebody is.
+    pub(crate) fn new(
+        projection: Handle,
+        log: Arc<EventLog>,
+        (state, sources): (State, Sources),
+        clock: Clock,
+    ) -> Self {
         let (arrived, _) = broadcast::channel(UNREAD);
-        Self { projection, log, state, clock, arrived, offers: Arc::default() }
+        Self { projection, log, state, sources, clock, arrived, offers: Arc::default() }
     }
 
     /// Tells listeners of what arrives, until `stop`.
@@ -144,12 +154,30 @@ impl Messages {
     ) -> Result<Device, MessageError> {
         let identifier =
             Identifier::new(Kind::Anonymous, anonymous_id).ok_or(MessageError::NoDevice)?;
-        let anonymous_id: Arc<str> = Arc::from(&*identifier.value);
-        let (state, id, token) = (self.state.clone(), Arc::clone(&anonymous_id), token.to_owned());
-        match spawn_blocking(move || state.admit_device(&id, &token)).await?? {
-            true => Ok(Device { anonymous_id }),
+        let device = Device { anonymous_id: (&*identifier.value).into(), token: token.into() };
+        let (messages, admitted) = (self.clone(), device.clone());
+        spawn_blocking(move || messages.admit(&admitted)).await??;
+        Ok(device)
+    }
+
+    /// The identifier that a device is known by, once it is, if it shows its token. Of one that no event has come from nothing is kept:
+    /// tokens take less room than the events that they stand behind, however many someone makes up.
+    fn admit(&self, device: &Device) -> Result<Option<Node>, MessageError> {
+        let identifier =
+            Identifier { kind: Kind::Anonymous, value: (&*device.anonymous_id).into() };
+        let known = self.projection.readers.read(|db| node_of_identifier(db, &identifier))?;
+        let Some(node) = known else { return Ok(None) };
+        let may_begin = !self.is_lost(first_record(node))?;
+        match self.state.admit_device(&device.anonymous_id, &device.token, may_begin)? {
+            true => Ok(Some(node)),
             false => Err(MessageError::OtherToken),
         }
+    }
+
+    /// Whether the token that a device began with may be lost: it has been here before. What was imported has been elsewhere.
+    fn is_lost(&self, first: Offset) -> Result<bool, StateError> {
+        let is_imported = || self.log.at(first).is_some_and(|it| it.origin == Origin::Import);
+        Ok(first <= self.state.lost_devices()? && !is_imported())
     }
 
     /// What there is for it now, but for what it was `told`.
@@ -159,19 +187,21 @@ impl Messages {
         told: &[Offset],
     ) -> Result<Found, MessageError> {
         let (messages, device, told) = (self.clone(), device.clone(), told.to_vec());
-        Ok(spawn_blocking(move || messages.read(&device, &told)).await??)
+        spawn_blocking(move || messages.read(&device, &told)).await?
     }
 
-    fn read(&self, device: &Device, told: &[Offset]) -> rusqlite::Result<Found> {
+    fn read(&self, device: &Device, told: &[Offset]) -> Result<Found, MessageError> {
         let now = (self.clock)().unix_ms();
-        let identifier =
-            Identifier { kind: Kind::Anonymous, value: (&*device.anonymous_id).into() };
-        let (node, found) = self.projection.readers.read(|db| {
-            let Some(node) = node_of_identifier(db, &identifier)? else {
-                return Ok((None, Vec::new()));
+        let Some(node) = self.admit(device)? else {
+            return Ok(Found { node: None, waits: Vec::new(), messages: Vec::new() });
+        };
+        let asks_proof = self.sources.ask_proof();
+        let found = self.projection.readers.read(|db| {
+            let whose = match asks_proof {
+                true => Whole::proven(db, node)?,
+                false => Whole::person(db, node)?.nodes,
             };
-            let whole = Whole::person(db, node)?;
-            Ok((Some(node), kept::waiting(db, &whole.nodes, now, LOOKED_AT)?))
+            kept::waiting(db, &whose, now, LOOKED_AT)
         })?;
         let waits: Vec<Offset> = found.into_iter().map(|(at, _)| at).collect();
         // What it was handed a moment ago, and has not shown, comes behind what it does not know.
@@ -188,7 +218,7 @@ impl Messages {
                 messages.push(Waiting { at, message });
             }
         }
-        Ok(Found { node, waits, messages })
+        Ok(Found { node: Some(node), waits, messages })
     }
 
     /// Whether this device was handed it last.

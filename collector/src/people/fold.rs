@@ -17,7 +17,7 @@ use super::{
     texts::{Texts, searchable},
     trial,
 };
-use crate::event_log::{Offset, Record, Timestamp, Trust};
+use crate::event_log::{Identity, Offset, Record, Timestamp, Trust};
 
 /// The tables beside those of [`graph`].
 pub(super) const SCHEMA: &str = "
@@ -93,7 +93,8 @@ pub(crate) struct Fold {
     limits: Limits,
     gone: Gone,
     nodes: LruCache<Box<str>, Node>,
-    pairs: LruCache<(Node, Node), ()>,
+    /// And whether it was proven.
+    pairs: LruCache<(Node, Node), bool>,
     seen: LruCache<Node, Seen>,
     /// Of `seen`, what the database has not.
     changed: Vec<Node>,
@@ -144,6 +145,7 @@ impl Fold {
         let Some(mut said) = Said::of(record) else { return Ok(Folded::Nothing) };
         said.identifiers.retain(|identifier| self.counts(identifier, record));
         if said.identifiers.is_empty() {
+            self.note_claims(db, record, &said, None)?;
             return Ok(Folded::Nothing);
         }
         let mut numbers = Numbers::of(record);
@@ -162,6 +164,7 @@ impl Fold {
         if let Call::Alias(Some(previous)) = &said.call {
             linked |= self.alias(db, &mut numbers, record, (main, &mut whose), previous)?;
         }
+        self.note_claims(db, record, &said, Some(main))?;
         self.count(db, record, &said, &nodes)?;
         if let Some(group) = &said.group {
             self.join(db, record, &said, main, group)?;
@@ -172,8 +175,29 @@ impl Fold {
     /// A test counts for nobody, and is found again.
     fn try_out(&self, db: &Connection, record: &Record) -> Result<()> {
         let Some(said) = Said::of(record) else { return Ok(()) };
-        for identifier in said.identifiers.iter().filter(|it| self.counts(it, record)) {
+        let named = said.identifiers.iter().chain(&said.claims);
+        for identifier in named.filter(|it| self.counts(it, record)) {
             trial::note(db, identifier, record.offset)?;
+        }
+        Ok(())
+    }
+
+    /// Whom a record names without proof, and who is not known to have done it, is found to be named there.
+    fn note_claims(
+        &self,
+        db: &Connection,
+        record: &Record,
+        said: &Said<'_>,
+        main: Option<Node>,
+    ) -> Result<()> {
+        for claim in said.claims.iter().filter(|it| self.counts(it, record)) {
+            if let Some(main) = main
+                && let Some(node) = graph::find(db, claim)?
+                && graph::person(db, node)? == graph::person(db, main)?
+            {
+                continue;
+            }
+            trial::note(db, claim, record.offset)?;
         }
         Ok(())
     }
@@ -241,8 +265,10 @@ impl Fold {
         other: Node,
         via: &str,
     ) -> Result<bool> {
+        let proven = is_proven(record);
         // That it was said is remembered.
-        if main == other || self.pairs.get(&(main, other)).is_some() {
+        let said_before = self.pairs.get(&(main, other)).copied();
+        if main == other || said_before.is_some_and(|before| before || !proven) {
             return Ok(false);
         }
         // Of what a record brings up nobody can have spoken before, and it says each pair once.
@@ -256,8 +282,10 @@ impl Fold {
             let edge = numbers.edge(record, [main, other], via, ordered);
             let (_, now) = graph::link_first(db, &self.limits, edge, people)?;
             *whose = Some(now);
+        } else if proven {
+            graph::prove(db, main, other)?;
         }
-        self.pairs.put((main, other), ());
+        self.pairs.put((main, other), proven);
         Ok(is_said)
     }
 
@@ -273,7 +301,7 @@ impl Fold {
         if a != b {
             let ordered = true;
             graph::link(db, &self.limits, numbers.edge(record, [a, b], via, ordered))?;
-            self.pairs.put((a, b), ());
+            self.pairs.put((a, b), true);
         }
         Ok(a != b)
     }
@@ -543,10 +571,17 @@ impl Numbers {
             time_ms: record.event_time.unix_ms(),
             source: by.unwrap_or_else(|| record.source.to_string()),
             trusted: record.trust == Trust::Server,
+            proven: ordered || is_proven(record),
             ordered,
             state: State::Accepted,
         }
     }
+}
+
+/// Whether it is certain who is meant: a source has said it that nobody can forge, or the customer's backend has signed for it. What a rule
+/// derives names one identifier, and so says nothing of who is who.
+fn is_proven(record: &Record) -> bool {
+    record.trust == Trust::Server || record.flags.identity == Identity::Proven
 }
 
 fn shrink<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>) {

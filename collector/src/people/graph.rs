@@ -10,6 +10,7 @@ use super::{
     identifier::{Identifier, Kind},
     limits::Limits,
 };
+use crate::event_log::Offset;
 
 /// The tables. An identifier is numbered by the record that brought it up, so that a rebuild gives it the same number; a
 /// person is known by the number of its first identifier.
@@ -33,6 +34,8 @@ pub(super) const SCHEMA: &str = "
         time INTEGER NOT NULL,
         source TEXT NOT NULL,
         trusted INTEGER NOT NULL,
+        -- 1: said, at some time, by a source that nobody can forge or with a signature. What is meant for one of the two may be told to the other.
+        proven INTEGER NOT NULL,
         ordered INTEGER NOT NULL,
         state TEXT NOT NULL,
         reason TEXT
@@ -49,6 +52,11 @@ pub(super) const OPERATOR: &str = "operator";
 
 /// The number of an identifier: of its record, and of its place among those that the record brought up.
 pub(crate) type Node = i64;
+
+/// The record that brought an identifier up.
+pub(crate) fn first_record(node: Node) -> Offset {
+    Offset::from_number(node / PER_RECORD)
+}
 
 /// A statement that two identifiers are the same person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +75,8 @@ pub struct Edge {
     pub source: String,
     /// Whether that source is one that nobody can forge.
     pub trusted: bool,
+    /// Whether one that nobody can forge has said it, then or later, or one with the user's signature.
+    pub proven: bool,
     /// Whether someone decided it, so that the limits of a kind do not hold.
     pub ordered: bool,
     /// What became of it.
@@ -199,6 +209,9 @@ pub(super) fn is_known(db: &Connection, a: Node, b: Node) -> Result<bool> {
 /// was refused counts anew, with its old number, and what an operator took back if it is an operator again.
 pub(super) fn link(db: &Connection, limits: &Limits, edge: Edge) -> Result<State> {
     if let Some(known) = edge_between(db, edge.a, edge.b)? {
+        if edge.proven {
+            prove(db, edge.a, edge.b)?;
+        }
         let stands = match known.state {
             State::Accepted => true,
             State::Refused(_) => !edge.ordered || known.ordered,
@@ -280,6 +293,34 @@ impl Joining {
         has.add(&second.has);
         Ok(Self { person, has })
     }
+}
+
+/// What was said of two before is proven now.
+pub(super) fn prove(db: &Connection, a: Node, b: Node) -> Result<()> {
+    let (a, b) = (a.min(b), a.max(b));
+    let prove = "UPDATE edge SET proven = 1 WHERE a = ?1 AND b = ?2 AND proven = 0";
+    db.prepare_cached(prove)?.execute([a, b])?;
+    Ok(())
+}
+
+/// All identifiers that proven statements lead to from this one, itself included.
+pub(super) fn proven(db: &Connection, node: Node) -> Result<BTreeSet<Node>> {
+    let (mut found, mut next) = (BTreeSet::from([node]), vec![node]);
+    while let Some(node) = next.pop() {
+        for query in [
+            "SELECT b FROM edge WHERE a = ?1 AND proven = 1 AND state = 'accepted'",
+            "SELECT a FROM edge WHERE b = ?1 AND proven = 1 AND state = 'accepted'",
+        ] {
+            let mut query = db.prepare_cached(query)?;
+            for other in query.query_map([node], |row| row.get(0))? {
+                let other = other?;
+                if found.insert(other) {
+                    next.push(other);
+                }
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// Takes a statement back, and any that will say the same; false if it was never made, or is taken back already.
@@ -374,7 +415,7 @@ pub(super) fn copy_around(db: &Connection, around: [Node; 2]) -> Result<Connecti
 
 fn insert(db: &Connection, edge: &Edge) -> Result<()> {
     let (word, reason) = edge.state.word();
-    db.prepare_cached("INSERT INTO edge VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")?
+    db.prepare_cached("INSERT INTO edge VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?
         .execute(params![
             edge.id,
             edge.a.min(edge.b),
@@ -383,6 +424,7 @@ fn insert(db: &Connection, edge: &Edge) -> Result<()> {
             edge.time_ms,
             edge.source,
             edge.trusted,
+            edge.proven,
             edge.ordered,
             word,
             reason
@@ -455,10 +497,10 @@ impl Tally {
     }
 }
 
-const COLUMNS: &str = "id, a, b, via, time, source, trusted, ordered, state, reason";
+const COLUMNS: &str = "id, a, b, via, time, source, trusted, proven, ordered, state, reason";
 
 fn edge(row: &rusqlite::Row<'_>) -> Result<Edge> {
-    let state: String = row.get(8)?;
+    let state: String = row.get(9)?;
     Ok(Edge {
         id: row.get(0)?,
         a: row.get(1)?,
@@ -467,8 +509,9 @@ fn edge(row: &rusqlite::Row<'_>) -> Result<Edge> {
         time_ms: row.get(4)?,
         source: row.get(5)?,
         trusted: row.get(6)?,
-        ordered: row.get(7)?,
-        state: State::read(&state, row.get(9)?),
+        proven: row.get(7)?,
+        ordered: row.get(8)?,
+        state: State::read(&state, row.get(10)?),
     })
 }
 

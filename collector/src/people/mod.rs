@@ -41,7 +41,7 @@ pub use timeline::{Chapter, Moment, Page, Wanted};
 pub(crate) use account::account;
 pub(crate) use erase::{Traces, forget, identifiers, traces};
 pub(crate) use fold::{Fold, Folded, Gone};
-pub(crate) use graph::{Node, find as node_of_identifier, identifier};
+pub(crate) use graph::{Node, find as node_of_identifier, first_record, identifier};
 pub(crate) use orders::{ERASED, Order, SOURCE, is_ours, said, said_by_us};
 pub(crate) use profile::{
     graph_of, name_of, node_of, person_of, person_of_record, preview, profile,

@@ -17,7 +17,7 @@ use super::{
     orders,
     seen::{About, Fact, Seen, TRAIT},
 };
-use crate::event_log::{Offset, Record, Timestamp};
+use crate::event_log::{Record, Timestamp};
 
 /// Statements about one identifier that are listed.
 const MAX_EDGES: i64 = 500;
@@ -152,6 +152,8 @@ pub struct Statement {
     pub source: String,
     /// Whether nobody can have forged it.
     pub trusted: bool,
+    /// Whether a source that nobody can forge has said it, then or later, or one with the user's signature.
+    pub proven: bool,
     /// In which record.
     pub offset: String,
     /// `accepted`, `refused`, `retracted`.
@@ -405,7 +407,8 @@ fn statement(db: &Connection, edge: Edge) -> Result<Statement> {
         at: moment(edge.time_ms),
         source: edge.source,
         trusted: edge.trusted,
-        offset: Offset::from_number(edge.id / graph::PER_RECORD).to_string(),
+        proven: edge.proven,
+        offset: graph::first_record(edge.id).to_string(),
         state: edge.state.as_str(),
         reason: edge.state.reason().map(str::to_owned),
     })
@@ -432,6 +435,7 @@ pub(crate) fn preview(
             time_ms: 0,
             source: String::new(),
             trusted: true,
+            proven: true,
             ordered: true,
             state: State::Accepted,
         };

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::identifier::{Identifier, Kind};
-use crate::event_log::Record;
+use crate::event_log::{Identity, Record, Trust};
 
 /// Identifiers of one event. More are not looked at: a list of hundreds is somebody's mistake.
 const MAX_EXTERNAL_IDS: usize = 6;
@@ -17,6 +17,8 @@ const MAX_EXTERNAL_IDS: usize = 6;
 pub(crate) struct Said<'a> {
     /// Who did it, the surest identifier first; none if it names nobody.
     pub(crate) identifiers: Vec<Identifier<'a>>,
+    /// Whom it names besides, without the proof that was asked for: it counts for none of them.
+    pub(crate) claims: Vec<Identifier<'a>>,
     /// What was said: `track`, `identify`, …
     pub(crate) call: Call<'a>,
     /// The name of what happened, or of the page or screen.
@@ -178,9 +180,23 @@ impl<'a> Said<'a> {
         let mut identifiers: Vec<_> = found.into_iter().flatten().chain(externals).collect();
         identifiers.sort();
         identifiers.dedup();
+        let (identifiers, mut claims): (Vec<_>, Vec<_>) =
+            identifiers.into_iter().partition(|identifier| is_believed(record, identifier.kind));
+        let is_claimed = record.flags.identity == Identity::Claimed;
+        let call = match call {
+            Call::Alias(previous) if is_claimed => {
+                for kind in [Kind::User, Kind::Anonymous] {
+                    claims.extend(previous.clone().and_then(|id| Identifier::new(kind, id)));
+                }
+                Call::Alias(None)
+            }
+            call => call,
+        };
 
         let group = wire.group_id.or_else(|| text(context.group_id));
         let group = group.filter(|id| !id.is_empty() && id.len() <= super::MAX_IDENTIFIER_BYTES);
+        // Whoever says that he is of an account is somebody who is known.
+        let group = group.filter(|_| !is_claimed);
         // What the collector found out before what the device says.
         let country =
             raw(context.ip_country).or_else(|| object_member(context.location, "country"));
@@ -203,6 +219,7 @@ impl<'a> Said<'a> {
         let session = text(context.session_id).filter(|id| !id.is_empty() && id.len() <= 64);
         Some(Self {
             identifiers,
+            claims,
             call,
             name: name.unwrap_or_default(),
             group,
@@ -211,6 +228,17 @@ impl<'a> Said<'a> {
             facts,
             session,
         })
+    }
+}
+
+/// Whether an identifier of this kind counts for the record, by what was asked of its source. A signature is for the user: with the
+/// key of a page, anyone can add somebody else's address to his own id.
+fn is_believed(record: &Record, kind: Kind) -> bool {
+    match record.flags.identity {
+        _ if record.trust == Trust::Server => true,
+        Identity::Unasked => true,
+        Identity::Proven => matches!(kind, Kind::User | Kind::Anonymous),
+        Identity::Claimed => kind == Kind::Anonymous,
     }
 }
 

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::{orders::SOURCE, testing::everything, *};
-use crate::event_log::{Flags, Offset, Origin, Record, Timestamp, Trust};
+use crate::event_log::{Flags, Identity, Offset, Origin, Record, Timestamp, Trust};
 
 /// People of records that a test writes.
 struct World {
@@ -500,6 +500,61 @@ fn who_is_forgotten_is_in_no_table() {
     assert_eq!(world.everything(), before);
 }
 
+#[test]
+fn what_is_claimed_where_a_proof_is_asked_for_joins_nobody_and_is_found() {
+    let mut world = World::new();
+    let claimed = |record: &mut Record| record.flags.identity = Identity::Claimed;
+    let proven = |record: &mut Record| record.flags.identity = Identity::Proven;
+    world.record(&identify("d-1", "u-1", &json!({"email": "a@example.com"})), proven);
+    let stranger =
+        track("A", &json!({"anonymousId": "d-2", "userId": "u-1", "context": {"groupId": "g"}}));
+    let stranger = world.record(&stranger, claimed);
+    world.record(&track("A", &json!({"anonymousId": "d-1", "userId": "u-1"})), claimed);
+    world.record(
+        &json!({"type": "alias", "userId": "u-1", "anonymousId": "d-2", "previousId": "d-2"}),
+        claimed,
+    );
+    let nobody = world.record(&track("A", &json!({"userId": "u-1"})), claimed);
+    let who = world.who("u-1");
+    let known: Vec<_> = who.identifiers.iter().map(|it| it.value.as_str()).collect();
+    // The address is what the user says: a trait, and not an identifier.
+    assert_eq!(known, ["u-1", "d-1"]);
+    assert_eq!(who.traits["email"].value.get(), "\"a@example.com\"");
+    assert_eq!((who.events, world.who("anonymous:d-2").events), (2, 2));
+    assert!(person_of(&world.db, "email:a@example.com").unwrap().is_none());
+    assert!(account(&world.db, "g", Timestamp::from_unix_ms(BEGIN_MS)).unwrap().is_none());
+    // Who erases u-1 finds where others have named it; what its own device says is on its timeline.
+    let user = "user:u-1".parse().unwrap();
+    let found = trial::records(&world.db, &user, Offset::START, 9).unwrap();
+    let alias = Offset::from_number(4);
+    assert_eq!(found, [stranger, alias, nobody]);
+}
+
+#[test]
+fn what_was_said_is_proven_by_whoever_proves_it_later() {
+    let mut world = World::new();
+    let leads = |world: &World, from: &str| {
+        let node = profile::node_of(&world.db, from).unwrap().unwrap();
+        Whole::proven(&world.db, node).unwrap().len()
+    };
+    world.said(&identify("d-1", "u-1", &json!({"email": "a@example.com"})));
+    world.said(&identify("d-2", "u-1", &json!({})));
+    assert_eq!(leads(&world, "anonymous:d-1"), 1);
+    let again = identify("d-1", "u-1", &json!({"email": "a@example.com"}));
+    for _ in 0..2 {
+        world.record(&again, |record| record.flags.identity = Identity::Proven);
+        assert_eq!(leads(&world, "anonymous:d-1"), 2, "the user, and not what was said beside");
+    }
+    world.record(&again, |record| record.trust = Trust::Server);
+    assert_eq!((leads(&world, "anonymous:d-1"), leads(&world, "anonymous:d-2")), (3, 1));
+    world.merge("user:u-1", "anonymous:d-2");
+    assert_eq!(leads(&world, "anonymous:d-2"), 4, "an operator's word is proof");
+    world.unmerge("user:u-1", "anonymous:d-1");
+    assert_eq!(leads(&world, "anonymous:d-1"), 1);
+    world.record(&again, |record| record.flags.identity = Identity::Proven);
+    assert_eq!(leads(&world, "anonymous:d-1"), 1, "it stays taken back");
+}
+
 /// A history: events of a few people on a few devices, with orders between them.
 fn history() -> impl Strategy<Value = Vec<Value>> {
     let id = |prefix: &'static str, n: u8| (0..n).prop_map(move |i| format!("{prefix}-{i}"));
@@ -517,8 +572,14 @@ fn history() -> impl Strategy<Value = Vec<Value>> {
         1 => (id("u", 3), id("d", 4)).prop_map(|(u, d)| json!({"unmerge": [format!("user:{u}"), format!("anonymous:{d}")]})),
         1 => (id("u", 3), id("u", 3)).prop_map(|(a, b)| json!({"merge": [format!("user:{a}"), format!("user:{b}")]})),
     ];
-    let from_server = (event, any::<bool>()).prop_map(|(mut event, server)| {
+    let identity = prop_oneof![
+        4 => Just(Identity::Unasked),
+        1 => Just(Identity::Proven),
+        1 => Just(Identity::Claimed),
+    ];
+    let from_server = (event, any::<bool>(), identity).prop_map(|(mut event, server, identity)| {
         event["server"] = json!(server);
+        event["identity"] = json!(identity);
         event
     });
     prop::collection::vec(from_server, 1..40)
@@ -542,6 +603,8 @@ fn records(history: &[Value]) -> Vec<Record> {
             if event["server"] == true {
                 record.trust = Trust::Server;
             }
+            record.flags.identity =
+                serde_json::from_value(event["identity"].clone()).unwrap_or_default();
             return record;
         };
         let said = order.event(&n.to_string(), "first");
@@ -625,8 +688,12 @@ proptest! {
         with.next = 5_000;
         with.unmerge(&a, &b);
         prop_assert!(with.edges(&a).iter().any(ends));
-        let after: Vec<_> = with.everything().into_iter().filter(|row| !row.contains("operator") && !row.contains("FROM decision")).collect();
-        let without: Vec<_> = without.everything().into_iter().filter(|row| !row.contains("FROM decision")).collect();
+        // Nor where somebody is named by who was not known to be them then.
+        let is_theirs = |row: &String| {
+            !["operator", "FROM decision", "FROM trial"].iter().any(|it| row.contains(it))
+        };
+        let after: Vec<_> = with.everything().into_iter().filter(is_theirs).collect();
+        let without: Vec<_> = without.everything().into_iter().filter(is_theirs).collect();
         prop_assert_eq!(after, without);
     }
 

@@ -31,6 +31,11 @@ impl Whole {
         Ok(Self { person, account: None, nodes: graph::nodes(db, person)? })
     }
 
+    /// Of the person that an identifier belongs to, those that belong to it by proven statements alone.
+    pub(crate) fn proven(db: &Connection, node: Node) -> Result<Vec<Node>> {
+        Ok(graph::proven(db, node)?.into_iter().collect())
+    }
+
     /// The accounts that this person is of.
     pub(crate) fn accounts(&self, db: &Connection) -> Result<Vec<Self>> {
         let mut found = BTreeSet::new();

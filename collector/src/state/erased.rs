@@ -197,7 +197,7 @@ mod tests {
         };
 
         for (device, token) in [(device, token), ("device-stays", "token-stays")] {
-            assert!(state.admit_device(device, token).unwrap());
+            assert!(state.admit_device(device, token, true).unwrap());
         }
         let begun = |id: &str, identifiers: &[&str]| {
             let erasure = Erasure {

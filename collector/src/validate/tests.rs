@@ -110,6 +110,38 @@ fn who_a_person_is_needs_a_signature_where_the_source_demands_it() {
     assert_eq!(judged(r#"{"userId":"u-1"}"#), Err(Reason::BadSignature));
     assert_eq!(judged(r#"{"userId":"u-2","context":{"signature":1}}"#), Err(Reason::BadSignature));
     judged(r#"{"anonymousId":"a"}"#).unwrap();
+    // What merely names a user is taken, and marked where a proof is asked for: with a signature as proven.
+    let named = |event: &str, asks_proof: bool, trust: Trust| {
+        let shape = Shape::Single(EventType::Track);
+        let batch = WireBatch::parse(event.as_bytes(), shape).unwrap();
+        let sender = Sender {
+            identity_secrets: if asks_proof { &secrets } else { &[] },
+            asks_proof,
+            trust,
+            ..Sender::new("web".parse().unwrap(), Timestamp::from_unix_ms(NOW))
+        };
+        let memory = Memory::new();
+        validate(&batch, shape, &sender, &memory, || "fresh".into()).events[0].flags.identity
+    };
+    let track = |user: &str, signature: &str| {
+        format!(r#"{{"event":"A","userId":"{user}","context":{{"signature":"{signature}"}}}}"#)
+    };
+    for (event, identity) in [
+        (track("u-1", new), Identity::Proven),
+        (track("u-1", old), Identity::Proven),
+        (track("u-2", new), Identity::Claimed),
+        (track("u-1", ""), Identity::Claimed),
+        (r#"{"event":"A","userId":"u-1"}"#.to_owned(), Identity::Claimed),
+        (r#"{"event":"A","anonymousId":"a"}"#.to_owned(), Identity::Claimed),
+    ] {
+        assert_eq!(named(&event, true, Trust::Client), identity, "{event}");
+        assert_eq!(named(&event, false, Trust::Client), Identity::Unasked);
+    }
+    assert_eq!(named(&track("u-1", ""), true, Trust::Server), Identity::Unasked);
+    // Another is meant than was signed: spaces around an id are no part of it.
+    let spaced = hmac_sha256::HMAC::mac(" u-1", "new-secret-new-secret");
+    let spaced: String = spaced.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(named(&track(" u-1", &spaced), true, Trust::Client), Identity::Claimed);
     // Nor can I bring somebody else into an account.
     let group = |event: &str| {
         let shape = Shape::Single(EventType::Group);

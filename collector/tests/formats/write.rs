@@ -112,7 +112,7 @@ fn event(n: u64) -> NewEvent<'static> {
         event_time: n.is_multiple_of(3).then(|| Timestamp::from_unix_ms(at)),
         claimed_time: n.is_multiple_of(3).then(|| Timestamp::from_unix_ms(at - 7_200_000)),
         schema_version: u32::from(n == 11) * 3,
-        flags: Flags { test: n == 12, no_actions: n == 13, erased: false },
+        flags: Flags { test: n == 12, no_actions: n == 13, ..Flags::default() },
         body_hash: body_hash([n.to_string().as_bytes()]),
         json: format!(
             r#"{{"type":"track","event":"Clicked","messageId":"{n}","anonymousId":"device-{}","properties":{{"n":{n},"text":"Ünïcode \" \\ 🛒"}}}}"#,
