@@ -265,7 +265,8 @@ impl Rows {
             Per::Account => person.accounts(self.trial.db())?,
         };
         for whose in of {
-            let mut row = self.row(&whose, moment, record.offset)?;
+            // Of one moment the log's order is what came first, as it is to rules: a batch without times is of one.
+            let mut row = self.row(&whose, (moment, moment + 1), record.offset)?;
             row.event = Some(record.offset.to_string());
             row.message_id = Some(record.message_id.to_string());
             self.done.rows += 1;
@@ -296,7 +297,7 @@ impl Rows {
                     Per::Account => Whole::account(self.trial.db(), number, 0)?,
                 };
                 let Some(whose) = whose else { continue };
-                let row = self.row(&whose, moment, Offset::from_number(i64::MAX))?;
+                let row = self.row(&whose, (moment, moment), Offset::from_number(i64::MAX))?;
                 self.done.rows += 1;
                 out(row)?;
             }
@@ -304,20 +305,20 @@ impl Rows {
         }
     }
 
-    /// What is known of somebody at a moment from the records before this one.
-    fn row(&self, whose: &Whole, moment: i64, before: Offset) -> Result<Row> {
+    /// What is known of somebody at a moment, from the records before this one and from what happened before `until`.
+    fn row(&self, whose: &Whole, (moment, until): (i64, i64), before: Offset) -> Result<Row> {
         let db = self.trial.db();
         let scope = self.trial.scope(whose, moment);
         let values = self.wanted.iter().map(|at| scope.feature(*at));
         let mut values = values.collect::<Result<Vec<_>>>()?;
-        // What came earlier and happened later, or at the same moment: what it has moved is counted again without it.
+        // What came earlier and happened later: what it has moved is counted again without it.
         let overtaken = |at: &usize, did: &people::Did| {
             did.record < before && self.set.heard(&did.call, &did.name).features.contains(at)
         };
-        let later = people::did(db, &whose.nodes, moment..i64::MAX)?;
+        let later = people::did(db, &whose.nodes, until..i64::MAX)?;
         for (at, value) in self.wanted.iter().zip(&mut values) {
             if later.iter().any(|did| overtaken(at, did)) {
-                *value = self.counted_again(whose, *at, moment, before)?;
+                *value = self.counted_again(whose, *at, (moment, until), before)?;
             }
         }
         let named = self.wanted.iter().zip(values).map(|(at, value)| {
@@ -341,11 +342,11 @@ impl Rows {
         &self,
         whose: &Whole,
         at: usize,
-        moment: i64,
+        (moment, until): (i64, i64),
         before: Offset,
     ) -> Result<cel::Value> {
         let feature = &self.set.features[at];
-        let mut did = people::did(self.trial.db(), &whose.nodes, i64::MIN..moment)?;
+        let mut did = people::did(self.trial.db(), &whose.nodes, i64::MIN..until)?;
         did.retain(|did| did.record < before);
         did.sort_by_key(|did| did.record);
         let mut kept = None;
