@@ -475,6 +475,11 @@ impl RuleSet {
         self.rule(name).is_some()
     }
 
+    /// Whom a rule is about.
+    pub(crate) fn per_of_rule(&self, name: &str) -> Option<Per> {
+        self.rule(name).map(|rule| rule.per)
+    }
+
     /// Names, revisions, and a name for all that each rule decides by.
     pub(crate) fn revisions(&self) -> impl Iterator<Item = (&str, u32, &str)> {
         self.rules.iter().map(|rule| (rule.name.as_str(), rule.revision, rule.key.as_str()))
