@@ -229,13 +229,9 @@ impl Desk {
     }
 
     /// What a firing decides, and its rule: of those that do something, and whose rule nobody has stopped.
-    pub(crate) async fn decision(
-        &self,
-        fired: &[Fired],
-    ) -> Result<Option<(&str, String)>, DeskError> {
+    pub(crate) fn decision(&self, fired: &[Fired]) -> Option<(&str, String)> {
         let mut deciding = fired.iter().filter(|fired| fired.undecided.is_none());
-        Ok(deciding
-            .find_map(|fired| Some((self.rules.decision_of(&fired.rule)?, fired.rule.clone()))))
+        deciding.find_map(|fired| Some((self.rules.decision_of(&fired.rule)?, fired.rule.clone())))
     }
 
     /// Where an event is that a source sent before under this id, among the latest of who it names.

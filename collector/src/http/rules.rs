@@ -160,13 +160,12 @@ impl Http {
                 true => self.desk.sent_before(&source?, &named, &id).await.ok()??,
                 false => receipt.first,
             };
-            let fired = self.desk.decided(record).await.ok()?;
-            let made = self.desk.decision(&fired).await.ok()?;
-            Some((fired, made))
+            self.desk.decided(record).await.ok()
         };
         let found = timeout_at(until, found).await.ok().flatten();
         let is_complete = found.is_some();
-        let (fired, made) = found.unwrap_or_default();
+        let fired = found.unwrap_or_default();
+        let made = self.desk.decision(&fired);
         let default = self.desk.rules.default_decision();
         Ok(answer(&json!({
             "decision": made.as_ref().map_or(default, |(decision, _)| decision),
