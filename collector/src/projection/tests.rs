@@ -1,0 +1,115 @@
+//! The thread as a whole, over a real log: what is found after a crash, and what a log without its beginning may not be used for.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::event_log::{FileSystem, NewEvent, Options, Retention, system_clock};
+
+fn open(folder: &Path, log: &Arc<EventLog>, email: u32) -> Result<Projection, DatabaseError> {
+    let limits = people::Limits { email, ..people::Limits::default() };
+    Projection::open(folder, log, limits, Arc::new(|| Arc::new(|_, _| false)), Rules::none())
+}
+
+/// Who is found by how a trait begins.
+fn found(of: &Projection, text: &str) -> usize {
+    let search = |db: &Connection| people::search(db, text, 10);
+    of.handle().readers.read(search).unwrap().len()
+}
+
+async fn identified(log: &EventLog, users: std::ops::Range<u64>) -> Offset {
+    for n in users {
+        let json = format!(
+            r#"{{"type":"identify","messageId":"{n}","userId":"u-{n}","traits":{{"name":"Shopper {n}"}}}}"#
+        );
+        let event = NewEvent::new("web".parse().unwrap(), n.to_string(), "d", json);
+        log.append([event]).await.unwrap();
+    }
+    *log.end().borrow()
+}
+
+#[tokio::test]
+async fn who_is_folded_is_found_after_a_crash_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let disk = Arc::new(FileSystem);
+    let options = Options::default();
+    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
+    let log = Arc::new(log);
+    let end = identified(&log, 0..3).await;
+    let all = open(folder, &log, 5).unwrap();
+    all.handle().wait_for(end).await;
+    assert_eq!(found(&all, "shopper"), 3);
+    drop(all);
+
+    // As a crash leaves it that comes before the log's end: one was found already, the others' texts wait.
+    let crashed = || {
+        let db = Connection::open(folder.join(FILE)).unwrap();
+        db.execute_batch(
+            "DELETE FROM trait_text WHERE identifier > 16; UPDATE gathered SET below = 17;",
+        )
+        .unwrap();
+    };
+    crashed();
+    let all = open(folder, &log, 5).unwrap();
+    // Nothing else is new.
+    let begun = Instant::now();
+    while found(&all, "shopper") < 3 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "they are not found");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(all);
+
+    crashed();
+    let end = identified(&log, 3..5).await;
+    let all = open(folder, &log, 5).unwrap();
+    all.handle().wait_for(end).await;
+    assert_eq!(found(&all, "shopper"), 5);
+    drop(all);
+}
+
+#[tokio::test]
+async fn nobody_is_forgotten_because_the_log_has_lost_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let options = Options { segment_bytes: 64 << 10, ..Options::default() };
+    let disk = Arc::new(FileSystem);
+    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
+    let log = Arc::new(log);
+    // What does not compress.
+    for n in 0..200_u64 {
+        let noise: String = (n * 100..n * 100 + 100)
+            .map(|n| format!("{:016x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+            .collect();
+        let json = format!(
+            r#"{{"type":"track","event":"Seen","messageId":"{n}","userId":"u-{n}","properties":{{"n":"{noise}"}}}}"#
+        );
+        let event = NewEvent::new("web".parse().unwrap(), n.to_string(), "d", json);
+        log.append([event]).await.unwrap();
+    }
+    let end = *log.end().borrow();
+    let all = open(folder, &log, 5).unwrap();
+    all.handle().wait_for(end).await;
+    drop(all);
+
+    let retention = Retention { max_age: None, max_bytes: Some(1) };
+    log.upkeep(retention, end).await.unwrap();
+    assert!(lost_its_beginning(&log));
+    // As they are they go on; made anew they would be fewer.
+    let gone = |opened: Result<Projection, _>| {
+        matches!(opened.map(drop), Err(DatabaseError::BeginningGone(_)))
+    };
+    assert!(gone(open(folder, &log, 6)));
+    let all = open(folder, &log, 5).unwrap();
+    let rebuilt = all.handle().rebuild().await;
+    assert!(matches!(rebuilt, Err(DatabaseError::BeginningGone(_))), "{rebuilt:?}");
+    let first = |db: &Connection| people::person_of(db, "u-0");
+    assert!(all.handle().readers.read(first).unwrap().is_some());
+    drop(all);
+    // Whoever moves the file away has decided.
+    Database::remove(&folder.join(FILE)).unwrap();
+    let fewer = open(folder, &log, 6).unwrap();
+    fewer.handle().wait_for(end).await;
+    assert!(fewer.handle().readers.read(first).unwrap().is_none());
+}
