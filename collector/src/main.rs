@@ -78,7 +78,7 @@ enum Command {
     Person(command::person::Arguments),
     /// Rules: check and test their files, and ask a running server what they came to and why.
     Rules(command::rules::Arguments),
-    /// Features: what they stood at in the past, for who trains a model.
+    /// Features: their values in the past, for training a model.
     Features(command::features::Arguments),
     /// Follow the events of a running server as they are stored.
     Tail(command::tail::Arguments),
@@ -497,7 +497,7 @@ fn announce(collector: &Collector, scheme: &str, address: SocketAddr) -> std::io
         )?;
     }
     if let Some(token) = collector.new_admin_token() {
-        writeln!(out, "this reads events and operates the collector, and is not shown again:")?;
+        writeln!(out, "this token reads events and operates the collector; it is shown only now:")?;
         writeln!(out, "admin token: {token}")?;
     }
     writeln!(out, "people, and what they do now: {scheme}://{near}/console")?;

@@ -297,3 +297,37 @@ async fn killed_under_load_it_keeps_every_acknowledged_event_once() {
     assert!(acknowledged.len() > rounds as usize * 20, "there was load: {}", acknowledged.len());
     running.end();
 }
+
+#[test]
+fn fixtures_are_not_run_beside_what_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    let rules = |command: &str| {
+        let mut headwater = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let Output { status, stdout, stderr } =
+            headwater.args(["rules", command]).arg(folder).output().unwrap();
+        let said = String::from_utf8(stdout).unwrap();
+        (status.code(), said, String::from_utf8(stderr).unwrap())
+    };
+    write("a.toml", "[rules.a]\non = 'A'\nthen = [{ in_app = 'card', template = 'a' }]\n");
+    write("a.txt", "+++\ntitle = 'Hello'\n+++\n{{ person.nam }}\n");
+    write(
+        "a.test.toml",
+        "[[test]]\nname = 'one'\nevents = [{ at = '0s', user = 'u', track = 'A' }]\nexpect = [{ rule = 'a', user = 'u' }]\n",
+    );
+    let (code, said, wrong) = rules("check");
+    assert_eq!((code, said.as_str()), (Some(1), ""), "{wrong}");
+    assert!(wrong.contains("a.txt:4") && wrong.contains("1 mistake in "), "{wrong}");
+    // The same, and nothing is said to be well.
+    assert_eq!(rules("test").0, Some(1));
+    assert_eq!(rules("test").1, "");
+    assert!(rules("test").2.contains("a.txt:4"), "{}", rules("test").2);
+
+    write("a.txt", "+++\ntitle = 'Hello'\n+++\n{{ person.name }}\n");
+    let (code, said, wrong) = rules("check");
+    assert_eq!((code, said.as_str()), (Some(0), "ok: 0 features, 0 scores, 1 rule\n"), "{wrong}");
+    let (code, said, wrong) = rules("test");
+    assert_eq!(code, Some(0), "{said}{wrong}");
+    assert!(said.ends_with("1 ran, 0 failed\n"), "{said}");
+}

@@ -46,7 +46,7 @@ test('what it calls the first ever fires once', (t) => {
 name = "two cards"
 events = [{ at = "0s", track = "Card Added", user = "u-1" }, { at = "1d", track = "Card Added", user = "u-1" }]
 expect = [{ rule = "first_card", at = "0s" }]`;
-  const { status, text } = rules('test', folder(t, { 'rules.toml': blocks[2], 'first.test.toml': test, 'first-card.txt': 'Hello' }));
+  const { status, text } = rules('test', folder(t, { 'rules.toml': blocks[2], 'first.test.toml': test, 'first-card.txt': '+++\nsubject = "Hello"\n+++\nHello' }));
   assert.equal(status, 0, text);
   assert.match(text, /^1 ran, 0 failed$/m);
 });

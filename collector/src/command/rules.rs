@@ -5,7 +5,11 @@
 mod switched;
 mod why;
 
-use std::{io::Write as _, path::PathBuf, sync::Arc};
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
@@ -41,7 +45,7 @@ pub(crate) struct Arguments {
 enum Command {
     /// Say whether the rule files and templates of a folder can be used.
     ///
-    /// Exit code 1: not; all that is wrong is listed with file and line. What is hardly meant is a warning. A rule that does nothing is told of,
+    /// Exit code 1: not; all that is wrong is listed with file and line. What looks unintended is a warning. A rule without actions is noted,
     /// unless it says `then = []`.
     Check {
         /// The folder.
@@ -52,14 +56,14 @@ enum Command {
     },
     /// Run the fixtures beside the rules of a folder, `*.test.toml`, on virtual time.
     ///
-    /// Exit code 1: one failed, or there is none.
+    /// Exit code 1: one failed, there is none, or the rules and templates cannot be used, as `check` says.
     Test {
         /// The folder.
         folder: PathBuf,
     },
     /// What other rules would have come to: both over a data folder's log, nothing sent. May run beside a server.
     ///
-    /// Time passes to the last event, or to `--to`: what has fired under one and only waits under the other then is listed as not due yet.
+    /// Time passes to the last event, or to `--to`: what fired under one set and is still waiting under the other is listed as not due yet.
     Backtest {
         /// The data folder.
         data: PathBuf,
@@ -78,7 +82,7 @@ enum Command {
     },
     /// The rules of a running server.
     List,
-    /// What rules came to, the latest first.
+    /// List firings, the newest first.
     Firings {
         /// Only of this rule.
         #[arg(long)]
@@ -100,12 +104,12 @@ enum Command {
         /// Who: as with `headwater person`; of a rule about accounts an account's id, or one of its people.
         who: String,
     },
-    /// Stop a rule, or all: what it has set off and was not done yet is not done either.
+    /// Stop a rule, or all: its pending actions wait, and expire unless it is resumed in time.
     Stop {
         /// The rule; without it, all.
         rule: Option<String>,
     },
-    /// Let a rule go on; without a name, lift the stop of all.
+    /// Resume a rule; without a name, lift the stop of all.
     ///
     /// A rule that was stopped by its name stays stopped when the stop of all is lifted, and is named.
     Resume {
@@ -128,33 +132,35 @@ impl Arguments {
     }
 }
 
+/// The rules of a folder, if all that is in it can be used; else what is wrong is listed, with what is doubted.
+fn usable(folder: &Path, config: Option<&Config>) -> anyhow::Result<RuleSet> {
+    let actions::Looked { set, wrong, doubtful } = actions::look(folder, config);
+    let (listed, more) = wrong.listed();
+    let mut error = std::io::stderr().lock();
+    for one in listed {
+        writeln!(error, "error: {}", printable(&one.to_string()))?;
+    }
+    if more > 0 {
+        writeln!(error, "error: … and {more} more")?;
+    }
+    for one in doubtful.listed().0 {
+        writeln!(error, "warning: {}", printable(&one.to_string()))?;
+    }
+    match wrong.len() {
+        0 => Ok(set),
+        1 => bail!("1 mistake in {}: none of its rules can be used", folder.display()),
+        n => bail!("{n} mistakes in {}: none of its rules can be used", folder.display()),
+    }
+}
+
 /// What needs no server.
 pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     match &arguments.command {
         Command::Check { folder, config } => {
             let config = config.as_ref().map(|path| Config::read(path)).transpose()?;
-            let looked = actions::look(folder, config.as_ref().map(|(config, _)| config));
-            let actions::Looked { set, wrong, doubtful } = looked;
-            let (listed, more) = wrong.listed();
+            let set = usable(folder, config.as_ref().map(|(config, _)| config))?;
             let mut error = std::io::stderr().lock();
-            for one in listed {
-                writeln!(error, "error: {}", printable(&one.to_string()))?;
-            }
-            if more > 0 {
-                writeln!(error, "error: … and {more} more")?;
-            }
-            for one in doubtful.listed().0 {
-                writeln!(error, "warning: {}", printable(&one.to_string()))?;
-            }
-            if !wrong.is_empty() {
-                let mistakes = if wrong.len() == 1 {
-                    "1 mistake"
-                } else {
-                    &format!("{} mistakes", wrong.len())
-                };
-                bail!("{mistakes} in {}: none of its rules can be used", folder.display());
-            }
             if config.is_none() {
                 let unknown = "destinations were not looked up, nor what sources may send: give the configuration with --config FILE";
                 writeln!(error, "note: {unknown}")?;
@@ -172,10 +178,13 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
                     "note: {file}: the rule `{rule}` does nothing, and is only on record; if that is meant, say `then = []`"
                 )?;
             }
-            writeln!(out, "ok: {features} features, {scores} scores, {rules} rules")?;
+            let count =
+                |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
+            let (features, scores) = (count(features, "feature"), count(scores, "score"));
+            writeln!(out, "ok: {features}, {scores}, {}", count(rules, "rule"))?;
         }
         Command::Test { folder } => {
-            let set = Arc::new(RuleSet::read(folder)?);
+            let set = Arc::new(usable(folder, None)?);
             let tested = rules::test(&set, folder)?;
             if tested.is_empty() {
                 bail!(

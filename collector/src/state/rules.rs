@@ -75,7 +75,7 @@ impl State {
         })
     }
 
-    /// Stops a rule, or all of them; what it has set off already and was not done yet is not done either. Whether it was not yet.
+    /// Stops a rule, or all of them: what it has set off waits. Whether it was not stopped yet.
     pub fn stop_rule(
         &self,
         rule: Option<&str>,
