@@ -359,7 +359,7 @@ fn list(answer: &Value) -> String {
             state.push(format!("for {} of 100", rule["percent"]));
         }
         shown += &format!(
-            "{} (revision {}): {}; fired {} times, acted {} times\n    {}\n",
+            "{} (revision {}): {}; fired: {}, acted: {}\n    {}\n",
             text(&rule["name"]),
             rule["revision"],
             state.join(", "),
