@@ -255,7 +255,7 @@ impl Collector {
         let hands = Hands::new(
             projection.handle(),
             (Arc::clone(&ingest.log), state.clone(), Arc::clone(&ingest.clock)),
-            Arc::clone(&ingest.metrics),
+            (Arc::clone(&ingest.metrics), ingest.suppressed.clone()),
             (destinations, templates),
             (config.actions_per_minute, forgotten_until),
             Arc::clone(&set),

@@ -95,6 +95,11 @@ impl Suppressed {
             || named.user_id.is_none() && of_a_device(named.anonymous_id)
     }
 
+    /// Whether an identifier is of somebody who was erased.
+    pub(crate) fn is_erased(&self, identifier: &Identifier<'_>) -> bool {
+        self.hashes.get().contains_key(&self.hash(identifier))
+    }
+
     /// Says of a record's time whether an identifier in it is of somebody who was erased since: as of now, but for the
     /// erasures under way, which need to find what they erase.
     pub(crate) fn gone(&self, under_way: &[Erasure]) -> Gone {

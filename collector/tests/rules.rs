@@ -4,6 +4,8 @@
 
 #[path = "rules/changed.rs"]
 mod changed;
+#[path = "rules/erased.rs"]
+mod erased;
 #[path = "rules/lost.rs"]
 mod lost;
 mod server;
@@ -87,6 +89,13 @@ impl World {
 
     fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
+    }
+
+    /// How many actions are still to be done.
+    fn pending(&self) -> i64 {
+        let db = rusqlite::Connection::open(self.data().join("people.db")).unwrap();
+        let query = "SELECT count(*) FROM action WHERE state = 'pending'";
+        db.query_row(query, [], |row| row.get(0)).unwrap()
     }
 }
 

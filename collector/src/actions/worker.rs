@@ -27,6 +27,7 @@ use crate::{
     people, projection,
     rules::{self, ActionState, DONE, IN_APP, Pending, RuleSet, What},
     state::{State, Stopped},
+    suppressed::Suppressed,
 };
 
 /// Actions of one lane that are in hand at a time; the rest waits in the table, and no lane for another.
@@ -59,6 +60,8 @@ pub(crate) struct Hands {
     pub(crate) state: State,
     pub(crate) clock: Clock,
     pub(crate) metrics: Arc<Metrics>,
+    /// Whom nothing is written about any more.
+    pub(crate) suppressed: Suppressed,
     pub(crate) destinations: BTreeMap<String, Destination>,
     pub(crate) templates: Option<Templates>,
     /// Most that is done in a minute.
@@ -77,7 +80,7 @@ impl Hands {
     pub(crate) fn new(
         projection: projection::Handle,
         (log, state, clock): (Arc<EventLog>, State, Clock),
-        metrics: Arc<Metrics>,
+        (metrics, suppressed): (Arc<Metrics>, Suppressed),
         (destinations, templates): (BTreeMap<String, Destination>, Option<Templates>),
         (per_minute, forgotten_until): (u64, Option<i64>),
         rules: Arc<RuleSet>,
@@ -88,6 +91,7 @@ impl Hands {
             state,
             clock,
             metrics,
+            suppressed,
             destinations,
             templates,
             per_minute,
@@ -482,7 +486,15 @@ impl Hands {
                 .then(|| Timestamp::from_unix_ms(pending.at_ms)),
             ..NewEvent::new(source, pending.id.clone(), id.to_string(), json.to_string())
         };
-        match self.log.append([event]).await {
+        let appending = {
+            // Until the log has it, no erasure takes the person for gone.
+            let _asking = self.suppressed.asking();
+            if self.suppressed.is_erased(id) {
+                return Outcome::refused("the person was erased");
+            }
+            self.log.append([event])
+        };
+        match appending.await {
             Ok(_) => Outcome::Accepted { reference: None },
             Err(error) => Outcome::failed(error.to_string()),
         }

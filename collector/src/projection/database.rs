@@ -116,6 +116,8 @@ impl Database {
         connection.pragma_update(None, "journal_mode", "WAL")?;
         // What a power cut takes is folded again.
         connection.pragma_update(None, "synchronous", "NORMAL")?;
+        // What a row said before it was changed would stay in the page, and outlive the erasure of whom it was about.
+        connection.pragma_update(None, "secure_delete", true)?;
         connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
         connection.pragma_update(None, "journal_size_limit", CHANGES_BYTES)?;
         connection.set_prepared_statement_cache_capacity(64);

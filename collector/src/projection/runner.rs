@@ -177,15 +177,13 @@ impl Runner {
     fn forget(&mut self, nodes: &[people::Node]) -> rusqlite::Result<()> {
         let shadow = self.shadow.as_mut().map(|(place, _)| place);
         for place in [Some(&mut self.at), shadow].into_iter().flatten() {
-            // Not in a free page either, nor in the log of changes.
-            place.database.connection.pragma_update(None, "secure_delete", true)?;
             let change = place.database.begin()?;
             people::forget(&change, nodes)?;
             rules::forget(&change, nodes)?;
             messages::forget(&change, nodes)?;
             change.commit()?;
             place.forget();
-            place.database.connection.pragma_update(None, "secure_delete", false)?;
+            // Nor in the log of changes.
             place.database.truncate_changes()?;
         }
         self.applied.send_modify(|_| {});
