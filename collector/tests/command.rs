@@ -330,4 +330,11 @@ fn fixtures_are_not_run_beside_what_cannot_be_used() {
     let (code, said, wrong) = rules("test");
     assert_eq!(code, Some(0), "{said}{wrong}");
     assert!(said.ends_with("1 ran, 0 failed\n"), "{said}");
+
+    // What never ends is not read.
+    let pipe = folder.join("z.toml");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let (code, _, wrong) = rules("check");
+    assert_eq!(code, Some(1));
+    assert!(wrong.contains("z.toml") && wrong.contains("is no file"), "{wrong}");
 }

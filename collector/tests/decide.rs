@@ -3,7 +3,7 @@
 
 mod server;
 
-use std::fs;
+use std::{fs, io::Write as _};
 
 use serde_json::{Value, json};
 use server::{Server, client};
@@ -56,6 +56,15 @@ async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has
     let again = decide(&server, "Card Used", "m-1").await;
     assert_eq!((&again["duplicate"], &again["complete"]), (&json!(true), &json!(true)), "{again}");
     assert_eq!((&again["decision"], &again["firings"]), (&first["decision"], &first["firings"]));
+
+    // Compressed as any other call may be.
+    let body = json!({"type": "track", "event": "Card Used", "userId": "u-1", "messageId": "m-gz"});
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gz.write_all(body.to_string().as_bytes()).unwrap();
+    let request = client().post(server.at("/v1/decide?deadline_ms=5000"));
+    let request = request.basic_auth("wk_app", Some("")).header("content-encoding", "gzip");
+    let packed = request.body(gz.finish().unwrap()).send().await.unwrap().text().await.unwrap();
+    assert!(packed.contains(r#""decision":"freeze""#), "{packed}");
 
     let dry = decide(&server, "Card Tried", "m-2").await;
     assert_eq!((&dry["decision"], &dry["complete"]), (&json!("allow"), &json!(true)), "{dry}");

@@ -264,7 +264,7 @@ impl Http {
     }
 
     /// Room for what comes in: on the disk, and for what a compressed body may become, before it is inflated.
-    fn room(&self, incoming: &Incoming) -> Result<Option<Held>, Failure> {
+    pub(super) fn room(&self, incoming: &Incoming) -> Result<Option<Held>, Failure> {
         if self.door.disk_nearly_full() {
             return Err(Failure::disk_nearly_full());
         }

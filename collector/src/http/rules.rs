@@ -21,9 +21,10 @@ use super::{
     },
 };
 use crate::{
-    decode::{EventType, Shape},
+    decode::{EventType, Shape, inflate},
     event_log::Trust,
-    ingest::Incoming,
+    ingest::{Incoming, NotTaken},
+    limits::MAX_BODY_BYTES,
     rules::Listed,
 };
 
@@ -132,7 +133,7 @@ impl Http {
         let until = begun + Duration::from_millis(deadline);
         let from = Client::of(peer, &head.headers, &front.trusted_proxies);
         let shape = Shape::Single(EventType::Track);
-        let (incoming, held) = self.receive(&head, body, shape, &from).await?;
+        let (mut incoming, held) = self.receive(&head, body, shape, &from).await?;
         let trusted = |incoming: &Incoming| {
             incoming.source.as_ref().is_some_and(|source| source.trust == Trust::Server)
         };
@@ -140,9 +141,12 @@ impl Http {
             let message = "decisions are made for sources with `trust = \"server\"` only, whose key stands in the header";
             return Err(Failure::new(StatusCode::FORBIDDEN, "not_trusted", message));
         }
+        let _room = self.room(&incoming)?;
+        incoming.body = inflate(incoming.body, incoming.encoding.take(), MAX_BODY_BYTES)
+            .map_err(NotTaken::from)?;
         let named: Value = serde_json::from_slice(&incoming.body).unwrap_or_default();
         let Some(id) = named["messageId"].as_str().map(str::to_owned) else {
-            let message = "an event that is decided about has a `messageId`";
+            let message = "what is decided about is one event, a JSON object with a `messageId`";
             return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message));
         };
         let source = incoming.source.as_ref().map(|source| source.name.clone());

@@ -75,6 +75,8 @@ pub(crate) fn doubts(
     for name in emitted.iter().cloned().chain(in_fixtures(folder)) {
         *times.entry(name).or_default() += 1;
     }
+    let plain: Vec<_> =
+        times.iter().map(|((of, name), times)| (*of, name, *times, Plain::of(name))).collect();
     let mut found = Vec::new();
     for Written { kind, name, file, line } in &set.written {
         let is_sent = |name: &str| {
@@ -83,22 +85,23 @@ pub(crate) fn doubts(
         };
         let is_refused = *kind == Kind::Track && !is_sent(name);
         let is_alone = times.get(&(*kind, name.clone())) == Some(&1);
-        let others = times.iter().filter(|((of, other), _)| of == kind && other != name);
-        let mut alike = others.filter(|((_, other), _)| are_alike(name, other));
-        let meant = match (is_refused, is_alone) {
-            (true, _) => alike.find(|((_, other), _)| is_sent(other)),
-            (false, true) => alike.find(|(_, times)| **times > 1),
-            (false, false) => continue,
-        };
+        if !is_refused && !is_alone {
+            continue;
+        }
+        let this = Plain::of(name);
+        let meant = plain.iter().find(|(of, other, times, plain)| {
+            let may_be = of == kind && *other != name && (is_refused || *times > 1);
+            may_be && this.is_like(plain) && (!is_refused || is_sent(other))
+        });
         let word = kind.word();
         let message = match (is_refused, meant) {
-            (true, Some(((_, other), _))) => {
+            (true, Some((_, other, ..))) => {
                 format!("no source may send the event `{name}`; did you mean `{other}`?")
             }
             (true, None) => {
                 format!("no source may send the event `{name}`: see `events` of the `[sources.…]`")
             }
-            (false, Some(((_, other), times))) => {
+            (false, Some((_, other, times, _))) => {
                 format!(
                     "the {word} `{name}` is named here alone, and `{other}` {times} times; did you mean `{other}`?"
                 )
@@ -110,15 +113,36 @@ pub(crate) fn doubts(
     found
 }
 
-/// Whether one is the other but for a letter, or for how its words are put together. Numbers are no letters: `step_1` is not `step_2`.
-fn are_alike(one: &str, other: &str) -> bool {
-    let letters = |text: &str| -> String {
-        text.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
-    let digits = |text: &str| -> String { text.chars().filter(char::is_ascii_digit).collect() };
-    let (a, b) = (letters(one), letters(other));
-    let is_long = a.chars().count().min(b.chars().count()) >= SHORTEST;
-    is_long && digits(&a) == digits(&b) && strsim::damerau_levenshtein(&a, &b) <= 1
+/// A name without how its words are put together.
+struct Plain {
+    letters: Vec<char>,
+    digits: String,
+}
+
+impl Plain {
+    fn of(name: &str) -> Self {
+        let letters = name.chars().filter(|it| it.is_alphanumeric()).flat_map(char::to_lowercase);
+        let digits = name.chars().filter(char::is_ascii_digit).collect();
+        Self { letters: letters.collect(), digits }
+    }
+
+    /// Whether one is the other but for a letter, or two that changed places. Numbers are no letters: `step_1` is not `step_2`. A pass
+    /// over the two: there may be thousands of names.
+    fn is_like(&self, other: &Self) -> bool {
+        let (a, b) = (&self.letters[..], &other.letters[..]);
+        if a.len().min(b.len()) < SHORTEST || a.len().abs_diff(b.len()) > 1 {
+            return false;
+        }
+        let same = a.iter().zip(b).take_while(|(a, b)| a == b).count();
+        let (a, b) = (&a[same..], &b[same..]);
+        let same = a.iter().rev().zip(b.iter().rev()).take_while(|(a, b)| a == b).count();
+        let is_near = match (&a[..a.len() - same], &b[..b.len() - same]) {
+            ([] | [_], [] | [_]) => true,
+            ([a, b], [c, d]) => (a, b) == (d, c),
+            _ => false,
+        };
+        is_near && self.digits == other.digits
+    }
 }
 
 /// The names in a folder's fixtures, as far as those can be read.
@@ -127,10 +151,12 @@ fn in_fixtures(folder: &Path) -> Vec<(Kind, String)> {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_fixture = path.to_string_lossy().ends_with(".test.toml") && path.is_file();
+        // What is no file may never end.
+        if !is_fixture {
+            continue;
+        }
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        if let Ok(document) = DeTable::parse(&text)
-            && is_fixture
-        {
+        if let Ok(document) = DeTable::parse(&text) {
             names_in(document.get_ref(), &mut found);
         }
     }
@@ -162,6 +188,24 @@ fn names_in(table: &DeTable<'_>, found: &mut Vec<(Kind, String)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_alike_but_for_a_letter_or_two_that_changed_places() {
+        let alike = |one: &str, other: &str| {
+            let found = Plain::of(one).is_like(&Plain::of(other));
+            assert_eq!(found, Plain::of(other).is_like(&Plain::of(one)), "{one}, {other}");
+            found
+        };
+        for other in
+            ["Prodct Added", "Producct Added", "Produkt Added", "Prodcut Added", "product_added"]
+        {
+            assert!(alike("Product Added", other), "{other}");
+        }
+        for other in ["Prodkt Addedd", "Product Adding", "Prdouct Aded", "Product"] {
+            assert!(!alike("Product Added", other), "{other}");
+        }
+        assert!(!alike("step_1", "step_2") && !alike("cart", "card") && alike("aaaaa", "aaaa aa"));
+    }
 
     fn doubted(rules: &str, fixtures: &str, admitted: Option<&[&str]>) -> Vec<String> {
         let folder = tempfile::tempdir().unwrap();
