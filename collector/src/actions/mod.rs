@@ -10,6 +10,7 @@
 //! that no reason has a secret or an address of a person in it. Deliberately does not decide what is sent, or when.
 
 mod asking;
+mod attempt;
 mod context;
 mod destination;
 mod email;

@@ -8,16 +8,17 @@ use lru::LruCache;
 use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use super::{
-    graph::{self, Edge, Joining, Node, PER_RECORD, State},
+    graph::{self, Joining, Node},
     identifier::{Identifier, Kind},
     limits::Limits,
+    numbers::{Numbers, is_proven},
     orders::{self, Order},
     said::{Call, Said},
     seen::{About, Heard, Seen, TRAIT},
     texts::{Texts, searchable},
     trial,
 };
-use crate::event_log::{Identity, Offset, Record, Timestamp, Trust};
+use crate::event_log::{Offset, Record, Timestamp, Trust};
 
 /// The tables beside those of [`graph`].
 pub(super) const SCHEMA: &str = "
@@ -531,57 +532,6 @@ fn decided(db: &Connection, record: &Record, nodes: [Node; 2]) -> Result<()> {
         note.execute([node, record.offset.to_number()])?;
     }
     Ok(())
-}
-
-/// Numbers for what a record brings up.
-struct Numbers {
-    first: i64,
-    edge: i64,
-    /// Of the identifiers that have one, in their order.
-    kinds: Vec<Kind>,
-}
-
-impl Numbers {
-    fn of(record: &Record) -> Self {
-        let first = record.offset.to_number().saturating_mul(PER_RECORD);
-        Self { first, edge: first, kinds: Vec::new() }
-    }
-
-    /// For a new identifier.
-    fn next(&mut self, kind: Kind) -> Node {
-        self.kinds.push(kind);
-        self.first + self.kinds.len() as i64 - 1
-    }
-
-    /// What this record brings up is a person of its own, before it says more.
-    fn alone(&self, node: Node) -> Option<Joining> {
-        let place = usize::try_from(node - self.first).ok()?;
-        self.kinds.get(place).map(|kind| Joining::alone(node, *kind))
-    }
-
-    /// A new statement.
-    fn edge(&mut self, record: &Record, [a, b]: [Node; 2], via: &str, ordered: bool) -> Edge {
-        self.edge += 1;
-        let by = (via == graph::OPERATOR).then(|| orders::by(record)).flatten();
-        Edge {
-            id: self.edge - 1,
-            a,
-            b,
-            via: via.to_owned(),
-            time_ms: record.event_time.unix_ms(),
-            source: by.unwrap_or_else(|| record.source.to_string()),
-            trusted: record.trust == Trust::Server,
-            proven: ordered || is_proven(record),
-            ordered,
-            state: State::Accepted,
-        }
-    }
-}
-
-/// Whether it is certain who is meant: a source has said it that nobody can forge, or the customer's backend has signed for it. What a rule
-/// derives names one identifier, and so says nothing of who is who.
-fn is_proven(record: &Record) -> bool {
-    record.trust == Trust::Server || record.flags.identity == Identity::Proven
 }
 
 fn shrink<K: std::hash::Hash + Eq, V>(cache: &mut LruCache<K, V>) {

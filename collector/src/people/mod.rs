@@ -15,6 +15,7 @@ mod fold;
 mod graph;
 mod identifier;
 mod limits;
+mod numbers;
 mod orders;
 mod profile;
 mod said;

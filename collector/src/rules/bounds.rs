@@ -2,7 +2,9 @@
 //! Promises to say what the set in force says, caps and quiet hours of other files too. Deliberately decides nothing: see `fold`.
 
 use super::{
-    set::{Do, Late, Per, Quiet, Rule, RuleSet, What, When},
+    part::Per,
+    rule::{Do, Late, Quiet, Rule, What, When},
+    set::RuleSet,
     shown::length,
 };
 

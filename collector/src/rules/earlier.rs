@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::{
     firing::{ActionState, BEFORE, Pending},
-    set::{Pending as Waits, RuleSet},
+    rule::Pending as Waits,
+    set::RuleSet,
 };
 use crate::{
     event_log::{Offset, Timestamp},

@@ -21,7 +21,8 @@ use std::{cell::RefCell, fmt::Write as _, io::Read as _, path::Path};
 use toml::Spanned;
 
 use super::{
-    set::{Feature, RuleSet, Score, Step, When},
+    rule::{Step, When},
+    set::{Feature, RuleSet, Score},
     spelling::{self, Written},
 };
 use decisive::short;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
-use super::set::{Do, Rule};
+use super::rule::{Do, Rule};
 use crate::{
     event_log::{Offset, Timestamp},
     people::{Node, Whole},

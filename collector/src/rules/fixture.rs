@@ -18,7 +18,8 @@ use super::{
     firing::Fired,
     fold::ANSWERED,
     length::{Length, ms},
-    set::{Per, RuleSet},
+    part::Per,
+    set::RuleSet,
     trial::Trial,
 };
 use crate::{

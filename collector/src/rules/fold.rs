@@ -24,11 +24,14 @@ use rusqlite::{Connection, Result};
 use serde_json::json;
 
 use super::{
+    calls::moment,
     firing::{self, Firing},
     kept::Kept,
     length::ms,
-    scope::{About, Reason, Scope, moment},
-    set::{Heard, Late, Pending, Per, Rule, RuleSet, When},
+    part::Per,
+    rule::{Late, Pending, Rule, When},
+    scope::{About, Reason, Scope},
+    set::{Heard, RuleSet},
     waiting::{self, Due, Standing},
 };
 pub(crate) use asking::ANSWERED;

@@ -1,5 +1,5 @@
 //! The functions that rules have beside CEL's own: what each is given, what it gives, and how it is written.
-//! Deliberately computes nothing: see `scope`.
+//! Deliberately computes nothing: see `calls`.
 
 use crate::expression::{
     Function,

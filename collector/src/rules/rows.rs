@@ -17,7 +17,8 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     fold::brings,
-    set::{On, Per, RuleSet},
+    part::{On, Per},
+    set::RuleSet,
     trial::{Seen, Trial},
 };
 use crate::{

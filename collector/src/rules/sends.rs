@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use super::set::{Crossing, IN_APP, Measure, Part, Per, Rule, RuleSet, What, When};
+use super::part::{Part, Per};
+use super::rule::{Crossing, IN_APP, Measure, Rule, What, When};
+use super::set::RuleSet;
 
 /// A message that a rule sends.
 #[derive(Clone, Debug)]

@@ -8,8 +8,10 @@ use serde::Serialize;
 
 use super::{
     kept::Kept,
+    part::{On, Part, Per},
+    rule::{Measure, Rule, Step, When},
     scope::{Scope, Scored},
-    set::{Measure, On, Part, Per, Rule, RuleSet, Step, When},
+    set::RuleSet,
 };
 use crate::{event_log::Timestamp, people::Whole};
 
@@ -78,7 +80,7 @@ impl Rule {
             when: self.in_words(set),
             conditions: written(&self.conditions),
             still: written(&self.still),
-            then: self.then.iter().map(super::set::Do::in_words).collect(),
+            then: self.then.iter().map(super::rule::Do::in_words).collect(),
             enabled: self.enabled,
             dry_run: self.dry_run,
             percent: self.percent,
@@ -168,9 +170,9 @@ fn spoken(name: &str) -> String {
     name.replace('_', " ")
 }
 
-impl super::set::Do {
+impl super::rule::Do {
     fn in_words(&self) -> String {
-        use super::set::What;
+        use super::rule::What;
         match &self.what {
             What::Emit { event } => format!("emit the event {event}"),
             What::Set { traits } => {

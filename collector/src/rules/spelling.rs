@@ -6,10 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{
-    file::RuleError,
-    set::{RuleSet, What},
-};
+use super::{file::RuleError, rule::What, set::RuleSet};
 
 /// What a name is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,8 +9,9 @@ use super::{
     SCHEMAS,
     firing::{Fired, Listed, list},
     fold::{Fold, InForce, Looked, Records},
+    part::Per,
     scope::Scope,
-    set::{Per, RuleSet},
+    set::RuleSet,
     waiting,
 };
 use crate::{

@@ -10,7 +10,9 @@ use super::{
     bounds::times,
     firing::Fired,
     length::ms,
-    set::{Crossing, Measure, Part, Rule, RuleSet, When},
+    part::Part,
+    rule::{Crossing, Measure, Rule, When},
+    set::RuleSet,
     shown::length,
 };
 use crate::{

@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::set::{Crossing, Do, Measure, Part, Rule, RuleSet, Score, Step, When};
+use super::super::part::Part;
+use super::super::rule::{Crossing, Do, Measure, Rule, Step, When};
+use super::super::set::{RuleSet, Score};
 
 impl RuleSet {
     /// All that decides what a rule comes to, with the features and the scores that it looks at.

@@ -8,7 +8,7 @@ use super::{
     super::{
         fold::{ANSWERED, DONE},
         length::ms,
-        set::{Do, Stands, What},
+        rule::{Do, Stands, What},
     },
     Mistake,
     error::Source,

@@ -11,7 +11,7 @@ use toml::{
 };
 
 use super::{
-    super::set::Per,
+    super::part::Per,
     Mistake,
     raw::{RawFeature, RawRule, RawScore, RawSettings, Text},
 };

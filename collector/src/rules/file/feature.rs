@@ -7,7 +7,8 @@ use toml::Spanned;
 use super::{
     super::{
         aggregate::Operation,
-        set::{Feature, Part, Per},
+        part::{Part, Per},
+        set::Feature,
     },
     Mistake, Reading,
     part::{OF_AN_EVENT, Place, Wanted},

@@ -8,9 +8,9 @@ use super::{
         aggregate::Operation,
         fold::ANSWERED,
         length::ms,
-        set::{
-            Do, Feature, Late, Model, On, Pending, Per, Rule, Score, Squash, Stands, What, When,
-        },
+        part::{On, Per},
+        rule::{Do, Late, Pending, Rule, Stands, What, When},
+        set::{Feature, Model, Score, Squash},
     },
     MOST_PARTS, Mistake, Reading,
     part::{OF_A_RULE, OF_A_SUBJECT, Place, Wanted},

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{super::set::Per, MOST, Mistake, document::Item};
+use super::{super::part::Per, MOST, Mistake, document::Item};
 use crate::expression::types::Kind;
 
 /// What there is to look at.

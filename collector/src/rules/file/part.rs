@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, ops::Range};
 use super::{
     super::{
         functions::FUNCTIONS,
-        set::{Part, Per},
+        part::{Part, Per},
         spelling,
     },
     Mistake, Reading, one_of,

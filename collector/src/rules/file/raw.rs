@@ -12,7 +12,9 @@ use toml::Spanned;
 use super::super::{
     aggregate::Operation,
     length::{Length, ms},
-    set::{Cap, Late, Pending, Per, Squash},
+    part::Per,
+    rule::{Cap, Late, Pending},
+    set::Squash,
 };
 use crate::expression::types::Kind;
 

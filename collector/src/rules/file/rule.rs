@@ -5,7 +5,9 @@ use toml::Spanned;
 use super::{
     super::{
         length::ms,
-        set::{Late, On, Per, Rule, RuleSet, Step, When},
+        part::{On, Per},
+        rule::{Late, Rule, Step, When},
+        set::RuleSet,
     },
     MOST_PARTS, Mistake, Reading,
     deed::deed,

@@ -1,7 +1,8 @@
 //! `[scores.NAME]` of terms. Promises that it does not look at itself. Deliberately leaves those of models to `model`.
 
 use super::{
-    super::set::{Per, RuleSet, Score, Squash},
+    super::part::Per,
+    super::set::{RuleSet, Score, Squash},
     MOST_PARTS, Mistake, Reading,
     part::{OF_A_SUBJECT, Place, Wanted},
     raw::{RawScore, Text},

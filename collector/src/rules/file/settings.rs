@@ -1,7 +1,8 @@
 //! What is said once for all rules: caps, quiet hours, the default decision. Promises that each is said in one file.
 
 use super::{
-    super::set::{IN_APP, Quiet, RuleSet},
+    super::rule::{IN_APP, Quiet},
+    super::set::RuleSet,
     Reading, one_of,
     raw::{RawQuiet, RawSettings},
 };

@@ -7,7 +7,9 @@ use toml::Spanned;
 
 use super::{
     super::{
-        set::{Crossing, Measure, On, RuleSet, Step},
+        part::On,
+        rule::{Crossing, Measure, Step},
+        set::RuleSet,
         spelling,
     },
     MOST_PARTS, Mistake, Reading, one_of,

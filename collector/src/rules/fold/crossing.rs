@@ -8,8 +8,9 @@ use serde_json::{Value as Json, json};
 
 use super::{
     super::{
+        rule::{Crossing, Measure, Rule, When},
         scope::{About, Scope},
-        set::{Crossing, Measure, Rule, RuleSet, When},
+        set::RuleSet,
         waiting,
     },
     DEEPEST, Fold,

@@ -11,7 +11,8 @@ use super::{
     super::{
         earlier::{self, Done},
         firing::{self, ActionState},
-        set::{Per, When},
+        part::Per,
+        rule::When,
         waiting,
     },
     Fold, key,

@@ -6,10 +6,12 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Result};
 
 use super::super::{
+    calls::{local, timezone_of},
     firing::{self, Fate},
     length::ms,
-    scope::{Scope, local, timezone_of},
-    set::{Do, Quiet, Rule, RuleSet},
+    rule::{Do, Quiet, Rule},
+    scope::Scope,
+    set::RuleSet,
 };
 use crate::people::{Node, Whole};
 

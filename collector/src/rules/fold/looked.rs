@@ -5,8 +5,9 @@ use serde_json::Value as Json;
 
 use super::{
     super::{
+        part::On,
+        rule::{Rule, When},
         scope::Reason,
-        set::{On, Rule, When},
     },
     Fold,
 };

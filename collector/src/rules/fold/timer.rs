@@ -6,11 +6,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, Result};
 
 use super::{
-    super::{
-        scope::Scope,
-        set::{Per, When},
-        waiting,
-    },
+    super::{part::Per, rule::When, scope::Scope, waiting},
     Came, Fold, Records,
     happening::Happening,
     reasons, whose,
