@@ -2,7 +2,10 @@
 //! Promises words for every state, also of a kind that this release does not know. Deliberately draws nothing.
 
 use super::words::{label, sentence};
-use crate::rules::{ANSWERED, ActionState, IN_APP};
+use crate::{
+    messages::{DEVICE_EVENTS, MESSAGE},
+    rules::{ANSWERED, ActionState, IN_APP},
+};
 
 /// A kind of action: what is done, and the word for it once it is.
 struct Kind {
@@ -69,8 +72,8 @@ pub(super) fn rule_label(name: &str) -> String {
 pub(super) fn gist(event: &str, properties: &serde_json::Value) -> Option<String> {
     let text = |name: &str| properties[name].as_str().filter(|text| !text.is_empty());
     match event {
-        "In-App Message" => text("title").or_else(|| text("body")).map(str::to_owned),
-        "Message Shown" | "Message Clicked" | "Message Dismissed" => text("rule").map(rule_label),
+        MESSAGE => text("title").or_else(|| text("body")).map(str::to_owned),
+        event if DEVICE_EVENTS.contains(&event) => text("rule").map(rule_label),
         ANSWERED => {
             let score = label(text("score")?);
             Some(format!("{score}: {}", super::words::number(properties["value"].as_f64()?)))

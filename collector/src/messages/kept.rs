@@ -12,7 +12,8 @@ use crate::{
 /// What the collector says when a message waits for somebody's page or app.
 pub(crate) const MESSAGE: &str = "In-App Message";
 /// What devices say of messages: each means that it was shown.
-const DEVICE_EVENTS: [&str; 3] = ["Message Shown", "Message Clicked", "Message Dismissed"];
+pub(crate) const DEVICE_EVENTS: [&str; 3] =
+    ["Message Shown", "Message Clicked", "Message Dismissed"];
 
 /// Messages, by their place in the log.
 pub(crate) const SCHEMA: &str = "

@@ -10,5 +10,5 @@
 mod kept;
 mod offers;
 
-pub(crate) use kept::{MESSAGE, SCHEMA, forget, record};
+pub(crate) use kept::{DEVICE_EVENTS, MESSAGE, SCHEMA, forget, record};
 pub(crate) use offers::{Device, MessageError, Messages, Waiting};
