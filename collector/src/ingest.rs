@@ -70,8 +70,8 @@ pub struct Incoming {
 pub struct Receipt {
     /// How many were stored by this request.
     pub accepted: u64,
-    /// Where the first of these is in the log.
-    pub(crate) first: Offset,
+    /// Where the first of these is in the log, if there is one.
+    pub(crate) first: Option<Offset>,
     /// How many had been stored before.
     pub duplicate: u64,
     /// All that were not accepted, by index.
@@ -122,7 +122,7 @@ impl Ingest {
         let (appended, first) = appending.placed().await?;
         self.metrics.append_took(handed_over.elapsed());
 
-        let mut receipt = Receipt { first, ..Receipt::default() };
+        let mut receipt = Receipt::default();
         for (index, outcome) in indexes.into_iter().zip(appended) {
             match outcome {
                 Appended::Accepted => receipt.accepted += 1,
@@ -132,6 +132,7 @@ impl Ingest {
                 }
             }
         }
+        receipt.first = (receipt.accepted > 0).then_some(first);
         self.metrics.events(&source.name, "accepted", "", receipt.accepted);
         self.metrics.events(&source.name, "duplicate", "", receipt.duplicate);
         for event in refused {

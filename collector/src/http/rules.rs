@@ -162,7 +162,7 @@ impl Http {
         let found = async {
             let record = match is_duplicate {
                 true => self.desk.sent_before(&source?, &named, &id).await.ok()??,
-                false => receipt.first,
+                false => receipt.first?,
             };
             self.desk.decided(record).await.ok()
         };
