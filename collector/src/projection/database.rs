@@ -217,7 +217,7 @@ impl Database {
         }
     }
 
-    /// Moves all changes into the file, and empties the log of them.
+    /// Moves all changes into the file, and empties the log of them. An error if a reader holds on to it for seconds.
     pub(super) fn truncate_changes(&self) -> rusqlite::Result<()> {
         let checkpointer = self.checkpointer.as_ref();
         checkpointer.map_or(Ok(()), |it| it.truncate(&self.connection))

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// From one transaction's beginning to the next: what comes in meanwhile shares it, and the pages that it writes. Measured at 10,000
-/// events/s: 10 % less of the thread's time than one right after the other.
+/// events/s: 5 to 10 % less of the thread's time than one right after the other.
 const PACE: Duration = Duration::from_millis(4);
 /// A transaction is not kept open for longer, so that what was read is seen.
 const AT_MOST: Duration = Duration::from_millis(250);
