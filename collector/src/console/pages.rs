@@ -333,6 +333,7 @@ mod tests {
             at: bad(),
             event: None,
             outcome: bad(),
+            fired: true,
             reasons: vec![reason()],
             measured: serde_json::to_value(scored()).ok(),
             waited: Some(Waited {

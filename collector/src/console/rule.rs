@@ -287,7 +287,7 @@ impl LookedView {
         Self {
             at: When::of(&looked.at),
             event,
-            fired: matches!(looked.outcome.split(',').next(), Some("it fired")),
+            fired: looked.fired,
             outcome: sentence(&looked.outcome),
             measured: looked.measured.as_ref().map(MeasuredView::of),
             conditions: looked.reasons.iter().map(ReasonView::of).collect(),

@@ -200,8 +200,7 @@ impl LookedAt {
                 && fired.event == looked.event
                 && (fired.event.is_some() || fired.at == looked.at)
         };
-        let has_fired = looked.outcome.split(',').next() == Some("it fired");
-        let at = on_record.iter().position(is_it).filter(|_| has_fired);
+        let at = on_record.iter().position(is_it).filter(|_| looked.fired);
         let firing = at.map(|at| on_record.remove(at));
         if let Some(held) = firing.as_ref().and_then(|fired| fired.held.as_ref()) {
             looked.outcome = format!("it fired, and nothing is done: {held}");

@@ -483,8 +483,8 @@ impl Fold {
         let fates = fates(scope, rule, node, now_ms)?;
         let firing = Firing { rule, whose, node, at_ms, record, depth, position, held, why, fates };
         Ok(match (firing.write(scope.db)?, held) {
-            (true, None) => "it fired",
-            (true, Some(_)) => "it fired, and does nothing because of it",
+            (true, None) => looked::FIRED,
+            (true, Some(_)) => looked::HELD,
             (false, _) => "it fired before because of this",
         })
     }

@@ -31,6 +31,9 @@ pub struct Looked {
     pub event: Option<String>,
     /// What came of it, in words.
     pub outcome: String,
+    /// Whether it fired.
+    #[serde(skip)]
+    pub fired: bool,
     /// All that it was decided by.
     pub reasons: Vec<Reason>,
     /// Where a score or a feature is to cross a line.
@@ -40,6 +43,11 @@ pub struct Looked {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waited: Option<Waited>,
 }
+
+/// Of a look at which it fired: in words.
+pub(super) const FIRED: &str = "it fired";
+/// The same of one that is held.
+pub(super) const HELD: &str = "it fired, and does nothing because of it";
 
 /// What a rule waited for.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -102,6 +110,7 @@ impl Fold {
             at: Timestamp::from_unix_ms(at_ms).to_string(),
             event: event.map(|offset| offset.to_string()),
             outcome: outcome.to_owned(),
+            fired: [FIRED, HELD].contains(&outcome),
             reasons: reasons(),
             measured: None,
             waited: None,
