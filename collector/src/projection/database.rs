@@ -13,7 +13,7 @@ use rusqlite::{
     config::DbConfig, params,
 };
 
-use super::checkpointer::Checkpointer;
+use super::checkpointer::{CHANGES_BYTES, Checkpointer};
 use crate::{
     event_log::{EventLog, Offset, Timestamp},
     messages, people, rules,
@@ -24,8 +24,6 @@ pub(super) const FORMAT: u32 = 8;
 
 /// Pages kept in memory, in KiB: what is touched again and again is in the folds' own memory.
 const CACHE_KIB: i64 = 16 * 1024;
-/// What of that log's file stays once its pages are moved: what a busy hour needs.
-const CHANGES_BYTES: i64 = 16 << 20;
 
 /// Why the database of people cannot be used.
 #[derive(Debug, thiserror::Error)]
