@@ -42,22 +42,16 @@ pub(super) enum Operation {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Aggregate {
     /// Over all time: how many, how much.
-    #[serde(rename = "t")]
     Total { count: u64, sum: f64 },
     /// Over a window, or the least and most: time, how many, and their sum, by time.
-    #[serde(rename = "m")]
     Moments(Vec<(i64, u64, f64)>),
     /// The least or most so far.
-    #[serde(rename = "x")]
     Extreme(f64),
     /// One value, and when.
-    #[serde(rename = "o")]
-    One(i64, Json),
+    One(i64, #[serde(with = "as_text")] Json),
     /// From when to when somebody was there, by time; a single event is a stay without length.
-    #[serde(rename = "s")]
     Stays(Vec<(i64, i64)>),
     /// By their JSON: when last, and how often.
-    #[serde(rename = "v")]
     Values(BTreeMap<String, (i64, u64)>),
 }
 
@@ -310,6 +304,20 @@ impl Aggregate {
             Self::Stays(stays) => stays.iter().flat_map(|(from, to)| [*from, *to]).collect(),
             Self::Total { .. } | Self::Extreme(_) | Self::One(..) => Vec::new(),
         }
+    }
+}
+
+/// JSON as its text, where what is written does not say of which kind a value is.
+mod as_text {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+    use serde_json::Value as Json;
+
+    pub(super) fn serialize<S: Serializer>(value: &Json, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(value)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Json, D::Error> {
+        serde_json::from_str(&String::deserialize(from)?).map_err(D::Error::custom)
     }
 }
 

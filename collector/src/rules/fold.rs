@@ -51,11 +51,6 @@ use crate::{
     people::{self, Folded, Node, Whole},
 };
 
-/// What features keep.
-pub(super) const SCHEMA: &str = "
-    CREATE TABLE feature (node INTEGER PRIMARY KEY, kept TEXT NOT NULL) STRICT;
-";
-
 /// Rules that stand one behind the other, each set off by what the one before has emitted. More is a circle.
 const DEEPEST: u8 = 4;
 /// How soon after an event that which time alone moves is looked at: time moves slowly, and an event more often than this costs nothing.
@@ -301,7 +296,7 @@ impl Fold {
         }
         let mut moved = Vec::new();
         for at in &heard.features {
-            if sample((db, &set, kept), &set.features[*at], &happening, &person, main)? {
+            if sample((db, &set, kept), *at, &happening, &person, main)? {
                 moved.push(*at);
             }
         }

@@ -66,7 +66,7 @@ pub(crate) use trial::Trial;
 pub(crate) use untold::untold;
 
 /// What the tables are made by.
-pub(crate) const SCHEMAS: [&str; 3] = [fold::SCHEMA, waiting::SCHEMA, firing::SCHEMA];
+pub(crate) const SCHEMAS: [&str; 3] = [kept::SCHEMA, waiting::SCHEMA, firing::SCHEMA];
 
 /// Lets go of what is kept and waits; firings stay on record, and what of them was not done yet.
 pub(crate) fn clear(db: &rusqlite::Connection) -> rusqlite::Result<()> {

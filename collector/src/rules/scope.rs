@@ -349,7 +349,7 @@ impl<'a> Scope<'a> {
         }
         let feature: &Feature = &self.set.features[at];
         let span = feature.span(self.now_ms);
-        let value = self.kept(feature, |kept| feature.operation.value(kept, span))?;
+        let value = self.kept(at, |kept| feature.operation.value(kept, span))?;
         self.features.borrow_mut().insert(at, value.clone());
         Ok(value)
     }
@@ -360,7 +360,7 @@ impl<'a> Scope<'a> {
         for at in features {
             let feature = &self.set.features[*at];
             let Some(window) = feature.window else { continue };
-            let times = self.kept(feature, |kept| kept.map(Aggregate::times))?;
+            let times = self.kept(*at, |kept| kept.map(Aggregate::times))?;
             for enters in times.into_iter().flatten().map(|time| time + ms(feature.ago)) {
                 steps.extend([enters, enters + ms(window)]);
             }
@@ -372,16 +372,17 @@ impl<'a> Scope<'a> {
     }
 
     /// What a feature has kept of all that is known to be one person, or one account.
-    fn kept<R>(&self, feature: &Feature, of: impl FnOnce(Option<&Aggregate>) -> R) -> Result<R> {
+    fn kept<R>(&self, at: usize, of: impl FnOnce(Option<&Aggregate>) -> R) -> Result<R> {
         let mut kept = self.kept.borrow_mut();
         Ok(match self.whose.nodes[..] {
-            [node] => of(kept.of(self.db, node)?.get(&feature.name)),
+            [node] => of(kept.of(self.db, node)?.of(at)),
             _ => {
+                let operation = self.set.features[at].operation;
                 let mut joined = None;
                 for node in &self.whose.nodes {
-                    let Some(part) = kept.of(self.db, *node)?.get(&feature.name) else { continue };
+                    let Some(part) = kept.of(self.db, *node)?.of(at) else { continue };
                     joined = Some(match joined {
-                        Some(joined) => feature.operation.joined(joined, part.clone()),
+                        Some(joined) => operation.joined(joined, part.clone()),
                         None => part.clone(),
                     });
                 }
@@ -398,7 +399,7 @@ impl<'a> Scope<'a> {
         let feature = &self.set.features[at];
         let span = feature.span(self.now_ms);
         let plain =
-            self.kept(feature, |kept| feature.operation.plain(kept, span).map(Plain::into_owned))?;
+            self.kept(at, |kept| feature.operation.plain(kept, span).map(Plain::into_owned))?;
         if let Some(plain) = &plain {
             self.plain.borrow_mut().push((at, plain.clone()));
         }
@@ -433,7 +434,7 @@ impl<'a> Scope<'a> {
 
     /// As of when that is, in milliseconds of unix time.
     pub(super) fn answered_ms(&self, model: &Model) -> Result<Option<i64>> {
-        self.kept(&self.set.features[model.feature], |kept| kept.and_then(Aggregate::moment))
+        self.kept(model.feature, |kept| kept.and_then(Aggregate::moment))
     }
 
     /// What crosses a line, as it stands; `None` if it has no number yet.

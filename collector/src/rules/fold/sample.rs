@@ -21,28 +21,20 @@ use crate::{
     people::{Node, Whole},
 };
 
-/// Brings an event to a feature; whether anything changed.
+/// Brings an event to the feature at this place; whether anything changed.
 pub(super) fn sample(
     (db, set, kept): (&Connection, &RuleSet, &RefCell<Kept>),
-    feature: &Feature,
+    at: usize,
     happening: &Happening<'_>,
     person: &Whole,
     main: Node,
 ) -> Result<bool> {
+    let feature = &set.features[at];
     let scope = Scope::new(db, set, kept, person, happening.time_ms());
     let Some(sample) = sampled(&scope, feature, happening)? else { return Ok(false) };
     let mut kept = kept.borrow_mut();
-    let kept = kept.change(db, main)?;
-    let known = kept.get_mut(&feature.name);
-    let is_known = known.is_some();
-    let mut aggregate = known.map(std::mem::take);
-    let changed = feature.operation.take(feature.window.is_some(), &mut aggregate, &sample);
-    let Some(aggregate) = aggregate else { return Ok(changed) };
-    match kept.get_mut(&feature.name).filter(|_| is_known) {
-        Some(known) => *known = aggregate,
-        None => drop(kept.insert(feature.name.clone(), aggregate)),
-    }
-    Ok(changed)
+    let aggregate = kept.change(db, main)?.change(at);
+    Ok(feature.operation.take(feature.window.is_some(), aggregate, &sample))
 }
 
 /// What an event brings to a feature; `None` if it is not about it.
