@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use super::{
-    Hands, Message, Outcome, Rendered,
+    Hands, Message, Outcome,
     context::{Told, told},
     in_app,
 };
@@ -51,14 +51,11 @@ impl Hands {
                 self.ask(pending, &told, (score, destination)).await
             }
             What::InApp { placement, template } => {
-                if told.wants_none_by(IN_APP) {
-                    return no_consent(IN_APP);
+                if let Some(reason) = told.wants_none_by(IN_APP) {
+                    return Outcome::refused(reason);
                 }
-                let rendered = match self.rendered(Some(template), &told) {
-                    Ok(rendered) => rendered,
-                    Err(refused) => return refused,
-                };
-                match in_app::event(pending, placement, &rendered) {
+                let rendered = told.rendered(self.templates.as_ref(), Some(template));
+                match rendered.and_then(|it| in_app::event(pending, placement, &it)) {
                     Ok(json) => self.derive(pending, &told, json).await,
                     Err(reason) => Outcome::refused(reason),
                 }
@@ -73,7 +70,7 @@ impl Hands {
     pub(super) async fn told(&self, pending: &Pending) -> Result<Told, Outcome> {
         let (readers, log, about) =
             (self.projection.readers.clone(), Arc::clone(&self.log), pending.clone());
-        let told = spawn_blocking(move || readers.read(|db| told(db, &log, &about))).await;
+        let told = spawn_blocking(move || readers.read(|db| told(db, &*log, &about))).await;
         told.map_err(|panic| Outcome::failed(panic.to_string()))?
             .map_err(|error| Outcome::failed(format!("the person cannot be read: {error}")))
     }
@@ -123,17 +120,6 @@ impl Hands {
         }
     }
 
-    /// What is to be read, if there is a template for it.
-    fn rendered(&self, template: Option<&str>, told: &Told) -> Result<Rendered, Outcome> {
-        match (template, &self.templates) {
-            (None, _) => Ok(Rendered::default()),
-            (Some(template), Some(templates)) => templates
-                .render(template, &told.context)
-                .map_err(|refused| Outcome::refused(refused.to_string())),
-            (Some(_), None) => Err(Outcome::refused("there are no templates")),
-        }
-    }
-
     /// Sends a message by way of a destination.
     async fn send(
         &self,
@@ -145,8 +131,8 @@ impl Hands {
         let Some(destination) = self.destinations.get(name) else {
             return Outcome::refused(format!("there is no destination `{name}`"));
         };
-        if told.wants_none_by(kind) {
-            return no_consent(kind);
+        if let Some(reason) = told.wants_none_by(kind) {
+            return Outcome::refused(reason);
         }
         let to = match kind {
             "email" => told.email.clone(),
@@ -157,9 +143,9 @@ impl Hands {
             let what = if kind == "email" { "address" } else { "number" };
             return Outcome::refused(format!("no {what} of the person is known"));
         }
-        let rendered = match self.rendered(template, &told) {
+        let rendered = match told.rendered(self.templates.as_ref(), template) {
             Ok(rendered) => rendered,
-            Err(refused) => return refused,
+            Err(reason) => return Outcome::refused(reason),
         };
         if !destination.takes_key() {
             if self.forgotten_until.is_some_and(|until| pending.at_ms < until) {
@@ -192,8 +178,4 @@ impl Hands {
         }
         outcome
     }
-}
-
-fn no_consent(kind: &str) -> Outcome {
-    Outcome::refused(format!("the person does not want to be written to by {kind}"))
 }

@@ -4,10 +4,11 @@
 use rusqlite::{Connection, Result};
 use serde_json::{Map, Value, json};
 
+use super::{Rendered, Templates};
 use crate::{
-    event_log::{EventLog, Identity, Timestamp},
+    event_log::{Identity, Timestamp},
     people::{self, Kind, Whole},
-    rules::{Pending, Records as _, What},
+    rules::{Pending, Records, What},
 };
 
 /// All that is known of a firing, by the names under which templates find it, and how the person is reached.
@@ -22,9 +23,25 @@ pub(super) struct Told {
 }
 
 impl Told {
-    /// Whether the person does not want to be written to by this channel.
-    pub(super) fn wants_none_by(&self, kind: &str) -> bool {
-        self.without_consent.iter().any(|without| without == kind)
+    /// That the person does not want to be written to by this channel, if that is so.
+    pub(super) fn wants_none_by(&self, kind: &str) -> Option<String> {
+        let is_without = self.without_consent.iter().any(|without| without == kind);
+        is_without.then(|| format!("the person does not want to be written to by {kind}"))
+    }
+
+    /// What is to be read, if there is a template for it; why it cannot be made otherwise.
+    pub(super) fn rendered(
+        &self,
+        templates: Option<&Templates>,
+        template: Option<&str>,
+    ) -> Result<Rendered, String> {
+        match (template, templates) {
+            (None, _) => Ok(Rendered::default()),
+            (Some(template), Some(templates)) => {
+                templates.render(template, &self.context).map_err(|refused| refused.to_string())
+            }
+            (Some(_), None) => Err("there are no templates".to_owned()),
+        }
     }
 }
 
@@ -32,7 +49,7 @@ impl Told {
 const CONSENT: &str = "consent_";
 
 /// Reads it. Blocks.
-pub(super) fn told(db: &Connection, log: &EventLog, pending: &Pending) -> Result<Told> {
+pub(super) fn told(db: &Connection, log: &dyn Records, pending: &Pending) -> Result<Told> {
     let whose = Whole::person(db, pending.node)?;
     let profile = people::profile(db, whose.id())?;
     let value = |said: &people::Said| serde_json::from_str(said.value.get()).unwrap_or_default();
@@ -168,7 +185,7 @@ mod tests {
 
     use super::{super::template::MEMBERS, *};
     use crate::{
-        event_log::{FileSystem, NewEvent, Options, system_clock},
+        event_log::{EventLog, FileSystem, NewEvent, Options, system_clock},
         projection::{Projection, Rules},
         rules::{Do, What},
     };
@@ -227,7 +244,7 @@ mod tests {
                 depth: 0,
                 why: Value::Null,
             };
-            told(db, &log, &pending)
+            told(db, &*log, &pending)
         });
         let context = told.unwrap().context;
         for (name, members) in MEMBERS {

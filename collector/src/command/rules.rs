@@ -185,7 +185,7 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
         }
         Command::Test { folder } => {
             let set = Arc::new(usable(folder, None)?);
-            let tested = rules::test(&set, folder)?;
+            let tested = actions::test(&set, folder)?;
             if tested.is_empty() {
                 bail!(
                     "there is nothing to run in {}: fixtures are files `*.test.toml` beside the rules",

@@ -14,7 +14,7 @@ use super::Desk;
 use crate::{
     actions,
     event_log::Timestamp,
-    rules::{self, Patience, RuleSet, Tested},
+    rules::{Patience, RuleSet, Tested},
 };
 
 /// How long a page waits for them; the next one shows what came of it.
@@ -58,7 +58,7 @@ impl Tests {
         if read.is_none() || actions::texts(folder).as_deref() != read {
             return Self::Changed;
         }
-        match rules::test_within(set, folder, PATIENCE) {
+        match actions::test_within(set, folder, PATIENCE) {
             Err(error) => Self::Wrong(error.to_string()),
             Ok((mut tested, all)) => {
                 for one in &mut tested {
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn patience_ends_with_time_with_tests_and_with_bytes() {
         let (folder, set, _) = folder();
-        let run = |patience| rules::test_within(&set, folder.path(), patience).unwrap();
+        let run = |patience| actions::test_within(&set, folder.path(), patience).unwrap();
         let (tested, all) = run(PATIENCE);
         assert_eq!((tested.len(), all), (3, true));
         let (tested, all) = run(Patience { tests: 2, ..PATIENCE });

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use rusqlite::{Connection, OptionalExtension as _, Result, ToSql, params};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, value::RawValue};
 use sha2::{Digest as _, Sha256};
@@ -370,12 +370,24 @@ pub(crate) fn pending(
     after: &(i64, String),
     limit: usize,
 ) -> Result<Vec<Pending>> {
-    let query = "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why, a.after, a.firing, f.revision
-                 FROM action a JOIN firing f ON f.number = a.firing
-                 WHERE a.state = 'pending' AND a.lane = ?1 AND (a.firing, a.id) > (?2, ?3) ORDER BY a.firing, a.id LIMIT ?4";
-    let mut query = db.prepare_cached(query)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = query.query_map(params![lane, after.0, after.1, limit], |row| {
+    let these = "a.lane = ?1 AND (a.firing, a.id) > (?2, ?3) ORDER BY a.firing, a.id LIMIT ?4";
+    those_pending(db, these, params![lane, after.0, after.1, limit])
+}
+
+/// Actions of any lane that need not wait any longer then, in the order of their times.
+pub(super) fn due(db: &Connection, now_ms: i64) -> Result<Vec<Pending>> {
+    let these = "a.after <= ?1 ORDER BY max(a.after, f.at), a.firing, a.id";
+    those_pending(db, these, params![now_ms])
+}
+
+fn those_pending(db: &Connection, these: &str, of: &[&dyn ToSql]) -> Result<Vec<Pending>> {
+    let query = format!(
+        "SELECT a.id, a.what, a.expires, f.id, f.rule, f.node, f.account, f.at, f.record, f.depth, f.why, a.after, a.firing, f.revision
+         FROM action a JOIN firing f ON f.number = a.firing WHERE a.state = 'pending' AND {these}"
+    );
+    let mut query = db.prepare_cached(&query)?;
+    let rows = query.query_map(of, |row| {
         let (what, why): (String, String) = (row.get(1)?, row.get(10)?);
         let record: i64 = row.get(8)?;
         let what = serde_json::from_str(&what).map_err(|error| {
@@ -434,7 +446,7 @@ pub(crate) fn list(db: &Connection, wanted: &Listed) -> Result<Vec<Fired>> {
     let before = wanted.before.unwrap_or(i64::MAX);
     let limit = i64::try_from(wanted.limit).unwrap_or(i64::MAX);
     let mut numbers: Vec<i64> = Vec::new();
-    let mut take = |of: &str, value: &dyn rusqlite::ToSql| -> Result<()> {
+    let mut take = |of: &str, value: &dyn ToSql| -> Result<()> {
         let query = format!(
             "SELECT number FROM firing WHERE {of} = ?1 AND number < ?2 AND (?3 IS NULL OR rule = ?3)
              ORDER BY number DESC LIMIT ?4"

@@ -1,5 +1,8 @@
 //! `*.test.toml` beside rule files: events in, firings out, on virtual time.
-//! Promises that a fixture which expects what does not come, or misses what comes, fails and says what came. Deliberately sends nothing.
+//! Promises that a fixture which expects what does not come, or misses what comes, fails and says what came: firings, and messages whose
+//! texts cannot be made. Deliberately sends nothing.
+
+mod refusal;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,6 +25,9 @@ use super::{
     set::RuleSet,
     trial::Trial,
 };
+use refusal::{Expected, Unsayable};
+pub(crate) use refusal::{Rehearse, Rehearsed};
+
 use crate::{
     config::{nearest, plain_words},
     event_log::{Flags, Offset, Origin, Record, Timestamp, Trust},
@@ -79,6 +85,8 @@ struct RawFiring {
     user: Option<String>,
     account: Option<String>,
     held: Option<String>,
+    #[serde(default)]
+    refused: Expected,
 }
 
 /// A length of time, or none at all.
@@ -129,24 +137,11 @@ impl fmt::Display for Tested {
     }
 }
 
-/// Runs all tests that stand beside the rules of a folder.
-pub fn test(set: &Arc<RuleSet>, folder: &Path) -> Result<Vec<Tested>, RuleError> {
-    let (tested, _) = run(set, folder, None)?;
-    Ok(tested)
-}
-
-/// The same, as far as patience goes, and whether that was all of them.
-pub(crate) fn test_within(
+/// Runs the tests that stand beside the rules of a folder, as far as patience goes, and says whether that was all of them.
+pub(crate) fn test(
     set: &Arc<RuleSet>,
     folder: &Path,
-    patience: Patience,
-) -> Result<(Vec<Tested>, bool), RuleError> {
-    run(set, folder, Some(patience))
-}
-
-fn run(
-    set: &Arc<RuleSet>,
-    folder: &Path,
+    rehearse: &Rehearse<'_>,
     patience: Option<Patience>,
 ) -> Result<(Vec<Tested>, bool), RuleError> {
     let until = patience.and_then(|it| Instant::now().checked_add(it.time));
@@ -181,7 +176,7 @@ fn run(
         for test in raw.test {
             let at = test.span().start;
             let place = format!("{file}:{}", line(at));
-            let one = one(set, place, test.into_inner(), until);
+            let one = one((set, rehearse), place, test.into_inner(), until);
             let one = one.map_err(|(within, message)| wrong(within.unwrap_or(at), message))?;
             let Some(one) = one.filter(|_| patience.is_none_or(|it| tested.len() < it.tests))
             else {
@@ -198,7 +193,7 @@ type Mistake = (Option<usize>, String);
 
 /// What came of a test; `None` if there was no time for it.
 fn one(
-    set: &Arc<RuleSet>,
+    (set, rehearse): (&Arc<RuleSet>, &Rehearse<'_>),
     place: String,
     test: RawTest,
     until: Option<Instant>,
@@ -213,7 +208,7 @@ fn one(
     let failed = |error: rusqlite::Error| (None, error.to_string());
     let mut trial = Trial::few(Arc::clone(set), people::Limits::default()).map_err(failed)?;
     let mut rules: BTreeSet<String> = test.expect.iter().map(|it| it.rule.clone()).collect();
-    let (mut last, mut names) = (0, BTreeSet::new());
+    let (mut last, mut names, mut unsayable) = (0, BTreeSet::new(), Unsayable::new());
     for (number, event) in (1_i64..).zip(test.events) {
         let at = event.span().start;
         let event = event.into_inner();
@@ -227,12 +222,18 @@ fn one(
         names.extend(event.user.iter().chain(&event.anonymous).cloned());
         rules.extend(event.answered.iter().flatten().map(|(score, _)| format!("score:{score}")));
         let record = event.record(begin, number).map_err(|message| (Some(at), message))?;
+        // What was due goes out before this is known.
+        trial.pass(record.received_at.unix_ms()).map_err(failed)?;
+        refusal::rehearse(&trial, record.received_at.unix_ms(), rehearse, &mut unsayable)
+            .map_err(failed)?;
         trial.record(&record).map_err(failed)?;
     }
     if is_over() {
         return Ok(None);
     }
     trial.pass(begin + test.until.map_or(last, |until| until.0)).map_err(failed)?;
+    // What waits for the end of a night is looked at, too.
+    refusal::rehearse(&trial, i64::MAX, rehearse, &mut unsayable).map_err(failed)?;
     let fired = trial.fired().map_err(failed)?;
     let known = |name: &str| -> Result<Option<String>, Mistake> {
         let found = people::person_of(trial.db(), name).map_err(failed)?;
@@ -259,9 +260,24 @@ fn one(
                     None => fired.held.is_none(),
                     Some(held) => fired.held.as_ref() == Some(held),
                 }
+                && expected.refused.came(fired)
         };
-        match left.iter().position(fits) {
-            Some(found) => drop(left.remove(found)),
+        let all = || left.iter().enumerate().filter(|(_, fired)| fits(fired));
+        // Of several that fit, one of which all is expected.
+        let is_whole = |fired: &Fired| expected.refused.leaves(fired, &unsayable).is_empty();
+        let found = all().find(|(_, fired)| is_whole(fired)).or_else(|| all().next());
+        match found.map(|(place, _)| place) {
+            Some(found) => {
+                let written = expected.written();
+                let mut reasons = expected.refused.leaves(left.remove(found), &unsayable);
+                // Of several ways that take the same template.
+                reasons.dedup();
+                wrong.extend(reasons.into_iter().map(|reason| {
+                    format!(
+                        "a message of {written} would be refused: {reason}; if that is meant, expect it: `refused` is a part of this"
+                    )
+                }));
+            }
             None => wrong.push(format!("did not fire: {}", expected.written())),
         }
     }
@@ -273,7 +289,13 @@ fn one(
     }
     for fired in left {
         rules.insert(fired.rule.clone());
-        let written = expected(fired, begin, set.per_of_rule(&fired.rule), &users);
+        let refused = Expected::default().leaves(fired, &unsayable).into_iter().map(str::to_owned);
+        let written = expected(
+            (fired, &refused.collect::<Vec<_>>().into()),
+            begin,
+            set.per_of_rule(&fired.rule),
+            &users,
+        );
         wrong.push(format!("fired, and was not expected: {written}"));
     }
     Ok(Some(Tested { place, name: test.name, wrong, rules }))
@@ -291,12 +313,18 @@ impl RawFiring {
                 ("account", self.account.as_deref()),
                 ("held", self.held.as_deref()),
             ],
+            &self.refused,
         )
     }
 }
 
 /// What fired as a fixture would expect it; `users` are those that it knows.
-fn expected(fired: &Fired, begin: i64, per: Option<Per>, users: &[(String, String)]) -> String {
+fn expected(
+    (fired, refused): (&Fired, &Expected),
+    begin: i64,
+    per: Option<Per>,
+    users: &[(String, String)],
+) -> String {
     let at = event_time::parse(&fired.at).map_or(0, Timestamp::unix_ms) - begin;
     let user =
         users.iter().find(|(person, _)| *person == fired.person).map(|(_, user)| user.as_str());
@@ -308,12 +336,20 @@ fn expected(fired: &Fired, begin: i64, per: Option<Per>, users: &[(String, Strin
         &fired.rule,
         Some(&length(at)),
         [("user", user), ("account", fired.account.as_deref()), ("held", fired.held.as_deref())],
+        refused,
     )
 }
 
-fn written(rule: &str, at: Option<&str>, rest: [(&str, Option<&str>); 3]) -> String {
+fn written(
+    rule: &str,
+    at: Option<&str>,
+    rest: [(&str, Option<&str>); 3],
+    refused: &Expected,
+) -> String {
     let all = [("rule", Some(rule)), ("at", at)].into_iter().chain(rest);
-    let said = all.filter_map(|(key, value)| Some(format!("{key} = {}", json!(value?))));
+    let all = all.map(|(key, value)| (key, value.map(|text| json!(text))));
+    let all = all.chain([("refused", refused.written())]);
+    let said = all.filter_map(|(key, value)| Some(format!("{key} = {}", value?)));
     format!("{{ {} }}", said.collect::<Vec<_>>().join(", "))
 }
 
@@ -424,7 +460,8 @@ mod tests {
             std::fs::write(folder.path().join("a.toml"), rules).unwrap();
             std::fs::write(folder.path().join("a.test.toml"), text(expect)).unwrap();
             let set = Arc::new(RuleSet::read(folder.path()).unwrap());
-            test(&set, folder.path()).unwrap().remove(0).wrong
+            let (mut tested, _) = test(&set, folder.path(), &|_, _, _| Ok(None), None).unwrap();
+            tested.remove(0).wrong
         };
         let wrong = run("");
         let told: Vec<_> = wrong

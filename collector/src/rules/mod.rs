@@ -43,7 +43,7 @@ mod waiting;
 pub use backtest::{BacktestError, Compared, backtest};
 pub use file::{RuleError, RuleErrors};
 pub use firing::{Acted, ActionState, Fired, Waiting};
-pub use fixture::{Tested, test};
+pub use fixture::Tested;
 pub use fold::{Came, Looked, Waited};
 pub use part::Per;
 pub use rows::{Asked, Exported, Row, RowsError, rows};
@@ -55,7 +55,7 @@ pub use shown::RuleShown;
 pub(crate) use bounds::Bounds;
 pub(crate) use earlier::{carry, let_go, said};
 pub(crate) use firing::{Listed, Pending, counts, lanes, list, pending};
-pub(crate) use fixture::{Patience, test_within};
+pub(crate) use fixture::{Patience, Rehearsed, test};
 pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};
 #[cfg(test)]
 pub(crate) use rule::Do;

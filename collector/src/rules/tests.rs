@@ -425,7 +425,8 @@ fn a_fixture_says_what_a_model_has_answered_and_need_not_expect_that_it_was_aske
         expect = [{ rule = 'high', at = '1m', user = 'u-1' }]\n";
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.test.toml"), fixture).unwrap();
-    let tested = test(&Arc::new(set(rules).unwrap()), folder.path()).unwrap();
+    let set = Arc::new(set(rules).unwrap());
+    let (tested, _) = test(&set, folder.path(), &|_, _, _| Ok(None), None).unwrap();
     assert_eq!((tested.len(), &tested[0].wrong), (1, &Vec::new()));
 }
 

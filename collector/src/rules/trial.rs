@@ -7,7 +7,7 @@ use rusqlite::{Connection, Result};
 
 use super::{
     SCHEMAS,
-    firing::{Fired, Listed, list},
+    firing::{self, ActionState, Fired, Listed, Pending, list},
     fold::{Fold, InForce, Looked, Records},
     part::Per,
     scope::Scope,
@@ -15,7 +15,7 @@ use super::{
     waiting,
 };
 use crate::{
-    event_log::{Offset, Record, Snapshot},
+    event_log::{Offset, Record, Snapshot, Timestamp},
     people::{self, Folded, Gone, Whole},
 };
 
@@ -176,6 +176,25 @@ impl Trial {
             }
         }
         Ok(found)
+    }
+
+    /// What actions come to that are due by then, as somebody says who is told of each in the order of their times; of which nothing is
+    /// said, those stay.
+    pub(super) fn act(
+        &self,
+        now_ms: i64,
+        mut said: impl FnMut(
+            &Connection,
+            &dyn Records,
+            &Pending,
+        ) -> Result<Option<(ActionState, Option<String>)>>,
+    ) -> Result<()> {
+        for pending in firing::due(&self.db, now_ms)? {
+            let Some((state, detail)) = said(&self.db, &self.records, &pending)? else { continue };
+            let done = Timestamp::from_unix_ms(pending.at_ms.max(pending.after_ms));
+            firing::settle(&self.db, &pending.id, state, detail.as_deref(), done)?;
+        }
+        Ok(())
     }
 
     /// All that rules were looked at for.
