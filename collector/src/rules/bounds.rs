@@ -129,7 +129,7 @@ mod tests {
     use super::{super::file::Source, *};
 
     fn set(text: &str) -> RuleSet {
-        RuleSet::parse(&[Source { name: "rules.toml".into(), text: text.into() }]).unwrap()
+        RuleSet::parse(&[Source::new("rules.toml", text)]).unwrap()
     }
 
     const RULES: &str = r#"

@@ -27,6 +27,7 @@ pub(super) struct Wanted(Vec<Member>);
 #[derive(Debug, Default)]
 struct Member {
     name: String,
+    /// By their names, in order: large folders of rules name thousands, and each name of an event is looked for.
     members: Vec<usize>,
 }
 
@@ -45,12 +46,12 @@ impl Wanted {
     pub(super) fn add(&mut self, path: &[String]) {
         let mut at = WHOLE;
         for name in path {
-            at = match self.member(at, name) {
-                Some(member) => member,
-                None => {
+            at = match self.search(at, name) {
+                Ok(place) => self.0[at].members[place],
+                Err(place) => {
                     self.0.push(Member { name: name.clone(), members: Vec::new() });
                     let member = self.0.len() - 1;
-                    self.0[at].members.push(member);
+                    self.0[at].members.insert(place, member);
                     member
                 }
             };
@@ -58,7 +59,12 @@ impl Wanted {
     }
 
     fn member(&self, of: usize, name: &str) -> Option<usize> {
-        self.0[of].members.iter().copied().find(|it| self.0[*it].name == name)
+        self.search(of, name).ok().map(|place| self.0[of].members[place])
+    }
+
+    /// The place of a member; else where it would have to be.
+    fn search(&self, of: usize, name: &str) -> Result<usize, usize> {
+        self.0[of].members.binary_search_by(|it| self.0[*it].name.as_str().cmp(name))
     }
 
     fn at(&self, path: &[String]) -> Option<usize> {

@@ -213,7 +213,7 @@ fn files(folder: &Path) -> Result<(Vec<Source>, Vec<RuleError>), RuleError> {
     let (mut files, mut unread) = (Vec::new(), Vec::new());
     for path in paths {
         match text(&path).map_err(failed) {
-            Ok(Ok(text)) => files.push(Source { name: path.display().to_string(), text }),
+            Ok(Ok(text)) => files.push(Source::new(path.display().to_string(), text)),
             Ok(Err(message)) | Err(message) => unread.push(wrong(&path, message)),
         }
     }

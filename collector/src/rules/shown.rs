@@ -311,8 +311,7 @@ fallback = 0.5
 
     #[test]
     fn a_rule_is_told_as_one_would_say_it() {
-        let set =
-            RuleSet::parse(&[Source { name: "rules.toml".into(), text: RULES.into() }]).unwrap();
+        let set = RuleSet::parse(&[Source::new("rules.toml", RULES)]).unwrap();
         let shown = set.shown();
         let told = |name: &str| shown.iter().find(|rule| rule.name == name).unwrap();
         for (name, when) in [

@@ -74,6 +74,8 @@ pub(crate) fn doubts(
     }
     let plain: Vec<_> =
         times.iter().map(|((of, name), times)| (*of, name, *times, Plain::of(name))).collect();
+    // Most names of a large folder are no proof that another is wrong.
+    let often: Vec<_> = plain.iter().filter(|(_, _, times, _)| *times > 1).collect();
     let mut found = Vec::new();
     for Written { kind, name, file, line } in &set.written {
         let is_sent = |name: &str| {
@@ -86,10 +88,15 @@ pub(crate) fn doubts(
             continue;
         }
         let this = Plain::of(name);
-        let meant = plain.iter().find(|(of, other, times, plain)| {
-            let may_be = of == kind && *other != name && (is_refused || *times > 1);
-            may_be && this.is_like(plain) && (!is_refused || is_sent(other))
-        });
+        let is_meant = |of: Kind, other: &String, plain: &Plain| {
+            of == *kind && this.is_like(plain) && other != name && (!is_refused || is_sent(other))
+        };
+        let meant = match is_refused {
+            true => plain.iter().find(|(of, other, _, plain)| is_meant(*of, other, plain)),
+            false => {
+                often.iter().copied().find(|(of, other, _, plain)| is_meant(*of, other, plain))
+            }
+        };
         let word = kind.word();
         let message = match (is_refused, meant) {
             (true, Some((_, other, ..))) => {

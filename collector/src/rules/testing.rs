@@ -19,7 +19,7 @@ const TEN_YEARS_MS: i64 = 10 * 365 * 24 * 3600 * 1000;
 
 /// Reads the text, and folds what is taken over events of two people; how often it fired.
 pub fn fold(text: &str) -> Result<usize, RuleErrors> {
-    let file = Source { name: "rules.toml".to_owned(), text: text.to_owned() };
+    let file = Source::new("rules.toml", text);
     let set = Arc::new(RuleSet::parse(&[file])?);
     let failed = |error: rusqlite::Error| {
         RuleErrors::from(RuleError {

@@ -41,7 +41,7 @@ struct World {
 }
 
 fn set(text: &str) -> Result<RuleSet, RuleErrors> {
-    RuleSet::parse(&[Source { name: "rules.toml".to_owned(), text: text.to_owned() }])
+    RuleSet::parse(&[Source::new("rules.toml", text)])
 }
 
 impl World {

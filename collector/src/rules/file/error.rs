@@ -95,19 +95,39 @@ impl std::error::Error for RuleErrors {}
 pub(in super::super) struct Source {
     pub(in super::super) name: String,
     pub(in super::super) text: String,
+    /// Where its lines end: thousands of places are asked for.
+    ends: Vec<usize>,
 }
 
 /// Where in a text, in bytes, and what.
 pub(super) type Mistake = (usize, String);
 
 impl Source {
+    pub(in super::super) fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        let (name, text) = (name.into(), text.into());
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        Self { name, text, ends }
+    }
+
     /// The line of a place, from 1.
     pub(super) fn line(&self, at: usize) -> usize {
-        let before = self.text.as_bytes().iter().take(at);
-        1 + before.filter(|byte| **byte == b'\n').count()
+        1 + self.ends.partition_point(|end| *end < at)
     }
 
     pub(super) fn wrong(&self, (at, message): Mistake) -> RuleError {
         RuleError { file: self.name.clone(), line: self.line(at), message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_begins_after_the_end_of_the_one_before() {
+        let source = Source::new("a.toml", "a\r\nbc\n\nd");
+        let lines: Vec<_> = (0..10).map(|at| source.line(at)).collect();
+        assert_eq!(lines, [1, 1, 1, 2, 2, 2, 3, 4, 4, 4], "as far as behind the text");
+        assert_eq!(Source::new("b.toml", "").line(0), 1);
     }
 }

@@ -49,7 +49,7 @@ if = "features.of_account >= 0"
 "#;
 
 fn set() -> RuleSet {
-    let file = Source { name: "rules.toml".to_owned(), text: RULES.to_owned() };
+    let file = Source::new("rules.toml", RULES);
     RuleSet::parse(&[file]).unwrap_or_else(|error| panic!("{error}"))
 }
 

@@ -156,8 +156,7 @@ fn each_mistake_is_named_with_its_line() {
 }
 
 fn all_of(files: &[(&str, &str)]) -> String {
-    let source =
-        |(name, text): &(&str, &str)| Source { name: (*name).into(), text: (*text).into() };
+    let source = |(name, text): &(&str, &str)| Source::new(*name, *text);
     let files: Vec<_> = files.iter().map(source).collect();
     RuleSet::parse(&files).map(drop).unwrap_err().to_string()
 }
