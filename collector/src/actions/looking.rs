@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     config::{Config, nearest},
-    rules::{ByTime, IN_APP, RuleError, RuleErrors, RuleSet, Sends, doubts},
+    rules::{ByTime, IN_APP, RuleError, RuleErrors, RuleSet, Sends, doubts, unread},
 };
 
 /// What came of looking at a folder of rules.
@@ -48,6 +48,10 @@ pub fn look(folder: &Path, config: Option<&Config>) -> Looked {
     });
     let admits = admits.as_ref().map(|admits| admits as &dyn Fn(&str) -> bool);
     doubtful.extend(doubts(&set, folder, admits));
+    // What a rule that cannot be read would have read is not known.
+    if wrong.is_empty() {
+        doubtful.extend(unread(&set));
+    }
     Looked { set, wrong: RuleErrors::new(wrong), doubtful: RuleErrors::new(doubtful) }
 }
 

@@ -24,6 +24,7 @@ use super::{
     rule::{Step, When},
     set::{Feature, RuleSet, Score},
     spelling::{self, Written},
+    unread::{Declared, Kept},
 };
 use decisive::short;
 use document::{Document, Item};
@@ -108,6 +109,7 @@ impl RuleSet {
         let _ = writeln!(decisive, "{:?} {:?}", set.caps, set.quiet);
         for (file, document) in documents {
             for Item { name, per, of, unread } in document.features {
+                set.declared.push(file.declares(Kept::Feature, &name));
                 let hollow = Feature::hollow(name.get_ref(), per);
                 let read = of.and_then(|raw| {
                     let reading = reading(file).beside(&name, &unread);
@@ -123,6 +125,7 @@ impl RuleSet {
         let (mut places, mut asking_rules) = (Vec::new(), Vec::new());
         for (file, Item { name, per, of, unread }) in scores {
             let (at, reading) = (name.span().start, reading(file).beside(&name, &unread));
+            set.declared.push(file.declares(Kept::Score, &name));
             let hollow = Score::hollow(name.get_ref(), per);
             let read = of.map(Spanned::into_inner).and_then(|mut raw| match raw.model.take() {
                 None => reading.keep(reading.score(name, raw)),
@@ -218,6 +221,13 @@ fn files(folder: &Path) -> Result<(Vec<Source>, Vec<RuleError>), RuleError> {
         }
     }
     Ok((files, unread))
+}
+
+impl Source {
+    fn declares(&self, what: Kept, name: &Text) -> Declared {
+        let (file, line) = (self.name.clone(), self.line(name.span().start));
+        Declared { what, name: name.get_ref().clone(), file, line }
+    }
 }
 
 /// A file's text, or why it is no rule file.

@@ -37,6 +37,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod unread;
 mod untold;
 mod waiting;
 
@@ -63,6 +64,7 @@ pub(crate) use rule::{IN_APP, What};
 pub(crate) use shown::scores;
 pub(crate) use spelling::doubts;
 pub(crate) use trial::Trial;
+pub(crate) use unread::unread;
 pub(crate) use untold::untold;
 
 /// What the tables are made by.

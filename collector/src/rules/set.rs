@@ -13,6 +13,7 @@ use super::{
     part::{On, Part, Per},
     rule::{Cap, Measure, Quiet, Rule, When},
     spelling::Written,
+    unread::Declared,
 };
 
 /// All of a folder's files, as one.
@@ -34,6 +35,8 @@ pub struct RuleSet {
     pub(super) wanted: Wanted,
     /// Where names stand that sources make up, for who looks whether they are meant.
     pub(super) written: Vec<Written>,
+    /// Where features and scores begin, for who looks whether anything reads them.
+    pub(super) declared: Vec<Declared>,
 }
 
 /// Who wants to hear of an event: places in the set's lists.
