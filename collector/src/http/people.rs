@@ -259,7 +259,9 @@ impl Followed for FollowedProfile {
 }
 
 async fn search(desk: &Desk, query: Option<&str>) -> Result<Answer, Failure> {
-    let text = parameter(query, "q")?.unwrap_or_default();
+    // Who types has typed nothing yet.
+    let is_empty = given(query).any(|pair| pair == ("q", ""));
+    let text = if is_empty { None } else { parameter(query, "q")? }.unwrap_or_default();
     let limit = limit(query)?;
     let found = desk.search(&text, limit).await?;
     Ok(answer(&json!({ "found": found })))
@@ -338,18 +340,31 @@ pub(super) fn decoded(text: &str) -> Result<String, Failure> {
     Ok(text.into_owned())
 }
 
-pub(super) fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Failure> {
-    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back();
-    let value = value.filter(|value| !value.is_empty());
-    value.map(|value| decoded(&value.replace('+', " "))).transpose()
+/// The names and the values of a query, as they are written.
+fn given(query: Option<&str>) -> impl Iterator<Item = (&str, &str)> {
+    let pairs = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
-/// A parameter that is misspelt would ask for everything.
+/// A parameter. One without a value was to say something, and would ask for everything.
+pub(super) fn parameter(query: Option<&str>, name: &str) -> Result<Option<String>, Failure> {
+    match given(query).find(|(key, _)| *key == name) {
+        Some((_, "")) => {
+            Err(wrong_parameter(&format!("`{name}` has no value: give it one, or leave it out")))
+        }
+        Some((_, value)) => decoded(&value.replace('+', " ")).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A parameter that is misspelt would ask for everything, and of one that is there twice nobody knows which is meant.
 pub(super) fn only(query: Option<&str>, known: &[&str]) -> Result<(), Failure> {
-    let given = query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-    let mut names = given.map(|pair| pair.split_once('=').map_or(pair, |(name, _)| name));
-    match names.find(|name| !known.contains(name)) {
+    let names: Vec<&str> = given(query).map(|(name, _)| name).collect();
+    let is_again = |(at, name): &(usize, &&str)| names[..*at].contains(name);
+    if let Some((_, name)) = names.iter().enumerate().find(is_again) {
+        return Err(wrong_parameter(&format!("`{name}` is there twice: give it once")));
+    }
+    match names.into_iter().find(|name| !known.contains(name)) {
         None => Ok(()),
         Some(name) if known.is_empty() => {
             Err(wrong_parameter(&format!("`{name}`: there are no parameters here")))

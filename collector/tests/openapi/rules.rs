@@ -72,6 +72,9 @@ async fn rules_answer_all_that_the_document_names() {
         ("", card("", 1).replace("Card Used", "")),
         ("?deadline_ms=0", card("c", 1)),
         ("?deadlin=1", card("c", 1)),
+        ("?deadline_ms=", card("c", 1)),
+        ("?deadline_ms", card("c", 1)),
+        ("?deadline_ms=5&deadline_ms=5", card("c", 1)),
     ] {
         let wrong = post_to(&format!("{decide}{query}"), "bank", body);
         assert_eq!(document.ask(decide, wrong).await, 400);
@@ -121,6 +124,8 @@ async fn rules_answer_all_that_the_document_names() {
         ("/v1/rules/{rule}/why", Method::GET, "?who=u-1"),
         ("/v1/firings", Method::GET, "?rule=stolen&who=u-1&limit=5"),
         ("/v1/firings", Method::GET, "?account=u-1"),
+        // More than a page has is a page.
+        ("/v1/firings", Method::GET, "?who=u-1&limit=1001"),
         ("/v1/firings", Method::GET, ""),
         ("/v1/rules/{rule}/stop", Method::POST, ""),
         ("/v1/rules/stop", Method::POST, ""),
@@ -137,7 +142,15 @@ async fn rules_answer_all_that_the_document_names() {
         if path.contains("{rule}") {
             assert_eq!(document.ask(path, admin("nothing", query)).await, 404, "{path}");
         }
-        if !query.is_empty() {
+        if let Some((name, _)) = query.trim_start_matches('?').split_once('=') {
+            for (wrong, why) in [
+                (format!("{query}&{name}=u-2"), "is there twice"),
+                (format!("?{name}="), "has no value"),
+                (format!("?{name}"), "has no value"),
+            ] {
+                let (status, _, said) = document.ask_for(path, admin("stolen", &wrong)).await;
+                assert!(status == 400 && said.contains(why), "{path}{wrong}: {status} {said}");
+            }
             let nobody = query.replace("u-1", "nobody");
             assert_eq!(document.ask(path, admin("stolen", &nobody)).await, 404, "{path}");
         }
