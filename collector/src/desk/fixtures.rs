@@ -20,7 +20,7 @@ use crate::{
 /// How long a page waits for them; the next one shows what came of it.
 const SEEN_WITHIN: Duration = Duration::from_millis(500);
 /// Some hundred tests of a busy folder take a second.
-const PATIENCE: Patience = Patience { time: Duration::from_secs(20), tests: 1_000, bytes: 1 << 20 };
+const PATIENCE: Patience = Patience { time: Duration::from_secs(20), tests: 1_000 };
 /// What of a failed test is kept.
 const LINES: usize = 3;
 
@@ -195,19 +195,15 @@ mod tests {
     }
 
     #[test]
-    fn patience_ends_with_time_with_tests_and_with_bytes() {
+    fn patience_ends_with_time_and_with_tests() {
         let (folder, set, _) = folder();
         let run = |patience| actions::test_within(&set, folder.path(), patience).unwrap();
         let (tested, all) = run(PATIENCE);
         assert_eq!((tested.len(), all), (3, true));
         let (tested, all) = run(Patience { tests: 2, ..PATIENCE });
         assert_eq!((tested.len(), all), (2, false));
-        for short in
-            [Patience { time: Duration::ZERO, ..PATIENCE }, Patience { bytes: 10, ..PATIENCE }]
-        {
-            let (tested, all) = run(short);
-            assert_eq!((tested.len(), all), (0, false), "{short:?}");
-        }
+        let (tested, all) = run(Patience { time: Duration::ZERO, ..PATIENCE });
+        assert_eq!((tested.len(), all), (0, false));
     }
 
     #[tokio::test]

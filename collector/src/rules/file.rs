@@ -40,7 +40,7 @@ use crate::{config::nearest, expression::types::Kind};
 const MOST: usize = 1_000;
 /// Terms of a score, conditions of a rule, steps of a sequence, actions of a rule.
 const MOST_PARTS: usize = 32;
-/// Bytes of one file: a thousand rules.
+/// Bytes of one file, of rules or of fixtures: a thousand of either.
 const MOST_BYTES: u64 = 1 << 20;
 /// Names that are listed where another one is wrong.
 const MOST_NAMED: usize = 32;
@@ -215,7 +215,7 @@ fn files(folder: &Path) -> Result<(Vec<Source>, Vec<RuleError>), RuleError> {
     paths.sort();
     let (mut files, mut unread) = (Vec::new(), Vec::new());
     for path in paths {
-        match text(&path).map_err(failed) {
+        match text(&path, "rule file").map_err(failed) {
             Ok(Ok(text)) => files.push(Source::new(path.display().to_string(), text)),
             Ok(Err(message)) | Err(message) => unread.push(wrong(&path, message)),
         }
@@ -230,8 +230,8 @@ impl Source {
     }
 }
 
-/// A file's text, or why it is no rule file.
-fn text(path: &Path) -> std::io::Result<Result<String, String>> {
+/// A file's text, or why it is none of this kind.
+pub(super) fn text(path: &Path, what: &str) -> std::io::Result<Result<String, String>> {
     // What is no file may never end.
     if !std::fs::metadata(path)?.is_file() {
         return Ok(Err("is no file".to_owned()));
@@ -239,7 +239,7 @@ fn text(path: &Path) -> std::io::Result<Result<String, String>> {
     let mut text = String::new();
     std::fs::File::open(path)?.take(MOST_BYTES + 1).read_to_string(&mut text)?;
     if text.len() as u64 > MOST_BYTES {
-        return Ok(Err(format!("a rule file has at most {MOST_BYTES} bytes")));
+        return Ok(Err(format!("a {what} has at most {MOST_BYTES} bytes; split it")));
     }
     Ok(Ok(text))
 }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json, json};
 use toml::Spanned;
 
 use super::{
-    file::RuleError,
+    file::{RuleError, text},
     firing::Fired,
     fold::ANSWERED,
     length::{Length, ms},
@@ -125,8 +125,6 @@ pub(crate) struct Patience {
     pub(crate) time: Duration,
     /// Most tests.
     pub(crate) tests: usize,
-    /// Most bytes of one file.
-    pub(crate) bytes: u64,
 }
 
 impl fmt::Display for Tested {
@@ -156,16 +154,8 @@ pub(crate) fn test(
     paths.sort();
     let mut tested = Vec::new();
     for path in paths {
-        let about = std::fs::metadata(&path).map_err(|cause| failed(&path, cause.to_string()))?;
-        // What is no file may never end.
-        if !about.is_file() {
-            return Err(failed(&path, "is no file".to_owned()));
-        }
-        if patience.is_some_and(|it| about.len() > it.bytes) {
-            return Ok((tested, false));
-        }
-        let text =
-            std::fs::read_to_string(&path).map_err(|cause| failed(&path, cause.to_string()))?;
+        let text = text(&path, "fixture file").map_err(|cause| cause.to_string());
+        let text = text.flatten().map_err(|message| failed(&path, message))?;
         let file = path.display().to_string();
         let line = |at: usize| 1 + text[..at].matches('\n').count();
         let wrong =
@@ -443,6 +433,21 @@ mod tests {
         for (told, seconds) in told.iter().zip([0, 5, 60, 90, 3600, 93_603, 86_400 * 12]) {
             assert_eq!(After::try_from(told.clone()).map(|it| it.0), Ok(seconds * 1000), "{told}");
         }
+    }
+
+    #[test]
+    fn fixtures_of_too_many_bytes_or_no_file_are_not_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.test.toml");
+        let run = || test(&Arc::default(), folder.path(), &|_, _, _| Ok(None), None);
+        std::fs::write(&path, "#".repeat((1 << 20) + 1)).unwrap();
+        let wrong = run().unwrap_err().message;
+        assert_eq!(wrong, "a fixture file has at most 1048576 bytes; split it");
+        std::fs::write(&path, format!("test = []\n{}", "#".repeat(1000))).unwrap();
+        assert!(run().unwrap().0.is_empty());
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(run().unwrap_err().message, "is no file");
     }
 
     #[test]

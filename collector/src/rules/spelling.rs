@@ -6,7 +6,11 @@ use std::{collections::BTreeMap, path::Path};
 
 use toml::de::{DeTable, DeValue};
 
-use super::{file::RuleError, rule::What, set::RuleSet};
+use super::{
+    file::{RuleError, text},
+    rule::What,
+    set::RuleSet,
+};
 
 /// What a name is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,14 +73,14 @@ pub(crate) fn doubts(
         _ => None,
     });
     let emitted: Vec<_> = emitted.collect();
-    for name in emitted.iter().cloned().chain(in_fixtures(folder)) {
+    let mut found = Vec::new();
+    for name in emitted.iter().cloned().chain(in_fixtures(folder, &mut found)) {
         *times.entry(name).or_default() += 1;
     }
     let plain: Vec<_> =
         times.iter().map(|((of, name), times)| (*of, name, *times, Plain::of(name))).collect();
     // Most names of a large folder are no proof that another is wrong.
     let often: Vec<_> = plain.iter().filter(|(_, _, times, _)| *times > 1).collect();
-    let mut found = Vec::new();
     for Written { kind, name, file, line } in &set.written {
         let is_sent = |name: &str| {
             let is_ours = emitted.iter().any(|(_, event)| event == name);
@@ -149,19 +153,26 @@ impl Plain {
     }
 }
 
-/// The names in a folder's fixtures, as far as those can be read.
-fn in_fixtures(folder: &Path) -> Vec<(Kind, String)> {
+/// The names in a folder's fixtures, as far as those can be read; of which too much would have to be, that is doubted.
+fn in_fixtures(folder: &Path, doubted: &mut Vec<RuleError>) -> Vec<(Kind, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        let is_fixture = path.to_string_lossy().ends_with(".test.toml") && path.is_file();
-        // What is no file may never end.
-        if !is_fixture {
+        if !path.to_string_lossy().ends_with(".test.toml") {
             continue;
         }
-        let Ok(text) = std::fs::read_to_string(&path) else { continue };
-        if let Ok(document) = DeTable::parse(&text) {
-            names_in(document.get_ref(), &mut found);
+        match text(&path, "fixture file") {
+            Ok(Ok(text)) => {
+                if let Ok(document) = DeTable::parse(&text) {
+                    names_in(document.get_ref(), &mut found);
+                }
+            }
+            Ok(Err(why)) => {
+                let (file, message) =
+                    (path.display().to_string(), format!("{why}: `rules test` does not run it"));
+                doubted.push(RuleError { file, line: 0, message });
+            }
+            Err(_) => {}
         }
     }
     found
@@ -239,6 +250,16 @@ mod tests {
             "a.toml:5: the trait `compny` is named here alone, and `company` 2 times; did you mean `company`?",
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_fixture_file_of_too_many_bytes_is_doubted_and_not_read() {
+        let rules = "[rules.a]\non = ['Order Paid', 'Prodct Added']\nthen = []\n";
+        let large = format!("{FIXTURE}{}\n", "#".repeat(1 << 20));
+        let whole = doubted(rules, &large[..1 << 20], None);
+        assert!(whole[0].contains("`Prodct Added` is named here alone"), "{whole:?}");
+        let expected = "a.test.toml: a fixture file has at most 1048576 bytes; split it: `rules test` does not run it";
+        assert_eq!(doubted(rules, &large, None), [expected]);
     }
 
     #[test]
