@@ -181,6 +181,38 @@ mod tests {
         assert_eq!([found[0].len(), found[1].len(), found[2].len()], [0, 0, 2], "{found:?}");
     }
 
+    /// As Kubernetes puts a ConfigMap into a folder, and as Nix does from outside it.
+    #[cfg(unix)]
+    #[test]
+    fn files_may_be_links() {
+        use std::{fs, os::unix::fs::symlink};
+
+        let (folder, store) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (folder, store) = (folder.path(), store.path());
+        let test_of = "[[test]]\nname = 'x'\nevents = [{ at = '0s', track = 'Left', user = 'u' }]\n\
+                       expect = [{ rule = 'left', refused = 'first_name' }]\n";
+        let files = [("a.toml", LEFT), TEXT, ("a.test.toml", test_of)];
+        fs::create_dir(folder.join("..2026_01_01")).unwrap();
+        symlink("..2026_01_01", folder.join("..data")).unwrap();
+        for (name, text) in files {
+            fs::write(folder.join("..2026_01_01").join(name), text).unwrap();
+            symlink(Path::new("..data").join(name), folder.join(name)).unwrap();
+        }
+        let ran = |folder: &Path| {
+            let set = Arc::new(RuleSet::read(folder).unwrap());
+            let tested = test(&set, folder).unwrap();
+            tested.into_iter().map(|one| one.wrong).collect::<Vec<_>>()
+        };
+        let one = [Vec::<String>::new()];
+        assert_eq!(ran(folder), one);
+        for (name, text) in files {
+            fs::remove_file(folder.join(name)).unwrap();
+            fs::write(store.join(name), text).unwrap();
+            symlink(store.join(name), folder.join(name)).unwrap();
+        }
+        assert_eq!(ran(folder), one);
+    }
+
     #[test]
     fn a_message_in_the_app_is_refused_for_what_the_page_would_not_be_told() {
         let rule = "[rules.left]\non = 'Left'\nthen = [{ in_app = 'card', template = 'left' }]\n";
