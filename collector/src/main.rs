@@ -186,9 +186,11 @@ fn main() -> ExitCode {
         Command::Backup(arguments) => back_up(&arguments),
         Command::Consumers(arguments) => ask(command::consumers::run(arguments)),
         Command::Person(arguments) => ask(command::person::run(arguments)),
-        Command::Rules(arguments) => match arguments.is_remote() {
-            true => ask(command::rules::run(arguments)),
-            false => command::rules::on_files(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Rules(arguments) => match arguments.command {
+            command::rules::Command::Asked(question) => ask(command::rules::run(question)),
+            command::rules::Command::OnFiles(command) => {
+                command::rules::on_files(&command).map(|()| ExitCode::SUCCESS)
+            }
         },
         Command::Features(arguments) => command::features::run(arguments),
         Command::Tail(arguments) => ask(command::tail::run(arguments)),

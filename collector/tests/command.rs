@@ -299,6 +299,42 @@ async fn killed_under_load_it_keeps_every_acknowledged_event_once() {
 }
 
 #[test]
+fn what_asks_no_server_has_no_options_of_one() {
+    let rules = |arguments: &[&str]| {
+        let mut headwater = Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let Output { status, stdout, stderr } = headwater
+            .arg("rules")
+            .args(arguments)
+            .env_remove("HEADWATER_ADMIN_TOKEN")
+            .output()
+            .unwrap();
+        let said = String::from_utf8(stdout).unwrap() + &String::from_utf8(stderr).unwrap();
+        (status.code(), said)
+    };
+    for (command, has_server) in [
+        ("check", false),
+        ("test", false),
+        ("backtest", false),
+        ("list", true),
+        ("firings", true),
+        ("why", true),
+        ("stop", true),
+        ("resume", true),
+    ] {
+        let (code, help) = rules(&[command, "--help"]);
+        assert_eq!(code, Some(0), "{help}");
+        for option in ["--url", "--ca", "--token-file"] {
+            assert_eq!(help.contains(option), has_server, "{command} {option}");
+        }
+        assert_eq!(help.contains("--json"), has_server || command == "backtest", "{command}");
+    }
+    let (code, said) = rules(&["check", ".", "--url", "http://127.0.0.1:1"]);
+    assert!(code == Some(2) && said.contains("'--url'"), "{said}");
+    let (_, said) = rules(&["list", "--url", "http://127.0.0.1:1"]);
+    assert!(said.contains("HEADWATER_ADMIN_TOKEN"), "it would be asked: {said}");
+}
+
+#[test]
 fn fixtures_are_not_run_beside_what_cannot_be_used() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();

@@ -32,17 +32,21 @@ const NAMED: usize = 20;
 /// Rules: check and test their files, and ask a running server what they came to and why.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    #[command(flatten)]
-    remote: Remote,
-    /// Print JSON.
-    #[arg(long, global = true)]
-    json: bool,
     #[command(subcommand)]
-    command: Command,
+    pub(crate) command: Command,
 }
 
 #[derive(Subcommand)]
-enum Command {
+pub(crate) enum Command {
+    #[command(flatten)]
+    OnFiles(OnFiles),
+    #[command(flatten)]
+    Asked(Question),
+}
+
+/// What needs no server.
+#[derive(Subcommand)]
+pub(crate) enum OnFiles {
     /// Say whether the rule files and templates of a folder can be used.
     ///
     /// Exit code 1: not; all that is wrong is listed with file and line. What looks unintended is a warning. A rule without actions is noted,
@@ -79,9 +83,20 @@ enum Command {
         /// Events until then; a time to come lets what waits fire.
         #[arg(long, value_name = "TIME", value_parser = time)]
         to: Option<Timestamp>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
+}
+
+/// What a running server is asked.
+#[derive(Subcommand)]
+pub(crate) enum Question {
     /// The rules of a running server.
-    List,
+    List {
+        #[command(flatten)]
+        of: Asked,
+    },
     /// List firings, the newest first.
     Firings {
         /// Only of this rule.
@@ -96,6 +111,8 @@ enum Command {
         /// At most so many, 1 to 1000.
         #[arg(long, default_value_t = 20)]
         limit: u32,
+        #[command(flatten)]
+        of: Asked,
     },
     /// Why a rule fired for somebody, and why it did not: each time that it was looked at, the latest first, with what came of it.
     Why {
@@ -103,11 +120,15 @@ enum Command {
         rule: String,
         /// Who: as with `headwater person`; of a rule about accounts an account's id, or one of its people.
         who: String,
+        #[command(flatten)]
+        of: Asked,
     },
     /// Stop a rule, or all: its pending actions wait, and expire unless it is resumed in time.
     Stop {
         /// The rule; without it, all.
         rule: Option<String>,
+        #[command(flatten)]
+        of: Asked,
     },
     /// Resume a rule; without a name, lift the stop of all.
     ///
@@ -115,20 +136,34 @@ enum Command {
     Resume {
         /// The rule; without it, the stop of all is lifted.
         rule: Option<String>,
+        #[command(flatten)]
+        of: Asked,
     },
+}
+
+/// Which server is asked, and how its answer is shown.
+#[derive(Args)]
+pub(crate) struct Asked {
+    #[command(flatten)]
+    remote: Remote,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     event_time::parse(text).ok_or_else(|| "write it as 2026-01-31T00:00:00Z".to_owned())
 }
 
-impl Arguments {
-    /// Whether a server is asked.
-    pub(crate) fn is_remote(&self) -> bool {
-        !matches!(
-            self.command,
-            Command::Check { .. } | Command::Test { .. } | Command::Backtest { .. }
-        )
+impl Question {
+    fn of(&self) -> &Asked {
+        match self {
+            Self::List { of }
+            | Self::Firings { of, .. }
+            | Self::Why { of, .. }
+            | Self::Stop { of, .. }
+            | Self::Resume { of, .. } => of,
+        }
     }
 }
 
@@ -154,10 +189,10 @@ fn usable(folder: &Path, config: Option<&Config>) -> anyhow::Result<RuleSet> {
 }
 
 /// What needs no server.
-pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn on_files(command: &OnFiles) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    match &arguments.command {
-        Command::Check { folder, config } => {
+    match command {
+        OnFiles::Check { folder, config } => {
             let config = config.as_ref().map(|path| Config::read(path)).transpose()?;
             let set = usable(folder, config.as_ref().map(|(config, _)| config))?;
             let mut error = std::io::stderr().lock();
@@ -183,7 +218,7 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
             let (features, scores) = (count(features, "feature"), count(scores, "score"));
             writeln!(out, "ok: {features}, {scores}, {}", count(rules, "rule"))?;
         }
-        Command::Test { folder } => {
+        OnFiles::Test { folder } => {
             let set = Arc::new(usable(folder, None)?);
             let tested = actions::test(&set, folder)?;
             if tested.is_empty() {
@@ -201,7 +236,7 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
                 bail!("{failed} of {} fixtures failed", tested.len());
             }
         }
-        Command::Backtest { data, old, rules, from, to } => {
+        OnFiles::Backtest { data, old, rules, from, to, json } => {
             let sets = (Arc::new(RuleSet::read(old)?), Arc::new(RuleSet::read(rules)?));
             let mut said = 0;
             let told = |events: u64| {
@@ -211,7 +246,7 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
                 }
             };
             let compared = rules::backtest(data, sets, (*from, *to), told)?;
-            if arguments.json {
+            if *json {
                 let json = serde_json::to_string(&compared).context("no JSON")?;
                 writeln!(out, "{json}")?;
                 return Ok(());
@@ -260,39 +295,38 @@ pub(crate) fn on_files(arguments: &Arguments) -> anyhow::Result<()> {
                 );
             }
         }
-        _ => bail!("this needs a server"),
     }
     Ok(())
 }
 
 /// Asks the server, and prints what it says.
-pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let server = arguments.remote.server()?;
-    let answer = ask(&server, &arguments.command).await?;
+pub(crate) async fn run(question: Question) -> anyhow::Result<()> {
+    let server = question.of().remote.server()?;
+    let answer = ask(&server, &question).await?;
     let mut out = std::io::stdout().lock();
-    if arguments.json {
+    if question.of().json {
         writeln!(out, "{answer}")?;
         return Ok(());
     }
-    let shown = match &arguments.command {
-        Command::Firings { .. } => firings(&answer),
-        Command::Why { .. } => why::shown(&answer),
-        Command::Stop { rule } => switched::stopped(&answer, rule.as_deref()),
-        Command::Resume { rule } => switched::resumed(&answer, rule.as_deref()),
-        _ => list(&answer),
+    let shown = match &question {
+        Question::Firings { .. } => firings(&answer),
+        Question::Why { .. } => why::shown(&answer),
+        Question::Stop { rule, .. } => switched::stopped(&answer, rule.as_deref()),
+        Question::Resume { rule, .. } => switched::resumed(&answer, rule.as_deref()),
+        Question::List { .. } => list(&answer),
     };
     write!(out, "{shown}")?;
     Ok(())
 }
 
-async fn ask(server: &Server, command: &Command) -> anyhow::Result<Value> {
+async fn ask(server: &Server, question: &Question) -> anyhow::Result<Value> {
     let part = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let of = |rule: &Option<String>, order: &str| match rule {
         Some(rule) => format!("/v1/rules/{}/{order}", part(rule)),
         None => format!("/v1/rules/{order}"),
     };
-    match command {
-        Command::Firings { rule, who, account, limit } => {
+    match question {
+        Question::Firings { rule, who, account, limit, .. } => {
             let mut path = format!("/v1/firings?limit={limit}");
             for (name, value) in [("rule", rule), ("who", who), ("account", account)] {
                 if let Some(value) = value {
@@ -301,13 +335,13 @@ async fn ask(server: &Server, command: &Command) -> anyhow::Result<Value> {
             }
             server.json(Method::GET, &path, None).await
         }
-        Command::Why { rule, who } => {
+        Question::Why { rule, who, .. } => {
             let path = format!("/v1/rules/{}/why?who={}", part(rule), part(who));
             server.json(Method::GET, &path, None).await
         }
-        Command::Stop { rule } => server.json(Method::POST, &of(rule, "stop"), None).await,
-        Command::Resume { rule } => server.json(Method::POST, &of(rule, "resume"), None).await,
-        _ => server.json(Method::GET, "/v1/rules", None).await,
+        Question::Stop { rule, .. } => server.json(Method::POST, &of(rule, "stop"), None).await,
+        Question::Resume { rule, .. } => server.json(Method::POST, &of(rule, "resume"), None).await,
+        Question::List { .. } => server.json(Method::GET, "/v1/rules", None).await,
     }
 }
 
