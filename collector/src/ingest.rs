@@ -74,6 +74,8 @@ pub struct Receipt {
     pub(crate) first: Option<Offset>,
     /// How many had been stored before.
     pub duplicate: u64,
+    /// How many of these have another body than what is stored under their ids, as far as that is known.
+    pub(crate) other_bodies: u64,
     /// All that were not accepted, by index.
     pub not_accepted: Vec<NotAccepted>,
 }
@@ -119,11 +121,11 @@ impl Ingest {
     pub async fn take(&self, incoming: Incoming) -> Result<Receipt, NotTaken> {
         let Begun { source, appending, indexes, refused } = self.begin(incoming)?;
         let handed_over = Instant::now();
-        let (appended, first) = appending.placed().await?;
+        let placed = appending.placed().await?;
         self.metrics.append_took(handed_over.elapsed());
 
         let mut receipt = Receipt::default();
-        for (index, outcome) in indexes.into_iter().zip(appended) {
+        for (index, outcome) in indexes.into_iter().zip(placed.verdicts) {
             match outcome {
                 Appended::Accepted => receipt.accepted += 1,
                 Appended::Duplicate => {
@@ -132,7 +134,8 @@ impl Ingest {
                 }
             }
         }
-        receipt.first = (receipt.accepted > 0).then_some(first);
+        receipt.first = (receipt.accepted > 0).then_some(placed.first);
+        receipt.other_bodies = placed.other_bodies;
         self.metrics.events(&source.name, "accepted", "", receipt.accepted);
         self.metrics.events(&source.name, "duplicate", "", receipt.duplicate);
         for event in refused {

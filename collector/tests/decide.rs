@@ -34,7 +34,15 @@ decision = "freeze"
 "#;
 
 async fn decide(server: &Server, event: &str, id: &str) -> Value {
-    let body = json!({"type": "track", "event": event, "userId": "u-1", "messageId": id});
+    decide_about(server, event, "u-1", id).await
+}
+
+async fn decide_about(server: &Server, event: &str, user: &str, id: &str) -> Value {
+    // A retry may say another time.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = u64::try_from(now.as_millis()).unwrap();
+    let body =
+        json!({"type": "track", "event": event, "userId": user, "messageId": id, "timestamp": now});
     let request = client().post(server.at("/v1/decide?deadline_ms=5000"));
     let answer = request.basic_auth("wk_app", Some("")).body(body.to_string()).send().await;
     serde_json::from_str(&answer.unwrap().text().await.unwrap()).unwrap()
@@ -56,6 +64,17 @@ async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has
     let again = decide(&server, "Card Used", "m-1").await;
     assert_eq!((&again["duplicate"], &again["complete"]), (&json!(true), &json!(true)), "{again}");
     assert_eq!((&again["decision"], &again["firings"]), (&first["decision"], &first["firings"]));
+
+    // Another event under this id is not what was decided about, whoever it names.
+    for (event, user) in [("Card Lost", "u-1"), ("Card Used", "u-2")] {
+        let other = decide_about(&server, event, user, "m-1").await;
+        assert_eq!((&other["decision"], &other["by"]), (&json!("allow"), &Value::Null), "{other}");
+        assert_eq!((&other["duplicate"], &other["complete"]), (&json!(true), &json!(false)));
+        assert_eq!(other["firings"], json!([]));
+        let why = other["undecided"].as_str().unwrap();
+        assert!(why.starts_with("another event is stored under this `messageId`"), "{why}");
+    }
+    assert_eq!((&first["undecided"], &again["undecided"]), (&Value::Null, &Value::Null));
 
     // Compressed as any other call may be.
     let body = json!({"type": "track", "event": "Card Used", "userId": "u-1", "messageId": "m-gz"});

@@ -106,6 +106,8 @@ pub(super) struct Judged {
     pub(super) body: Vec<u8>,
     /// One list for each batch.
     pub(super) verdicts: Vec<Vec<Appended>>,
+    /// Of each batch, how many are duplicates by their ids alone: the body is another.
+    pub(super) other_bodies: Vec<u64>,
     pub(super) conflicts: Conflicts,
 }
 
@@ -132,6 +134,7 @@ impl Memory {
         for batch in batches {
             let mut begin = 0;
             let mut verdicts = Vec::with_capacity(batch.events.len());
+            let other_bodies_before = judged.conflicts.other_body;
             for event in &batch.events {
                 let bytes = &batch.bytes[begin..event.end];
                 begin = event.end;
@@ -228,6 +231,7 @@ impl Memory {
                 }
             }
             judged.verdicts.push(verdicts);
+            judged.other_bodies.push(judged.conflicts.other_body - other_bodies_before);
         }
         Ok(judged)
     }

@@ -220,14 +220,13 @@ enum Progress {
 }
 
 impl Appending {
-    /// With where the first that was stored is; the others follow it.
-    pub(crate) async fn placed(self) -> Result<(Vec<Appended>, Offset), AppendError> {
-        let placed = match self.0 {
+    /// With all that is known of it.
+    pub(crate) async fn placed(self) -> Result<writer::Placed, AppendError> {
+        match self.0 {
             Progress::Known(known) => known,
             // The sender is dropped unanswered only if the writer's thread is gone.
             Progress::Waiting(answered) => answered.await.unwrap_or(Err(AppendError::Closed)),
-        };
-        placed.map(|placed| (placed.verdicts, placed.first))
+        }
     }
 }
 

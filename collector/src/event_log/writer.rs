@@ -44,10 +44,12 @@ impl Weight for Request {
 
 /// What became of a batch's events.
 #[derive(Debug, Default)]
-pub(super) struct Placed {
-    pub(super) verdicts: Vec<Appended>,
+pub(crate) struct Placed {
+    pub(crate) verdicts: Vec<Appended>,
     /// Where the first that was stored is; the others follow it.
-    pub(super) first: Offset,
+    pub(crate) first: Offset,
+    /// How many duplicates have another body than what is stored under their ids.
+    pub(crate) other_bodies: u64,
 }
 
 /// The state of the thread that writes.
@@ -152,7 +154,7 @@ impl Writer {
         lock(&self.memory).ids.begin_at(self.shared.segments.first());
         let confirm = &mut self.confirm;
         let judged = lock(&self.memory).judge(batches, |offset| confirm.stored(offset))?;
-        let Judged { columns, body, verdicts, conflicts } = judged;
+        let Judged { columns, body, verdicts, other_bodies, conflicts } = judged;
         let mut next = self.next;
         if !columns.is_empty() {
             let now = (self.shared.clock)();
@@ -182,10 +184,10 @@ impl Writer {
             stats.describe(&memory, segments);
         });
         drop(memory);
-        let placed = verdicts.into_iter().map(|verdicts| {
+        let placed = verdicts.into_iter().zip(other_bodies).map(|(verdicts, other_bodies)| {
             let first = Offset(next);
             next += verdicts.iter().map(|it| u64::from(*it == Appended::Accepted)).sum::<u64>();
-            Placed { verdicts, first }
+            Placed { verdicts, first, other_bodies }
         });
         Ok(placed.collect())
     }

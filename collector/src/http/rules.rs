@@ -32,6 +32,12 @@ use crate::{
 const DEADLINE_MS: u64 = 250;
 const LONGEST_MS: u64 = 5_000;
 
+/// Why nothing is decided.
+const OTHER_BODY: &str = "another event is stored under this `messageId`, and this one is not: give each event an id of its own";
+const GONE: &str = "it was stored before, and is not among what its person did last: what was decided then is not known any more";
+const NOT_READ: &str =
+    "what rules came to cannot be read now; ask again under the same `messageId`";
+
 impl Http {
     /// Answers a request below `/v1/rules` or `/v1/firings`.
     pub(super) async fn rules<B>(&self, request: &Request<B>) -> Result<Answer, Failure> {
@@ -158,25 +164,39 @@ impl Http {
             return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_event", message));
         }
         let is_duplicate = receipt.duplicate > 0;
-        // Who asks again, because the first answer was lost, gets the same one.
+        // Who asks again, because the first answer was lost, gets the same one; who asks about something else does not.
         let found = async {
-            let record = match is_duplicate {
-                true => self.desk.sent_before(&source?, &named, &id).await.ok()??,
-                false => receipt.first?,
+            if receipt.other_bodies > 0 {
+                return Err(OTHER_BODY.to_owned());
+            }
+            let before = async {
+                let source = source.ok_or(GONE)?;
+                let found = self.desk.sent_before(&source, &named, &id).await;
+                found.map_err(|_| NOT_READ)?.ok_or(GONE)
             };
-            self.desk.decided(record).await.ok()
+            let record = match receipt.first {
+                Some(first) => first,
+                None => before.await?,
+            };
+            self.desk.decided(record).await.map_err(|_| NOT_READ.to_owned())
         };
-        let found = timeout_at(until, found).await.ok().flatten();
-        let is_complete = found.is_some();
+        let found = timeout_at(until, found).await;
+        let found =
+            found.unwrap_or_else(|_| Err(format!("rules had not seen it after {deadline} ms")));
+        let undecided = found.as_ref().err().cloned();
         let fired = found.unwrap_or_default();
         let made = self.desk.decision(&fired);
         let default = self.desk.rules.default_decision();
-        Ok(answer(&json!({
+        let mut said = json!({
             "decision": made.as_ref().map_or(default, |(decision, _)| decision),
             "by": made.as_ref().map(|(_, rule)| rule),
-            "complete": is_complete,
+            "complete": undecided.is_none(),
             "duplicate": is_duplicate,
             "firings": fired,
-        })))
+        });
+        if let Some(why) = undecided {
+            said["undecided"] = json!(why);
+        }
+        Ok(answer(&said))
     }
 }
