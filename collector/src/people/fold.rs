@@ -84,6 +84,8 @@ pub(crate) enum Folded {
         name: String,
         /// Whether it said something new about who is who.
         linked: bool,
+        /// Whoever was parted from others by it, because what was claimed has given way to what it proves.
+        parted: Vec<Node>,
     },
     /// An operator has decided about these two.
     Decided([Node; 2]),
@@ -104,6 +106,8 @@ pub(crate) struct Fold {
     memberships: LruCache<(i64, Node), i64>,
     names: LruCache<Box<str>, i64>,
     texts: Texts,
+    /// Whoever the record has parted from others.
+    parted: Vec<Node>,
     key: String,
 }
 
@@ -124,6 +128,7 @@ impl Fold {
             memberships: remembered(),
             names: remembered(),
             texts: Texts::default(),
+            parted: Vec::new(),
             key: String::new(),
         }
     }
@@ -159,6 +164,7 @@ impl Fold {
         let via = said.call.as_str();
         // Whom it belongs to, once that is known.
         let (mut whose, mut linked) = (numbers.alone(main), false);
+        self.parted.clear();
         for node in &nodes[1..] {
             linked |= self.link(db, &mut numbers, record, (main, &mut whose), *node, via)?;
         }
@@ -170,7 +176,8 @@ impl Fold {
         if let Some(group) = &said.group {
             self.join(db, record, &said, main, group)?;
         }
-        Ok(Folded::Event { main, call: said.call.as_str(), name: said.name.into_owned(), linked })
+        let (call, name) = (said.call.as_str(), said.name.into_owned());
+        Ok(Folded::Event { main, call, name, linked, parted: std::mem::take(&mut self.parted) })
     }
 
     /// A test counts for nobody, and is found again.
@@ -267,6 +274,8 @@ impl Fold {
         via: &str,
     ) -> Result<bool> {
         let proven = is_proven(record);
+        // Whatever is remembered of the two.
+        let number = numbers.statement();
         // That it was said is remembered.
         let said_before = self.pairs.get(&(main, other)).copied();
         if main == other || said_before.is_some_and(|before| before || !proven) {
@@ -274,17 +283,22 @@ impl Fold {
         }
         // Of what a record brings up nobody can have spoken before, and it says each pair once.
         let is_new = numbers.alone(main).is_some() || numbers.alone(other).is_some();
-        let is_said = is_new || !graph::is_known(db, main, other)?;
+        let mut is_said = is_new || !graph::is_known(db, main, other)?;
         if is_said {
             let whom =
                 |known: Option<Joining>, node| known.map_or_else(|| Joining::of(db, node), Ok);
             let people = [whom(whose.take(), main)?, whom(numbers.alone(other), other)?];
             let ordered = false;
-            let edge = numbers.edge(record, [main, other], via, ordered);
-            let (_, now) = graph::link_first(db, &self.limits, edge, people)?;
-            *whose = Some(now);
-        } else if proven {
-            graph::prove(db, main, other)?;
+            let edge = numbers.edge(number, record, [main, other], via, ordered);
+            let linked = graph::link_first(db, &self.limits, edge, people)?;
+            self.parted.extend(linked.parted);
+            *whose = Some(linked.now);
+        } else if proven
+            && let Some(linked) = graph::prove(db, &self.limits, [main, other], number)?
+        {
+            is_said = true;
+            self.parted.extend(linked.parted);
+            *whose = Some(linked.now);
         }
         self.pairs.put((main, other), proven);
         Ok(is_said)
@@ -301,7 +315,9 @@ impl Fold {
     ) -> Result<bool> {
         if a != b {
             let ordered = true;
-            graph::link(db, &self.limits, numbers.edge(record, [a, b], via, ordered))?;
+            let number = numbers.statement();
+            let edge = numbers.edge(number, record, [a, b], via, ordered);
+            graph::link(db, &self.limits, edge)?;
             self.pairs.put((a, b), true);
         }
         Ok(a != b)

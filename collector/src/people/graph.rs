@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _, Result, params};
 
 use super::{
     identifier::{Identifier, Kind},
+    judging::{Firm, Judging, Tally, firmly},
     limits::Limits,
 };
 use crate::event_log::Offset;
@@ -34,8 +35,9 @@ pub(super) const SCHEMA: &str = "
         time INTEGER NOT NULL,
         source TEXT NOT NULL,
         trusted INTEGER NOT NULL,
-        -- 1: said, at some time, by a source that nobody can forge or with a signature. What is meant for one of the two may be told to the other.
-        proven INTEGER NOT NULL,
+        -- The number of what proved it first: said by a source that nobody can forge, or with a signature. What is meant for one of the
+        -- two may be told to the other, and what is only claimed gives way to it.
+        proven INTEGER,
         ordered INTEGER NOT NULL,
         state TEXT NOT NULL,
         reason TEXT
@@ -75,12 +77,20 @@ pub struct Edge {
     pub source: String,
     /// Whether that source is one that nobody can forge.
     pub trusted: bool,
-    /// Whether one that nobody can forge has said it, then or later, or one with the user's signature.
-    pub proven: bool,
+    /// The number, as `id`, of the statement with which one that nobody can forge has said it first, or one with the user's signature;
+    /// its own number if it was said so from the beginning.
+    pub proven: Option<i64>,
     /// Whether someone decided it, so that the limits of a kind do not hold.
     pub ordered: bool,
     /// What became of it.
     pub state: State,
+}
+
+impl Edge {
+    /// Whether it was proven by then.
+    pub(super) fn is_proven(&self, at: i64) -> bool {
+        self.proven.is_some_and(|proven| proven <= at)
+    }
 }
 
 /// What became of an edge.
@@ -209,8 +219,8 @@ pub(super) fn is_known(db: &Connection, a: Node, b: Node) -> Result<bool> {
 /// was refused counts anew, with its old number, and what an operator took back if it is an operator again.
 pub(super) fn link(db: &Connection, limits: &Limits, edge: Edge) -> Result<State> {
     if let Some(known) = edge_between(db, edge.a, edge.b)? {
-        if edge.proven {
-            prove(db, edge.a, edge.b)?;
+        if let Some(at) = edge.proven {
+            mark_proven(db, [edge.a, edge.b], at)?;
         }
         let stands = match known.state {
             State::Accepted => true,
@@ -233,27 +243,96 @@ pub(super) fn link(db: &Connection, limits: &Limits, edge: Edge) -> Result<State
         return Ok(now.map_or(State::Retracted, |edge| edge.state));
     }
     let people = [Joining::of(db, edge.a)?, Joining::of(db, edge.b)?];
-    Ok(link_first(db, limits, edge, people)?.0)
+    Ok(link_first(db, limits, edge, people)?.state)
 }
 
-/// The same of two about whom nobody said it before, whose people these are; the first's as it is now, besides.
+/// What has come of a statement.
+pub(super) struct Linked {
+    pub(super) state: State,
+    /// Whoever the first of the two belongs to now.
+    pub(super) now: Joining,
+    /// Whoever was parted from others by it.
+    pub(super) parted: Vec<Node>,
+}
+
+/// The same of two about whom nobody said it before, whose people these are.
 pub(super) fn link_first(
     db: &Connection,
     limits: &Limits,
     edge: Edge,
+    people: [Joining; 2],
+) -> Result<Linked> {
+    let linked = judge(db, limits, &edge, people)?;
+    insert(db, &Edge { state: linked.state.clone(), ..edge })?;
+    Ok(linked)
+}
+
+/// Makes two people one if that is possible; whatever is only claimed of them gives way to what is proven.
+fn judge(db: &Connection, limits: &Limits, edge: &Edge, [p, q]: [Joining; 2]) -> Result<Linked> {
+    let done = |state, now| Linked { state, now, parted: Vec::new() };
+    if p.person == q.person {
+        return Ok(done(State::Accepted, p));
+    }
+    match Tally::judge(&p.has, &q.has, limits, edge.ordered) {
+        State::Accepted => Ok(done(State::Accepted, p.join(db, q)?)),
+        State::Refused(_) if edge.proven.is_some() => make_room(db, limits, edge, [p, q]),
+        state => Ok(done(state, p)),
+    }
+}
+
+/// For a proven statement between two people who together would be too much. Reads no statement but those that hold between their
+/// identifiers: of refused ones, anybody can have made any number.
+fn make_room(
+    db: &Connection,
+    limits: &Limits,
+    edge: &Edge,
     [p, q]: [Joining; 2],
-) -> Result<(State, Joining)> {
-    let (state, now) = if p.person == q.person {
-        (State::Accepted, p)
-    } else {
-        match Tally::judge(&p.has, &q.has, limits, edge.ordered) {
-            State::Accepted => (State::Accepted, p.join(db, q)?),
-            state => (state, p),
-        }
+) -> Result<Linked> {
+    let mut kinds = BTreeMap::new();
+    for person in [p.person, q.person] {
+        let members = members(db, person)?;
+        kinds.extend(members.into_iter().map(|(node, identifier)| (node, identifier.kind)));
+    }
+    let between = |a: Node, b: Node| {
+        let found = if a == b { None } else { edge_between(db, a, b)? };
+        Ok::<_, rusqlite::Error>(found.filter(|edge| edge.state == State::Accepted))
     };
-    let edge = Edge { state, ..edge };
-    insert(db, &edge)?;
-    Ok((edge.state, now))
+    // Nearly always that is all there is to it: a till that is many customers' is asked about again and again.
+    let [first_node, a, b] = [edge.a, edge.a.min(edge.b), edge.a.max(edge.b)];
+    let edge = &Edge { a, b, ..edge.clone() };
+    let ends = [a, b].map(|node| (node, kinds[&node]));
+    let first = Firm::ways(edge)[0];
+    let state = firmly(limits, ends, edge.ordered, |node| {
+        let mut next = Vec::new();
+        for (other, kind) in &kinds {
+            let found = between(node, *other)?.filter(|edge| first.has(edge, i64::MAX));
+            next.extend(found.map(|_| (*other, *kind)));
+        }
+        Ok::<_, rusqlite::Error>(next)
+    })?;
+    if state != State::Accepted {
+        return Ok(Linked { state, now: p, parted: Vec::new() });
+    }
+    let mut edges = BTreeMap::new();
+    for a in kinds.keys() {
+        for b in kinds.range(a + 1..).map(|(b, _)| b) {
+            edges.extend(between(*a, *b)?.map(|edge| (edge.id, edge)));
+        }
+    }
+    // One that was said before has its number already, and does not hold.
+    let refused = State::Refused(String::new());
+    let before = edges.clone();
+    edges.insert(edge.id, Edge { state: refused, ..edge.clone() });
+    let mut judging = Judging::standing(limits, kinds, edges);
+    judging.make_room(edge.id, i64::MAX);
+    let people = judging.people();
+    let (person_of, mut edges) = judging.verdicts();
+    let state = edges.remove(&edge.id).map_or(State::Retracted, |edge| edge.state);
+    write(db, &before, (&person_of, &edges))?;
+    let now = person_of[&first_node];
+    let parted = people.into_iter().filter(|person| *person != now && state == State::Accepted);
+    let parted = parted.collect();
+    Ok(Linked { state, now: Joining::of(db, first_node)?, parted })
 }
 
 /// A person who may become one with another.
@@ -295,12 +374,30 @@ impl Joining {
     }
 }
 
-/// What was said of two before is proven now.
-pub(super) fn prove(db: &Connection, a: Node, b: Node) -> Result<()> {
+/// What was said of two before is proven now, by what has this number; what has come of it if it was not before, and now holds.
+pub(super) fn prove(
+    db: &Connection,
+    limits: &Limits,
+    [a, b]: [Node; 2],
+    at: i64,
+) -> Result<Option<Linked>> {
+    if !mark_proven(db, [a, b], at)? {
+        return Ok(None);
+    }
+    let edge = edge_between(db, a, b)?.filter(|edge| matches!(edge.state, State::Refused(_)));
+    let Some(edge) = edge else { return Ok(None) };
+    // The first is whom the caller knows.
+    let edge = Edge { a, b, ..edge };
+    let linked = judge(db, limits, &edge, [Joining::of(db, a)?, Joining::of(db, b)?])?;
+    put_state(db, edge.id, &linked.state)?;
+    Ok(Some(linked).filter(|linked| linked.state == State::Accepted))
+}
+
+/// Whether it was not before.
+fn mark_proven(db: &Connection, [a, b]: [Node; 2], at: i64) -> Result<bool> {
     let (a, b) = (a.min(b), a.max(b));
-    let prove = "UPDATE edge SET proven = 1 WHERE a = ?1 AND b = ?2 AND proven = 0";
-    db.prepare_cached(prove)?.execute([a, b])?;
-    Ok(())
+    let prove = "UPDATE edge SET proven = ?3 WHERE a = ?1 AND b = ?2 AND proven IS NULL";
+    Ok(db.prepare_cached(prove)?.execute([a, b, at])? > 0)
 }
 
 /// All identifiers that proven statements lead to from this one, itself included.
@@ -308,8 +405,8 @@ pub(super) fn proven(db: &Connection, node: Node) -> Result<BTreeSet<Node>> {
     let (mut found, mut next) = (BTreeSet::from([node]), vec![node]);
     while let Some(node) = next.pop() {
         for query in [
-            "SELECT b FROM edge WHERE a = ?1 AND proven = 1 AND state = 'accepted'",
-            "SELECT a FROM edge WHERE b = ?1 AND proven = 1 AND state = 'accepted'",
+            "SELECT b FROM edge WHERE a = ?1 AND proven IS NOT NULL AND state = 'accepted'",
+            "SELECT a FROM edge WHERE b = ?1 AND proven IS NOT NULL AND state = 'accepted'",
         ] {
             let mut query = db.prepare_cached(query)?;
             for other in query.query_map([node], |row| row.get(0))? {
@@ -335,43 +432,35 @@ pub(super) fn retract(db: &Connection, limits: &Limits, a: Node, b: Node) -> Res
 
 /// Judges all statements anew, in their order, that can have to do with these identifiers: through refused ones too, since
 /// what was refused because of a statement may hold without it.
-fn settle(db: &Connection, limits: &Limits, around: [Node; 2]) -> Result<()> {
+pub(super) fn settle(db: &Connection, limits: &Limits, around: [Node; 2]) -> Result<()> {
     let (nodes, edges) = around_of(db, around)?;
-    // Each a person of its own, and what it counts for.
-    let mut people: BTreeMap<Node, (Node, BTreeSet<Node>, Tally)> = BTreeMap::new();
-    let mut person_of: BTreeMap<Node, Node> = BTreeMap::new();
-    for node in nodes {
-        let kind = kind(db, node)?;
-        people.insert(node, (node, BTreeSet::from([node]), Tally::of([kind])));
-        person_of.insert(node, node);
-    }
-    for edge in edges.values().filter(|edge| edge.state != State::Retracted) {
-        let (p, q) = (person_of[&edge.a], person_of[&edge.b]);
-        let state = if p == q {
-            State::Accepted
-        } else {
-            Tally::judge(&people[&p].2, &people[&q].2, limits, edge.ordered)
-        };
-        if state == State::Accepted && p != q {
-            let (_, joining, tally) = people.remove(&p.max(q)).expect("each person is in it once");
-            let first = people.get_mut(&p.min(q)).expect("each person is in it once");
-            first.2.add(&tally);
-            for node in joining {
-                person_of.insert(node, p.min(q));
-                first.1.insert(node);
-            }
-        }
-        if state != edge.state {
-            let (word, reason) = state.word();
-            db.prepare_cached("UPDATE edge SET state = ?2, reason = ?3 WHERE id = ?1")?
-                .execute(params![edge.id, word, reason])?;
-        }
+    let kinds = nodes.into_iter().map(|node| Ok((node, kind(db, node)?)));
+    let kinds = kinds.collect::<Result<_>>()?;
+    let (person_of, judged) = Judging::anew(limits, kinds, edges.clone()).verdicts();
+    write(db, &edges, (&person_of, &judged))
+}
+
+/// Writes down whose these identifiers are, and what has become of these statements.
+fn write(
+    db: &Connection,
+    before: &BTreeMap<i64, Edge>,
+    (person_of, edges): (&BTreeMap<Node, Node>, &BTreeMap<i64, Edge>),
+) -> Result<()> {
+    for edge in edges.values().filter(|edge| before[&edge.id].state != edge.state) {
+        put_state(db, edge.id, &edge.state)?;
     }
     let mut update =
         db.prepare_cached("UPDATE identifier SET person = ?2 WHERE id = ?1 AND person <> ?2")?;
     for (node, person) in person_of {
         update.execute([node, person])?;
     }
+    Ok(())
+}
+
+fn put_state(db: &Connection, edge: i64, state: &State) -> Result<()> {
+    let (word, reason) = state.word();
+    db.prepare_cached("UPDATE edge SET state = ?2, reason = ?3 WHERE id = ?1")?
+        .execute(params![edge, word, reason])?;
     Ok(())
 }
 
@@ -450,51 +539,6 @@ fn around_of(db: &Connection, around: [Node; 2]) -> Result<(BTreeSet<Node>, BTre
     }
     edges.retain(|_, edge| nodes.contains(&edge.a) && nodes.contains(&edge.b));
     Ok((nodes, edges))
-}
-
-/// How many identifiers of each kind a person has.
-#[derive(Clone, Debug, Default)]
-struct Tally([u32; Kind::ALL.len()]);
-
-impl Tally {
-    fn of(kinds: impl IntoIterator<Item = Kind>) -> Self {
-        let mut tally = Self::default();
-        for kind in kinds {
-            tally.0[usize::from(kind.number()) - 1] += 1;
-        }
-        tally
-    }
-
-    fn all(&self) -> u32 {
-        self.0.iter().sum()
-    }
-
-    fn add(&mut self, other: &Self) {
-        for (mine, others) in self.0.iter_mut().zip(other.0) {
-            *mine += others;
-        }
-    }
-
-    /// Whether two may be one. Of what one of them has too many already, for someone decided so, it may gain no more; all else
-    /// goes on.
-    fn judge(p: &Self, q: &Self, limits: &Limits, ordered: bool) -> State {
-        if p.all() + q.all() > limits.identifiers {
-            let most = limits.identifiers;
-            return State::Refused(format!("a person has at most {most} identifiers in all"));
-        }
-        // What someone has decided is bounded by the whole alone.
-        let too_many = |kind: &Kind| {
-            let (most, place) = (limits.of(*kind), usize::from(kind.number()) - 1);
-            p.0[place] > 0 && q.0[place] > 0 && p.0[place] + q.0[place] > most
-        };
-        match Kind::ALL.iter().find(|kind| !ordered && too_many(kind)) {
-            Some(kind) => {
-                let (most, word) = (limits.of(*kind), kind.as_str());
-                State::Refused(format!("a person has at most {most} of kind `{word}`"))
-            }
-            None => State::Accepted,
-        }
-    }
 }
 
 const COLUMNS: &str = "id, a, b, via, time, source, trusted, proven, ordered, state, reason";

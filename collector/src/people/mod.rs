@@ -14,6 +14,7 @@ mod erase;
 mod fold;
 mod graph;
 mod identifier;
+mod judging;
 mod limits;
 mod numbers;
 mod orders;

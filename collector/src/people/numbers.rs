@@ -34,25 +34,31 @@ impl Numbers {
         self.kinds.get(place).map(|kind| Joining::alone(node, *kind))
     }
 
+    /// For the next statement, be it new or the proof of one that was made before.
+    pub(super) fn statement(&mut self) -> i64 {
+        self.edge += 1;
+        self.edge - 1
+    }
+
     /// A new statement.
     pub(super) fn edge(
-        &mut self,
+        &self,
+        id: i64,
         record: &Record,
         [a, b]: [Node; 2],
         via: &str,
         ordered: bool,
     ) -> Edge {
-        self.edge += 1;
         let by = (via == graph::OPERATOR).then(|| orders::by(record)).flatten();
         Edge {
-            id: self.edge - 1,
+            id,
             a,
             b,
             via: via.to_owned(),
             time_ms: record.event_time.unix_ms(),
             source: by.unwrap_or_else(|| record.source.to_string()),
             trusted: record.trust == Trust::Server,
-            proven: ordered || is_proven(record),
+            proven: (ordered || is_proven(record)).then_some(id),
             ordered,
             state: State::Accepted,
         }

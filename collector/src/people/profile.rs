@@ -407,7 +407,7 @@ fn statement(db: &Connection, edge: Edge) -> Result<Statement> {
         at: moment(edge.time_ms),
         source: edge.source,
         trusted: edge.trusted,
-        proven: edge.proven,
+        proven: edge.proven.is_some(),
         offset: graph::first_record(edge.id).to_string(),
         state: edge.state.as_str(),
         reason: edge.state.reason().map(str::to_owned),
@@ -435,7 +435,7 @@ pub(crate) fn preview(
             time_ms: 0,
             source: String::new(),
             trusted: true,
-            proven: true,
+            proven: Some(i64::MAX),
             ordered: true,
             state: State::Accepted,
         };

@@ -1,6 +1,8 @@
 //! People, told as stories and as properties: any cut, any restart and any order that the clamp allows give the same people,
 //! and what is taken back was never there.
 
+mod proven;
+
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -615,8 +617,8 @@ fn records(history: &[Value]) -> Vec<Record> {
 }
 
 /// Folds in transactions of these sizes, each with a fold that remembers nothing if `restarts`.
-fn folded(records: &[Record], cuts: &[usize], restarts: bool) -> World {
-    let (mut world, mut rest) = (World::new(), records);
+fn folded(limits: Limits, records: &[Record], cuts: &[usize], restarts: bool) -> World {
+    let (mut world, mut rest) = (World::with(limits), records);
     let mut cuts = cuts.iter().cycle();
     while !rest.is_empty() {
         let (now, later) = rest.split_at(rest.len().min(*cuts.next().unwrap()));
@@ -645,9 +647,9 @@ proptest! {
         cuts in prop::collection::vec(1_usize..9, 1..5),
     ) {
         let records = records(&history);
-        let whole = folded(&records, &[records.len()], false).everything();
-        prop_assert_eq!(&folded(&records, &cuts, false).everything(), &whole);
-        prop_assert_eq!(&folded(&records, &cuts, true).everything(), &whole);
+        let whole = folded(Limits::default(), &records, &[records.len()], false).everything();
+        prop_assert_eq!(&folded(Limits::default(), &records, &cuts, false).everything(), &whole);
+        prop_assert_eq!(&folded(Limits::default(), &records, &cuts, true).everything(), &whole);
     }
 
     #[test]
@@ -671,8 +673,8 @@ proptest! {
         let mut records = records(&history);
         let at = at.min(records.len());
         let later = records.split_off(at);
-        let mut without = folded(&records, &[7], false);
-        let mut with = folded(&records, &[5], true);
+        let mut without = folded(Limits::default(), &records, &[7], false);
+        let mut with = folded(Limits::default(), &records, &[5], true);
         let said = |world: &World, id: &str| person_of(&world.db, id).unwrap().is_some();
         prop_assume!(a != b && said(&with, &a) && said(&with, &b));
         with.next = 1_000;

@@ -204,8 +204,11 @@ impl Fold {
         }
         match folded {
             Folded::Nothing => Ok(()),
-            Folded::Decided(nodes) => self.decided(db, *nodes, record),
-            Folded::Event { main, call, name, linked } => {
+            Folded::Decided(nodes) => self.decided(db, nodes, record),
+            Folded::Event { main, call, name, linked, parted } => {
+                if !parted.is_empty() {
+                    self.decided(db, parted, record)?;
+                }
                 let heard = self.heard(call, name);
                 if *heard == Heard::default() && !linked {
                     return Ok(());
@@ -322,14 +325,14 @@ impl Fold {
         Ok(())
     }
 
-    /// An operator has made two people one, or one two: what time alone moves is looked at again for both.
-    fn decided(&mut self, db: &Connection, nodes: [Node; 2], record: &Record) -> Result<()> {
+    /// An operator has made two people one, or one two, or a proof has parted some: what time alone moves is looked at again for both.
+    fn decided(&mut self, db: &Connection, nodes: &[Node], record: &Record) -> Result<()> {
         self.people.clear();
         let set = Arc::clone(&self.set);
         for (number, rule) in set.rules.iter().enumerate() {
             let When::Crosses(_) = &rule.when else { continue };
             for node in nodes {
-                let whose = Whole::person(db, node)?;
+                let whose = Whole::person(db, *node)?;
                 let keys = match rule.per {
                     Per::Person => vec![key(&whose)],
                     Per::Account => whose.accounts(db)?.iter().map(key).collect(),
