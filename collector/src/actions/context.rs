@@ -55,22 +55,37 @@ pub(super) fn told(db: &Connection, log: &dyn Records, pending: &Pending) -> Res
     let value = |said: &people::Said| serde_json::from_str(said.value.get()).unwrap_or_default();
     let traits: Map<String, Value> =
         profile.traits.iter().map(|(name, said)| (name.clone(), value(said))).collect();
-    let of_kind = |kind: &str| {
-        let found = profile.identifiers.iter().find(|known| known.kind == kind);
-        found.map(|known| known.value.clone())
+    // What servers, signatures and operators say leads to an address before what anyone can have claimed.
+    let user =
+        whose.user_id(db)?.map(|id| people::Identifier { kind: Kind::User, value: id.into() });
+    let sure = match user.as_ref().map(|user| people::node_of_identifier(db, user)).transpose()? {
+        Some(Some(user)) => Whole::proven(db, user)?,
+        _ => Whole::proven(db, pending.node)?,
     };
-    // What is said where a proof is asked for is no identifier, and still where the person wants to be written to.
-    let said = |name: &str, kind: Kind| {
+    let sure = sure.into_iter().map(|node| people::identifier(db, node));
+    let sure = sure.collect::<Result<Vec<_>>>()?;
+    // What a signed statement says is no identifier, and still where the person wants to be written to.
+    let signed = |name: &str, kind: Kind| {
         let said = profile.traits.get(name)?;
         let record = log.at(said.offset.parse().ok()?)?;
-        let is_identifier = record.flags.identity == Identity::Unasked;
-        let text = said.text().filter(|_| !is_identifier)?;
+        let is_signed = record.flags.identity == Identity::Proven;
+        let text = said.text().filter(|_| is_signed)?;
         Some(people::Identifier::new(kind, text)?.value.into_owned())
     };
-    let email = of_kind("email").or_else(|| said("email", Kind::Email));
-    let phone = of_kind("phone").or_else(|| said("phone", Kind::Phone));
+    let address = |name: &str, kind: Kind| {
+        let proven = sure.iter().find(|known| known.kind == kind);
+        let claimed = profile.identifiers.iter().find(|known| known.kind == kind.as_str());
+        proven
+            .map(|known| known.value.to_string())
+            .or_else(|| signed(name, kind))
+            .or_else(|| claimed.map(|known| known.value.clone()))
+    };
+    let (email, phone) = (address("email", Kind::Email), address("phone", Kind::Phone));
     let no = |value: &Value| matches!(value, Value::Bool(false)) || value == "no";
-    let without_consent = traits.iter().filter(|(_, value)| no(value));
+    // Who does not want to be written to need not prove it.
+    let claims = profile.claims.iter().map(|(name, said)| (name, value(said)));
+    let all = traits.iter().map(|(name, value)| (name, value.clone())).chain(claims);
+    let without_consent = all.filter(|(_, value)| no(value));
     let without_consent = without_consent.filter_map(|(name, _)| name.strip_prefix(CONSENT));
     let without_consent = without_consent.map(str::to_owned).collect();
 

@@ -102,6 +102,7 @@ pub(crate) struct PersonView {
     pub(crate) last_seen: Option<When>,
     pub(crate) identifiers: Vec<KnownView>,
     pub(crate) traits: Vec<SaidView>,
+    pub(crate) claims: Vec<SaidView>,
     pub(crate) facts: Vec<SaidView>,
     pub(crate) channels: Vec<ChannelView>,
     pub(crate) accounts: Vec<MembershipView>,
@@ -132,6 +133,7 @@ impl PersonView {
             last_seen: profile.last_seen.as_deref().map(When::of),
             identifiers: known(&profile.identifiers),
             traits: said("trait", &profile.traits),
+            claims: said("claim", &profile.claims),
             // What was read from it stands beside the name.
             facts: said("fact", &profile.facts)
                 .into_iter()

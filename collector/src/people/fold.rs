@@ -14,7 +14,7 @@ use super::{
     numbers::{Numbers, is_proven},
     orders::{self, Order},
     said::{Call, Said},
-    seen::{About, Heard, Seen, TRAIT},
+    seen::{About, CLAIM, Heard, Seen, TRAIT},
     texts::{Texts, searchable},
     trial,
 };
@@ -380,9 +380,11 @@ impl Fold {
             let _ = seen.about.take(name, Heard::of(json, record));
         }
         for (name, json) in &said.traits {
-            if let Some(before) =
-                seen.about.take(&format!("{TRAIT}{name}"), Heard::of(json, record))
-            {
+            let heard = Heard::of(json, record);
+            // Nobody is found by a claim.
+            if said.is_claimed {
+                let _ = seen.about.take(&format!("{CLAIM}{name}"), heard);
+            } else if let Some(before) = seen.about.take(&format!("{TRAIT}{name}"), heard) {
                 let before = before.map(|fact| searchable(fact.json())).unwrap_or_default();
                 changes.push((name, before, searchable(json)));
             }

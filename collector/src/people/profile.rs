@@ -15,7 +15,7 @@ use super::{
     identifier::{Identifier, Kind},
     limits::Limits,
     orders,
-    seen::{About, Fact, Seen, TRAIT},
+    seen::{About, CLAIM, Fact, Seen, TRAIT},
 };
 use crate::event_log::{Record, Timestamp};
 
@@ -57,6 +57,10 @@ pub struct Profile {
     pub identifiers: Vec<Known>,
     /// What it is said to be, each with where that comes from.
     pub traits: BTreeMap<String, Said>,
+    /// What its devices say of whoever uses them without the proof that was asked for, each with where that comes from. They are traits as long as
+    /// nothing else is known of the person than its devices; nothing is sent to an address among them.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, Said>,
     /// What its devices say, each with where that comes from.
     pub facts: BTreeMap<String, Said>,
     /// The device it was last seen with, by its `userAgent`; `null` if that says nothing.
@@ -249,7 +253,8 @@ fn of_members(
         last_seen: moment(channel.1),
         events: channel.2,
     });
-    let (traits, facts) = said(&whole.about);
+    let (traits, claims) = of_person(&whole.about, members);
+    let (_, facts) = said(&whole.about);
     let device = facts.get("userAgent").and_then(Said::text).and_then(|text| Device::of(&text));
     let is_said = |said: &Said| said.value.get() == "true";
     let bot = facts.get("bot").is_some_and(is_said) || device.as_ref().is_some_and(Device::is_bot);
@@ -259,6 +264,7 @@ fn of_members(
         name: name(&traits, members.iter().map(|(_, identifier)| identifier)),
         identifiers: known(members),
         traits,
+        claims,
         facts,
         device,
         bot,
@@ -280,7 +286,7 @@ pub(crate) fn name_of(db: &Connection, person: PersonId) -> Result<String> {
             join(&mut whole, seen);
         }
     }
-    let (traits, _) = said(&whole.about);
+    let (traits, _) = of_person(&whole.about, &members);
     Ok(name(&traits, members.iter().map(|(_, identifier)| identifier)))
 }
 
@@ -312,6 +318,25 @@ fn join(whole: &mut Seen, part: Seen) {
     }
 }
 
+/// A person's traits, and what is claimed of it. A claim is a trait where there is nobody but a device that it could be about: where the
+/// person has an identifier that somebody has proven or could be asked to prove, or anyone who is believed has said what it is like, what a stranger
+/// writes is not taken for it.
+fn of_person(
+    about: &About,
+    members: &[(Node, Identifier<'static>)],
+) -> (BTreeMap<String, Said>, BTreeMap<String, Said>) {
+    let (mut traits, _) = said(about);
+    let claimed = about.facts.iter().filter(|(_, fact)| fact.is_there());
+    let claims: BTreeMap<String, Said> = claimed
+        .filter_map(|(name, fact)| Some((name.strip_prefix(CLAIM)?.to_owned(), Said::of(fact)?)))
+        .collect();
+    let is_device = members.iter().all(|(_, known)| known.kind == Kind::Anonymous);
+    if is_device && traits.is_empty() {
+        traits.clone_from(&claims);
+    }
+    (traits, claims)
+}
+
 /// Traits and facts, to be read.
 pub(super) fn said(about: &About) -> (BTreeMap<String, Said>, BTreeMap<String, Said>) {
     let (mut traits, mut facts) = (BTreeMap::new(), BTreeMap::new());
@@ -319,6 +344,7 @@ pub(super) fn said(about: &About) -> (BTreeMap<String, Said>, BTreeMap<String, S
         let Some(said) = Said::of(fact) else { continue };
         match name.strip_prefix(TRAIT) {
             Some(name) => traits.insert(name.to_owned(), said),
+            None if name.starts_with(CLAIM) => None,
             None => facts.insert(name.clone(), said),
         };
     }

@@ -27,6 +27,8 @@ pub(crate) struct Said<'a> {
     pub(crate) group: Option<Cow<'a, str>>,
     /// Of the person, each with its JSON.
     pub(crate) traits: Vec<(Cow<'a, str>, &'a str)>,
+    /// Whether the proof that was asked for is missing: the traits are then what a device says of itself.
+    pub(crate) is_claimed: bool,
     /// Of the account.
     pub(crate) group_traits: Vec<(Cow<'a, str>, &'a str)>,
     /// Of the device and the visit, each with its JSON.
@@ -224,6 +226,7 @@ impl<'a> Said<'a> {
             name: name.unwrap_or_default(),
             group,
             traits,
+            is_claimed,
             group_traits,
             facts,
             session,

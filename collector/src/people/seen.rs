@@ -17,6 +17,8 @@ const MAX_CHANNELS: usize = 64;
 pub(crate) const SESSION_GAP_MS: i64 = 30 * 60 * 1000;
 /// In front of the names of what a person is said to be, beside what a device says of itself.
 pub(super) const TRAIT: char = '.';
+/// The same where a proof was asked for, and there is none.
+pub(super) const CLAIM: char = '?';
 
 /// What is known of an identifier.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -34,7 +36,7 @@ pub(crate) struct Seen {
 /// The part of it that has names.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct About {
-    /// By name, traits with [`TRAIT`] in front.
+    /// By name, traits with [`TRAIT`] or [`CLAIM`] in front.
     #[serde(rename = "f", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) facts: BTreeMap<String, Fact>,
     /// By source.
@@ -105,7 +107,9 @@ impl Fact {
 impl About {
     /// Takes in what is said, if it is later than what is known; what was known before, if it was something else.
     pub(super) fn take(&mut self, name: &str, said: Heard<'_>) -> Option<Option<Fact>> {
-        let is_full = self.facts.len() >= MAX_FACTS;
+        // Nobody's claims take the room of what is believed.
+        let most = if name.starts_with(CLAIM) { MAX_FACTS / 2 } else { MAX_FACTS };
+        let is_full = self.facts.len() >= most;
         match self.facts.get_mut(name) {
             Some(known) if !said.is_later_than(known) => None,
             // What a device says with each event stays as it is kept.

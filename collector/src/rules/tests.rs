@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{file::Source, *};
 use crate::{
-    event_log::{Flags, Offset, Origin, Record, Timestamp, Trust},
+    event_log::{Flags, Identity, Offset, Origin, Record, Timestamp, Trust},
     people,
 };
 

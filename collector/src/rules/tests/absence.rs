@@ -49,6 +49,36 @@ fn a_merge_that_is_taken_back_before_the_time_has_passed_was_never_there() {
 }
 
 #[test]
+fn whoever_a_proof_has_parted_is_looked_at_alone() {
+    for (proven, claimed_before) in [(false, true), (true, false), (true, true)] {
+        let mut world = World::new(
+            "[features.n]\non = 'A'\ncount = true\n\
+             [rules.hi]\non = 'B'\nif = 'features.n > 0'\nthen = [{ emit = 'C' }]\n",
+        );
+        for device in ["laptop", "phone"] {
+            let claim = json!({"type": "identify", "anonymousId": device, "userId": "thief"});
+            world.at(0, &claim);
+        }
+        let hers = json!({"type": "identify", "anonymousId": "phone", "userId": "u-1"});
+        if claimed_before {
+            world.at(0, &hers);
+        }
+        world.at(MINUTE, &seen("A", "phone", &json!({})));
+        world.at(2 * MINUTE, &seen("B", "laptop", &json!({})));
+        world.record(3 * MINUTE, &hers, |record| {
+            record.flags.identity = match proven {
+                true => Identity::Proven,
+                false => Identity::Unasked,
+            };
+        });
+        world.at(4 * MINUTE, &seen("B", "laptop", &json!({})));
+        assert_eq!(world.firings().len(), if proven { 1 } else { 2 });
+        world.at(5 * MINUTE, &seen("B", "phone", &json!({})));
+        assert_eq!(world.firings().len(), if proven { 2 } else { 3 });
+    }
+}
+
+#[test]
 fn a_rule_that_is_new_acts_on_what_time_brings_although_the_log_stands_still() {
     // In force since an hour after the last event.
     let since = (Offset::from_number(1), BEGIN_MS + HOUR);
