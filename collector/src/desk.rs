@@ -4,6 +4,7 @@
 
 mod fixtures;
 mod rules;
+mod suppression_list;
 mod why;
 
 pub(crate) use fixtures::{Fixtures, Tests};
@@ -252,6 +253,7 @@ impl Desk {
                 None => Ok(None),
             });
             let Some((person, identifiers)) = found.await? else { return Ok(None) };
+            desk.forget_said_addresses(person).await?;
             let erasure = Erasure {
                 id: uuid::Uuid::now_v7().to_string(),
                 person: person.to_string(),
@@ -315,6 +317,9 @@ impl Desk {
             }
         }
         self.projection.forget(nodes).await?;
+        // From here on an action under way finds nobody, and what it puts on the list has no name either.
+        let (state, gone) = (self.state.clone(), identifiers.clone());
+        spawn_blocking(move || state.forget_names_on_suppression_list(&gone)).await??;
         let lasting = identifiers.iter().filter(|id| !matches!(id.kind, Kind::Email | Kind::Phone));
         let properties = json!({
             "person": erasure.person,

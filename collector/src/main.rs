@@ -78,6 +78,8 @@ enum Command {
     Person(command::person::Arguments),
     /// Rules: check and test their files, and ask a running server what they came to and why.
     Rules(command::rules::Arguments),
+    /// The suppression list of a running server: addresses and numbers that no action sends to.
+    Suppressions(command::suppressions::Arguments),
     /// Features: their values in the past, for training a model.
     Features(command::features::Arguments),
     /// Follow the events of a running server as they are stored.
@@ -192,6 +194,7 @@ fn main() -> ExitCode {
                 command::rules::on_files(&command).map(|()| ExitCode::SUCCESS)
             }
         },
+        Command::Suppressions(arguments) => ask_for(command::suppressions::run(arguments)),
         Command::Features(arguments) => command::features::run(arguments),
         Command::Tail(arguments) => ask(command::tail::run(arguments)),
         Command::Token(token) => token.run(),
@@ -319,8 +322,12 @@ fn back_up(Backup { data, dest }: &Backup) -> anyhow::Result<ExitCode> {
 
 /// Speaks to a running server.
 fn ask(asked: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    ask_for(async { asked.await.map(|()| ExitCode::SUCCESS) })
+}
+
+fn ask_for(asked: impl Future<Output = anyhow::Result<ExitCode>>) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(asked).map(|()| ExitCode::SUCCESS)
+    runtime.block_on(asked)
 }
 
 /// Progress on standard error; nobody is left to tell if that is closed.

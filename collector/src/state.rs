@@ -7,6 +7,7 @@ mod consumers;
 mod devices;
 mod erased;
 mod rules;
+mod suppression_list;
 
 use std::{
     path::Path,
@@ -26,6 +27,7 @@ use crate::{
 pub use consumers::{Pause, Reached, Replay};
 pub use erased::{Audited, Erasure, HASH_BYTES};
 pub use rules::{Since, Stopped};
+pub use suppression_list::{NotAnAddress, NotSentTo, Place, SuppressionReason, address};
 
 /// The database. Cheap to clone; calls may block on the disk for a few milliseconds.
 #[derive(Clone, Debug)]
@@ -57,7 +59,7 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -136,6 +138,18 @@ const MIGRATIONS: [&str; 8] = [
     "
     -- A name for what the rule decides by: with another it counts anew.
     ALTER TABLE rule ADD COLUMN decides_by TEXT NOT NULL DEFAULT '';
+",
+    "
+    -- Addresses that no action sends to. Found by the hash; the address goes with its person's erasure.
+    CREATE TABLE suppression_list (
+        hash BLOB PRIMARY KEY,
+        address TEXT,              -- `email:…` or `phone:…`
+        reason TEXT NOT NULL,
+        by TEXT NOT NULL,
+        since_ms INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX suppression_list_latest ON suppression_list (since_ms, hash);
+    CREATE INDEX suppression_list_reason ON suppression_list (reason, since_ms, hash);
 ",
 ];
 

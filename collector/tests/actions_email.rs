@@ -5,92 +5,18 @@
 mod actions;
 
 use std::{
-    fs,
-    io::{BufRead as _, BufReader},
-    path::Path,
-    process::{Child, Command, Stdio},
-    sync::mpsc,
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use actions::{message, open, reason};
+use actions::{mail::MailServer, message, open, reason};
 use headwater_collector::actions::Outcome;
-use serde_json::Value;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
 };
 
-/// Python on a busy machine takes this long at worst.
-const PATIENCE: Duration = Duration::from_secs(60);
 const TO: &str = "ann@b.example";
-
-/// The mail server, in a process of its own.
-struct MailServer {
-    folder: tempfile::TempDir,
-    ports: Value,
-    taken: mpsc::Receiver<Value>,
-    process: Child,
-}
-
-impl MailServer {
-    fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let (certificate, key) = (folder.path().join("c.pem"), folder.path().join("k.pem"));
-        fs::write(&certificate, made.cert.pem()).unwrap();
-        fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.build/smtp/bin/python");
-        assert!(python.exists(), "{} is not there: make .build/smtp", python.display());
-        let mut process = Command::new(python)
-            .arg(actions::folder().join("smtp_server.py"))
-            .args([&certificate, &key])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            // It complains of clients that hang up, which is what is tested.
-            .stderr(fs::File::create(folder.path().join("said")).unwrap())
-            .spawn()
-            .unwrap();
-        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let (say, taken) = mpsc::channel();
-        std::thread::spawn(move || {
-            for line in lines.map_while(Result::ok) {
-                drop(say.send(serde_json::from_str(&line).unwrap()));
-            }
-        });
-        let ports = taken.recv_timeout(PATIENCE).unwrap_or_else(|_| {
-            panic!("no ports: {}", fs::read_to_string(folder.path().join("said")).unwrap())
-        });
-        Self { folder, ports, taken, process }
-    }
-
-    /// The configuration of a destination there.
-    fn lines(&self, tls: &str) -> String {
-        let login =
-            if tls == "none" { "" } else { "username = 'shop'\npassword = 'open sesame'\n" };
-        let port = &self.ports[if tls == "none" { "plain" } else { tls }];
-        format!(
-            "kind = 'email'\nhost = 'localhost'\nport = {port}\ntls = '{tls}'\n{login}authorities = '{}'\n\
-             from = 'Größe <hello@shop.example>'\nunsubscribe = 'https://shop.example/u/{{{{ person.id }}}}'\n",
-            self.folder.path().join("c.pem").display()
-        )
-    }
-
-    fn next(&self) -> Value {
-        self.taken.recv_timeout(PATIENCE).expect("it takes a mail")
-    }
-
-    fn took_nothing(&self) -> bool {
-        self.taken.try_recv().is_err()
-    }
-}
-
-impl Drop for MailServer {
-    fn drop(&mut self) {
-        drop(self.process.kill());
-        drop(self.process.wait());
-    }
-}
 
 async fn send(lines: &str, to: &str) -> Outcome {
     let outcome = open(lines).unwrap().send(&message(Some(to))).await;
@@ -171,6 +97,8 @@ async fn each_no_of_a_mail_server_is_understood() {
     let server = MailServer::start();
     for (to, is, code) in [
         ("refused@b.example", "refused", "550"),
+        ("policy@b.example", "refused", "550"),
+        ("bare@b.example", "refused", "550"),
         ("busy@b.example", "failed", "451"),
         ("later@b.example", "failed", "452"),
         ("spam@b.example", "refused", "554"),
@@ -179,6 +107,9 @@ async fn each_no_of_a_mail_server_is_understood() {
             let outcome = send(&server.lines(tls), to).await;
             assert_eq!(outcome.as_str(), is, "{to}: {outcome:?}");
             assert!(reason(&outcome).contains(code), "{outcome:?}");
+            // Only one of them says that there is nobody.
+            let is_nobody = matches!(outcome, Outcome::NeverAgain { .. });
+            assert_eq!(is_nobody, to == "refused@b.example", "{to}: {outcome:?}");
         }
     }
     assert!(server.took_nothing());

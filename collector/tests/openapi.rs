@@ -13,6 +13,8 @@ mod people;
 #[path = "openapi/rules.rs"]
 mod rules;
 mod server;
+#[path = "openapi/suppressions.rs"]
+mod suppressions;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -168,8 +170,14 @@ async fn every_answer_that_it_names_is_given_and_is_as_it_says() {
     assert_eq!(document.text["info"]["version"], env!("CARGO_PKG_VERSION"));
     let paths = document.text["paths"].as_object().unwrap().keys();
     let elsewhere = |path: &&String| {
-        let known =
-            [consumers::are_at, inbound::are_at, messages::are_at, people::are_at, rules::are_at];
+        let known = [
+            consumers::are_at,
+            inbound::are_at,
+            messages::are_at,
+            people::are_at,
+            rules::are_at,
+            suppressions::are_at,
+        ];
         known.iter().any(|are_at| are_at(path))
     };
     let paths: Vec<String> = paths.filter(|path| !elsewhere(path)).cloned().collect();

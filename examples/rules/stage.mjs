@@ -188,6 +188,11 @@ export async function stage({ folder, slack = [], webhooks = [], texts = [], mai
   /** What is known of somebody. */
   const person = (who) => ask(`/v1/people/${encodeURIComponent(who)}`, { headers: { authorization: `Bearer ${token}` } });
 
+  /** Puts an address on the suppression list. */
+  const suppress = (reason, address) => ask('/v1/suppressions/add', {
+    method: 'POST', headers: { authorization: `Bearer ${token}` }, body: JSON.stringify({ suppressions: [{ address, reason }] }),
+  });
+
   async function until(what, look) {
     const deadline = performance.now() + PATIENCE_MS;
     for (;;) {
@@ -210,7 +215,7 @@ export async function stage({ folder, slack = [], webhooks = [], texts = [], mai
     await end();
     throw error;
   }
-  return { received, send, listen, decide, firings, person, until, comes, ask, end, token: () => token };
+  return { received, send, listen, decide, firings, person, suppress, until, comes, ask, end, token: () => token };
 }
 
 /** All texts of a Slack message, one a line. */

@@ -134,14 +134,15 @@ impl Hands {
         if let Some(reason) = told.wants_none_by(kind) {
             return Outcome::refused(reason);
         }
-        let to = match kind {
-            "email" => told.email.clone(),
-            "sms" => told.phone.clone(),
-            _ => None,
-        };
+        let to = told.address_for(kind);
         if to.is_none() && ["email", "sms"].contains(&kind) {
             let what = if kind == "email" { "address" } else { "number" };
             return Outcome::refused(format!("no {what} of the person is known"));
+        }
+        if let Some(to) = &to
+            && let Err(outcome) = self.may_send_to(to).await
+        {
+            return outcome;
         }
         let rendered = match told.rendered(self.templates.as_ref(), template) {
             Ok(rendered) => rendered,
@@ -164,11 +165,14 @@ impl Hands {
         let message = Message {
             key: pending.id.clone(),
             rule: pending.rule.clone(),
-            to,
+            to: to.as_ref().map(|to| to.value.clone().into_owned()),
             rendered,
             context: told.context,
         };
-        let outcome = destination.send(&message).await;
+        let mut outcome = destination.send(&message).await;
+        if let (Outcome::NeverAgain { reason, because }, Some(to)) = (&outcome, to) {
+            outcome = self.never_again(pending, to, (reason, *because), name).await;
+        }
         if matches!(outcome, Outcome::Failed { .. }) && !destination.takes_key() {
             // It was certainly not done, and may be tried again.
             let (state, id) = (self.state.clone(), pending.id.clone());

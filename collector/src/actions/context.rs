@@ -14,8 +14,8 @@ use crate::{
 /// All that is known of a firing, by the names under which templates find it, and how the person is reached.
 pub(super) struct Told {
     pub(super) context: Value,
-    pub(super) email: Option<String>,
-    pub(super) phone: Option<String>,
+    email: Option<people::Identifier<'static>>,
+    phone: Option<people::Identifier<'static>>,
     /// Channels that the person does not want to be written to by.
     without_consent: Vec<String>,
     /// The identifier that began it, for events that are derived: its kind and its value.
@@ -41,6 +41,15 @@ impl Told {
                 templates.render(template, &self.context).map_err(|refused| refused.to_string())
             }
             (Some(_), None) => Err("there are no templates".to_owned()),
+        }
+    }
+
+    /// Where the person is reached by this channel, if it has addresses of people and one is known.
+    pub(super) fn address_for(&self, kind: &str) -> Option<people::Identifier<'static>> {
+        match kind {
+            "email" => self.email.clone(),
+            "sms" => self.phone.clone(),
+            _ => None,
         }
     }
 }
@@ -70,15 +79,14 @@ pub(super) fn told(db: &Connection, log: &dyn Records, pending: &Pending) -> Res
         let record = log.at(said.offset.parse().ok()?)?;
         let is_signed = record.flags.identity == Identity::Proven;
         let text = said.text().filter(|_| is_signed)?;
-        Some(people::Identifier::new(kind, text)?.value.into_owned())
+        Some(people::Identifier::new(kind, text)?.into_owned())
     };
     let address = |name: &str, kind: Kind| {
         let proven = sure.iter().find(|known| known.kind == kind);
         let claimed = profile.identifiers.iter().find(|known| known.kind == kind.as_str());
-        proven
-            .map(|known| known.value.to_string())
-            .or_else(|| signed(name, kind))
-            .or_else(|| claimed.map(|known| known.value.clone()))
+        let of_kind = |value: &str| people::Identifier { kind, value: value.to_owned().into() };
+        let claimed = claimed.map(|known| of_kind(&known.value));
+        proven.cloned().or_else(|| signed(name, kind)).or(claimed)
     };
     let (email, phone) = (address("email", Kind::Email), address("phone", Kind::Phone));
     let no = |value: &Value| matches!(value, Value::Bool(false)) || value == "no";
@@ -148,8 +156,8 @@ pub(super) fn told(db: &Connection, log: &dyn Records, pending: &Pending) -> Res
         "person": {
             "id": profile.id.to_string(),
             "name": profile.name,
-            "email": email,
-            "phone": phone,
+            "email": email.as_ref().map(|it| &it.value),
+            "phone": phone.as_ref().map(|it| &it.value),
             "traits": traits,
             "last_seen": profile.last_seen,
             "identifiers": profile.identifiers,

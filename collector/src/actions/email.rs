@@ -25,6 +25,7 @@ use crate::{
         AllowPrivate, NotPublic,
         address::{Guard, is_public},
     },
+    state::SuppressionReason,
 };
 use conversation::{Conversation, Trouble};
 use mail::Mail;
@@ -118,6 +119,9 @@ impl Email {
         let mut conversation = match begun.await {
             Ok(Ok(conversation)) => conversation,
             Ok(Err(Trouble::Refused(reason))) => return Outcome::Refused { reason },
+            Ok(Err(Trouble::NoMailbox(reason))) => {
+                return Outcome::NeverAgain { reason, because: SuppressionReason::Bounced };
+            }
             Ok(Err(Trouble::NotNow(reason))) => return Outcome::failed(reason),
             Err(_) => return Outcome::failed("time-out: the mail server takes too long"),
         };
@@ -125,7 +129,9 @@ impl Email {
         match timeout_at(Instant::now() + self.timeout, conversation.hand_over(&ready.bytes)).await
         {
             Ok(Ok(())) => Outcome::Accepted { reference: Some(ready.id) },
-            Ok(Err(Some(Trouble::Refused(reason)))) => Outcome::Refused { reason },
+            Ok(Err(Some(Trouble::Refused(reason) | Trouble::NoMailbox(reason)))) => {
+                Outcome::Refused { reason }
+            }
             Ok(Err(Some(Trouble::NotNow(reason)))) => Outcome::failed(reason),
             Ok(Err(None)) => Outcome::unknown("the answer to the mail was lost"),
             Err(_) => Outcome::unknown("time-out: no answer to the mail"),

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::Rendered;
+use crate::state::SuppressionReason;
 
 /// What is sent.
 #[derive(Clone, Debug)]
@@ -34,6 +35,13 @@ pub enum Outcome {
         /// What was said.
         reason: String,
     },
+    /// It is refused because of the address, and so would be all that is sent there: it belongs on the suppression list.
+    NeverAgain {
+        /// What was said.
+        reason: String,
+        /// Why nothing is to be sent there any more.
+        because: SuppressionReason,
+    },
     /// It is certainly not done; later it may be.
     Failed {
         /// What was said, or what happened.
@@ -53,7 +61,7 @@ impl Outcome {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
-            Self::Refused { .. } => "refused",
+            Self::Refused { .. } | Self::NeverAgain { .. } => "refused",
             Self::Failed { .. } => "failed",
             Self::Unknown { .. } => "unknown",
         }

@@ -5,6 +5,7 @@
 //!  folder of templates ─▶ template ─▶ Rendered ───┴▶ Message ─▶ Destination ─▶ Outcome ─▶ log ─▶ projection
 //!                               [destinations.NAME] ─▶ slack, webhook, email, sms
 //!                                                       in_app ─▶ the log, and from there `messages`
+//!  the suppression list in `state` ◀─▶ never_again: asked before each e-mail and text, and told what bounced
 //! ```
 //! Promises that every attempt ends in one [`Outcome`], which says whether it may be tried again without doing the thing twice; and
 //! that no reason has a secret or an address of a person in it. Deliberately does not decide what is sent, or when.
@@ -17,6 +18,7 @@ mod email;
 mod in_app;
 mod looking;
 mod message;
+mod never_again;
 mod opening;
 mod posting;
 mod reason;

@@ -15,6 +15,7 @@ use crate::{
     config::{Secret, SmsConfig, destination::is_number},
     limits::DELIVERY_TIMEOUT,
     sinks::answer::retry_after,
+    state::SuppressionReason,
 };
 
 /// Characters that Twilio takes; it makes up to ten texts of them (error 21617 beyond).
@@ -38,6 +39,10 @@ const OURS: [u32; 14] = [
     30001, // too many texts waiting
     30002, // the account is suspended
 ];
+
+/// Whoever has this number has answered STOP, and Twilio lets nothing through until they answer START
+/// (<https://www.twilio.com/docs/api/errors/21610>).
+const OPTED_OUT: u32 = 21610;
 
 /// An account of Twilio's.
 pub struct Sms {
@@ -142,6 +147,9 @@ fn outcome(answer: &Answer) -> Outcome {
             failed(retry_after(&answer.headers))
         }
         400..=499 if said.code.is_some_and(|code| OURS.contains(&code)) => failed(None),
+        400..=499 if said.code == Some(OPTED_OUT) => {
+            Outcome::NeverAgain { reason, because: SuppressionReason::Unsubscribed }
+        }
         400..=499 => Outcome::refused(reason),
         // RFC 9110: the server cannot handle the request now. The others (500, 502, 504) may come after it did.
         503 => failed(retry_after(&answer.headers)),
@@ -190,6 +198,12 @@ mod tests {
             assert_eq!(outcome.as_str(), word, "{status} {text}");
             assert!(!format!("{outcome:?}").contains("15550109999"), "{outcome:?}");
         }
+        let opted_out = of(400, &error(21610));
+        let because = SuppressionReason::Unsubscribed;
+        assert!(
+            matches!(&opted_out, Outcome::NeverAgain { because: it, .. } if *it == because),
+            "{opted_out:?}"
+        );
         let Outcome::Refused { reason } = of(400, &error(21211)) else { panic!("it is refused") };
         assert_eq!(
             reason,

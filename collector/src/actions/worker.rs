@@ -323,7 +323,7 @@ impl Hands {
                 Outcome::Accepted { reference } => {
                     return Some(Ended::new(ActionState::Accepted, reference));
                 }
-                Outcome::Refused { reason } => {
+                Outcome::Refused { reason } | Outcome::NeverAgain { reason, .. } => {
                     return Some(Ended::new(ActionState::Refused, reason));
                 }
                 Outcome::Unknown { reason } if !self.takes_key(pending) => {

@@ -7,6 +7,7 @@ pub(crate) mod consumers;
 pub(crate) mod features;
 pub(crate) mod person;
 pub(crate) mod rules;
+pub(crate) mod suppressions;
 pub(crate) mod tail;
 pub(crate) mod token;
 

@@ -28,6 +28,7 @@ mod rules;
 mod sdk;
 mod settings;
 mod stream;
+mod suppressions;
 mod table;
 mod tls;
 

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 use super::{
     Http,
     answer::{Answer, Failure, ok, set, stream},
-    auth, body,
+    auth,
+    body::{self, Held},
     follow::Followed,
 };
 use crate::{
@@ -66,21 +67,8 @@ impl Http {
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         let (desk, query) = (&self.desk, head.uri.query());
         let is_order = head.method == Method::POST;
-        let read = match is_order {
-            true => {
-                let read = body::read(body, self.bodies.trusted(), &self.limits).await;
-                let read = read.map_err(|failure| match failure.status() {
-                    StatusCode::PAYLOAD_TOO_LARGE => too_large(),
-                    _ => failure,
-                });
-                Some(read?)
-            }
-            false => None,
-        };
+        let read = if is_order { Some(self.order_body(body).await?) } else { None };
         let body = read.as_ref().map_or(&[][..], |(body, _held)| body);
-        if body.len() > MAX_ORDER_BYTES {
-            return Err(too_large());
-        }
         let parameters: &[&str] = match parts[..] {
             ["people"] => &["q", "limit"],
             [_, _, "timeline"] => &["before", "event", "type", "source", "limit"],
@@ -139,6 +127,23 @@ impl Http {
         }
     }
 
+    /// The body of an order, within its bound.
+    pub(super) async fn order_body<B>(&self, body: B) -> Result<(Bytes, Held), Failure>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
+        let read = body::read(body, self.bodies.trusted(), &self.limits).await;
+        // It knows the bound of batches only.
+        let read = read.map_err(|failure| match failure.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => too_large(),
+            _ => failure,
+        })?;
+        if read.0.len() > MAX_ORDER_BYTES {
+            return Err(too_large());
+        }
+        Ok(read)
+    }
+
     /// Carries out what was decided about a person, or says what it would lead to.
     async fn decide(
         &self,
@@ -154,19 +159,24 @@ impl Http {
         known(self.desk.profile(who).await?, NO_PERSON)
     }
 
-    /// Everything that is stored about a person, one JSON object a line: what is known, why, each event, the latest first, then
-    /// those of sources for tests, and how many events cannot be read, if there are such.
+    /// Everything that is stored about a person, one JSON object a line: what is known, why, which of the addresses are on
+    /// the suppression list, each event, the latest first, then those of sources for tests, and how many events cannot be read, if there are such.
     async fn export(&self, who: &str) -> Result<Answer, Failure> {
         let (profile, graph) = (self.desk.profile(who).await?, self.desk.graph(who).await?);
         let (Some(profile), Some(graph)) = (profile, graph) else {
             return Err(not_found(NO_PERSON));
         };
+        let suppressions = self.desk.suppressions_of(&profile).await?;
         let seat = self.seats.take()?;
         let (pieces, answer) = mpsc::channel(1);
         let (desk, person) = (self.desk.clone(), profile.id);
         tokio::spawn(async move {
             let _seat = seat;
-            let head = format!("{}\n{}\n", json!({"profile": profile}), json!({"graph": graph}));
+            let mut head =
+                format!("{}\n{}\n", json!({"profile": profile}), json!({"graph": graph}));
+            for suppression in suppressions {
+                head += &format!("{}\n", json!({ "suppression": suppression }));
+            }
             if pieces.send(Ok(head.into())).await.is_err() {
                 return;
             }
@@ -323,7 +333,7 @@ pub(super) fn text_of(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("maps with names that are texts are JSON")
 }
 
-fn read_order<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Failure> {
+pub(super) fn read_order<'b, T: Deserialize<'b>>(body: &'b [u8]) -> Result<T, Failure> {
     serde_json::from_slice(body).map_err(|error| match error.is_data() {
         true => invalid(&error.to_string()),
         false => {
@@ -383,7 +393,7 @@ pub(super) fn not_found(message: &str) -> Failure {
     Failure::new(StatusCode::NOT_FOUND, "not_found", message)
 }
 
-fn invalid(message: &str) -> Failure {
+pub(super) fn invalid(message: &str) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "invalid_order", message)
 }
 

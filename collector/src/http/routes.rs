@@ -91,11 +91,16 @@ impl Http {
             | (Route::People { order: true }, &Method::POST) => self.people(request).await,
             (Route::Rules { order: false }, &Method::GET)
             | (Route::Rules { order: true }, &Method::POST) => self.rules(&request).await,
+            (Route::Suppressions { order: false }, &Method::GET)
+            | (Route::Suppressions { order: true }, &Method::POST) => {
+                self.suppressions(request).await
+            }
             (Route::Decide, &Method::POST) => self.decide_at_once(request, peer, &front).await,
             (
                 Route::Consumers { .. }
                 | Route::People { .. }
                 | Route::Rules { .. }
+                | Route::Suppressions { .. }
                 | Route::Decide,
                 _,
             ) => Err(wrong_method(route.methods())),

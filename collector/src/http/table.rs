@@ -34,6 +34,10 @@ pub(super) enum Route {
     Rules {
         order: bool,
     },
+    /// What orders something, or what is only asked.
+    Suppressions {
+        order: bool,
+    },
     /// An event that is decided about at once.
     Decide,
     /// A page for people.
@@ -50,10 +54,12 @@ impl Route {
             // Nor here: who fetches events takes a lease on them.
             Self::Consumers { order: false }
             | Self::People { order: false }
-            | Self::Rules { order: false } => "GET",
+            | Self::Rules { order: false }
+            | Self::Suppressions { order: false } => "GET",
             Self::Consumers { order: true }
             | Self::People { order: true }
             | Self::Rules { order: true }
+            | Self::Suppressions { order: true }
             | Self::Decide
             | Self::Inbound => "POST",
             Self::Console => "GET, HEAD, POST",
@@ -153,6 +159,9 @@ pub(super) const TABLE: &[(&str, Route, &str)] = {
         ("/v1/rules/{rule}/resume", R::Rules { order: true }, "rules"),
         ("/v1/rules/{rule}/why", R::Rules { order: false }, "rules"),
         ("/v1/firings", R::Rules { order: false }, "firings"),
+        ("/v1/suppressions", R::Suppressions { order: false }, "suppressions"),
+        ("/v1/suppressions/add", R::Suppressions { order: true }, "suppressions"),
+        ("/v1/suppressions/remove", R::Suppressions { order: true }, "suppressions"),
         ("/v1/decide", R::Decide, "decide"),
         ("/v1/projection", R::People { order: false }, "projection"),
         ("/v1/projection/rebuild", R::People { order: true }, "projection"),

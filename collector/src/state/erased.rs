@@ -42,6 +42,12 @@ pub struct Erasure {
     pub events: u64,
 }
 
+/// The key that identifiers are hashed with.
+pub(super) fn key(database: &Connection) -> rusqlite::Result<[u8; 32]> {
+    let sql = "SELECT value FROM secret WHERE name = ?1";
+    database.prepare_cached(sql)?.query_row([KEY], |row| row.get(0))
+}
+
 /// Notes that something was ordered and done.
 fn audit(database: &Connection, audited: &Audited) -> rusqlite::Result<()> {
     database.execute(
@@ -66,7 +72,7 @@ impl State {
                 "INSERT INTO secret VALUES (?1, ?2) ON CONFLICT DO NOTHING",
                 params![KEY, &fresh[..]],
             )?;
-            database.query_row("SELECT value FROM secret WHERE name = ?1", [KEY], |row| row.get(0))
+            key(database)
         })
     }
 

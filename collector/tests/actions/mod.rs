@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 #![allow(dead_code, reason = "each test file uses its own part of this")]
 
+pub(crate) mod mail;
+
 use std::{
     convert::Infallible,
     path::{Path, PathBuf},
@@ -57,6 +59,7 @@ pub(crate) fn message(to: Option<&str>) -> Message {
 pub(crate) fn reason(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Refused { reason }
+        | Outcome::NeverAgain { reason, .. }
         | Outcome::Failed { reason, .. }
         | Outcome::Unknown { reason } => reason,
         Outcome::Accepted { .. } => panic!("it was accepted, without a reason"),

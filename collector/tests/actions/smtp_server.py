@@ -13,14 +13,25 @@ from aiosmtpd.smtp import SMTP, AuthResult
 
 REFUSED = {
     "refused": "550 5.1.1 <{}>: Recipient address rejected: no such user",
+    "policy": "550 5.7.1 <{}>: Relay access denied",
+    "bare": "550 no such user <{}>",
     "busy": "451 4.3.2 {} is busy, try again later",
 }
 AFTER_THE_MAIL = {"later": "452 4.3.1 no room for {}", "spam": "554 5.7.1 {} wants no such mail"}
 
 
+FREED = asyncio.Event()
+
+
 class Handler:
     async def handle_RCPT(self, server, session, envelope, address, options):
         name = address.split("@")[0]
+        if name == "frees":
+            FREED.set()
+        if name == "held":
+            print(json.dumps({"held": address}), flush=True)
+            await FREED.wait()
+            return REFUSED["refused"].format(address)
         if name in REFUSED:
             return REFUSED[name].format(address)
         envelope.rcpt_tos.append(address)

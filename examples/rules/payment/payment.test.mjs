@@ -6,17 +6,20 @@ import { test } from 'node:test';
 import { play } from './play.mjs';
 
 test('one message in the page and one e-mail, and the reason for each that was not sent', { timeout: 60_000 }, async () => {
-  const { capped, silent, asleep, firings, received, heard } = await play(() => {});
+  const { capped, silent, spammed, asleep, firings, received, heard } = await play(() => {});
   assert.deepEqual(received.map(({ to }) => to), [['awake@customers.example']]);
   const [mail] = received;
   assert.equal(mail.subject, 'Your payment of 40 EUR did not go through');
   assert.match(mail.parts['text/plain'], /Hello shopper,\s+the card that we have of yours has expired.\s+.*o-1/s);
   assert.deepEqual(heard.awake.map(({ title, url }) => [title, url]), [['Your payment did not go through', 'https://shop.example/pay?order=o-1']]);
   assert.deepEqual([heard.asleep, heard.silent], [[], []]);
+  assert.equal(heard.spammed.length, 1, 'a page is no address');
   const said = (actions) => actions.map(({ kind, state, detail }) => [kind, state, detail]);
   const cap = 'the person is written to as often as the cap allows';
   assert.deepEqual(said(capped), [['in_app', 'refused', cap], ['email', 'refused', cap]]);
   assert.deepEqual(said(silent), ['in_app', 'email'].map((kind) => [kind, 'refused', `the person does not want to be written to by ${kind}`]));
+  assert.deepEqual(spammed.map(({ kind, state }) => [kind, state]), [['in_app', 'accepted'], ['email', 'refused']]);
+  assert.match(spammed[1].detail, /^the address is on the suppression list: complained, since 20/);
   assert.deepEqual(asleep.map(({ state }) => state), ['pending', 'pending'], 'the night is over at eight');
-  assert.equal(firings.length, 4, 'the forged one is none');
+  assert.equal(firings.length, 5, 'the forged one is none');
 });

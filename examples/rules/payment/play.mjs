@@ -1,4 +1,4 @@
-// A payment failed: one customer is written to at once, three are left alone, each for another reason.
+// A payment failed: one customer is written to at once, four are left alone, each for another reason.
 //
 //   node play.mjs       (HEADWATER=path/to/headwater; default ../../../target/debug/headwater; wants `make .build/smtp`)
 
@@ -15,10 +15,14 @@ export async function play(say) {
       type: 'identify', userId: user, context: { timezone }, traits: { email: `${user}@customers.example`, ...traits },
     });
     await on.send('backend',
-      customer('awake', noon, { first_name: 'shopper' }), customer('asleep', night), customer('silent', noon, { consent_email: false, consent_in_app: false }));
+      customer('awake', noon, { first_name: 'shopper' }), customer('asleep', night), customer('silent', noon, { consent_email: false, consent_in_app: false }),
+      customer('spammed', noon));
+    // Somebody has called a mail of the shop's spam. Nothing is sent to that address any more; the page that is open is no address.
+    await on.suppress('complained', 'Spammed@customers.example');
     // Each has a page open.
-    for (const user of ['awake', 'asleep', 'silent']) await on.send('web', { type: 'identify', anonymousId: `page-of-${user}`, userId: user });
-    const pages = Object.fromEntries(['awake', 'asleep', 'silent'].map((user) => [user, on.listen(`page-of-${user}`)]));
+    const users = ['awake', 'asleep', 'silent', 'spammed'];
+    for (const user of users) await on.send('web', { type: 'identify', anonymousId: `page-of-${user}`, userId: user });
+    const pages = Object.fromEntries(users.map((user) => [user, on.listen(`page-of-${user}`)]));
     const failed = (user, order) => ({ event: 'Payment Failed', userId: user, properties: { amount: 40, currency: 'EUR', order_id: order, reason: 'expired_card' } });
 
     await on.send('web', failed('awake', 'forged'));
@@ -28,7 +32,7 @@ export async function play(say) {
     const mail = await on.comes('the e-mail', (it) => it.kind === 'mail');
     say(`\nThe e-mail came after ${ms(mail.at - at)}:\n  to ${mail.to}: ${mail.subject}\n  ${mail.parts['text/plain'].trim().replaceAll('\n', '\n  ')}`);
 
-    await on.send('backend', failed('awake', 'o-2'), failed('asleep', 'o-3'), failed('silent', 'o-4'));
+    await on.send('backend', failed('awake', 'o-2'), failed('asleep', 'o-3'), failed('silent', 'o-4'), failed('spammed', 'o-5'));
     /** What became of the latest message to somebody: in the page, and by mail. */
     const of = async (name) => (await on.firings({ who: name }))[0]?.actions;
     const settled = (actions) => actions?.every(({ state }) => state !== 'pending') && actions;
@@ -36,12 +40,14 @@ export async function play(say) {
     say(`\nIt fails again at once: ${capped[0].state}, ${capped[0].detail}`);
     const silent = await on.until('who said no', async () => settled(await of('silent')));
     say(`Somebody who wants neither: ${silent.map(({ kind, state, detail }) => `${kind} ${state}, ${detail}`).join('; ')}`);
+    const spammed = await on.until('who called it spam', async () => settled(await of('spammed')));
+    say(`Somebody who has called a mail spam: ${spammed.map(({ kind, state, detail }) => `${kind} ${state}${detail ? `, ${detail}` : ''}`).join('; ')}`);
     const asleep = await on.until('who sleeps', () => of('asleep'));
     say(`Somebody for whom it is between two and three at night (${night}): ${asleep[0].state}, until 08:00 there`);
     const firings = await on.firings();
     say(`\nFirings: ${firings.length}. E-mails: ${on.received.length}.`);
     const heard = Object.fromEntries(await Promise.all(Object.entries(pages).map(async ([user, page]) => [user, await page.heard()])));
-    return { took: mail.at - at, tookInPage: message.heardAt - at, heard, capped, silent, asleep, firings, received: on.received };
+    return { took: mail.at - at, tookInPage: message.heardAt - at, heard, capped, silent, spammed, asleep, firings, received: on.received };
   } finally {
     await on.end();
   }

@@ -25,6 +25,8 @@ pub(super) struct Conversation {
 pub(super) enum Trouble {
     /// This mail never will be.
     Refused(String),
+    /// Nor any other to this address: there is no such mailbox.
+    NoMailbox(String),
     /// None is, now.
     NotNow(String),
 }
@@ -70,7 +72,13 @@ impl Conversation {
         for to in envelope.to() {
             let said = self.connection.command(Rcpt::new(to.clone(), Vec::new())).await;
             // 530 and 535 ask for credentials.
-            said.map_err(|error| self.trouble(&error, |code| !matches!(code, 530 | 535)))?;
+            let of_the_mail = |code| !matches!(code, 530 | 535);
+            said.map_err(|error| match self.trouble(&error, of_the_mail) {
+                Trouble::Refused(reason) if is_no_mailbox(&words(&error)) => {
+                    Trouble::NoMailbox(reason)
+                }
+                trouble => trouble,
+            })?;
         }
         let said = self.connection.command(Data).await;
         said.map(drop).map_err(|error| self.trouble(&error, |_| true))
@@ -96,9 +104,30 @@ impl Conversation {
     }
 }
 
-fn describe(error: &Error, to: &[String]) -> String {
+/// Enhanced codes (RFC 3463, and IANA's registry of them) by which a server that refuses a recipient says that nobody ever has mail there.
+/// Others of 5.1 are about the sender (5.1.7, 5.1.8), or say too little (5.1.0, 5.1.4); 5.2 is about a mailbox that there is (full, locked),
+/// 5.7 about what the server allows, 5.3 and 5.4 about its own trouble. A 550 alone may be any of these.
+const NO_MAILBOX: [&str; 5] = [
+    "5.1.1",  // no such mailbox
+    "5.1.2",  // no such domain
+    "5.1.3",  // this can be no address
+    "5.1.6",  // moved, and nobody knows where
+    "5.1.10", // the domain takes no mail at all (RFC 7505)
+];
+
+/// Whether a permanent no to a recipient says that there is none.
+fn is_no_mailbox(said: &str) -> bool {
+    said.split_whitespace().next().is_some_and(|code| NO_MAILBOX.contains(&code))
+}
+
+/// What a server has said behind its code.
+fn words(error: &Error) -> String {
     use std::error::Error as _;
-    let said = error.source().map(ToString::to_string).unwrap_or_default();
+    error.source().map(ToString::to_string).unwrap_or_default()
+}
+
+fn describe(error: &Error, to: &[String]) -> String {
+    let said = words(error);
     let said = without_people(&said, to.first().map(String::as_str));
     match error.status() {
         Some(code) => {
@@ -106,5 +135,36 @@ fn describe(error: &Error, to: &[String]) -> String {
         }
         None if said.is_empty() => "the connection to the mail server was lost".to_owned(),
         None => format!("the mail server is not to be talked to: {said}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_is_not_there_is_taken_for_nobody() {
+        for said in [
+            "5.1.1 <a@b.example>: Recipient address rejected: User unknown",
+            "5.1.1\nThe account does not exist",
+            "5.1.10 null MX",
+            "5.1.2 Domain not found",
+        ] {
+            assert!(is_no_mailbox(said), "{said}");
+        }
+        for said in [
+            "",
+            "no such user",
+            "5.1.0 Address rejected",
+            "5.1.8 Sender's domain not found",
+            "5.1.11 what nobody has registered",
+            "5.2.1 The account is disabled",
+            "5.2.2 Mailbox full",
+            "5.4.1 Access denied",
+            "5.7.1 5.1.1 Relaying denied",
+            "4.1.1 greylisted",
+        ] {
+            assert!(!is_no_mailbox(said), "{said}");
+        }
     }
 }
