@@ -52,6 +52,24 @@ test('people are found as one types, and a page shows what happens while it happ
   });
 });
 
+test('an address that nothing is sent to says so where the person is known by it', async () => {
+  await withConsole(async (desk) => {
+    const { id } = await fill(desk);
+    const page = await desk.signedIn();
+    await page.goto(`${desk.url}/console/people/${id}`);
+    const known = page.locator('.identifiers li', { hasText: 'shopper@example.com' });
+    assert.equal((await known.innerText()).includes('suppression'), false);
+    const suppressions = [{ address: 'Shopper@example.com', reason: 'bounced' }];
+    const order = { method: 'POST', headers: { authorization: `Bearer ${desk.token}` }, body: JSON.stringify({ suppressions }) };
+    assert.equal((await fetch(`${desk.url}/v1/suppressions/add`, order)).status, 200);
+    // An open page hears of it with what the person does next.
+    await desk.send('wk_web', event('track', 0, { userId: 'u-1042', event: 'Came Back' }));
+    await known.getByText(/^On the suppression list: bounced, since \S/).waitFor();
+    assert.equal(await page.locator('.identifiers', { hasText: 'On the suppression list' }).locator('time').count(), 1, 'no other is');
+    desk.isFaultless();
+  });
+});
+
 test('a timeline is filtered, paged, and read without scripts', async () => {
   await withConsole(async (desk) => {
     const { id } = await fill(desk);

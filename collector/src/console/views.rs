@@ -10,7 +10,10 @@ use super::{
     latest::{Came, Who},
     words::{When, count, label, value},
 };
-use crate::people::{Account, Device, Found, Known, PersonId, Profile, Said};
+use crate::{
+    desk::Suppression,
+    people::{Account, Device, Found, Known, PersonId, Profile, Said},
+};
 
 /// What needs no escape in a part of a path or in a parameter.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -38,11 +41,17 @@ pub(super) fn initial(name: &str) -> String {
 pub(crate) struct KnownView {
     pub(crate) kind: &'static str,
     pub(crate) value: String,
+    /// Where nothing is sent to it: why, and since when.
+    pub(crate) suppressed: Option<(&'static str, When)>,
 }
 
 pub(super) fn known(all: &[Known]) -> Vec<KnownView> {
-    let all = all.iter();
-    all.map(|known| KnownView { kind: kind_name(known.kind), value: known.value.clone() }).collect()
+    let view = |known: &Known| KnownView {
+        kind: kind_name(known.kind),
+        value: known.value.clone(),
+        suppressed: None,
+    };
+    all.iter().map(view).collect()
 }
 
 /// A trait or a fact.
@@ -109,7 +118,14 @@ pub(crate) struct PersonView {
 }
 
 impl PersonView {
-    pub(crate) fn of(profile: &Profile) -> Self {
+    /// With what of the person is on the suppression list.
+    pub(crate) fn of(profile: &Profile, suppressions: &[Suppression]) -> Self {
+        let mut identifiers = known(&profile.identifiers);
+        for view in &mut identifiers {
+            let is_it = |it: &&Suppression| it.address.as_ref() == Some(&view.value);
+            let found = suppressions.iter().find(is_it);
+            view.suppressed = found.map(|it| (it.reason.as_str(), When::of(&it.since)));
+        }
         let channels = profile.channels.iter().map(|channel| ChannelView {
             name: label(&channel.source),
             events: count(channel.events, "event", "events"),
@@ -131,7 +147,7 @@ impl PersonView {
             events: profile.events,
             first_seen: profile.first_seen.as_deref().map(When::of),
             last_seen: profile.last_seen.as_deref().map(When::of),
-            identifiers: known(&profile.identifiers),
+            identifiers,
             traits: said("trait", &profile.traits),
             claims: said("claim", &profile.claims),
             // What was read from it stands beside the name.

@@ -278,12 +278,13 @@ impl Http {
         let wanted = query.wanted()?;
         let page = self.desk.timeline(&id, wanted.clone()).await?.ok_or(NO_PERSON)?;
         let graph = self.desk.graph(&id).await?.ok_or(NO_PERSON)?;
+        let suppressions = self.desk.suppressions_of(&profile).await?;
         Ok(html(&PersonPage {
             frame: self.console.frame(profile.name.clone(), "person", Some(session)),
             done: done(&id, query),
             signals: person_signals(&self.desk, &mut Around::default(), &id).await?,
             s: person_story(&profile, &wanted, page),
-            p: PersonView::of(&profile),
+            p: PersonView::of(&profile, &suppressions),
             g: GraphView::of(&graph),
         }))
     }

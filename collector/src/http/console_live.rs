@@ -129,7 +129,7 @@ impl Followed for FollowPerson {
             let shown = self.profile.take();
             return Ok(shown.map(|_| framed(&rendered(&PersonGone))));
         };
-        let view = PersonView::of(&profile);
+        let view = PersonView::of(&profile, &desk.suppressions_of(&profile).await?);
         let signals = person_signals(desk, &mut self.around, &self.who).await?;
         // Whatever happens to a person changes when it was seen last, how often, or what is known; and what rules make of it, later.
         if self.profile.as_ref() == Some(&view) && self.signals.as_ref() == Some(&signals) {
