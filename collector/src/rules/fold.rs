@@ -44,7 +44,7 @@ use fate::fates;
 use happening::Happening;
 pub use looked::{Came, Looked, Waited};
 pub(super) use sample::brings;
-use sample::sample;
+use sample::{count, sampled};
 
 use crate::{
     event_log::{Offset, Record, Trust},
@@ -53,8 +53,6 @@ use crate::{
 
 /// Rules that stand one behind the other, each set off by what the one before has emitted. More is a circle.
 const DEEPEST: u8 = 4;
-/// How soon after an event that which time alone moves is looked at: time moves slowly, and an event more often than this costs nothing.
-const LOOK_MS: i64 = 10 * 60 * 1000;
 /// People that are remembered by who has done something: some 2 MB when full.
 const PEOPLE: NonZeroUsize = NonZeroUsize::new(1 << 13).expect("it is not 0");
 /// Events that are remembered by their names. Of more, which some make up, all are looked up anew.
@@ -297,14 +295,33 @@ impl Fold {
         for (rule, number) in heard.steps.iter().map(|(at, step)| (&set.rules[*at], *step)) {
             self.step(db, rule, number, &happening, main)?;
         }
-        let mut moved = Vec::new();
+        let mut samples = Vec::new();
+        let scope = Scope::new(db, &set, kept, &person, happening.time_ms());
         for at in &heard.features {
-            if sample((db, &set, kept), *at, &happening, &person, main)? {
+            if let Some(sample) = sampled(&scope, &set.features[*at], &happening)? {
+                samples.push((*at, sample));
+            }
+        }
+        drop(scope);
+        let now = record.received_at.unix_ms();
+        // What was back between two events is found before the second counts: afterwards it may be beyond its line again.
+        let mut beyond = Vec::new();
+        let moves = |line: &&Line| linked || samples.iter().any(|(at, _)| line.moves[*at]);
+        for line in lines.iter().filter(|line| line.ages).filter(moves) {
+            for whose in whose(set.rules[line.rule].per, &*person, &accounts) {
+                let scope = Scope::new(db, &set, kept, whose, now);
+                if self.is_beyond_still(&scope, line.rule, &happening)? {
+                    beyond.push((line.rule, key(whose)));
+                }
+            }
+        }
+        let mut moved = Vec::new();
+        for (at, sample) in &samples {
+            if count((db, &set, kept), *at, sample, main)? {
                 moved.push(*at);
             }
         }
         let has_moved = |line: &Line| linked || moved.iter().any(|at| line.moves[*at]);
-        let now = record.received_at.unix_ms();
         let (mine, theirs) = scopes(now);
         for rule in rules().filter(|rule| rule.asks.is_some()) {
             self.begin(&mine, log, rule, &happening, main)?;
@@ -312,9 +329,11 @@ impl Fold {
         for line in lines.iter().filter(|line| has_moved(line)) {
             let rule = &set.rules[line.rule];
             for scope in whose(rule.per, &mine, &theirs) {
-                self.crossed(scope, line.rule, record.offset, Some((&happening, main)))?;
-                if line.ages {
-                    let (due, key) = (now + LOOK_MS, key(scope.whose));
+                let key = key(scope.whose);
+                let was_beyond = line.ages.then(|| beyond.contains(&(line.rule, key)));
+                let event = Some((&happening, main));
+                let is_beyond = self.crossed(scope, line.rule, record.offset, event, was_beyond)?;
+                if let Some(due) = line.next_look(scope, is_beyond)? {
                     let by = (line.rule, rule.name.as_str());
                     if waiting::look_by(db, &mut self.standing, by, key, due)? {
                         self.due_by(due);

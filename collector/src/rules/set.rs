@@ -11,7 +11,7 @@ use super::{
     event::Wanted,
     length::ms,
     part::{On, Part, Per},
-    rule::{Cap, Measure, Quiet, Rule, When},
+    rule::{Cap, Crossing, Measure, Quiet, Rule, When},
     spelling::Written,
     unread::Declared,
 };
@@ -329,6 +329,26 @@ impl RuleSet {
             Measure::Feature(of) => self.features[*of].runs(),
         };
         score || conditions.iter().any(|part| self.asks_time(part))
+    }
+
+    /// Whether time alone can bring what crosses the line back, and never over it: in a window that ends now a count can only fall
+    /// until something happens.
+    pub(super) fn only_goes_back(&self, crossing: &Crossing, conditions: &[Part]) -> bool {
+        let Measure::Feature(of) = crossing.of else { return false };
+        let feature = &self.features[of];
+        let falls =
+            matches!(feature.operation, Operation::Count | Operation::Max | Operation::Dwell(_));
+        let goes_back = if crossing.rising { falls } else { feature.operation == Operation::Min };
+        goes_back && feature.ago.is_zero() && !conditions.iter().any(|part| self.part_ages(part))
+    }
+
+    /// How soon after something has happened time alone can move one of these features.
+    pub(super) fn soonest_ms(&self, windowed: &[usize]) -> Option<i64> {
+        let of = |at: &usize| {
+            let Feature { window, ago, .. } = &self.features[*at];
+            window.iter().copied().chain((!ago.is_zero()).then_some(*ago)).min()
+        };
+        windowed.iter().filter_map(of).min().map(ms)
     }
 
     fn asks_time(&self, part: &Part) -> bool {

@@ -1,6 +1,9 @@
 //! Scores and features that cross a line: because of an event, or because time passes alone.
 //! Promises that the moment is found to the second, and that a line counts once until what crossed it was back.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use rusqlite::{Connection, Result};
@@ -28,6 +31,10 @@ const AHEAD_MS: i64 = 3600 * 1000;
 const LOOKS_AHEAD: u32 = 14;
 /// How exactly the moment is found.
 const EXACTLY_MS: i64 = 1000;
+/// How soon after an event that which time alone moves is looked at where its windows are long: it moves slowly then, and an event
+/// more often than this costs nothing.
+const LOOK_MS: i64 = 10 * 60 * 1000;
+
 /// A rule that crosses a line.
 pub(super) struct Line {
     /// The rule's place in the set.
@@ -40,6 +47,12 @@ pub(super) struct Line {
     windowed: Vec<usize>,
     /// Whether it moves between those steps.
     goes_by_the_clock: bool,
+    /// Whether time alone can bring it back, and never over its line.
+    only_back: bool,
+    /// The same where nothing but the line says whether the rule fires.
+    is_bare: bool,
+    /// How soon after an event time can have moved it: by its shortest window, and no later than where those are long.
+    soonest_ms: i64,
 }
 
 impl Line {
@@ -51,10 +64,31 @@ impl Line {
                 ages: set.ages(&crossing.of),
                 windowed: set.windowed(&crossing.of, &it.conditions),
                 goes_by_the_clock: set.goes_by_the_clock(&crossing.of, &it.conditions),
+                only_back: set.only_goes_back(crossing, &it.conditions),
+                is_bare: it.conditions.is_empty(),
+                soonest_ms: set
+                    .soonest_ms(&set.windowed(&crossing.of, &it.conditions))
+                    .unwrap_or(LOOK_MS)
+                    .clamp(EXACTLY_MS, LOOK_MS),
             }),
             _ => None,
         };
         set.rules.iter().enumerate().filter_map(of).collect()
+    }
+
+    /// When it is to be looked at after an event. With short windows as soon as one of them can make a step: in ten minutes it can be
+    /// over the line and back several times.
+    pub(super) fn next_look(&self, scope: &Scope<'_>, is_beyond: bool) -> Result<Option<i64>> {
+        let now = scope.now_ms;
+        if !self.ages || self.only_back && self.is_bare && !is_beyond {
+            return Ok(None);
+        }
+        // What only goes back fires no sooner for being looked at sooner: it is asked at the next event, too.
+        if self.only_back || self.soonest_ms == LOOK_MS {
+            return Ok(Some(now + self.soonest_ms));
+        }
+        let step = scope.steps(&self.windowed)?.first().copied();
+        Ok(Some(step.map_or(now + LOOK_MS, |step| step.clamp(now + EXACTLY_MS, now + LOOK_MS))))
     }
 }
 
@@ -84,8 +118,8 @@ impl Fold {
         let kept = std::mem::take(&mut self.kept);
         let scope = Scope::new(db, &set, &kept, &whose, now);
         let next = self
-            .crossed(&scope, number, position, None)
-            .and_then(|()| self.crosses_next(&scope, number));
+            .crossed(&scope, number, position, None, None)
+            .and_then(|_| self.crosses_next(&scope, number));
         drop(scope);
         self.kept = kept;
         let Some(due) = next? else { return Ok(()) };
@@ -94,25 +128,51 @@ impl Fold {
         Ok(())
     }
 
-    /// Looks at what may have crossed its line.
+    /// Whether somebody stands beyond a line as an event comes, before it counts. Who is back by then is armed again.
+    pub(super) fn is_beyond_still(
+        &mut self,
+        scope: &Scope<'_>,
+        number: usize,
+        happening: &Happening<'_>,
+    ) -> Result<bool> {
+        let rule = &scope.set.rules[number];
+        let When::Crosses(crossing) = &rule.when else { return Ok(false) };
+        let (db, keys, by) = (scope.db, keys(scope.whose), (number, rule.name.as_str()));
+        if !waiting::is_crossed(db, &mut self.standing, by, &keys)? {
+            return Ok(false);
+        }
+        if !scope.measure(&crossing.of)?.is_some_and(|value| crossing.is_back(value)) {
+            return Ok(true);
+        }
+        waiting::rearm(db, &mut self.standing, by, &keys)?;
+        let outcome = "it was back before the event, and is armed again";
+        self.looked_across(scope, (rule, crossing), Some(happening), outcome)?;
+        Ok(false)
+    }
+
+    /// Looks at what may have crossed its line; `was_beyond` where that is known. Whether it is beyond it now.
     pub(super) fn crossed(
         &mut self,
         scope: &Scope<'_>,
         number: usize,
         position: Offset,
         event: Option<(&Happening<'_>, Node)>,
-    ) -> Result<()> {
+        was_beyond: Option<bool>,
+    ) -> Result<bool> {
         let rule = &scope.set.rules[number];
-        let When::Crosses(crossing) = &rule.when else { return Ok(()) };
+        let When::Crosses(crossing) = &rule.when else { return Ok(false) };
         let (db, whose, by) = (scope.db, scope.whose, (number, rule.name.as_str()));
-        let keys = keys(whose);
         let found = scope.measure(&crossing.of)?;
-        let is_crossed = waiting::is_crossed(db, &mut self.standing, by, &keys)?;
+        let mut is_crossed = match was_beyond {
+            Some(is_crossed) => is_crossed,
+            None => waiting::is_crossed(db, &mut self.standing, by, &keys(whose))?,
+        };
         let mut outcome = "it is not beyond the line";
         match found {
             None => outcome = "there is nothing to go by yet",
             Some(value) if is_crossed && crossing.is_back(value) => {
-                waiting::rearm(db, &mut self.standing, by, &keys)?;
+                waiting::rearm(db, &mut self.standing, by, &keys(whose))?;
+                is_crossed = false;
                 outcome = "it is armed again";
             }
             Some(_) if is_crossed => {
@@ -124,6 +184,7 @@ impl Fold {
                     holds = holds && scope.holds(condition, About::default())?;
                 }
                 outcome = "its conditions do not hold";
+                is_crossed = holds;
                 let is_too_deep = event.is_some_and(|(happening, _)| happening.depth >= DEEPEST);
                 if holds && is_too_deep {
                     // It stands where it stands; but what rules set off sets off no more.
@@ -140,14 +201,32 @@ impl Fold {
             }
             Some(_) => {}
         }
-        if self.looked.is_some() {
-            let reasons = reasons(scope, rule, About::default())?;
-            let record = event.map(|(happening, _)| happening.record.offset);
-            self.looked_at((rule, scope.whose), scope.now_ms, record, outcome, || reasons);
-            let measured = measured(scope, crossing)?;
-            if let Some(last) = self.looked.as_mut().and_then(|all| all.last_mut()) {
-                last.measured = Some(measured);
-            }
+        self.looked_across(
+            scope,
+            (rule, crossing),
+            event.map(|(happening, _)| happening),
+            outcome,
+        )?;
+        Ok(is_crossed)
+    }
+
+    /// Writes down what came of a look at a line, if anyone wants to know.
+    fn looked_across(
+        &mut self,
+        scope: &Scope<'_>,
+        (rule, crossing): (&Rule, &Crossing),
+        event: Option<&Happening<'_>>,
+        outcome: &str,
+    ) -> Result<()> {
+        if self.looked.is_none() {
+            return Ok(());
+        }
+        let reasons = reasons(scope, rule, About::default())?;
+        let record = event.map(|happening| happening.record.offset);
+        self.looked_at((rule, scope.whose), scope.now_ms, record, outcome, || reasons);
+        let measured = measured(scope, crossing)?;
+        if let Some(last) = self.looked.as_mut().and_then(|all| all.last_mut()) {
+            last.measured = Some(measured);
         }
         Ok(())
     }
@@ -174,6 +253,9 @@ impl Fold {
         };
         let lines = Arc::clone(&self.lines);
         let Some(line) = lines.iter().find(|line| line.rule == number) else { return Ok(None) };
+        if line.only_back && line.is_bare && !is_crossed {
+            return Ok(None);
+        }
         let mut looks = scope.steps(&line.windowed)?;
         if line.goes_by_the_clock {
             looks.extend((0..LOOKS_AHEAD).map(|look| now + (AHEAD_MS << look)));

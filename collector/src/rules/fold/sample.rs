@@ -16,29 +16,23 @@ use super::{
     asking,
     happening::Happening,
 };
-use crate::{
-    event_log::Record,
-    people::{Node, Whole},
-};
+use crate::{event_log::Record, people::Node};
 
-/// Brings an event to the feature at this place; whether anything changed.
-pub(super) fn sample(
+/// Counts what an event brings to the feature at this place; whether anything changed.
+pub(super) fn count(
     (db, set, kept): (&Connection, &RuleSet, &RefCell<Kept>),
     at: usize,
-    happening: &Happening<'_>,
-    person: &Whole,
+    sample: &Sample,
     main: Node,
 ) -> Result<bool> {
     let feature = &set.features[at];
-    let scope = Scope::new(db, set, kept, person, happening.time_ms());
-    let Some(sample) = sampled(&scope, feature, happening)? else { return Ok(false) };
     let mut kept = kept.borrow_mut();
     let aggregate = kept.change(db, main)?.change(at);
-    Ok(feature.operation.take(feature.window.is_some(), aggregate, &sample))
+    Ok(feature.operation.take(feature.window.is_some(), aggregate, sample))
 }
 
 /// What an event brings to a feature; `None` if it is not about it.
-fn sampled(
+pub(super) fn sampled(
     scope: &Scope<'_>,
     feature: &Feature,
     happening: &Happening<'_>,
