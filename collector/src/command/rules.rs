@@ -2,6 +2,7 @@
 //! running server, what its rules came to, why, and the switch. Promises text for people and `--json` for programs, and an exit code
 //! that says whether all is well. Deliberately knows only files and the HTTP API.
 
+mod compared;
 mod switched;
 mod why;
 
@@ -25,9 +26,6 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::{Remote, Server, printable};
-
-/// Firings of one kind that a comparison names.
-const NAMED: usize = 20;
 
 /// Rules: check and test their files, and ask a running server what they came to and why.
 #[derive(Args)]
@@ -68,6 +66,7 @@ pub(crate) enum OnFiles {
     /// What other rules would have come to: both over a data folder's log, nothing sent. May run beside a server.
     ///
     /// Time passes to the last event, or to `--to`: what fired under one set and is still waiting under the other is listed as not due yet.
+    /// A firing acts, or is held: by the rollout, a dry run, as late. Not judged: consent, addresses, and whether anything is delivered.
     Backtest {
         /// The data folder.
         data: PathBuf,
@@ -251,43 +250,7 @@ pub(crate) fn on_files(command: &OnFiles) -> anyhow::Result<()> {
                 writeln!(out, "{json}")?;
                 return Ok(());
             }
-            writeln!(out, "{} events", compared.events)?;
-            for (rule, (old, new)) in &compared.rules {
-                writeln!(out, "  {rule}: {old} firings before, {new} now")?;
-            }
-            writeln!(out, "at another time: {}", compared.moved.len())?;
-            for (rule, who, before, now) in compared.moved.iter().take(NAMED) {
-                writeln!(out, "  {before} -> {now}  {rule}  {}", printable(who))?;
-            }
-            if compared.moved.len() > NAMED {
-                writeln!(out, "  … and {} more (--json names all)", compared.moved.len() - NAMED)?;
-            }
-            if !compared.not_due.is_empty() {
-                let end = if to.is_some() { "a later --to" } else { "a --to in the future" };
-                let count = compared.not_due.len();
-                writeln!(out, "not due yet: {count}; {end} lets their time come")?;
-            }
-            for (rule, who, before, now) in compared.not_due.iter().take(NAMED) {
-                writeln!(out, "  {before} -> {now}  {rule}  {}", printable(who))?;
-            }
-            if compared.not_due.len() > NAMED {
-                writeln!(
-                    out,
-                    "  … and {} more (--json names all)",
-                    compared.not_due.len() - NAMED
-                )?;
-            }
-            for (what, all) in
-                [("would fire now", &compared.only_new), ("would not any more", &compared.only_old)]
-            {
-                writeln!(out, "{what}: {}", all.len())?;
-                for (rule, who, at) in all.iter().take(NAMED) {
-                    writeln!(out, "  {at}  {rule}  {}", printable(who))?;
-                }
-                if all.len() > NAMED {
-                    writeln!(out, "  … and {} more (--json names all)", all.len() - NAMED)?;
-                }
-            }
+            write!(out, "{}", compared::shown(&compared, to.is_some()))?;
             if compared.unreadable > 0 {
                 bail!(
                     "{} stretches of the log cannot be read; `headwater doctor` says which",

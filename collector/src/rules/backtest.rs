@@ -1,8 +1,12 @@
-//! Old rules and new ones over what is stored: who would have been reached, and who not any more.
-//! Promises to send nothing and to change nothing; may run beside a server. Deliberately keeps its state in a temporary database.
+//! Old rules and new ones over what is stored: what would have been done, and what not any more.
+//! Promises to send nothing and to change nothing; may run beside a server. Deliberately keeps its state in a temporary database, and
+//! judges no delivery: see [`NOT_JUDGED`].
+
+#[cfg(test)]
+mod tests;
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io,
     path::Path,
     sync::Arc,
@@ -10,14 +14,19 @@ use std::{
 
 use serde::Serialize;
 
-use super::{set::RuleSet, trial::Trial};
+use super::{
+    firing::{ActionState, Fired},
+    set::RuleSet,
+    trial::Trial,
+};
 use crate::{
     event_log::{Check, ReadError, ReadOnly, Snapshot, Timestamp},
     people,
 };
 
-/// Rule, who, and when.
-type Firing = (String, String, String);
+/// What stands between a firing that acts and somebody who is reached, and is not looked at here.
+pub const NOT_JUDGED: &str = "not judged: consent, addresses, the ceiling, a rule that is stopped, and whether anything is delivered; caps count \
+    as if all of it were, and quiet hours only put off";
 
 /// Rule, whose, and when its timer rings, in milliseconds of unix time.
 type Waits = (String, String, i64);
@@ -38,21 +47,85 @@ pub enum BacktestError {
 
 /// What is different.
 #[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Compared {
     /// Events that were gone through.
     pub events: u64,
-    /// By rule: firings of the old rules and of the new ones, within the time that was asked for.
-    pub rules: BTreeMap<String, (u64, u64)>,
-    /// Firings that both have, at another moment: rule, who, when before and when now.
-    pub moved: Vec<(String, String, String, String)>,
-    /// Of one the firing, of the other a timer that has not rung by the end: rule, who, when before and when now.
-    pub not_due: Vec<(String, String, String, String)>,
-    /// Firings of the new rules alone: rule, who, when.
-    pub only_new: Vec<(String, String, String)>,
+    /// By rule: firings within the time that was asked for.
+    pub rules: BTreeMap<String, BeforeAndNow>,
+    /// Firings that act now, and did not before: they were held, or were not there.
+    pub acts_now: Vec<Once>,
+    /// Firings that acted before, and do not now.
+    pub acts_no_more: Vec<Once>,
+    /// Firings that both have, at another moment.
+    pub moved: Vec<Moved>,
+    /// Of one the firing, of the other a timer that has not rung by the end.
+    pub not_due: Vec<Moved>,
+    /// Firings of the new rules alone.
+    pub only_new: Vec<Once>,
     /// Firings of the old rules alone.
-    pub only_old: Vec<(String, String, String)>,
+    pub only_old: Vec<Once>,
     /// Stretches of the log that could not be read.
     pub unreadable: u64,
+    /// What is not looked at, in words.
+    pub not_judged: &'static str,
+}
+
+/// How often a rule fired.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct BeforeAndNow {
+    /// Under the old rules.
+    pub before: Counted,
+    /// Under the new ones.
+    pub now: Counted,
+}
+
+/// How often a rule fired, and how often something is done because of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counted {
+    /// All firings.
+    pub fired: u64,
+    /// Those that nothing holds.
+    pub acts: u64,
+    /// The others, by what holds them.
+    pub held: BTreeMap<String, u64>,
+}
+
+/// One firing.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Once {
+    /// The rule.
+    pub rule: String,
+    /// Who.
+    pub person: String,
+    /// What people call it.
+    pub name: String,
+    /// The account, of a rule about accounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// When.
+    pub at: String,
+    /// Why nothing is done because of it; of what acts under the other rules alone, under these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+}
+
+/// One firing at two moments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// The rule.
+    pub rule: String,
+    /// Who.
+    pub person: String,
+    /// What people call it.
+    pub name: String,
+    /// The account, of a rule about accounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// When under the old rules.
+    pub before: String,
+    /// When under the new ones.
+    pub now: String,
 }
 
 /// Goes through the log of a data folder with both; `told` hears how many events are done.
@@ -92,117 +165,125 @@ pub fn backtest(
         old.pass(end.unix_ms())?;
         new.pass(end.unix_ms())?;
     }
-    // By the identifier that every log has them under: who is who is the same for both.
-    let all = |trial: &Trial| -> rusqlite::Result<BTreeSet<Firing>> {
-        let from = from.map(|from| from.to_string()).unwrap_or_default();
-        let fired = trial.fired()?.into_iter().filter(|fired| fired.at >= from);
-        let who = |fired: &super::Fired| match &fired.account {
-            Some(account) => format!("{account} ({})", fired.name),
-            None => format!("{} ({})", fired.person, fired.name),
-        };
-        Ok(fired.map(|fired| (fired.rule.clone(), who(&fired), fired.at)).collect())
-    };
-    let waits = (old.waits()?, new.waits()?);
-    let (old, new) = (all(&old)?, all(&new)?);
-    for (rule, ..) in &old {
-        compared.rules.entry(rule.clone()).or_default().0 += 1;
-    }
-    for (rule, ..) in &new {
-        compared.rules.entry(rule.clone()).or_default().1 += 1;
-    }
-    compared.tell_apart(&old, &new);
-    compared.set_apart(waits);
+    compared.compare((&old, &new), from)?;
     Ok(compared)
 }
 
+impl Once {
+    fn of(fired: Fired) -> Self {
+        // Of what a rule does nothing is left where all of it is refused from the beginning.
+        let refused = fired.actions.iter().all(|it| it.state == ActionState::Refused);
+        let by_cap = fired.actions.first().filter(|_| refused).and_then(|it| it.detail.clone());
+        let held = fired.held.or(by_cap);
+        let Fired { rule, person, name, account, at, .. } = fired;
+        Self { rule, person, name, account, at, held }
+    }
+
+    /// The rule, and whom it is about with who did it.
+    fn key(&self) -> (String, Option<String>, String, String) {
+        let Self { rule, account, person, name, .. } = self.clone();
+        (rule, account, person, name)
+    }
+
+    fn moved(&self, before: &str, now: &str) -> Moved {
+        let Self { rule, person, name, account, .. } = self.clone();
+        Moved { rule, person, name, account, before: before.to_owned(), now: now.to_owned() }
+    }
+}
+
+impl Counted {
+    fn add(&mut self, once: &Once) {
+        self.fired += 1;
+        match &once.held {
+            None => self.acts += 1,
+            Some(held) => *self.held.entry(held.clone()).or_default() += 1,
+        }
+    }
+}
+
 impl Compared {
+    /// Of both, what fired from then on. Who is who is the same for both.
+    fn compare(
+        &mut self,
+        (old, new): (&Trial, &Trial),
+        from: Option<Timestamp>,
+    ) -> rusqlite::Result<()> {
+        self.not_judged = NOT_JUDGED;
+        let from = from.map(|from| from.to_string()).unwrap_or_default();
+        let all = |trial: &Trial| -> rusqlite::Result<Vec<Once>> {
+            let fired = trial.fired()?.into_iter().filter(|fired| fired.at >= from);
+            Ok(fired.map(Once::of).collect())
+        };
+        let waits = (old.waits()?, new.waits()?);
+        let (old, new) = (all(old)?, all(new)?);
+        for once in &old {
+            self.rules.entry(once.rule.clone()).or_default().before.add(once);
+        }
+        for once in &new {
+            self.rules.entry(once.rule.clone()).or_default().now.add(once);
+        }
+        self.tell_apart(old, new);
+        self.set_apart(waits);
+        // What the other has not at all it does not do either.
+        let acting = |all: &[Once]| all.iter().filter(|it| it.held.is_none()).cloned().collect();
+        let (now, no_more): (Vec<_>, Vec<_>) = (acting(&self.only_new), acting(&self.only_old));
+        self.acts_now.extend(now);
+        self.acts_no_more.extend(no_more);
+        Ok(())
+    }
+
     /// Of what one has and the other has not: of the same rule and of somebody, as many as both have have only moved in time, the first of
     /// one being the first of the other.
-    fn tell_apart(&mut self, old: &BTreeSet<Firing>, new: &BTreeSet<Firing>) {
-        let mut by_whom: BTreeMap<(&str, &str), VecDeque<&str>> = BTreeMap::new();
-        for (rule, who, at) in old.difference(new) {
-            by_whom.entry((rule, who)).or_default().push_back(at);
+    fn tell_apart(&mut self, old: Vec<Once>, mut new: Vec<Once>) {
+        let mut by_whom: BTreeMap<_, VecDeque<Once>> = BTreeMap::new();
+        for once in old {
+            by_whom.entry(once.key()).or_default().push_back(once);
         }
-        for (rule, who, at) in new.difference(old) {
-            let before = by_whom.get_mut(&(rule.as_str(), who.as_str()));
-            match before.and_then(VecDeque::pop_front) {
+        let mut pairs = Vec::new();
+        new.retain(|once| {
+            let Some(before) = by_whom.get_mut(&once.key()) else { return true };
+            let same = before.iter().position(|it| it.at == once.at);
+            pairs.extend(same.and_then(|at| before.remove(at)).map(|it| (it, once.clone())));
+            same.is_none()
+        });
+        for once in new {
+            let before = by_whom.get_mut(&once.key()).and_then(VecDeque::pop_front);
+            match before {
                 Some(before) => {
-                    self.moved.push((rule.clone(), who.clone(), before.to_owned(), at.clone()));
+                    self.moved.push(once.moved(&before.at, &once.at));
+                    pairs.push((before, once));
                 }
-                None => self.only_new.push((rule.clone(), who.clone(), at.clone())),
+                None => self.only_new.push(once),
             }
         }
-        for ((rule, who), left) in by_whom {
-            let left = left.into_iter().map(|at| (rule.to_owned(), who.to_owned(), at.to_owned()));
-            self.only_old.extend(left);
+        self.only_old.extend(by_whom.into_values().flatten());
+        for (before, now) in pairs {
+            match (&before.held, &now.held) {
+                (Some(_), None) => self.acts_now.push(Once { held: before.held, ..now }),
+                (None, Some(_)) => self.acts_no_more.push(Once { held: now.held, ..before }),
+                _ => {}
+            }
         }
     }
 
     /// What one has and the other still waits for is neither new nor gone: the log ends too early to tell.
     fn set_apart(&mut self, (old, new): (Vec<Waits>, Vec<Waits>)) {
         let not_due = &mut self.not_due;
-        let mut sort = |fired: &mut Vec<Firing>, mut waits: Vec<Waits>, is_old: bool| {
-            fired.retain(|(rule, who, at)| {
+        let mut sort = |fired: &mut Vec<Once>, mut waits: Vec<Waits>, is_old: bool| {
+            fired.retain(|once| {
                 let is_it = |(of, whose, due): &Waits| {
-                    let is_later = Timestamp::from_unix_ms(*due).to_string() > *at;
-                    let named = who.strip_prefix(whose.as_str());
-                    of == rule && is_later && named.is_some_and(|it| it.starts_with(" ("))
+                    let is_later = Timestamp::from_unix_ms(*due).to_string() > once.at;
+                    let about = once.account.as_ref().unwrap_or(&once.person);
+                    *of == once.rule && is_later && whose == about
                 };
                 let Some(found) = waits.iter().position(is_it) else { return true };
                 let due = Timestamp::from_unix_ms(waits.remove(found).2).to_string();
-                let (before, now) = if is_old { (at.clone(), due) } else { (due, at.clone()) };
-                not_due.push((rule.clone(), who.clone(), before, now));
+                let (before, now) = if is_old { (&once.at, &due) } else { (&due, &once.at) };
+                not_due.push(once.moved(before, now));
                 false
             });
         };
         sort(&mut self.only_old, new, true);
         sort(&mut self.only_new, old, false);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_comes_at_another_moment_has_moved_and_is_neither_new_nor_gone() {
-        let all = |of: &[(&str, &str, &str)]| -> BTreeSet<Firing> {
-            of.iter().map(|(a, b, c)| ((*a).into(), (*b).into(), (*c).into())).collect()
-        };
-        let old =
-            all(&[("a", "ann", "1"), ("a", "ann", "4"), ("a", "ben", "2"), ("b", "ann", "1")]);
-        let new =
-            all(&[("a", "ann", "2"), ("a", "ann", "4"), ("a", "ben", "2"), ("a", "ben", "9")]);
-        let mut compared = Compared::default();
-        compared.tell_apart(&old, &new);
-        let moved = compared.moved.iter().map(|(rule, who, old, new)| [rule, who, old, new]);
-        assert_eq!(moved.collect::<Vec<_>>(), [["a", "ann", "1", "2"]]);
-        assert_eq!(compared.only_new, [("a".into(), "ben".into(), "9".into())]);
-        assert_eq!(compared.only_old, [("b".into(), "ann".into(), "1".into())]);
-    }
-    #[test]
-    fn what_the_other_still_waits_for_is_neither_new_nor_gone() {
-        let fired = |rule: &str, who: &str, at: &str| (rule.into(), who.into(), at.into());
-        let at = |hour: i64| 1_767_225_600_000 + hour * 3_600_000;
-        let mut compared = Compared {
-            only_old: vec![
-                fired("a", "p_1 (ann)", "2026-01-01T01:00:00.000Z"),
-                fired("a", "p_1 (ann)", "2026-01-01T01:30:00.000Z"),
-                fired("a", "p_12 (ben)", "2026-01-01T01:00:00.000Z"),
-            ],
-            only_new: vec![fired("b", "acme (ann)", "2026-01-01T02:00:00.000Z")],
-            ..Compared::default()
-        };
-        let new =
-            vec![("a".to_owned(), "p_1".to_owned(), at(3)), ("b".into(), "p_12".into(), at(3))];
-        compared.set_apart((vec![("b".to_owned(), "acme".to_owned(), at(9))], new));
-        let left: Vec<_> =
-            compared.only_old.iter().map(|(_, who, at)| (&**who, &at[11..16])).collect();
-        assert_eq!(left, [("p_1 (ann)", "01:30"), ("p_12 (ben)", "01:00")]);
-        assert!(compared.only_new.is_empty());
-        let not_due =
-            compared.not_due.iter().map(|(_, who, a, b)| (&**who, &a[11..16], &b[11..16]));
-        let expected = [("p_1 (ann)", "01:00", "03:00"), ("acme (ann)", "09:00", "02:00")];
-        assert_eq!(not_due.collect::<Vec<_>>(), expected);
     }
 }

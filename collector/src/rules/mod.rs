@@ -41,7 +41,9 @@ mod unread;
 mod untold;
 mod waiting;
 
-pub use backtest::{BacktestError, Compared, backtest};
+pub use backtest::{
+    BacktestError, BeforeAndNow, Compared, Counted, Moved, NOT_JUDGED, Once, backtest,
+};
 pub use file::{RuleError, RuleErrors};
 pub use firing::{Acted, ActionState, Fired, Waiting};
 pub use fixture::Tested;
