@@ -103,12 +103,26 @@ fn rows_of_an_event_have_nothing_in_them_that_came_later() {
 }
 
 #[test]
+fn of_several_events_each_row_says_which_one_it_is_of() {
+    let page = json!({"type": "page", "name": "Pricing", "userId": "u-1", "messageId": "f",
+                      "timestamp": "2026-01-01T00:40:00.000Z"});
+    let known = json!({"type": "identify", "userId": "u-1", "messageId": "g",
+                       "timestamp": "2026-01-01T00:50:00.000Z"});
+    let world = World::new(&[track("d", "Left", "u-1", "", 10), page, known]);
+    let done = world.export(&["--on", "Left", "--on", "page:*", "--on", "identify"]);
+    let rows = String::from_utf8(done.stdout.clone()).unwrap();
+    let rows = rows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let names: Vec<_> = rows.map(|row| row["name"].clone()).collect();
+    assert_eq!(names, [json!("Left"), json!("page:Pricing"), json!("identify")], "{done:?}");
+}
+
+#[test]
 fn csv_has_a_line_of_names_whether_or_not_there_is_a_row() {
     let world = story();
-    let names = "person,userId,account,at,event,messageId,features.bought,features.what\n";
+    let names = "person,userId,account,at,event,messageId,name,features.bought,features.what\n";
     let done = world.export(&["--on", "Left", "--format", "csv", "--to", "2026-01-01T00:30:00Z"]);
     let csv = String::from_utf8(done.stdout).unwrap();
-    let row = ",u-1,,2026-01-01T00:10:00.000Z,4,d,1,\"[\"\"a hat, \\\"\"red\\\"\"\"\"]\"\n";
+    let row = ",u-1,,2026-01-01T00:10:00.000Z,4,d,Left,1,\"[\"\"a hat, \\\"\"red\\\"\"\"\"]\"\n";
     let (person, rest) = csv.strip_prefix(names).unwrap().split_at(4);
     assert!(person.starts_with("p_") && rest == row, "{csv}");
     let done = world.export(&["--on", "Nothing", "--format", "csv"]);
@@ -117,7 +131,7 @@ fn csv_has_a_line_of_names_whether_or_not_there_is_a_row() {
     // Of the one feature alone.
     let done = world.export(&["--on", "Nothing", "--format", "csv", "--feature", "bought"]);
     let csv = String::from_utf8(done.stdout).unwrap();
-    assert!(csv.ends_with("messageId,features.bought\n"), "{csv}");
+    assert!(csv.ends_with("messageId,name,features.bought\n"), "{csv}");
 }
 
 #[test]

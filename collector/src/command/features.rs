@@ -168,7 +168,7 @@ impl<W: io::Write> Lines<W> {
         };
         let of = |text: &Option<String>| cell(text.clone().unwrap_or_default());
         let who = [of(&row.person), of(&row.user_id), of(&row.account)];
-        let when = [row.at.clone(), of(&row.event), of(&row.message_id)];
+        let when = [row.at.clone(), of(&row.event), of(&row.message_id), of(&row.name)];
         let features = row.features.values().map(|value| match value {
             serde_json::Value::Null => String::new(),
             serde_json::Value::String(text) => cell(text.clone()),
@@ -202,4 +202,4 @@ fn cell(text: String) -> String {
 }
 
 /// What stands before the features, as in JSON.
-const NAMES: [&str; 6] = ["person", "userId", "account", "at", "event", "messageId"];
+const NAMES: [&str; 7] = ["person", "userId", "account", "at", "event", "messageId", "name"];

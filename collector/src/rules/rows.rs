@@ -70,6 +70,9 @@ pub struct Row {
     /// Its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub message_id: Option<String>,
+    /// Which event that is, as `on` names it: `Report Built`, `page:Pricing`, `identify`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// By name, in the order of the names; null where there was nothing to go by.
     pub features: Map<String, Json>,
 }
@@ -229,7 +232,7 @@ impl Rows {
         self.done.events += 1;
         if let Folded::Event { main, call, name, .. } = &folded {
             if self.on.iter().any(|on| On::of(call, name).contains(on)) {
-                self.of_event(record, *main, out)?;
+                self.of_event(record, (*main, call, name), out)?;
             }
             let happened = record.event_time.unix_ms();
             let missed = self.last_moment.is_some_and(|last| happened < last && last <= received);
@@ -253,7 +256,7 @@ impl Rows {
     fn of_event(
         &mut self,
         record: &Record,
-        main: people::Node,
+        (main, call, name): (people::Node, &str, &str),
         out: &mut impl FnMut(Row) -> io::Result<()>,
     ) -> std::result::Result<(), RowsError> {
         let moment = record.event_time.unix_ms();
@@ -270,6 +273,11 @@ impl Rows {
             let mut row = self.row(&whose, (moment, moment + 1), record.offset)?;
             row.event = Some(record.offset.to_string());
             row.message_id = Some(record.message_id.to_string());
+            row.name = Some(match call {
+                "track" => name.to_owned(),
+                "page" | "screen" => format!("{call}:{name}"),
+                _ => call.to_owned(),
+            });
             self.done.rows += 1;
             out(row)?;
         }
@@ -334,6 +342,7 @@ impl Rows {
             at: Timestamp::from_unix_ms(moment).to_string(),
             event: None,
             message_id: None,
+            name: None,
             features: named.collect(),
         })
     }
