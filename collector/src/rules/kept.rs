@@ -71,7 +71,7 @@ impl Kept {
         if !self.known.contains(&node) {
             let mut query = db.prepare_cached("SELECT kept FROM feature WHERE node = ?1")?;
             let kept = query.query_row([node], |row| {
-                postcard::from_bytes(row.get_ref(0)?.as_blob()?).map_err(damaged)
+                postcard::from_bytes(row.get_ref(0)?.as_blob()?).map_err(|error| damaged(&error))
             });
             self.known.put(node, kept.optional()?.unwrap_or_default());
         }
@@ -98,7 +98,7 @@ impl Kept {
 }
 
 /// A row that nobody wrote like this: the whole is made anew from the log.
-fn damaged(error: postcard::Error) -> rusqlite::Error {
+fn damaged(error: &postcard::Error) -> rusqlite::Error {
     let why = format!("what features have kept cannot be read: {error}");
     rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(why))
 }
