@@ -231,7 +231,10 @@ async function main() {
       collector: { url: collector.url, pid: collector.state().pid }, receiver: { url: receiver.url },
     }));
   } else {
-    console.log(`\n  The demo is at  ${url}\n\n  Rules, and what they do:   ${collector.url}/console/rules  (sign in with the admin token)\n  People, and what they do:  ${collector.url}/console\n\n  Ctrl-C stops it. Everything it keeps is in ${relative('.', data) || '.'};\n  the write key and the admin token, for curl, are in ${join(relative('.', data) || '.', 'demo.json')}.\n`);
+    const kept = relative('.', data) || '.';
+    // A data folder whose token was never seen here: the collector has it as a hash alone.
+    const signIn = demo.adminToken() ?? `none is known here; \`${positionals[0]} token add demo ${join(kept, 'collector')}\` makes one`;
+    console.log(`\n  The demo is at  ${url}\n\n  Rules, and what they do:   ${collector.url}/console/rules\n  People, and what they do:  ${collector.url}/console\n  The admin token to sign in there:  ${signIn}\n\n  Ctrl-C stops it. Everything it keeps is in ${kept};\n  the write key and the admin token, for curl, are in ${join(kept, 'demo.json')}.\n`);
   }
 }
 

@@ -124,6 +124,16 @@ test('a collector that does not start is quoted, and nothing stays behind', asyn
   await assert.rejects(startDemo({ binary: join(folder, 'no-such-file'), data: join(folder, 'none'), ...free }), /ENOENT/);
 });
 
+test('who starts it by hand is told how to sign in to the console', async () => {
+  const args = [runner, standIn, '--data', join(folder, 'by hand'), '--port', '0', '--collector-port', '0', '--receiver-port', '0'];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  for await (const chunk of child.stdout) if ((text += chunk).includes('Ctrl-C')) break;
+  assert.match(text, /admin token to sign in there: +stand-in-token\n/);
+  child.kill('SIGTERM');
+  await new Promise((resolve) => child.once('exit', resolve));
+});
+
 for (const signal of ['SIGINT', 'SIGTERM']) {
   test(`${signal} ends the runner and its child`, async () => {
     const args = [runner, standIn, '--data', join(folder, signal), '--port', '0', '--collector-port', '0', '--receiver-port', '0', '--json'];
