@@ -46,6 +46,13 @@ test('a declined card, a team that wants to leave and a cart that is left are an
     const card = shop.locator('headwater-message [part=card]');
     await card.waitFor();
     assert.match(await card.textContent(), /Your payment did not go through.*order OX-/s);
+    // The shop's own word of it is there at the same time: neither hides the other, nor what is to be pressed next.
+    await shop.waitForSelector('#toast.shown');
+    for (const [width, height] of [[1280, 720], [1400, 900], [390, 844]]) {
+      await live.setViewportSize({ width, height });
+      for (const name of ['#toast', '#next']) assert.ok(!overlap(await box(card), await box(shop.locator(name))), `${name} is behind the card at ${width} px`);
+    }
+    await live.setViewportSize({ width: 1400, height: 900 });
     await card.locator('[part=close]').click();
 
     await line.go(shop, 'pricing.html');
@@ -57,6 +64,8 @@ test('a declined card, a team that wants to leave and a cart that is left are an
     assert.match(slack, /main user A Shopper/);
     assert.match(slack, /looks at prices/, 'the reasons');
     assert.match(slack, /What to say/);
+    const shown = await box(sent.filter({ hasText: 'may leave' }));
+    assert.ok(shown.y + shown.height < 900, 'the message is seen without scrolling');
 
     await card.filter({ hasText: 'Your cart is waiting' }).waitFor({ timeout: 60_000 });
     assert.ok(Date.now() - added >= 29_000, 'not before half a minute');
@@ -66,4 +75,14 @@ test('a declined card, a team that wants to leave and a cart that is left are an
     assert.match(mail, /Hello A Shopper/);
     await card.locator('[part=button]').click();
     await shop.waitForURL('**/shop/cart.html');
+
+    // On a phone the buttons go over the whole width: the card is not on them, and whoever tries it again is answered again.
+    await line.go(shop, 'product.html?id=map');
+    await live.setViewportSize({ width: 390, height: 844 });
+    await shop.click('#add');
+    await card.filter({ hasText: 'Your cart is waiting' }).waitFor({ timeout: 60_000 });
+    assert.ok(!overlap(await box(card), await box(shop.locator('#add'))), 'the card hides what adds to the cart');
   }, { rules }));
+
+const box = (locator) => locator.boundingBox();
+const overlap = (a, b) => a.x < b.x + b.width && b.x < a.x + a.width && a.y < b.y + b.height && b.y < a.y + a.height;

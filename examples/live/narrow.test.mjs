@@ -23,6 +23,7 @@ test('at every width, up and down, nothing is cut', async () => {
         if (width <= 1000) await page.click('#tab-stream');
         assert.deepEqual(await page.evaluate(tooWide), [], `${state}, ${width} px`);
         assert.deepEqual(await page.evaluate(misplaced), [], `${state}, ${width} px`);
+        assert.equal(await page.locator('.people a:visible').count(), 3, `the way to the console, ${width} px`);
       }
     }
   }, { rules: fileURLToPath(new URL('../demo/rules', import.meta.url)) });
