@@ -42,7 +42,7 @@ pub use sms::Sms;
 pub use template::{ROOTS, RefusedToSend, Rendered, TemplateError, Templates};
 pub use webhook::ActionWebhook;
 
-pub(crate) use opening::{open, texts};
+pub(crate) use opening::{fixtures, open, texts};
 pub(crate) use rehearsal::test_within;
 pub(crate) use trying::{QUIET, STOPPED, Trying};
 pub(crate) use worker::{Hands, Worker};

@@ -55,13 +55,26 @@ fn templates_for(
 
 /// A name for the texts of a folder of rules: rule files and templates. `None` if they cannot be read.
 pub(crate) fn texts(folder: &Path) -> Option<String> {
+    digest(folder, |name| {
+        let endings = [".toml", ".md", ".txt", ".html"];
+        !is_fixture(name) && endings.iter().any(|ending| name.ends_with(ending))
+    })
+}
+
+/// A name for the texts of the fixtures beside them, which change no rule.
+pub(crate) fn fixtures(folder: &Path) -> Option<String> {
+    digest(folder, is_fixture)
+}
+
+fn is_fixture(name: &str) -> bool {
+    name.ends_with(".test.toml")
+}
+
+fn digest(folder: &Path, is_read: impl Fn(&str) -> bool) -> Option<String> {
     let mut files = BTreeMap::new();
     for entry in std::fs::read_dir(folder).ok()? {
         let path = entry.ok()?.path();
-        let is_read = path
-            .extension()
-            .and_then(|it| it.to_str())
-            .is_some_and(|ending| ["toml", "md", "txt", "html"].contains(&ending));
+        let is_read = path.file_name().and_then(|it| it.to_str()).is_some_and(&is_read);
         if is_read && path.is_file() {
             files.insert(path.clone(), Sha256::digest(std::fs::read(&path).ok()?));
         }

@@ -1,6 +1,6 @@
 //! The tests beside the rules, run against the rules in force for who reads about them.
-//! Promises that they are run once, on a thread of their own, and that nobody waits long for it. Deliberately runs nothing where the
-//! files are no longer those that were read at the start: their tests are about other rules.
+//! Promises that they are run once, and anew where their files have changed, on a thread of their own, and that nobody waits long for
+//! it. Deliberately runs nothing where the rule files are no longer those that were read at the start: their tests are about other rules.
 
 use std::{
     path::{Path, PathBuf},
@@ -37,7 +37,8 @@ pub(crate) struct Fixtures {
 enum Ran {
     NotYet,
     Now,
-    Done(Arc<Tests>),
+    /// And a name for the files' texts as they were before.
+    Done(Arc<Tests>, Option<String>),
 }
 
 /// What came of tests.
@@ -92,17 +93,23 @@ impl Fixtures {
         Self { beside, ran: Arc::new(watch::Sender::new(Ran::NotYet)) }
     }
 
-    /// Begins them, unless that was done.
-    fn begin(&self, set: &Arc<RuleSet>, at: Timestamp) {
+    /// Begins them, unless that was done, and the files are what they were then.
+    async fn begin(&self, set: &Arc<RuleSet>, at: Timestamp) {
         let Some(beside) = self.beside.clone() else { return };
-        let is_first = self.ran.send_if_modified(|ran| {
-            let is_first = matches!(ran, Ran::NotYet);
-            if is_first {
+        let folder = Arc::clone(&beside);
+        let Ok(files) = spawn_blocking(move || actions::fixtures(&folder.0)).await else { return };
+        let is_due = self.ran.send_if_modified(|ran| {
+            let is_due = match ran {
+                Ran::NotYet => true,
+                Ran::Now => false,
+                Ran::Done(_, of) => *of != files,
+            };
+            if is_due {
                 *ran = Ran::Now;
             }
-            is_first
+            is_due
         });
-        if !is_first {
+        if !is_due {
             return;
         }
         let (set, ran) = (Arc::clone(set), Arc::clone(&self.ran));
@@ -112,7 +119,7 @@ impl Fixtures {
                 Tests::run(&set, folder, read.as_deref(), at)
             });
             let tests = tests.await.unwrap_or_else(|error| Tests::Wrong(error.to_string()));
-            ran.send_replace(Ran::Done(Arc::new(tests)));
+            ran.send_replace(Ran::Done(Arc::new(tests), files));
         });
     }
 }
@@ -124,11 +131,11 @@ impl Desk {
         if self.fixtures.beside.is_none() {
             return Tests::Ran { at, tested: Vec::new(), all: true };
         }
-        self.fixtures.begin(&self.rules, at);
+        self.fixtures.begin(&self.rules, at).await;
         let mut ran = self.fixtures.ran.subscribe();
-        let done = ran.wait_for(|ran| matches!(ran, Ran::Done(_)));
+        let done = ran.wait_for(|ran| matches!(ran, Ran::Done(..)));
         match timeout(SEEN_WITHIN, done).await.map(|ran| ran.map(|ran| ran.clone())) {
-            Ok(Ok(Ran::Done(tests))) => tests.of(rule),
+            Ok(Ok(Ran::Done(tests, _))) => tests.of(rule),
             _ => Tests::Running,
         }
     }
@@ -186,12 +193,15 @@ mod tests {
         let at = Timestamp::from_unix_ms(0);
         let wrong = folder.path().join("b.test.toml");
         fs::write(&wrong, "[[test]]\nnme = 'x'\n").unwrap();
-        let changed = Tests::run(&set, folder.path(), read.as_deref(), at);
-        assert!(matches!(changed, Tests::Changed), "{changed:?}");
-        let read = actions::texts(folder.path());
         let tests = Tests::run(&set, folder.path(), read.as_deref(), at);
         let Tests::Wrong(why) = tests.of("seen") else { panic!("{tests:?}") };
         assert!(why.contains("b.test.toml:2: ") && why.contains("nme"), "{why}");
+        for (name, text) in [("a.toml", format!("{RULES}\n")), ("a.md", "Hello".to_owned())] {
+            let read = actions::texts(folder.path());
+            fs::write(folder.path().join(name), text).unwrap();
+            let changed = Tests::run(&set, folder.path(), read.as_deref(), at);
+            assert!(matches!(changed, Tests::Changed), "{name}: {changed:?}");
+        }
     }
 
     #[test]
@@ -207,16 +217,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn they_are_run_once_for_all_who_ask() {
+    async fn they_are_run_once_for_all_who_ask_and_anew_where_their_files_have_changed() {
         let (folder, set, read) = folder();
         let fixtures = Fixtures::beside(Some(folder.path().to_owned()), read);
-        for ms in [1, 2] {
-            fixtures.begin(&set, Timestamp::from_unix_ms(ms));
+        for (ms, of, count) in [(1, 1, 3), (2, 1, 3), (3, 3, 1)] {
+            if ms == 3 {
+                let one = TESTS.split_inclusive("[[test]]").take(2).collect::<String>();
+                let one = one.trim_end_matches("[[test]]");
+                fs::write(folder.path().join("a.test.toml"), one).unwrap();
+            }
+            fixtures.begin(&set, Timestamp::from_unix_ms(ms)).await;
             let mut ran = fixtures.ran.subscribe();
-            let done = ran.wait_for(|ran| matches!(ran, Ran::Done(_))).await.unwrap().clone();
-            let Ran::Done(tests) = done else { panic!("{done:?}") };
-            let Tests::Ran { at, .. } = &*tests else { panic!("{tests:?}") };
-            assert_eq!(at.unix_ms(), 1, "of who asked first");
+            let done = ran.wait_for(|ran| matches!(ran, Ran::Done(..))).await.unwrap().clone();
+            let Ran::Done(tests, _) = done else { panic!("{done:?}") };
+            let Tests::Ran { at, tested, .. } = &*tests else { panic!("{tests:?}") };
+            assert_eq!((at.unix_ms(), tested.len()), (of, count), "of who asked first");
         }
     }
 }
