@@ -2,8 +2,11 @@
 // Promises that a page without it says the same in UTC, and that it asks nothing of anyone. It does not know what a page shows.
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const seconds = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit' });
 const day = new Intl.DateTimeFormat(undefined, { day: 'numeric', month: 'short', year: 'numeric' });
-const whole = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'short' });
+const DAY = { day: 'numeric', month: 'short', year: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit' };
+const whole = new Intl.DateTimeFormat(undefined, DAY);
+const exact = new Intl.DateTimeFormat(undefined, { ...DAY, fractionalSecondDigits: 3, timeZoneName: 'short' });
 const ago = new Intl.RelativeTimeFormat(undefined, { numeric: 'auto', style: 'short' });
 
 const STEPS = [['second', 60], ['minute', 60], ['hour', 24], ['day', 30], ['month', 12], ['year', Infinity]];
@@ -24,13 +27,24 @@ function say(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+/** How the times of a list are told: to the second where one minute has several of them. */
+function clockOf(list) {
+  const times = [...list.querySelectorAll('time[data-clock]')].map((time) => time.dateTime.slice(0, 16));
+  return times.some((time, at) => time === times[at + 1]) ? seconds : clock;
+}
+
 function tellTimes() {
+  const clocks = new Map();
+  const clockIn = (list) => {
+    if (!clocks.has(list)) clocks.set(list, list ? clockOf(list) : clock);
+    return clocks.get(list);
+  };
   for (const element of document.querySelectorAll('time[datetime]')) {
     const date = new Date(element.dateTime);
     if (Number.isNaN(date.getTime())) continue;
     const { clock: isClock, ago: isAgo, day: isDay } = element.dataset;
-    say(element, isClock !== undefined ? clock.format(date) : isAgo !== undefined ? since(date) : isDay !== undefined ? day.format(date) : whole.format(date));
-    const title = whole.format(date);
+    say(element, isClock !== undefined ? clockIn(element.closest('ol, ul')).format(date) : isAgo !== undefined ? since(date) : isDay !== undefined ? day.format(date) : whole.format(date));
+    const title = exact.format(date);
     if (element.title !== title) element.title = title;
   }
   for (const element of document.querySelectorAll('[data-country]')) {

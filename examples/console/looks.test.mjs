@@ -92,6 +92,37 @@ test('every field has a label, headings have an order, and the keyboard reaches 
   });
 });
 
+test('what is read has the room: names on an account in a hand, why a rule fired right below what it says', async () => {
+  await withRules(async (desk) => {
+    const { id } = await filled(desk);
+    const page = await desk.signedIn();
+    await page.setViewportSize({ width: 390, height: 844 });
+    await page.goto(`${desk.url}/console/accounts/acme`);
+    const lines = page.locator('.event summary', { has: page.locator('.source strong') });
+    assert.ok(await lines.count() > 0, 'the timeline is of several');
+    for (const line of await lines.all()) {
+      const [what, source] = [await line.locator('.what').boundingBox(), await line.locator('.source').boundingBox()];
+      assert.ok(source.y >= what.y + what.height - 1, 'who it was stands below what was done');
+    }
+    await page.setViewportSize({ width: 1400, height: 900 });
+    await page.goto(`${desk.url}/console/firings`);
+    for (const firing of await page.locator('.firing').all()) {
+      const [gist, why] = [await firing.locator('.gist').boundingBox(), await firing.locator('.why > summary').boundingBox()];
+      assert.ok(why.y - gist.y - gist.height < 12, 'no gap above the reasons');
+      assert.ok((await firing.locator('.came-of').boundingBox()).x > gist.x, 'what was done stands on the right');
+    }
+    // The reasons take the whole width, and stand on nothing.
+    const first = page.locator('.firing').first();
+    await first.locator('.why > summary').click();
+    const [row, reasons, came] = [await first.boundingBox(), await first.locator('.reasons').boundingBox(), await first.locator('.came-of').boundingBox()];
+    assert.ok(reasons.width > row.width * 0.8 && reasons.y >= came.y + came.height - 1, JSON.stringify({ row, reasons, came }));
+    await page.goto(`${desk.url}/console/people/${id}`);
+    const beside = await page.locator('.signals .firing').evaluateAll((all) => all.map((one) => getComputedStyle(one).gridTemplateColumns.split(' ').length));
+    assert.ok(beside.length > 0 && beside.every((columns) => columns === 1), `${beside}`);
+    desk.isFaultless();
+  });
+});
+
 /** In the page: what reaches beyond the window. */
 function tooWide() {
   const found = [];

@@ -49,6 +49,10 @@ test('a rule fires on an open page, says why, and is stopped and let go on', asy
     const sent = channel.told.length;
     await order(desk, 'u-1', 1600);
     await rule.locator('.deed.pending').waitFor();
+    const pending = rule.locator('.firing', { has: rule.locator('.deed.pending') });
+    await pending.locator('summary').first().click();
+    assert.match((await pending.locator('.facts').innerText()).replace(/\s+/g, ' '), /Slack message waiting: (?!waits)\S.*; of no use after /);
+    await pending.locator('summary').first().click();
     assert.equal(channel.told.length, sent, 'nothing is sent while it is stopped');
     await rule.getByRole('button', { name: 'Resume' }).click();
     await rule.getByRole('button', { name: 'Stop this rule' }).waitFor();
@@ -77,8 +81,10 @@ test('a rule fires on an open page, says why, and is stopped and let go on', asy
     await rule.getByRole('button', { name: 'Ask why' }).click();
     await rule.getByRole('heading', { level: 1, name: 'Large order: why, or why not, for A shopper' }).waitFor();
     const looked = rule.locator('.looked > li');
-    assert.match(await looked.first().innerText(), /^Its conditions do not hold after Order Completed \(value: 20.*✕?.*not met event\.properties\.value > 1000/s);
+    assert.match(await looked.first().innerText(), /^Its conditions do not hold after Order Completed \(value: 20.*✕?.*not met Value is more than 1000/s);
     assert.match(await looked.nth(1).innerText(), /^It fired after Order Completed.*Slack message sent: .*Orders\s+2/s, 'with what came of it');
+
+    assert.doesNotMatch(await rule.locator('main').innerText(), /UTC|GMT|\u0002/, 'every moment is in the reader’s own time');
 
     // Of a rule about accounts by the account's id, as its firings link to it.
     await rule.goto(`${desk.url}/console/firings?account=acme`);
@@ -97,6 +103,10 @@ test('a rule fires on an open page, says why, and is stopped and let go on', asy
     assert.deepEqual(await score.locator('.term').allInnerTexts(), ['Often', 'Much']);
     assert.equal(await rule.locator('#signals .firing').count(), 5, 'the latest, and a link to the rest');
     assert.equal(await score.locator('.brings').first().innerText(), '+1.6');
+    // Orders of one minute are told apart: by their seconds, and to the millisecond by who points at one.
+    const at = rule.locator('.event time').first();
+    assert.match(await at.innerText(), /^\d+:\d\d:\d\d/);
+    assert.match(await at.getAttribute('title'), /:\d\d\.\d{3}/);
     await order(desk, 'u-1', 30);
     await until('the score to follow', async () => await score.locator('.brings').first().innerText() === '+2');
     await rule.getByRole('link', { name: 'All firings' }).click();

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::{Rendered, Templates};
 use crate::{
     event_log::{Identity, Timestamp},
+    expression::words::in_words,
     people::{self, Kind, Whole},
     rules::{Pending, Records, What},
 };
@@ -136,7 +137,11 @@ pub(super) fn told(db: &Connection, log: &dyn Records, pending: &Pending) -> Res
     };
     for condition in pending.why["conditions"].as_array().into_iter().flatten() {
         gather(&condition["of"]);
-        reasons.push(json!({ "text": condition["text"], "value": condition["value"] }));
+        let mut reason = json!({ "text": condition["text"], "value": condition["value"] });
+        if let Some(words) = condition["text"].as_str().and_then(in_words) {
+            reason["words"] = words.into();
+        }
+        reasons.push(reason);
     }
     let crossed = &pending.why["crossed"];
     for term in crossed["terms"].as_array().into_iter().flatten() {

@@ -11,6 +11,7 @@ use super::{
     reasons::{MeasuredView, WhyView},
     rule::rule_address,
     story,
+    told::moment,
     views::{account_address, initial, part, person_address},
     words::{When, count, sentence, soon},
 };
@@ -231,7 +232,7 @@ fn stands(waiting: &Waiting) -> (String, String) {
     let mut few = waiting.waits_for.clone().unwrap_or_default();
     let mut all = Vec::new();
     if let Some(waits_for) = &waiting.waits_for {
-        all.push(format!("waits: {waits_for}"));
+        all.push(waits_for.clone());
     }
     if waiting.attempts > 0 {
         let tried = format!("tried {}", count(waiting.attempts.into(), "time", "times"));
@@ -244,9 +245,9 @@ fn stands(waiting: &Waiting) -> (String, String) {
         }
     }
     if let Some(next) = &waiting.next_try {
-        all.push(format!("next try {}", When::of(next).text));
+        all.push(format!("next try {}", moment(next)));
     }
-    all.push(format!("of no use after {}", When::of(&waiting.expires).text));
+    all.push(format!("of no use after {}", moment(&waiting.expires)));
     (few, all.join("; "))
 }
 

@@ -8,7 +8,6 @@
 //! cookie ─▶ sessions; wrong token ─▶ patience
 //! ```
 
-mod condition;
 mod deeds;
 mod drawing;
 mod files;
@@ -21,6 +20,7 @@ mod reasons;
 mod rule;
 mod sessions;
 mod story;
+mod told;
 mod views;
 mod why;
 mod words;

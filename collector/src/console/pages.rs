@@ -231,7 +231,7 @@ mod tests {
         event_log::Timestamp,
         rules::{
             Acted, ActionState, Bounds, Fired, Looked, Per, Reason, RuleShown, Scored, Term,
-            Tested, Waited,
+            Tested, Waited, Waiting,
         },
     };
 
@@ -390,6 +390,36 @@ mod tests {
                 assert!(!page.contains(bad), "{bad} is in {page}");
             }
         }
+    }
+
+    #[test]
+    fn a_message_that_was_shown_still_says_how_soon_it_was_ready_and_what_waits_says_when_once() {
+        let acted = |kind: &str, state, waiting| Acted {
+            id: "f.0".to_owned(),
+            kind: kind.to_owned(),
+            state,
+            detail: (state == ActionState::Accepted).then(|| "shown".to_owned()),
+            waiting,
+            done: Some("2026-11-22T10:00:00.016Z".to_owned()),
+        };
+        let waiting = Waiting {
+            attempts: 0,
+            last_error: None,
+            next_try: Some("2026-11-22T21:00:00.000Z".to_owned()),
+            waits_for: Some("quiet hours".to_owned()),
+            expires: "2026-11-23T10:00:00.000Z".to_owned(),
+            ..Waiting::default()
+        };
+        let actions = vec![
+            acted("in_app", ActionState::Accepted, None),
+            acted("email", ActionState::Pending, Some(waiting)),
+        ];
+        let firings = Around::default().words(&[Fired { actions, ..fired() }]);
+        let list = FiringsView { firings, ..FiringsView::default() };
+        let page = FiringsLive { l: &list, said: None }.render().unwrap();
+        assert!(page.contains(r#"shown <span class="took">ready in 16 ms</span>"#), "{page}");
+        let next = r#": quiet hours; next try <time datetime="2026-11-22T21:00:00.000Z">"#;
+        assert!(page.contains(next), "{page}");
     }
 
     /// The part of a person's and of an account's page.

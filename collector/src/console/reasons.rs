@@ -3,9 +3,13 @@
 
 use serde_json::Value as Json;
 
-use super::words::{When, label, number, value};
+use super::{
+    told::moment,
+    words::{When, label, number, sentence, value},
+};
 use crate::{
     event_log::Timestamp,
+    expression::words::in_words,
     rules::{Reason, Scored},
 };
 
@@ -17,9 +21,11 @@ const MOMENTS: std::ops::Range<i64> = 1_000_000_000_000..4_000_000_000_000;
 pub(crate) struct ReasonView {
     /// As it was written.
     pub(crate) text: String,
+    /// The same in words, where it is plain.
+    pub(crate) said: Option<String>,
     /// `holds`, `fails`, `value`, `untold`.
     pub(crate) came: &'static str,
-    /// The same for people.
+    /// What came of it, for people.
     pub(crate) words: String,
     pub(crate) of: Vec<LookedAt>,
 }
@@ -99,8 +105,10 @@ fn reason(noted: &Json) -> ReasonView {
         (other, _) => ("value", looked_at("", other).value),
     };
     let of = noted["of"].as_object().into_iter().flatten();
+    let text = noted["text"].as_str().unwrap_or_default();
     ReasonView {
-        text: noted["text"].as_str().unwrap_or_default().to_owned(),
+        text: text.to_owned(),
+        said: in_words(text).map(|said| sentence(&said)),
         came,
         words,
         of: of.map(|(name, value)| looked_at(name, value)).collect(),
@@ -144,7 +152,7 @@ impl MeasuredView {
         let inputs = model["inputs"].as_object().into_iter().flatten();
         let inputs: Vec<_> = inputs.map(|(name, it)| format!("{name} = {it}")).collect();
         let by = model["by"].as_str().filter(|_| !inputs.is_empty());
-        let at = model["asked"].as_str().map(|at| format!(" on {}", When::of(at).text));
+        let at = model["asked"].as_str().map(|at| format!(" on {}", moment(at)));
         let at = at.unwrap_or_default();
         let asked = by.map(|by| format!("Asked {by}{at} about {}.", inputs.join(", ")));
         let fallback = model["fallback"].as_str();
@@ -238,7 +246,7 @@ mod tests {
         let looked = &score.terms[0].reason.of[0];
         assert_eq!(
             (looked.label.as_str(), looked.value.as_str()),
-            ("Core last", "18 Nov 2026, 11:06 UTC")
+            ("Core last", "18 Nov 2026, 11:06:40 UTC")
         );
         assert_eq!(score.terms[2].reason.words, "unknown: no such key");
     }

@@ -2,15 +2,16 @@
 //! Promises that a rule which does nothing says why. Deliberately asks nobody: it is given everything.
 
 use super::{
-    condition,
     deeds::rule_label,
     fired::{Began, DeedView},
     reasons::{MeasuredView, ReasonView},
+    told::moment,
     views::part,
     words::{When, count, sentence, short},
 };
 use crate::{
     desk::{LookedAt, RuleStanding, StoppedShown, Tests, Why},
+    expression::words::in_words,
     rules::{Bounds, Fired, Tested, Waited},
 };
 
@@ -57,7 +58,7 @@ pub(crate) struct Condition {
 
 impl Condition {
     fn of(text: &str) -> Self {
-        let words = condition::in_words(text);
+        let words = in_words(text);
         Self { text: text.to_owned(), opening: words.as_deref().map(sentence), words }
     }
 }
@@ -183,7 +184,7 @@ impl TestsView {
         match tests {
             Tests::Running => noted("The tests are running: reload the page.".to_owned()),
             Tests::Changed => noted(format!(
-                "The files have changed since the collector started: their tests are about other rules. {ELSEWHERE}"
+                "The rule files have changed since the collector started: the tests are about what they say now. {ELSEWHERE}"
             )),
             Tests::Wrong(why) => noted(format!("The tests cannot be run: {}", short(why, WIDEST))),
             Tests::Ran { at, tested, all } => {
@@ -227,7 +228,7 @@ pub(crate) fn notes(why: &Why) -> Vec<String> {
         notes.push("The rule is about accounts, and they are of none.".to_owned());
     }
     for fired in &why.asked {
-        let at = When::of(&fired.at).text;
+        let at = moment(&fired.at);
         let came = came_of(fired);
         notes.push(format!(
             "{} was last asked {at}: {}.",
@@ -238,7 +239,7 @@ pub(crate) fn notes(why: &Why) -> Vec<String> {
     for fired in &why.others {
         let by = if fired.earlier { ", by an earlier version of the rule" } else { "" };
         let came = came_of(fired);
-        let at = When::of(&fired.at).text;
+        let at = moment(&fired.at);
         notes.push(format!("On record beside these: it fired {at}{by}: {}.", came.join("; ")));
     }
     notes
@@ -250,7 +251,7 @@ fn came_of(fired: &Fired) -> Vec<String> {
     let deeds = fired.actions.iter().map(|acted| {
         let deed = DeedView::of(acted, None);
         let stands = deed.stands.map(|(_, all)| all);
-        let done = deed.done.map(|done| done.text);
+        let done = deed.done.map(|done| moment(&done.iso));
         let more: Vec<String> = done.into_iter().chain(stands).chain(deed.detail).collect();
         let more = if more.is_empty() { String::new() } else { format!(": {}", more.join("; ")) };
         format!("{} {}{more}", deed.what, deed.word)
@@ -307,7 +308,7 @@ fn waited(waited: &Waited) -> String {
     };
     let came = waited.came.iter().map(|came| {
         let fits = if came.matches { "" } else { ", which does not match" };
-        format!("; one came {}{fits}", When::of(&came.at).text)
+        format!("; one came {}{fits}", moment(&came.at))
     });
-    format!("Waits{what} until {}{}.", When::of(&waited.until).text, came.collect::<String>())
+    format!("Waits{what} until {}{}.", moment(&waited.until), came.collect::<String>())
 }

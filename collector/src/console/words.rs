@@ -11,13 +11,13 @@ use crate::{event_log::Timestamp, event_time};
 pub(crate) struct When {
     /// RFC 3339.
     pub(crate) iso: String,
-    /// `22 Nov 2026, 17:24 UTC`.
+    /// `22 Nov 2026, 17:24:05 UTC`.
     pub(crate) text: String,
 }
 
 impl When {
     pub(crate) fn of(iso: &str) -> Self {
-        let text = day(iso).zip(iso.get(11..16)).map(|(day, time)| format!("{day}, {time} UTC"));
+        let text = day(iso).zip(iso.get(11..19)).map(|(day, time)| format!("{day}, {time} UTC"));
         Self { iso: iso.to_owned(), text: text.unwrap_or_else(|| iso.to_owned()) }
     }
 
@@ -25,9 +25,9 @@ impl When {
         Self::of(&moment.to_string())
     }
 
-    /// `17:24`.
+    /// `17:24:05`.
     pub(crate) fn time(&self) -> &str {
-        self.iso.get(11..16).unwrap_or_default()
+        self.iso.get(11..19).unwrap_or_default()
     }
 }
 
@@ -95,6 +95,8 @@ pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
 pub(crate) fn value(json: &str) -> String {
     match serde_json::from_str(json) {
         Ok(Value::String(text)) => text,
+        Ok(Value::Array(all)) if all.is_empty() => "none".to_owned(),
+        Ok(Value::Object(members)) if members.is_empty() => "none".to_owned(),
         Ok(Value::Bool(true)) => "yes".to_owned(),
         Ok(Value::Bool(false)) => "no".to_owned(),
         Ok(Value::Array(all)) if all.iter().all(Value::is_string) => {
@@ -161,7 +163,7 @@ mod tests {
     #[test]
     fn times_spans_and_numbers_read_like_a_sentence() {
         let when = When::of("2026-11-02T17:24:05.123Z");
-        assert_eq!((when.text.as_str(), when.time()), ("2 Nov 2026, 17:24 UTC", "17:24"));
+        assert_eq!((when.text.as_str(), when.time()), ("2 Nov 2026, 17:24:05 UTC", "17:24:05"));
         assert_eq!(When::of("not a time").text, "not a time");
         let span = |to| span("2026-11-02T10:00:00.000Z", to);
         assert_eq!(span("2026-11-02T10:00:59.000Z"), None);
@@ -187,6 +189,8 @@ mod tests {
             ("true", "yes"),
             ("12.5", "12.5"),
             (r#"["a","b"]"#, "a, b"),
+            ("[]", "none"),
+            ("{}", "none"),
             (r#"{"a":"b","c":1}"#, "a: b, c: 1"),
         ] {
             assert_eq!(value(json), text);

@@ -6,6 +6,7 @@ pub(crate) mod plain;
 pub(crate) mod types;
 pub(crate) mod value;
 mod wording;
+pub(crate) mod words;
 
 use std::{
     collections::BTreeSet,

@@ -67,18 +67,24 @@ fn mrkdwn_text(text: String) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
-/// `reasons` of the context: a list of `{"term": "logins", "value": -0.4}`, or with a `text` that says all.
+/// `reasons` of the context: a list of `{"term": "logins", "value": -0.4}`, or with a `text` that says all, in `words` where there are
+/// any. A condition without words is code.
 fn reasons(context: &Value) -> Vec<Value> {
     let list = context["reasons"].as_array().map_or(&[][..], Vec::as_slice);
     let say = |reason: &Value| {
-        let words = reason["text"].as_str().or(reason["term"].as_str())?;
+        let words = ["words", "text", "term"].into_iter().find_map(|it| reason[it].as_str())?;
         let said = match &reason["value"] {
             Value::String(value) => format!("{words}: {value}"),
             Value::Number(value) => format!("{words}: {}", short(value.as_f64()?)),
             _ => words.to_owned(),
         };
-        let said = mrkdwn::escape(&cut(said.trim(), REASON));
-        (!said.is_empty()).then(|| mrkdwn_text(said))
+        let said = cut(said.trim(), REASON);
+        let is_code =
+            reason["value"].is_boolean() && reason["words"].is_null() && !said.contains('`');
+        (!said.is_empty()).then(|| match (is_code, mrkdwn::escape(&said)) {
+            (true, code) => mrkdwn_text(format!("`{code}`")),
+            (false, said) => mrkdwn_text(said),
+        })
     };
     list.iter().filter_map(say).take(CONTEXT_ELEMENTS).collect()
 }
@@ -159,6 +165,19 @@ mod tests {
         };
         let (key, rule) = ("k-1".to_owned(), "r".to_owned());
         super::message(&Message { key, rule, to: None, rendered, context }, buttons)
+    }
+
+    #[test]
+    fn a_condition_is_told_in_words_and_what_has_none_as_code() {
+        let context = json!({"reasons": [
+            {"text": "features.orders == 0", "words": "orders is 0", "value": true},
+            {"text": "features.a + 1 > 2", "value": true}]});
+        let message = of(Some("A"), "Hi", context, false).unwrap();
+        let said = &message["blocks"][2]["elements"];
+        assert_eq!(
+            (&said[0]["text"], &said[1]["text"]),
+            (&json!("orders is 0"), &json!("`features.a + 1 &gt; 2`"))
+        );
     }
 
     #[test]
