@@ -172,7 +172,7 @@ function pale() {
 /** In the page: what a screen reader would have no words for, or in no order. */
 function unsaid() {
   const found = [];
-  for (const field of document.querySelectorAll('input:not([type="hidden"]), select, textarea')) {
+  for (const field of document.querySelectorAll('input:not([type="hidden"], [hidden]), select, textarea')) {
     if (!field.labels?.length) found.push(`no label: ${field.name}`);
   }
   for (const control of document.querySelectorAll('a, button, summary')) {
