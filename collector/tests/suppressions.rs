@@ -178,6 +178,11 @@ fn is_done(action: &Value) -> bool {
     action["state"] != "pending"
 }
 
+fn withheld(action: &Value) -> &str {
+    assert_eq!(action["state"], "withheld", "{action}");
+    action["detail"].as_str().unwrap()
+}
+
 fn refused(action: &Value) -> &str {
     assert_eq!(action["state"], "refused", "{action}");
     action["detail"].as_str().unwrap()
@@ -231,7 +236,7 @@ async fn an_address_that_comes_onto_the_list_while_an_action_is_tried_again_coun
     assert!(waits["lastError"].as_str().unwrap().contains("451"), "{waits}");
     on.post("/v1/suppressions/add", json!({"suppressions": [{"address": "busy@b.example"}]})).await;
     let action = on.acted("busy", 1, is_done).await;
-    assert!(refused(&action).contains("suppression list: manual"), "{action}");
+    assert!(withheld(&action).contains("suppression list: manual"), "{action}");
     server.stop().await;
 }
 
@@ -256,7 +261,7 @@ async fn who_has_no_mailbox_is_put_on_the_list_and_who_is_only_refused_is_not() 
     assert_eq!(on.list().await, ["refused@b.example bounced mail"]);
     let action = on.buys("refused", 2, is_done).await;
     assert!(
-        refused(&action).starts_with("the address is on the suppression list: bounced"),
+        withheld(&action).starts_with("the address is on the suppression list: bounced"),
         "{action}"
     );
     assert!(world.mail.took_nothing());
@@ -341,7 +346,7 @@ async fn who_was_erased_is_named_no_more_and_still_not_sent_to() {
     .await;
     let action = on.acted("u-new", 1, is_done).await;
     assert!(
-        refused(&action).starts_with("the address is on the suppression list: bounced"),
+        withheld(&action).starts_with("the address is on the suppression list: bounced"),
         "{action}"
     );
     assert!(!world.is_on_disk("refused@b.example"));

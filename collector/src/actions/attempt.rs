@@ -52,7 +52,7 @@ impl Hands {
             }
             What::InApp { placement, template } => {
                 if let Some(reason) = told.wants_none_by(IN_APP) {
-                    return Outcome::refused(reason);
+                    return Outcome::withheld(reason);
                 }
                 let rendered = told.rendered(self.templates.as_ref(), Some(template));
                 match rendered.and_then(|it| in_app::event(pending, placement, &it)) {
@@ -110,7 +110,7 @@ impl Hands {
             // Until the log has it, no erasure takes the person for gone.
             let _asking = self.suppressed.asking();
             if self.suppressed.is_erased(id) {
-                return Outcome::refused("the person was erased");
+                return Outcome::withheld("the person was erased");
             }
             self.log.append([event])
         };
@@ -132,12 +132,12 @@ impl Hands {
             return Outcome::refused(format!("there is no destination `{name}`"));
         };
         if let Some(reason) = told.wants_none_by(kind) {
-            return Outcome::refused(reason);
+            return Outcome::withheld(reason);
         }
         let to = told.address_for(kind);
         if to.is_none() && ["email", "sms"].contains(&kind) {
             let what = if kind == "email" { "address" } else { "number" };
-            return Outcome::refused(format!("no {what} of the person is known"));
+            return Outcome::withheld(format!("no {what} of the person is known"));
         }
         if let Some(to) = &to
             && let Err(outcome) = self.may_send_to(to).await

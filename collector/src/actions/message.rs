@@ -42,6 +42,11 @@ pub enum Outcome {
         /// Why nothing is to be sent there any more.
         because: SuppressionReason,
     },
+    /// It is not done because it is not wanted: by the person, or by who runs the collector. Nothing is broken.
+    Withheld {
+        /// What stands in the way.
+        reason: String,
+    },
     /// It is certainly not done; later it may be.
     Failed {
         /// What was said, or what happened.
@@ -62,6 +67,7 @@ impl Outcome {
         match self {
             Self::Accepted { .. } => "accepted",
             Self::Refused { .. } | Self::NeverAgain { .. } => "refused",
+            Self::Withheld { .. } => "withheld",
             Self::Failed { .. } => "failed",
             Self::Unknown { .. } => "unknown",
         }
@@ -69,6 +75,10 @@ impl Outcome {
 
     pub(crate) fn refused(reason: impl Into<String>) -> Self {
         Self::Refused { reason: reason.into() }
+    }
+
+    pub(crate) fn withheld(reason: impl Into<String>) -> Self {
+        Self::Withheld { reason: reason.into() }
     }
 
     /// Not now, for a reason of its own.

@@ -19,7 +19,7 @@ impl Hands {
         let found = found.map_err(|panic| Outcome::failed(panic.to_string()))?;
         match found.map_err(|error| Outcome::failed(error.to_string()))? {
             None => Ok(()),
-            Some(it) => Err(Outcome::refused(format!(
+            Some(it) => Err(Outcome::withheld(format!(
                 "the {} is on the suppression list: {}, since {}",
                 what(to),
                 it.reason.as_str(),

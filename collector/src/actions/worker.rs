@@ -289,9 +289,14 @@ impl Hands {
             let left = pending.expires_ms - (self.clock)().unix_ms();
             if left <= 0 {
                 let in_the_way = waits.ok().flatten().map(|(why, _)| why.to_owned());
+                // A night, or who has stopped the rule, wants it so: nothing is broken.
+                let state = match in_the_way {
+                    Some(_) => ActionState::Withheld,
+                    None => ActionState::Expired,
+                };
                 let detail = in_the_way.or(last).or(tried.error);
                 let detail = detail.unwrap_or_else(|| untried(&pending.what.what).to_owned());
-                return Some(Ended::new(ActionState::Expired, detail));
+                return Some(Ended::new(state, detail));
             }
             if let Ok(Some((why, pause))) = waits {
                 // Whether a rule goes on is looked at for all that wait.
@@ -325,6 +330,9 @@ impl Hands {
                 }
                 Outcome::Refused { reason } | Outcome::NeverAgain { reason, .. } => {
                     return Some(Ended::new(ActionState::Refused, reason));
+                }
+                Outcome::Withheld { reason } => {
+                    return Some(Ended::new(ActionState::Withheld, reason));
                 }
                 Outcome::Unknown { reason } if !self.takes_key(pending) => {
                     return Some(Ended::new(ActionState::Unknown, reason));

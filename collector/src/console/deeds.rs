@@ -52,6 +52,8 @@ pub(super) fn words(kind: &str, state: ActionState, detail: Option<&str>) -> Wor
         (ActionState::Accepted, None) => (done, "✓"),
         (ActionState::Pending, None) => ("waiting", "…"),
         (ActionState::Refused, None) => ("refused", "✕"),
+        // Nothing is broken: it is not wanted.
+        (ActionState::Withheld, None) => ("withheld", "–"),
         (ActionState::Expired, None) => ("expired", "✕"),
         // Its answer was lost.
         (ActionState::Unknown, None) => ("perhaps sent", "?"),
@@ -92,12 +94,13 @@ mod tests {
             let words = words(kind, state, detail);
             format!("{} {} {}", words.mark, words.what, words.state)
         };
-        use ActionState::{Accepted, Expired, Pending, Refused, Unknown};
+        use ActionState::{Accepted, Expired, Pending, Refused, Unknown, Withheld};
         for (kind, state, detail, text) in [
             ("slack", Accepted, None, "✓ Slack message sent"),
             ("email", Pending, None, "… E-mail waiting"),
             ("sms", Unknown, None, "? Text message perhaps sent"),
             ("webhook", Refused, Some("400"), "✕ Webhook refused"),
+            ("email", Withheld, Some("no address"), "– E-mail withheld"),
             ("emit", Accepted, None, "✓ Event emitted"),
             ("set", Expired, None, "✕ Traits expired"),
             ("in_app", Accepted, None, "✓ In-app message ready"),

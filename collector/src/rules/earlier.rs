@@ -17,7 +17,8 @@ use crate::{
 };
 
 /// Said of an action that waited for its rule in vain.
-const GONE: &str = "its rule is gone, is switched off, or was changed with `pending = \"drop\"`";
+pub(super) const GONE: &str =
+    "its rule is gone, is switched off, or was changed with `pending = \"drop\"`";
 
 /// What became of an action, as the log says it; all but the action and its outcome say whose firing it was.
 #[derive(Clone, Debug, Deserialize)]
@@ -192,7 +193,7 @@ pub(crate) fn let_go(db: &Connection, set: &RuleSet) -> Result<()> {
             is_on && (rule.revision == revision || rule.pending == Waits::Keep)
         });
         if !goes_on {
-            let update = "UPDATE action SET state = 'refused', detail = ?2 WHERE firing = ?1 AND state = 'pending'";
+            let update = "UPDATE action SET state = 'withheld', detail = ?2 WHERE firing = ?1 AND state = 'pending'";
             db.prepare_cached(update)?.execute(params![firing, GONE])?;
         }
     }

@@ -17,6 +17,9 @@ use crate::{
 /// Said of what a rule says of the past: it is on record, and nothing is done.
 pub(super) const BEFORE: &str = "before the rule came into force";
 
+/// Said of a message that a cap does not let through.
+pub(super) const CAPPED: &str = "the person is written to as often as the cap allows";
+
 /// Firings and actions.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE firing (
@@ -85,7 +88,7 @@ pub(super) enum Fate {
     /// Not before then, in milliseconds of unix time.
     After(i64),
     /// Never, for this reason.
-    Refused(&'static str),
+    Withheld(&'static str),
 }
 
 /// What became of an action.
@@ -96,8 +99,10 @@ pub enum ActionState {
     Pending,
     /// The destination has it.
     Accepted,
-    /// The destination will never take it.
+    /// The destination will never take it, or there is nothing that could be sent to it.
     Refused,
+    /// It is not wanted: by the person, or by who runs the collector. Nothing is broken.
+    Withheld,
     /// It could not be done while it was of use.
     Expired,
     /// It may have been done: the answer was lost.
@@ -111,19 +116,39 @@ impl ActionState {
             Self::Pending => "pending",
             Self::Accepted => "accepted",
             Self::Refused => "refused",
+            Self::Withheld => "withheld",
             Self::Expired => "expired",
             Self::Unknown => "unknown",
         }
     }
 
     /// What an action comes to in the end.
-    pub const ENDS: [Self; 4] = [Self::Accepted, Self::Refused, Self::Expired, Self::Unknown];
+    pub const ENDS: [Self; 5] =
+        [Self::Accepted, Self::Refused, Self::Withheld, Self::Expired, Self::Unknown];
 
-    /// Back from the word.
-    pub(crate) fn read(word: &str) -> Option<Self> {
+    /// Back from the word and what was said with it. What a log has from before there was
+    /// `withheld` says `refused` of it.
+    pub(crate) fn read(word: &str, detail: Option<&str>) -> Option<Self> {
         let mut all = std::iter::once(Self::Pending).chain(Self::ENDS);
-        all.find(|state| state.as_str() == word)
+        let state = all.find(|state| state.as_str() == word)?;
+        let was_withheld =
+            state == Self::Refused && detail.is_some_and(|detail| is_withheld(detail));
+        Some(if was_withheld { Self::Withheld } else { state })
     }
+}
+
+/// Whether something was not done for a reason of the person's, or of who runs the collector.
+fn is_withheld(detail: &str) -> bool {
+    let known = [
+        CAPPED,
+        super::earlier::GONE,
+        "no address of the person is known",
+        "no number of the person is known",
+        "the person was erased",
+    ];
+    known.contains(&detail)
+        || detail.starts_with("the person does not want to be written to by ")
+        || detail.contains(" is on the suppression list: ")
 }
 
 /// A firing, to be read.
@@ -251,7 +276,7 @@ impl Firing<'_> {
         for (number, deed) in self.rule.then.iter().enumerate() {
             let (after, state, detail) = match self.fates.get(number) {
                 Some(Fate::After(after)) => (*after, ActionState::Pending, None),
-                Some(Fate::Refused(why)) => (0, ActionState::Refused, Some(*why)),
+                Some(Fate::Withheld(why)) => (0, ActionState::Withheld, Some(*why)),
                 None => (0, ActionState::Pending, None),
             };
             let insert = "INSERT INTO action VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL)";
@@ -295,7 +320,7 @@ pub(super) fn count(db: &Connection, rule: &Rule, whose: &Whole, since_ms: i64) 
 /// How many messages of a kind somebody was to get since then.
 pub(super) fn messages(db: &Connection, kind: &str, whose: &Whole, since_ms: i64) -> Result<u32> {
     let query = "SELECT count(*) FROM firing f JOIN action a ON a.firing = f.number
-                 WHERE f.node = ?1 AND f.at > ?2 AND a.kind = ?3 AND a.state <> 'refused'";
+                 WHERE f.node = ?1 AND f.at > ?2 AND a.kind = ?3 AND a.state NOT IN ('refused', 'withheld')";
     let mut all = 0;
     for node in &whose.nodes {
         let count: u32 =
@@ -512,7 +537,8 @@ fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
     let rows = query.query_map([number], |row| {
         let state: String = row.get(2)?;
         let done: Option<i64> = row.get(4)?;
-        let state = ActionState::read(&state).unwrap_or(ActionState::Unknown);
+        let detail: Option<String> = row.get(3)?;
+        let state = ActionState::read(&state, detail.as_deref()).unwrap_or(ActionState::Unknown);
         let waiting = Waiting {
             expires: Timestamp::from_unix_ms(row.get(5)?).to_string(),
             after_ms: row.get(6)?,
@@ -522,11 +548,36 @@ fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
             id: row.get(0)?,
             kind: row.get(1)?,
             state,
-            detail: row.get(3)?,
+            detail,
             done: done.map(|ms| Timestamp::from_unix_ms(ms).to_string()),
             waiting: (state == ActionState::Pending).then_some(waiting),
         })
     })?;
     fired.actions = rows.collect::<Result<_>>()?;
     Ok(Some(fired))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_wanted_is_withheld_also_where_it_was_stored_as_refused() {
+        use ActionState::{Pending, Refused, Withheld};
+        for (word, detail, state) in [
+            ("withheld", Some("anything"), Some(Withheld)),
+            ("refused", Some("no address of the person is known"), Some(Withheld)),
+            ("refused", Some("the person does not want to be written to by sms"), Some(Withheld)),
+            ("refused", Some(CAPPED), Some(Withheld)),
+            ("refused", Some("550 no such user"), Some(Refused)),
+            ("refused", None, Some(Refused)),
+            ("pending", Some(CAPPED), Some(Pending)),
+            ("done", None, None),
+        ] {
+            assert_eq!(ActionState::read(word, detail), state, "{word} {detail:?}");
+        }
+        for state in ActionState::ENDS {
+            assert_eq!(ActionState::read(state.as_str(), None), Some(state));
+        }
+    }
 }

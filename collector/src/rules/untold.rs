@@ -29,7 +29,9 @@ pub(crate) fn untold(
     fired: &mut [Fired],
 ) -> Result<()> {
     for fired in fired {
-        let is_lost = |state| matches!(state, ActionState::Refused | ActionState::Expired);
+        let is_lost = |state| {
+            matches!(state, ActionState::Refused | ActionState::Withheld | ActionState::Expired)
+        };
         let is_undone =
             !fired.actions.is_empty() && fired.actions.iter().all(|it| is_lost(it.state));
         let Some(rule) = set.rule(&fired.rule).filter(|_| fired.held.is_some() || is_undone) else {

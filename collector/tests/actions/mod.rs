@@ -60,6 +60,7 @@ pub(crate) fn reason(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Refused { reason }
         | Outcome::NeverAgain { reason, .. }
+        | Outcome::Withheld { reason }
         | Outcome::Failed { reason, .. }
         | Outcome::Unknown { reason } => reason,
         Outcome::Accepted { .. } => panic!("it was accepted, without a reason"),

@@ -107,7 +107,7 @@ async fn what_waits_for_a_rule_that_is_gone_is_not_done() {
         of["actions"][0].clone()
     };
     assert_eq!(state("stays")["state"], "accepted");
-    assert_eq!(state("gone")["state"], "refused");
+    assert_eq!(state("gone")["state"], "withheld");
     assert!(state("gone")["detail"].as_str().unwrap().contains("its rule is gone"));
     server.stop().await;
 }
@@ -153,7 +153,7 @@ async fn why_nothing_came_of_a_firing_is_kept_when_its_rule_is_changed() {
     let dry = firing("dry run", true, "", "");
     assert_eq!(of("dry").await, [firing("", false, "accepted", ""), dry.clone(), dry]);
     let cap = "the person is written to as often as the cap allows";
-    let (sent, capped) = (firing("", false, "accepted", ""), firing("", false, "refused", cap));
+    let (sent, capped) = (firing("", false, "accepted", ""), firing("", false, "withheld", cap));
     assert_eq!(of("capped").await, [sent.clone(), capped, sent]);
     let why = super::waiting::says(&server, &token, &["why", "dry", "u"]);
     let held = "it fired, and nothing is done: dry run\n    by an earlier form of this rule";

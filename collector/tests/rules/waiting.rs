@@ -27,7 +27,7 @@ async fn a_destination_that_is_away_is_told_of_with_attempts_the_last_error_and_
     let token = server.new_token.clone().unwrap();
     // The first that is lost is more than there was before.
     let page = client().get(server.at("/metrics")).send().await.unwrap().text().await.unwrap();
-    for outcome in ["accepted", "refused", "expired", "unknown"] {
+    for outcome in ["accepted", "refused", "withheld", "expired", "unknown"] {
         let series = format!(
             "headwater_actions_total{{rule=\"bought\",kind=\"webhook\",outcome=\"{outcome}\"}} 0"
         );

@@ -65,13 +65,13 @@ async fn why_says_what_came_of_each_firing_and_when_it_fires_again_where_nothing
         came,
         [
             ("it fired, and nothing is done: late", None, None),
-            ("it fired", Some("refused"), Some(cap)),
+            ("it fired", Some("withheld"), Some(cap)),
             ("it fired", Some("accepted"), None),
         ]
     );
     assert_eq!((&told["enabled"], &told["others"]), (&json!(true), &Value::Null), "{told:#}");
     let said = says(&server, &token, &["why", "told", "u-1"]);
-    assert_eq!(lines(&said, "webhook refused: the person is written").len(), 1, "{said}");
+    assert_eq!(lines(&said, "webhook withheld: the person is written").len(), 1, "{said}");
     assert_eq!(lines(&said, "webhook accepted").len(), 1, "{said}");
 
     // A message with a hole is not sent, and its rule says what that means.

@@ -35,7 +35,7 @@ pub(super) fn done_by(record: &Record) -> Option<(Done, ActionState)> {
         return None;
     }
     let done = Done::deserialize(&event["properties"]).ok()?;
-    let state = ActionState::read(&done.outcome)?;
+    let state = ActionState::read(&done.outcome, done.detail.as_deref())?;
     Some((done, state))
 }
 

@@ -30,7 +30,7 @@ pub(super) fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, now_ms: i64) -> 
             let since = now_ms - ms(cap.within.0);
             let earlier = of_this.entry(kind.clone()).or_default();
             if firing::messages(scope.db, &kind, &person, since)? + *earlier >= cap.times {
-                return Ok(Fate::Refused("the person is written to as often as the cap allows"));
+                return Ok(Fate::Withheld(firing::CAPPED));
             }
             *earlier += 1;
         }

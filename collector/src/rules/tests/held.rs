@@ -77,7 +77,7 @@ fn a_cap_holds_within_one_firing_and_quiet_hours_are_those_of_now() {
         record.event_time = Timestamp::from_unix_ms(BEGIN_MS + 87 * DAY + 11 * HOUR);
     });
     let morning = BEGIN_MS + 88 * DAY + 6 * HOUR;
-    let expected = [("pending", morning), ("pending", morning), ("refused", 0), ("pending", 0)];
+    let expected = [("pending", morning), ("pending", morning), ("withheld", 0), ("pending", 0)];
     let expected = expected.map(|(state, after)| (state.to_owned(), after));
     assert_eq!(waiting(&world), expected, "eight o'clock there is six in summer");
 }
