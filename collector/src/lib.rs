@@ -246,8 +246,12 @@ impl Collector {
         let in_force = Arc::new(state.in_force(rules.revisions(), (end, (ingest.clock)()))?);
         let set = Arc::new(rules);
         let since = Arc::clone(&in_force);
-        let rules =
-            Rules { set: Arc::clone(&set), in_force: since, clock: Arc::clone(&ingest.clock) };
+        let rules = Rules {
+            set: Arc::clone(&set),
+            in_force: since,
+            clock: Arc::clone(&ingest.clock),
+            tally: Some(Arc::new(rules::Tally::new(Arc::clone(&ingest.metrics)))),
+        };
         let limits = config.people.clone();
         let projection = Projection::open(&config.data, &ingest.log, limits, gone, rules)?;
         let is_lost = new_admin_token.is_some() && recovered.events > 0;
@@ -260,6 +264,9 @@ impl Collector {
             (config.actions_per_minute, forgotten_until),
             Arc::clone(&set),
         );
+        for rule in set.enabled() {
+            ingest.metrics.knows_rule(rule);
+        }
         for (rule, kind) in set.kinds() {
             ingest.metrics.knows_actions(rule, &kind);
         }

@@ -4,6 +4,7 @@
 
 mod log;
 mod process;
+mod rules;
 
 use std::{
     sync::atomic::{AtomicI64, AtomicU64},
@@ -16,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{event_log::BOUNDS, rules::ActionState};
+use crate::event_log::BOUNDS;
 
 pub use log::LogFigures;
 
@@ -42,9 +43,7 @@ pub struct Metrics {
     log: log::Shown,
     consumer_state: Family<StateLabels, Gauge<u64, AtomicU64>>,
     inbound: Family<InboundLabels, Counter>,
-    actions: Family<ActionLabels, Counter>,
-    action_ceiling: Counter,
-    action_seconds: Family<RuleLabel, Histogram, fn() -> Histogram>,
+    rules: rules::OfRules,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -88,57 +87,15 @@ struct InboundLabels {
     reason: &'static str,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct ActionLabels {
-    rule: String,
-    kind: String,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
-struct RuleLabel {
-    rule: String,
-}
-
-/// From an event to the end of an action: milliseconds where all is well, minutes where a destination is away.
-const ACTION_BOUNDS: [f64; 12] =
-    [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 10.0, 60.0, 600.0];
-
 impl Metrics {
-    /// Counts an action whose end is known.
-    pub fn action(&self, rule: &str, kind: &str, outcome: &'static str) {
-        let labels = ActionLabels { rule: rule.to_owned(), kind: kind.to_owned(), outcome };
-        self.actions.get_or_create(&labels).inc();
-    }
-
-    /// Has a rule's actions of a kind at zero, before any has ended: an alert on what is more than before would not see the first.
-    pub fn knows_actions(&self, rule: &str, kind: &str) {
-        for outcome in ActionState::ENDS {
-            let labels = ActionLabels {
-                rule: rule.to_owned(),
-                kind: kind.to_owned(),
-                outcome: outcome.as_str(),
-            };
-            drop(self.actions.get_or_create(&labels));
-        }
-    }
-
-    /// Rules want to send more in this minute than they may.
-    pub fn actions_over(&self) {
-        self.action_ceiling.inc();
-    }
-
-    /// How long it took from when a rule was so until a destination had its action.
-    pub fn action_took(&self, rule: &str, took: Duration) {
-        let labels = RuleLabel { rule: rule.to_owned() };
-        self.action_seconds.get_or_create(&labels).observe(took.as_secs_f64());
-    }
-
     /// All at zero.
     pub fn new() -> Self {
         let histogram = || Histogram::new(BOUNDS);
+        let mut registry = Registry::default();
+        let rules = rules::OfRules::new(registry.sub_registry_with_prefix("headwater"));
         let mut metrics = Self {
-            registry: Registry::default(),
+            registry,
+            rules,
             events: Family::default(),
             requests: Family::default(),
             request_seconds: histogram(),
@@ -157,19 +114,11 @@ impl Metrics {
             log: log::Shown::default(),
             consumer_state: Family::default(),
             inbound: Family::default(),
-            actions: Family::default(),
-            action_ceiling: Counter::default(),
-            action_seconds: Family::new_with_constructor(|| Histogram::new(ACTION_BOUNDS)),
         };
         metrics.registry.register_collector(Box::new(process::Process::new()));
         let to = metrics.registry.sub_registry_with_prefix("headwater");
         to.register("events", "Events by what became of them", metrics.events.clone());
         to.register("requests", "Requests by route and status", metrics.requests.clone());
-        to.register("actions", "Actions of rules by what became of them", metrics.actions.clone());
-        let help = "Minutes in which rules wanted to send more than actions_per_minute";
-        to.register("action_ceiling_minutes", help, metrics.action_ceiling.clone());
-        let help = "From when a rule was so until a destination had its action";
-        to.register("action_duration_seconds", help, metrics.action_seconds.clone());
         let help = "From a request's head to its answer's, for requests that bring events";
         to.register("request_duration_seconds", help, metrics.request_seconds.clone());
         let help = "From handing a batch to the log until it is on disk";

@@ -29,6 +29,7 @@ pub(crate) struct Vitals {
     /// By a clock that nobody sets, and by the one that tells the time.
     started: (Instant, Timestamp),
     moments: Mutex<Option<(Instant, Moments)>>,
+    rules_shown: Mutex<Option<Instant>>,
 }
 
 /// What has to be read from the disk.
@@ -53,7 +54,8 @@ impl Vitals {
         clock: Clock,
     ) -> Self {
         let started = (Instant::now(), clock());
-        Self { metrics, log, consumers, applied, data, clock, started, moments: Mutex::default() }
+        let (moments, rules_shown) = (Mutex::default(), Mutex::default());
+        Self { metrics, log, consumers, applied, data, clock, started, moments, rules_shown }
     }
 
     /// Where things are counted as they happen.
@@ -95,6 +97,16 @@ impl Vitals {
             clock_jump,
         });
         self.metrics.print()
+    }
+
+    /// Whether it is time to look again how it stands with rules.
+    pub(crate) fn rules_are_due(&self) -> bool {
+        let mut shown = self.rules_shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.is_some_and(|at| at.elapsed() < VITALS_KEPT) {
+            return false;
+        }
+        *shown = Some(Instant::now());
+        true
     }
 
     fn moments(&self, ids_from: Offset) -> Moments {

@@ -4,6 +4,8 @@
 
 #[path = "rules/changed.rs"]
 mod changed;
+#[path = "rules/counted.rs"]
+mod counted;
 #[path = "rules/erased.rs"]
 mod erased;
 #[path = "rules/lost.rs"]

@@ -29,8 +29,8 @@ async function scrape(t) {
   const config = join(data, 'headwater.toml');
   const url = `http://127.0.0.1:${destination.address().port}/`;
   mkdirSync(join(data, 'rules'));
-  writeFileSync(join(data, 'rules', 'a.toml'), '[rules.a]\non = "A"\nlimit = { times = 1, within = "1d" }\nthen = [{ emit = "B" }]\n');
-  writeFileSync(config, `rules = "${join(data, 'rules')}"\n[sources.web]\nwrite_key = "k"\n[consumers.crm]\nkind = "webhook"\nurl = "${url}"
+  writeFileSync(join(data, 'rules', 'a.toml'), '[rules.a]\non = "A"\nlimit = { times = 1, within = "1d" }\nthen = [{ emit = "B" }]\n[rules.b]\non = "D"\nfrom = "server"\ndecision = "review"\nthen = []\n');
+  writeFileSync(config, `rules = "${join(data, 'rules')}"\n[sources.web]\nwrite_key = "k"\n[sources.shop]\nwrite_key = "s"\ntrust = "server"\n[consumers.crm]\nkind = "webhook"\nurl = "${url}"
 secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\nallow_private = true
 [inbound.stripe]\nkind = "stripe"\nsecret = "whsec_0123456789abcdef"\n`);
   const args = ['serve', '--config', config, '--data', join(data, 'data'), '--listen', '127.0.0.1:0'];
@@ -54,6 +54,9 @@ secret = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oDC2FVsBQIhrs="\nallow_private = t
   assert.equal(answer.status, 200);
   const forged = await fetch(`${address}/v1/in/stripe`, { method: 'POST', body: '{}' });
   assert.equal(forged.status, 401);
+  const asked = { method: 'POST', headers: { authorization: `Basic ${btoa('s:')}` }, body: '{"event":"D","userId":"u","messageId":"d"}' };
+  const decided = await (await fetch(`${address}/v1/decide?deadline_ms=2000`, asked)).json();
+  assert.equal(decided.decision, 'review');
   const end = Date.now() + PATIENCE_MS;
   for (;;) {
     const page = await (await fetch(`${address}/metrics`)).text();
@@ -100,6 +103,19 @@ test('the guide, the rules and the dashboard speak of the metrics that there are
       assert.ok(asked(expr).length > 0, title);
       for (const name of asked(expr)) assert.ok(samples.has(name), `panel "${title}" asks for ${name}`);
     }
+  }
+});
+
+test('the dashboard has a row of rules, with all that they are measured by', () => {
+  const { panels: all } = JSON.parse(read('grafana/headwater.json'));
+  const row = all.findIndex(({ type, title }) => type === 'row' && title === 'Rules');
+  const end = all.findIndex(({ type }, at) => type === 'row' && at > row);
+  const shown = new Set(all.slice(row + 1, end).flatMap(({ targets }) => targets.flatMap(({ expr }) => asked(expr))));
+  const documented = [...read('README.md').matchAll(/^\| `(headwater_(?:firings|actions?|rule|decisions?)_\w+)` \|/gm)].map(([, name]) => name);
+  assert.ok(documented.length > 6);
+  // That more is sent than may be is an alert, which pages.
+  for (const name of documented.filter((it) => it !== 'headwater_action_ceiling_minutes_total')) {
+    assert.ok(shown.has(name) || shown.has(`${name}_bucket`), `${name} is on the dashboard, under rules`);
   }
 });
 

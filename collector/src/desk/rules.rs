@@ -12,6 +12,7 @@ use super::{Desk, DeskError};
 use crate::{
     actions,
     event_log::{Offset, SourceName, Timestamp},
+    metrics::Metrics,
     people::{self, Whole},
     rules::{self, Fired, Listed, RuleSet, RuleShown, Scored},
     state::Stopped,
@@ -198,6 +199,18 @@ impl Desk {
             None => Ok(None),
         })
         .await
+    }
+
+    /// Tells the metrics how it stands with each rule. What cannot be read stays as it was.
+    pub(crate) async fn show_rules(&self, metrics: &Metrics) {
+        let waiting = self.read(|db| rules::waiting_by_rule(db)).await;
+        let state = self.state.clone();
+        let stopped = spawn_blocking(move || state.stopped_rules()).await;
+        let (Ok(waiting), Ok(Ok(stopped))) = (waiting, stopped) else { return };
+        for rule in self.rules.enabled() {
+            let is_stopped = stopped.iter().any(|it| it.is_of(rule));
+            metrics.rule_now(rule, is_stopped, waiting.get(rule).copied().unwrap_or_default());
+        }
     }
 
     /// Waits until the state has an event, then tells what it set off, and which of it decides nothing.

@@ -122,6 +122,9 @@ impl Http {
                     let (words, now) = (&Standing::WORDS, consumer.state());
                     self.vitals.metrics().consumer_state(name.as_str(), words, now);
                 }
+                if self.vitals.rules_are_due() {
+                    self.desk.show_rules(self.vitals.metrics()).await;
+                }
                 let page = self.vitals.print();
                 Ok(ok("application/openmetrics-text; version=1.0.0; charset=utf-8", page))
             }

@@ -187,6 +187,11 @@ impl Http {
         let fired = found.unwrap_or_default();
         let made = self.desk.decision(&fired);
         let default = self.desk.rules.default_decision();
+        let (decision, by) = match &made {
+            Some((decision, rule)) => (*decision, Some(rule.as_str())),
+            None => (default, None),
+        };
+        self.vitals.metrics().decision(by, decision, undecided.is_none(), begun.elapsed());
         let mut said = json!({
             "decision": made.as_ref().map_or(default, |(decision, _)| decision),
             "by": made.as_ref().map(|(_, rule)| rule),

@@ -57,6 +57,8 @@ pub(crate) struct Rules {
     pub(crate) set: Arc<rules::RuleSet>,
     pub(crate) in_force: rules::InForce,
     pub(crate) clock: Clock,
+    /// Where firings are counted.
+    pub(crate) tally: Option<Arc<rules::Tally>>,
 }
 
 #[cfg(test)]
@@ -64,7 +66,7 @@ impl Rules {
     /// None at all.
     pub(crate) fn none() -> Self {
         let clock = crate::event_log::system_clock();
-        Self { set: Arc::default(), in_force: rules::InForce::default(), clock }
+        Self { set: Arc::default(), in_force: rules::InForce::default(), clock, tally: None }
     }
 }
 
@@ -122,6 +124,7 @@ impl Projection {
         Database::remove(&data.join(SHADOW))?;
         let format = format!("{FORMAT} {limits:?}");
         let made_by = (format.as_str(), rules.set.hash());
+        let mut is_new = false;
         let mut database = match Database::open(&path, made_by, log)? {
             Some(database) => database,
             None => {
@@ -135,6 +138,7 @@ impl Projection {
                 }
                 tracing::info!("people are made anew from the log: {}", path.display());
                 Database::remove(&path)?;
+                is_new = true;
                 let made = Database::open(&path, made_by, log)?;
                 made.ok_or(DatabaseError::Unusable(path.clone()))?
             }
@@ -149,6 +153,13 @@ impl Projection {
                 );
             }
             database.begin_rules(&rules.set)?;
+        }
+        if let Some(tally) = &rules.tally {
+            // Where the past is folded again, nothing of it counts.
+            match is_new || are_others && !from_here {
+                true => tally.begin(*log.end().borrow(), Some((rules.clock)().unix_ms())),
+                false => tally.begin(database.applied, None),
+            }
         }
         let (applied, seen) = watch::channel(database.applied);
         let (rebuilding, rebuild) = watch::channel(None);

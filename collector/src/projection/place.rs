@@ -43,7 +43,11 @@ impl Place {
     ) -> Self {
         let reader = log.reader(Some(database.applied));
         let is_theirs = database.rules == rules.set.hash() && !rules.set.is_empty();
-        let fold = || rules::Fold::new(Arc::clone(&rules.set), Arc::clone(&rules.in_force));
+        let fold = || {
+            let mut fold = rules::Fold::new(Arc::clone(&rules.set), Arc::clone(&rules.in_force));
+            fold.count_by(rules.tally.clone());
+            fold
+        };
         Self {
             database,
             reader,
@@ -101,6 +105,7 @@ impl Place {
         let any = rules.until((&change, &mut self.people), &*self.log, now_ms, applied)?;
         rules.flush(&change)?;
         change.commit()?;
+        rules.committed(applied, Some(now_ms));
         self.database.committed();
         Ok(any)
     }
@@ -161,6 +166,9 @@ impl Place {
             Database::save(&change, applied, received)?;
         }
         change.commit()?;
+        if let Some(rules) = &mut self.rules {
+            rules.committed(applied, None);
+        }
         self.database.applied = applied;
         self.database.committed();
         Ok(true)

@@ -250,6 +250,15 @@ impl Firing<'_> {
         digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// What of it is not wanted, each with the reason.
+    pub(super) fn withheld(&self) -> impl Iterator<Item = (&Do, &'static str)> {
+        let all = self.rule.then.iter().zip(&self.fates);
+        all.filter_map(|(deed, fate)| match fate {
+            Fate::Withheld(why) => Some((deed, *why)),
+            Fate::After(_) => None,
+        })
+    }
+
     /// Writes it, and what is to be done because of it; false if it is there already.
     pub(super) fn write(&self, db: &Connection) -> Result<bool> {
         let id = self.id();
@@ -434,6 +443,18 @@ fn those_pending(db: &Connection, these: &str, of: &[&dyn ToSql]) -> Result<Vec<
             depth: row.get(9)?,
             why: serde_json::from_str(&why).unwrap_or_default(),
         })
+    })?;
+    rows.collect()
+}
+
+/// How many actions of each rule are still to be done.
+pub(crate) fn waiting(db: &Connection) -> Result<BTreeMap<String, u64>> {
+    let query = "SELECT f.rule, count(*) FROM action a JOIN firing f ON f.number = a.firing
+                 WHERE a.state = 'pending' GROUP BY f.rule";
+    let mut query = db.prepare_cached(query)?;
+    let rows = query.query_map([], |row| {
+        let waiting: i64 = row.get(1)?;
+        Ok((row.get(0)?, waiting.cast_unsigned()))
     })?;
     rows.collect()
 }

@@ -32,6 +32,7 @@ use super::{
     rule::{Late, Pending, Rule, When},
     scope::{About, Reason, Scope},
     set::{Heard, RuleSet},
+    tally,
     waiting::{self, Due, Standing},
 };
 pub(crate) use asking::ANSWERED;
@@ -86,6 +87,9 @@ pub(crate) struct Fold {
     is_trial: bool,
     /// Where all that is looked at is written down, if anyone wants to know.
     looked: Option<Vec<Looked>>,
+    /// Where firings are counted, if they are, and those that are not committed yet.
+    tally: Option<Arc<tally::Tally>>,
+    came: Vec<tally::Came>,
 }
 
 impl Fold {
@@ -96,7 +100,7 @@ impl Fold {
         people.resize(PEOPLE);
         let heard = HashMap::new();
         let looks_at_people = set.looks_at_people();
-        let (next, looked) = (None, None);
+        let (next, looked, tally) = (None, None, None);
         Self {
             set,
             looks_at_people,
@@ -109,14 +113,16 @@ impl Fold {
             next,
             is_trial: false,
             looked,
+            tally,
+            came: Vec::new(),
         }
     }
 
     /// As it was before anything was remembered.
     pub(crate) fn forget(&mut self) {
         let (set, in_force) = (Arc::clone(&self.set), Arc::clone(&self.in_force));
-        let (looked, is_trial) = (self.looked.take(), self.is_trial);
-        *self = Self { looked, is_trial, ..Self::new(set, in_force) };
+        let (looked, is_trial, tally) = (self.looked.take(), self.is_trial, self.tally.take());
+        *self = Self { looked, is_trial, tally, ..Self::new(set, in_force) };
     }
 
     /// Whom a rule is about.
@@ -229,6 +235,26 @@ impl Fold {
     /// Writes what has changed, before the caller commits.
     pub(crate) fn flush(&mut self, db: &Connection) -> Result<()> {
         self.kept.borrow_mut().flush(db)
+    }
+
+    /// Has firings counted there.
+    pub(crate) fn count_by(&mut self, tally: Option<Arc<tally::Tally>>) {
+        self.tally = tally;
+    }
+
+    /// What was flushed is committed: the state is at this place, where what was due by then is done, if that was looked at.
+    pub(crate) fn committed(&mut self, applied: Offset, rung_ms: Option<i64>) {
+        if let Some(tally) = &self.tally {
+            let until = (applied, rung_ms.unwrap_or(tally::AT_ONCE));
+            tally.count(std::mem::take(&mut self.came), until);
+        }
+    }
+
+    /// Notes what is to be counted once it is committed.
+    fn came(&mut self, rule: &Rule, at: (Offset, i64), what: tally::What) {
+        if self.tally.is_some() {
+            self.came.push(tally::Came { at, rule: rule.name.clone(), what });
+        }
     }
 
     /// Who wants to hear of this event.
@@ -475,9 +501,13 @@ impl Fold {
         happening: Option<&Happening<'_>>,
         position: Offset,
     ) -> Result<&'static str> {
+        let waited = matches!(rule.when, When::Without { .. } | When::At { .. });
+        let is_at_once = happening.is_some() && !waited;
+        let place = (position, if is_at_once { tally::AT_ONCE } else { at_ms });
         if let Some((times, within)) = rule.limit
             && firing::count(scope.db, rule, scope.whose, at_ms - ms(within))? >= times
         {
+            self.came(rule, place, tally::What::Firing(tally::OVER_LIMIT));
             return Ok("it has fired as often as its limit allows");
         }
         let held = self.held(rule, scope.whose, happening, at_ms);
@@ -499,11 +529,17 @@ impl Fold {
         let now_ms = happening.map_or(at_ms, |it| at_ms.max(it.record.received_at.unix_ms()));
         let fates = fates(scope, rule, node, now_ms)?;
         let firing = Firing { rule, whose, node, at_ms, record, depth, position, held, why, fates };
-        Ok(match (firing.write(scope.db)?, held) {
-            (true, None) => looked::FIRED,
-            (true, Some(_)) => looked::HELD,
-            (false, _) => "it fired before because of this",
-        })
+        if !firing.write(scope.db)? {
+            return Ok("it fired before because of this");
+        }
+        self.came(rule, place, tally::What::Firing(tally::label(held)));
+        if held.is_some() {
+            return Ok(looked::HELD);
+        }
+        for (deed, _) in firing.withheld() {
+            self.came(rule, place, tally::What::Withheld(deed.kind()));
+        }
+        Ok(looked::FIRED)
     }
 
     /// Why a firing does nothing.

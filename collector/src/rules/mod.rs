@@ -32,6 +32,7 @@ mod sends;
 mod set;
 mod shown;
 mod spelling;
+mod tally;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]
@@ -57,7 +58,9 @@ pub use shown::RuleShown;
 
 pub(crate) use bounds::Bounds;
 pub(crate) use earlier::{carry, let_go, said};
-pub(crate) use firing::{Listed, Pending, counts, lanes, list, pending};
+pub(crate) use firing::{
+    Listed, Pending, counts, lanes, list, pending, waiting as waiting_by_rule,
+};
 pub(crate) use fixture::{Patience, Rehearsed, test};
 pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};
 #[cfg(test)]
@@ -65,6 +68,7 @@ pub(crate) use rule::Do;
 pub(crate) use rule::{IN_APP, What};
 pub(crate) use shown::scores;
 pub(crate) use spelling::doubts;
+pub(crate) use tally::Tally;
 pub(crate) use trial::Trial;
 pub(crate) use unread::unread;
 pub(crate) use untold::untold;

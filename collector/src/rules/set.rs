@@ -259,6 +259,11 @@ impl RuleSet {
         self.rules.iter().filter(is_idle).map(|rule| (rule.file.as_str(), rule.name.as_str()))
     }
 
+    /// The rules that may fire.
+    pub(crate) fn enabled(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter(|rule| rule.enabled).map(|rule| rule.name.as_str())
+    }
+
     /// Each rule with each kind of what it does.
     pub(crate) fn kinds(&self) -> impl Iterator<Item = (&str, String)> {
         self.rules
