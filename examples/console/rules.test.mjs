@@ -201,3 +201,16 @@ test('what events say is shown as text on every page', async () => {
     desk.isFaultless();
   });
 });
+
+test('the live page says what became of an action in words, and of whom', async () => {
+  await withRules(async (desk) => {
+    await order(desk, 'u-1', 1500);
+    const page = await desk.signedIn();
+    await page.goto(`${desk.url}/console/live`);
+    const row = page.locator('.rows li', { hasText: 'Large order: Slack message sent' });
+    await row.waitFor();
+    assert.doesNotMatch(await page.innerText('.rows'), /Action Done|nobody/);
+    assert.equal(await row.getByRole('link').getAttribute('href'), await page.locator('.rows li', { hasText: 'Order Completed' }).getByRole('link').getAttribute('href'));
+    desk.isFaultless();
+  });
+});

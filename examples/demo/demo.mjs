@@ -15,6 +15,9 @@ import { createInbox } from './inbox.mjs';
 import { followLog } from './log-follower.mjs';
 import { createSite } from './site.mjs';
 
+// What the collector itself says of each action that rules did.
+const REPORT = 'Action Done';
+
 const USAGE = `Usage: demo.mjs PATH_TO_HEADWATER [options]
 
   --data DIR             keys, event log and config file (default ./data/demo)
@@ -96,7 +99,7 @@ export async function startDemo({ binary, data = './data/demo', port = 8421, col
       site.publish('state', state());
     },
     onRecords(records) {
-      for (const record of records) if (record.receivedAt >= startedAt) site.publish('stored', record, { keep: true });
+      for (const record of records) if (record.receivedAt >= startedAt && record.event !== REPORT) site.publish('stored', record, { keep: true });
       site.publish('state', state());
     },
   });
@@ -171,6 +174,7 @@ kind = "webhook"
 url = ${JSON.stringify(hook)}
 secret = ${JSON.stringify(secret)}
 allow_private = true # it listens on this machine
+events = ["!${REPORT}"] # what became of each action stands with its firing; a shopper's clicks are what this shows
 `;
 
 const urlOf = (server) => `http://127.0.0.1:${server?.address()?.port ?? 0}`;

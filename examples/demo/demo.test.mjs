@@ -97,9 +97,12 @@ test('the page itself may kill and start; the port stays, the state is told', as
   assert.equal((await fetch(`${url}/healthz`)).status, 200);
 });
 
-test('what the log holds is passed on', async () => {
+test('what the log holds is passed on, but for what the collector says of actions', async () => {
   const text = await untilState((state, all) => state.readsLog && all.includes('event: stored'));
   assert.match(text, /"messageId":"m1"/);
+  // What became of rules' actions would push a shopper's clicks out of sight: the stream leaves it out, and so does the consumer.
+  assert.doesNotMatch(text, /Action Done/);
+  assert.match(readFileSync(join(demo.data, 'headwater.toml'), 'utf8'), /^events = \["!Action Done"\]/m);
 });
 
 test('the receiver can be taken away and come back on its port', async () => {

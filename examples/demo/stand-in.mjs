@@ -11,11 +11,12 @@ if (config.includes('refuse-to-start')) {
   console.error('error: the stand-in was told to fail');
   process.exit(3);
 }
-const record = { offset: '1', messageId: 'm1', type: 'track', event: 'Stored', receivedAt: '2999-01-01T00:00:00.000Z' };
+const record = (offset, event) => JSON.stringify({ offset, messageId: `m${offset}`, type: 'track', event, receivedAt: '2999-01-01T00:00:00.000Z' });
+const page = `${record('0', 'Action Done')}\n${record('1', 'Stored')}\n`;
 const server = http.createServer((request, response) => {
   if (!request.url.startsWith('/v1/events')) return response.end('ok');
   if (request.headers.authorization !== 'Bearer stand-in-token') return response.writeHead(401).end();
-  response.end(request.url.includes('after=') ? '' : `${JSON.stringify(record)}\n`);
+  response.end(request.url.includes('after=') ? '' : page);
 });
 server.listen(Number(port), host, () => {
   console.log('admin token: stand-in-token');

@@ -14,16 +14,16 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::{EventFilter, Period, Pick, RetrySchedule, Types};
+use super::{Period, Pick, RetrySchedule, Types};
 use crate::sinks::SinkConfig;
 
 /// `[consumers.NAME]`: what it wants, and where it goes.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConsumerConfig {
-    /// Which events it wants: event types and names of track events. Default: all.
+    /// Which events it wants: event types and names of track events, or with `!` before each, which not. Default: all.
     #[serde(default)]
-    pub events: Option<EventFilter>,
+    pub events: Option<Pick>,
     /// Which event types it wants, or with `!` before each, which not. Default: all.
     #[serde(default)]
     pub types: Option<Types>,

@@ -22,6 +22,12 @@ impl Pick {
         self.words.iter().any(|listed| listed == word) != self.all_but
     }
 
+    /// Whether an event of this type, and, for `track`, of this name, is picked.
+    pub fn admits_event(&self, event_type: &str, name: Option<&str>) -> bool {
+        let is_it = |listed: &String| listed == event_type || Some(listed.as_str()) == name;
+        self.words.iter().any(is_it) != self.all_but
+    }
+
     /// What is listed, without the `!`.
     pub fn words(&self) -> impl Iterator<Item = &str> {
         self.words.iter().map(String::as_str)
@@ -156,6 +162,9 @@ mod tests {
         assert!(some.admits("web") && some.admits("shop") && !some.admits("crm"));
         let all_but = pick(&["!web"]).unwrap();
         assert!(!all_but.admits("web") && all_but.admits("crm"));
+        assert!(all_but.admits_event("track", Some("crm")) && all_but.admits_event("page", None));
+        assert!(!all_but.admits_event("track", Some("web")) && !all_but.admits_event("web", None));
+        assert!(some.admits_event("track", Some("web")) && !some.admits_event("track", None));
         assert!(pick(&["web", "!shop"]).unwrap_err().contains("not both"));
         pick(&[]).unwrap_err();
         Types::try_from(pick(&["!page", "!screen"]).unwrap()).unwrap();

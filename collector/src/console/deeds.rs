@@ -4,7 +4,8 @@
 use super::words::{label, sentence};
 use crate::{
     messages::{DEVICE_EVENTS, MESSAGE},
-    rules::{ANSWERED, ActionState, IN_APP},
+    people::{MERGED, UNMERGED},
+    rules::{ANSWERED, ActionState, DONE, IN_APP},
 };
 
 /// A kind of action: what is done, and the word for it once it is.
@@ -70,6 +71,29 @@ pub(super) fn rule_label(name: &str) -> String {
     }
 }
 
+/// An event that the collector itself has written, in words that say what it is about: `None` for any other.
+pub(super) fn told(event: &str, properties: &serde_json::Value) -> Option<String> {
+    let text = |name: &str| properties[name].as_str().filter(|text| !text.is_empty());
+    match event {
+        DONE => {
+            let detail = text("detail");
+            let state = ActionState::read(text("outcome")?, detail)?;
+            let done = words(text("kind")?, state, None);
+            // An abbreviation stays one: `SMS`, but `e-mail`.
+            let mut what = done.what;
+            if !what.starts_with("Slack")
+                && let Some(first) = what.get_mut(..1)
+            {
+                first.make_ascii_lowercase();
+            }
+            Some(format!("{}: {what} {}", rule_label(text("rule")?), done.state))
+        }
+        MERGED => Some(format!("Said to be one person: {} and {}", text("a")?, text("b")?)),
+        UNMERGED => Some(format!("Said to be two people: {} and {}", text("a")?, text("b")?)),
+        _ => None,
+    }
+}
+
 /// What tells most of an event that the collector, or a device for it, has made of a rule: `None` for any other.
 pub(super) fn gist(event: &str, properties: &serde_json::Value) -> Option<String> {
     let text = |name: &str| properties[name].as_str().filter(|text| !text.is_empty());
@@ -112,6 +136,26 @@ mod tests {
         ] {
             assert_eq!(said(kind, state, detail), text);
         }
+        let done = |rule, kind, outcome, detail: Option<&str>| {
+            let of = serde_json::json!({"rule": rule, "kind": kind, "outcome": outcome, "detail": detail});
+            told("Action Done", &of)
+        };
+        for (kind, outcome, detail, text) in [
+            ("email", "refused", Some("550"), "Cart abandoned: e-mail refused"),
+            (
+                "email",
+                "refused",
+                Some("no address of the person is known"),
+                "Cart abandoned: e-mail withheld",
+            ),
+            ("slack", "accepted", None, "Cart abandoned: Slack message sent"),
+            ("webhook", "unknown", None, "Cart abandoned: webhook perhaps sent"),
+        ] {
+            assert_eq!(done("cart_abandoned", kind, outcome, detail).as_deref(), Some(text));
+        }
+        // Anybody may call an event so, and say nothing of the kind in it.
+        assert_eq!(done("", "email", "accepted", None), None);
+        assert_eq!(done("a", "email", "eaten", None), None);
         assert_eq!(rule_label("score:model_risk"), "Model risk, asked of the model");
         assert_eq!(rule_label("cart_abandoned"), "Cart abandoned");
     }

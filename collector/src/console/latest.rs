@@ -9,7 +9,7 @@ use super::{story, words::When};
 use crate::{
     desk::{Desk, DeskError},
     event_log::{Offset, Record},
-    people,
+    people, rules,
 };
 
 /// Somebody who did something.
@@ -69,7 +69,11 @@ fn tell(
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let call = text("type");
     let name = if call == "track" { text("event") } else { text("name") };
-    let who = match people::person_of_record(db, record)? {
+    let person = match people::person_of_record(db, record)? {
+        None => rules::done_for(db, record)?,
+        some => some,
+    };
+    let who = match person {
         None => None,
         Some(person) => match known.get(&person) {
             Some(who) => Some(who.clone()),
@@ -84,7 +88,7 @@ fn tell(
     Ok(Came {
         offset: record.offset.to_string(),
         at: When::at(record.received_at),
-        what: story::what(call, name, &event),
+        what: story::in_one(call, name, &event),
         source: record.source.to_string(),
         who,
     })

@@ -144,7 +144,16 @@ pub(crate) fn what(call: &str, name: &str, event: &Value) -> String {
             None => "Took another id".to_owned(),
         },
         _ if name.is_empty() => "Something without a name".to_owned(),
-        _ => name.to_owned(),
+        _ => deeds::told(name, &event["properties"]).unwrap_or_else(|| name.to_owned()),
+    }
+}
+
+/// The same where there is no room for more than one text: of what rules bring about, with what tells most of it.
+pub(super) fn in_one(call: &str, name: &str, event: &Value) -> String {
+    let what = what(call, name, event);
+    match deeds::gist(name, &event["properties"]).filter(|_| call == "track") {
+        Some(gist) => format!("{what}: {}", short(&gist, 2 * PROPERTY)),
+        None => what,
     }
 }
 
@@ -236,6 +245,9 @@ mod tests {
         ] {
             let event = json!({"type": "track", "event": name, "properties": properties});
             assert_eq!(with("track", &event), told);
+            let once = name != "Order Completed";
+            let all = if once { format!("{name}: {told}") } else { name.to_owned() };
+            assert_eq!(in_one("track", name, &event), all);
         }
     }
 

@@ -7,14 +7,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use crate::{
-    config::{ConsumerConfig, EventFilter, Pick, Types},
+    config::{ConsumerConfig, Pick, Types},
     event_log::Record,
 };
 
 /// What is let through: all, unless it says otherwise.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Wants {
-    events: Option<EventFilter>,
+    events: Option<Pick>,
     types: Option<Types>,
     sources: Option<Pick>,
 }
@@ -44,7 +44,7 @@ impl Wants {
             Ok(named) => {
                 let name = named.event.as_deref().filter(|_| named.r#type == "track");
                 self.types.as_ref().is_none_or(|types| types.admits(&named.r#type))
-                    && self.events.as_ref().is_none_or(|events| events.admits(&named.r#type, name))
+                    && self.events.as_ref().is_none_or(|it| it.admits_event(&named.r#type, name))
             }
             // Validation let it in, so this does not happen.
             Err(_) => true,

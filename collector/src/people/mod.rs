@@ -44,7 +44,7 @@ pub(crate) use account::account;
 pub(crate) use erase::{Traces, forget, identifiers, traces};
 pub(crate) use fold::{Fold, Folded, Gone};
 pub(crate) use graph::{Node, find as node_of_identifier, first_record, identifier};
-pub(crate) use orders::{ERASED, Order, SOURCE, is_ours, said, said_by_us};
+pub(crate) use orders::{ERASED, MERGED, Order, SOURCE, UNMERGED, is_ours, said, said_by_us};
 pub(crate) use profile::{
     graph_of, name_of, node_of, person_of, person_of_record, preview, profile,
 };

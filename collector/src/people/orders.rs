@@ -10,8 +10,10 @@ use crate::event_log::{NewEvent, Origin, Record, SourceName, Trust};
 pub(crate) const SOURCE: &str = "headwater";
 /// Who decided.
 const BY: &str = "operator";
-const MERGED: &str = "Identity Merged";
-const UNMERGED: &str = "Identity Unmerged";
+/// Two are said to be one person.
+pub(crate) const MERGED: &str = "Identity Merged";
+/// The same, taken apart.
+pub(crate) const UNMERGED: &str = "Identity Unmerged";
 /// The person is gone; consumers may pass it on.
 pub(crate) const ERASED: &str = "Person Erased";
 

@@ -11,9 +11,9 @@ use super::{
     set::RuleSet,
 };
 use crate::{
-    event_log::{Offset, Timestamp},
+    event_log::{Offset, Record, Timestamp},
     event_time,
-    people::Node,
+    people::{Node, PersonId, Whole},
 };
 
 /// Said of an action that waited for its rule in vain.
@@ -74,6 +74,14 @@ pub(crate) fn said(
         said["account"] = pending.account.into();
     }
     said
+}
+
+/// Whose action a record tells of, if it is what the collector says of one, and they are known still.
+pub(crate) fn done_for(db: &Connection, record: &Record) -> Result<Option<PersonId>> {
+    let Some((done, _)) = super::fold::done_by(record) else { return Ok(None) };
+    let Some(node) = done.node() else { return Ok(None) };
+    let is_known = db.prepare_cached("SELECT 1 FROM identifier WHERE id = ?1")?.exists([node])?;
+    is_known.then(|| Whole::person(db, node).map(|person| person.id())).transpose()
 }
 
 /// Puts a firing on record that these rules do not know, or hold: it was there, since something came of it. One that they come to as

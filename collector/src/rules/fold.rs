@@ -40,7 +40,7 @@ pub(super) use asking::answered;
 pub(super) use asking::read as read_answer;
 use crossing::{Line, measured};
 pub(crate) use done::DONE;
-use done::done_by;
+pub(super) use done::done_by;
 use fate::fates;
 use happening::Happening;
 pub use looked::{Came, Looked, Waited};

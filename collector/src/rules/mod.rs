@@ -57,7 +57,7 @@ pub use set::RuleSet;
 pub use shown::RuleShown;
 
 pub(crate) use bounds::Bounds;
-pub(crate) use earlier::{carry, let_go, said};
+pub(crate) use earlier::{carry, done_for, let_go, said};
 pub(crate) use firing::{
     Listed, Pending, counts, lanes, list, pending, waiting as waiting_by_rule,
 };

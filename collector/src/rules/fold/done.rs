@@ -26,7 +26,7 @@ use crate::{
 pub(crate) const DONE: &str = "Action Done";
 
 /// The action that a record says is done, and how.
-pub(super) fn done_by(record: &Record) -> Option<(Done, ActionState)> {
+pub(in crate::rules) fn done_by(record: &Record) -> Option<(Done, ActionState)> {
     if !people::is_ours(record) || !record.json.contains(DONE) {
         return None;
     }

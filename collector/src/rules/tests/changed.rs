@@ -120,6 +120,20 @@ fn a_wait_that_has_become_longer_says_nothing_twice_because_of_the_same_event() 
 }
 
 #[test]
+fn what_is_said_of_an_action_is_said_of_whom_it_was_done_for_while_they_are_known() {
+    let mut world = crossed("above = 2.0");
+    done(&mut world, 5 * MINUTE, ActionState::Accepted);
+    let whom = |world: &World, record: &Record| {
+        super::super::earlier::done_for(&world.db, record).unwrap().map(|person| person.to_string())
+    };
+    let [first, .., last] = &world.log.0.values().collect::<Vec<_>>()[..] else { panic!("some") };
+    assert_eq!(whom(&world, last), Some(world.fired()[0].person.clone()));
+    assert_eq!(whom(&world, first), None, "what somebody did is no such word");
+    let other = World::new(&often("above = 2.0"));
+    assert_eq!(whom(&other, last), None, "here they never were");
+}
+
+#[test]
 fn what_was_sent_to_somebody_who_is_not_known_any_more_is_forgotten() {
     let mut world = crossed("above = 2.0");
     done(&mut world, 5 * MINUTE, ActionState::Accepted);
