@@ -136,8 +136,14 @@ impl Hands {
         }
         let to = told.address_for(kind);
         if to.is_none() && ["email", "sms"].contains(&kind) {
-            let what = if kind == "email" { "address" } else { "number" };
-            return Outcome::withheld(format!("no {what} of the person is known"));
+            let (what, name) = match kind {
+                "email" => ("e-mail address", "email"),
+                _ => ("telephone number", "phone"),
+            };
+            let reason = format!(
+                "no {what} of the person is known: an `identify` says it in the trait `{name}`"
+            );
+            return Outcome::withheld(reason);
         }
         if let Some(to) = &to
             && let Err(outcome) = self.may_send_to(to).await

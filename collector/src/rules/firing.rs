@@ -83,12 +83,12 @@ pub(super) struct Firing<'a> {
 }
 
 /// Whether an action may be done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fate {
     /// Not before then, in milliseconds of unix time.
     After(i64),
     /// Never, for this reason.
-    Withheld(&'static str),
+    Withheld(String),
 }
 
 /// What became of an action.
@@ -140,13 +140,13 @@ impl ActionState {
 /// Whether something was not done for a reason of the person's, or of who runs the collector.
 fn is_withheld(detail: &str) -> bool {
     let known = [
-        CAPPED,
         super::earlier::GONE,
         "no address of the person is known",
         "no number of the person is known",
         "the person was erased",
     ];
     known.contains(&detail)
+        || detail.starts_with(CAPPED)
         || detail.starts_with("the person does not want to be written to by ")
         || detail.contains(" is on the suppression list: ")
 }
@@ -254,7 +254,7 @@ impl Firing<'_> {
     pub(super) fn withheld(&self) -> impl Iterator<Item = (&Do, &'static str)> {
         let all = self.rule.then.iter().zip(&self.fates);
         all.filter_map(|(deed, fate)| match fate {
-            Fate::Withheld(why) => Some((deed, *why)),
+            Fate::Withheld(why) => Some((deed, why.as_str())),
             Fate::After(_) => None,
         })
     }
@@ -285,7 +285,7 @@ impl Firing<'_> {
         for (number, deed) in self.rule.then.iter().enumerate() {
             let (after, state, detail) = match self.fates.get(number) {
                 Some(Fate::After(after)) => (*after, ActionState::Pending, None),
-                Some(Fate::Withheld(why)) => (0, ActionState::Withheld, Some(*why)),
+                Some(Fate::Withheld(why)) => (0, ActionState::Withheld, Some(why.as_str())),
                 None => (0, ActionState::Pending, None),
             };
             let insert = "INSERT INTO action VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, NULL)";
@@ -326,17 +326,24 @@ pub(super) fn count(db: &Connection, rule: &Rule, whose: &Whole, since_ms: i64) 
     Ok(all)
 }
 
-/// How many messages of a kind somebody was to get since then.
-pub(super) fn messages(db: &Connection, kind: &str, whose: &Whole, since_ms: i64) -> Result<u32> {
-    let query = "SELECT count(*) FROM firing f JOIN action a ON a.firing = f.number
+/// How many messages of a kind somebody was to get since then, and when the last of these was set off.
+pub(super) fn messages(
+    db: &Connection,
+    kind: &str,
+    whose: &Whole,
+    since_ms: i64,
+) -> Result<(u32, Option<i64>)> {
+    let query = "SELECT count(*), max(f.at) FROM firing f JOIN action a ON a.firing = f.number
                  WHERE f.node = ?1 AND f.at > ?2 AND a.kind = ?3 AND a.state NOT IN ('refused', 'withheld')";
-    let mut all = 0;
+    let (mut all, mut last) = (0, None);
     for node in &whose.nodes {
-        let count: u32 =
-            db.prepare_cached(query)?.query_row(params![node, since_ms, kind], |row| row.get(0))?;
+        let of_node = |row: &rusqlite::Row<'_>| Ok((row.get::<_, u32>(0)?, row.get(1)?));
+        let mut query = db.prepare_cached(query)?;
+        let (count, at) = query.query_row(params![node, since_ms, kind], of_node)?;
         all += count;
+        last = last.max(at);
     }
-    Ok(all)
+    Ok((all, last))
 }
 
 /// When a rule last fired for a person.

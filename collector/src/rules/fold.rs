@@ -10,9 +10,12 @@ mod fate;
 mod happening;
 mod looked;
 mod sample;
+#[cfg(test)]
+mod tests;
 mod timer;
 
 use std::{
+    borrow::Cow,
     cell::RefCell,
     collections::{BTreeMap, HashMap},
     num::NonZeroUsize,
@@ -443,38 +446,40 @@ impl Fold {
         for condition in &rule.conditions {
             holds = holds && scope.holds(condition, happening.about())?;
         }
-        let mut outcome = "its conditions do not hold";
+        let mut outcome: Cow<'static, str> = "its conditions do not hold".into();
         let mut waits_until = None;
         if holds {
             outcome = match &rule.when {
-                When::Event => self.fire(scope, rule, main, now, Some(happening), record.offset)?,
+                When::Event => {
+                    self.fire(scope, rule, main, now, Some(happening), record.offset)?.into()
+                }
                 When::Without { within, .. } => {
                     let due = now + ms(*within);
                     waiting::set(db, (due, now), &rule.name, main, record.offset)?;
                     self.due_by(due);
                     waits_until = Some(due);
-                    "it waits"
+                    looked::WAITS.into()
                 }
                 When::At { time, shift_ms } => {
-                    let time = scope.ask(time, happening.about())?;
-                    match time.ok().as_ref().and_then(moment) {
+                    let named = scope.ask(time, happening.about())?;
+                    match named.as_ref().ok().and_then(moment) {
                         Some(time) if time + shift_ms > now => {
                             let due = time + shift_ms;
                             waiting::set(db, (due, now), &rule.name, main, record.offset)?;
                             self.due_by(due);
                             waits_until = Some(due);
-                            "it waits"
+                            looked::WAITS.into()
                         }
-                        Some(_) => "the time that the event names is past",
-                        None => "the event names no time",
+                        Some(_) => "the time that the event names is past".into(),
+                        None => looked::no_time(time, &named).into(),
                     }
                 }
                 When::Sequence { steps, within } => {
                     match self.came_before(scope, log, rule, steps, now - ms(*within), happening)? {
-                        true => {
-                            self.fire(scope, rule, main, now, Some(happening), record.offset)?
-                        }
-                        false => "the steps before it have not happened in time",
+                        true => self
+                            .fire(scope, rule, main, now, Some(happening), record.offset)?
+                            .into(),
+                        false => "the steps before it have not happened in time".into(),
                     }
                 }
                 When::Crosses(_) => return Ok(()),
@@ -483,7 +488,7 @@ impl Fold {
         if self.looked.is_some() {
             let reasons = reasons(scope, rule, happening.about())?;
             let of = (rule, scope.whose);
-            self.looked_at(of, now, Some(record.offset), outcome, || reasons);
+            self.looked_at(of, now, Some(record.offset), &outcome, || reasons);
             if let Some(until) = waits_until {
                 self.waited(rule, until, Vec::new());
             }

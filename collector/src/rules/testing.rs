@@ -14,7 +14,7 @@ use crate::{
     people,
 };
 
-const BEGIN_MS: i64 = 1_735_689_600_000;
+pub(super) const BEGIN_MS: i64 = 1_735_689_600_000;
 const TEN_YEARS_MS: i64 = 10 * 365 * 24 * 3600 * 1000;
 
 /// Reads the text, and folds what is taken over events of two people; how often it fired.
@@ -42,24 +42,28 @@ pub fn fold(text: &str) -> Result<usize, RuleErrors> {
             }
             _ => json!({"type": "identify", "userId": who, "traits": {"plan": "pro"}}),
         };
-        let time = Timestamp::from_unix_ms(BEGIN_MS + n * 3_600_000);
-        let record = Record {
-            offset: Offset::from_number(n),
-            received_at: time,
-            event_time: time,
-            claimed_time: None,
-            source: "web".parse().expect("it is three letters"),
-            trust: Trust::Server,
-            origin: Origin::Sent,
-            order_key: "d".into(),
-            message_id: n.to_string().into(),
-            sequence: None,
-            schema_version: 0,
-            flags: Flags::default(),
-            json: event.to_string().into(),
-        };
-        trial.record(&record).map_err(failed)?;
+        trial.record(&record(n, n * 3_600_000, &event)).map_err(failed)?;
     }
     trial.pass(BEGIN_MS + TEN_YEARS_MS).map_err(failed)?;
     Ok(trial.fired().map_err(failed)?.len())
+}
+
+/// The event with this number, so many milliseconds after the beginning.
+pub(super) fn record(number: i64, after_ms: i64, event: &Value) -> Record {
+    let time = Timestamp::from_unix_ms(BEGIN_MS + after_ms);
+    Record {
+        offset: Offset::from_number(number),
+        received_at: time,
+        event_time: time,
+        claimed_time: None,
+        source: "web".parse().expect("it is three letters"),
+        trust: Trust::Server,
+        origin: Origin::Sent,
+        order_key: "d".into(),
+        message_id: number.to_string().into(),
+        sequence: None,
+        schema_version: 0,
+        flags: Flags::default(),
+        json: event.to_string().into(),
+    }
 }

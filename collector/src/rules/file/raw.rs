@@ -152,7 +152,7 @@ pub(super) struct RawRule {
     pub(super) before: Option<Length>,
     pub(super) after: Option<Length>,
     pub(super) crosses: Option<Spanned<RawCrosses>>,
-    pub(super) limit: Option<RawLimit>,
+    pub(super) limit: Option<Spanned<RawLimit>>,
     #[serde(default)]
     pub(super) late: Late,
     #[serde(default)]

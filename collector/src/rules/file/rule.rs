@@ -12,7 +12,7 @@ use super::{
     MOST_PARTS, Mistake, Reading,
     deed::deed,
     part::{OF_A_MATCH, OF_A_RULE, OF_A_SUBJECT, Place, Wanted},
-    raw::{From, RawRule, RawWithout, Text, all},
+    raw::{From, RawLimit, RawRule, RawWithout, Text, all},
 };
 
 impl Reading<'_> {
@@ -95,6 +95,15 @@ impl Reading<'_> {
         if percent > 100 {
             self.refuse(raw.percent.span().start, "`percent` is 0 to 100".to_owned());
         }
+        let limit = raw.limit.as_ref().map(|limit| {
+            let RawLimit { times, within } = limit.get_ref();
+            if *times == 0 {
+                let never =
+                    "`limit`: with `times = 0` the rule never fires: leave it out, or stop it with `enabled = false`";
+                self.refuse(limit.span().start, never.to_owned());
+            }
+            (*times, within.0)
+        });
         let says_nothing = raw.then.as_ref().is_some_and(Vec::is_empty);
         let then = raw.then.unwrap_or_default();
         if then.len() > MOST_PARTS {
@@ -114,7 +123,7 @@ impl Reading<'_> {
             still: still.collect(),
             only_server: matches!(raw.from, Some(From::Server)),
             late: raw.late,
-            limit: raw.limit.map(|it| (it.times, it.within.0)),
+            limit,
             pending: raw.pending,
             enabled: raw.enabled,
             dry_run: raw.dry_run,

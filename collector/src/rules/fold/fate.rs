@@ -6,14 +6,19 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, Result};
 
 use super::super::{
+    bounds::times,
     calls::{local, timezone_of},
     firing::{self, Fate},
     length::ms,
-    rule::{Do, Quiet, Rule},
+    rule::{Cap, Do, Quiet, Rule},
     scope::Scope,
     set::RuleSet,
+    shown::length,
 };
-use crate::people::{Node, Whole};
+use crate::{
+    event_log::Timestamp,
+    people::{Node, Whole},
+};
 
 /// What may be done of what a rule does: how often somebody is written to, and when.
 pub(super) fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, now_ms: i64) -> Result<Vec<Fate>> {
@@ -29,8 +34,10 @@ pub(super) fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, now_ms: i64) -> 
         if let Some(cap) = set.caps.get(&kind) {
             let since = now_ms - ms(cap.within.0);
             let earlier = of_this.entry(kind.clone()).or_default();
-            if firing::messages(scope.db, &kind, &person, since)? + *earlier >= cap.times {
-                return Ok(Fate::Withheld(firing::CAPPED));
+            let (sent, last_ms) = firing::messages(scope.db, &kind, &person, since)?;
+            if sent + *earlier >= cap.times {
+                let last_ms = last_ms.filter(|_| *earlier == 0);
+                return Ok(Fate::Withheld(cap.refusal(&kind, last_ms)));
             }
             *earlier += 1;
         }
@@ -40,6 +47,19 @@ pub(super) fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, now_ms: i64) -> 
         Ok(Fate::After(quiet.ends(now_ms, &zone).unwrap_or(0)))
     };
     rule.then.iter().map(&mut fate).collect()
+}
+
+impl Cap {
+    /// Why a message is not sent: which line of the file is in its way, and what was sent last; nothing where that was by the same firing.
+    fn refusal(&self, kind: &str, last_ms: Option<i64>) -> String {
+        let (most, within) = (times(self.times), length(self.within.0));
+        let last = match (self.times, last_ms) {
+            (0, _) => String::new(),
+            (_, Some(ms)) => format!(", the last set off at {}", Timestamp::from_unix_ms(ms)),
+            (_, None) => ", the last by this same firing".to_owned(),
+        };
+        format!("{}: {most} in {within} (`caps.{kind}`){last}", firing::CAPPED)
+    }
 }
 
 impl RuleSet {

@@ -1,11 +1,12 @@
 //! What rules were looked at for, and what came of it, for who asks why.
 //! Promises that it costs nothing where nobody asks. Deliberately decides nothing.
 
+use cel::Value;
 use serde_json::Value as Json;
 
 use super::{
     super::{
-        part::On,
+        part::{On, Part},
         rule::{Rule, When},
         scope::Reason,
     },
@@ -13,6 +14,7 @@ use super::{
 };
 use crate::{
     event_log::{Offset, Timestamp},
+    expression::value,
     people::Whole,
 };
 
@@ -48,6 +50,26 @@ pub struct Looked {
 pub(super) const FIRED: &str = "it fired";
 /// The same of one that is held.
 pub(super) const HELD: &str = "it fired, and does nothing because of it";
+
+/// Of a look after which it waits.
+pub(super) const WAITS: &str = "it waits";
+/// Characters of a value that are said.
+const SAID: usize = 60;
+
+/// Of a look at which the event named no time: what it named instead.
+pub(super) fn no_time(time: &Part, named: &Result<Value, String>) -> String {
+    let text = time.expression.text();
+    let json = match named {
+        Ok(value) => value::to_json(value).unwrap_or_default(),
+        Err(error) => return format!("the event names no time: `{text}`: {error}"),
+    };
+    let mut said: String = json.to_string();
+    if let Some((cut, _)) = said.char_indices().nth(SAID) {
+        said.truncate(cut);
+        said.push('…');
+    }
+    format!("the event names no time: `{text}` is {said}")
+}
 
 /// What a rule waited for.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]

@@ -11,6 +11,10 @@ fn each_mistake_is_named_with_its_line() {
         ("[rules.operator]\non = 'A'", "rules.toml:1: `operator` is the name"),
         ("[rules.a]\n", "rules.toml:1: the key `on` is missing"),
         (
+            "[rules.a]\non = 'A'\nlimit = { times = 0, within = '1d' }",
+            "rules.toml:3: `limit`: with `times = 0` the rule never fires",
+        ),
+        (
             "[rules.a]\non = 'A'\nif = 'features.x > 1'",
             "rules.toml:3: `if`: there is no feature `x`",
         ),

@@ -1,0 +1,92 @@
+//! What is told of each time that a rule was looked at, and of each firing: enough for who asks why to see it without the log.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::{
+    super::{
+        Fired, RuleSet, Trial,
+        file::Source,
+        testing::{BEGIN_MS, record},
+    },
+    Looked,
+};
+use crate::people;
+
+const MINUTE: i64 = 60_000;
+const DAY: i64 = 24 * 60 * MINUTE;
+
+/// Rules over events of one person, which a test writes.
+struct Story {
+    trial: Trial,
+    next: i64,
+}
+
+impl Story {
+    fn of(rules: &str) -> Self {
+        let file = Source::new("rules.toml", rules);
+        let set = RuleSet::parse(&[file]).unwrap_or_else(|errors| panic!("{errors}"));
+        let trial = Trial::new(Arc::new(set), people::Limits::default()).unwrap();
+        Self { trial, next: 1 }
+    }
+
+    /// Something is done, so many milliseconds after the beginning.
+    fn does(&mut self, after_ms: i64, name: &str, properties: &Value) {
+        let event =
+            json!({"type": "track", "event": name, "userId": "u-1", "properties": properties});
+        self.trial.record(&record(self.next, after_ms, &event)).unwrap();
+        self.next += 1;
+    }
+
+    fn pass(&mut self, after_ms: i64) {
+        self.trial.pass(BEGIN_MS + after_ms).unwrap();
+    }
+
+    fn fired(&self) -> Vec<Fired> {
+        self.trial.fired().unwrap()
+    }
+
+    fn looked(&mut self) -> Vec<Looked> {
+        self.trial.looked()
+    }
+}
+
+#[test]
+fn what_a_cap_refuses_names_the_cap_and_what_was_sent_last() {
+    let mut story = Story::of(
+        "caps.email = { times = 2, within = '7d' }\ncaps.sms = { times = 0, within = '1d' }\n\
+         [rules.a]\non = 'A'\nthen = [{ email = 'm', template = 't' }, { sms = 's', template = 't' }]\n\
+         [rules.b]\non = 'B'\nthen = [{ email = 'm', template = 't' }, { email = 'm', template = 't' }]\n",
+    );
+    story.does(0, "A", &json!({}));
+    story.does(DAY, "B", &json!({}));
+    story.does(2 * DAY, "A", &json!({}));
+    let of = |fired: &Fired, at: usize| fired.actions[at].detail.clone().unwrap_or_default();
+    let fired = story.fired();
+    let cap = "the person is written to as often as the cap allows";
+    assert_eq!(of(&fired[0], 0), "");
+    assert_eq!(of(&fired[0], 1), format!("{cap}: never in 1 day (`caps.sms`)"));
+    let most = format!("{cap}: at most 2 times in 7 days (`caps.email`), the last");
+    assert_eq!(of(&fired[1], 1), format!("{most} by this same firing"));
+    assert_eq!(of(&fired[2], 0), format!("{most} set off at 2025-01-02T00:00:00.000Z"));
+}
+
+#[test]
+fn a_time_that_is_none_is_told_as_it_was_named() {
+    let mut story = Story::of(
+        "[rules.a]\non = 'A'\nat = 'event.properties.ends_at'\nafter = '1h'\nthen = []\n",
+    );
+    let long = "a".repeat(1000);
+    for named in [json!({"ends_at": "soon"}), json!({}), json!({"ends_at": long})] {
+        story.does(0, "A", &named);
+    }
+    story.does(0, "A", &json!({"ends_at": "2025-01-01T00:00:00Z"}));
+    let looked = story.looked();
+    let said: Vec<&str> = looked.iter().map(|it| it.outcome.as_str()).collect();
+    let none = "the event names no time: `event.properties.ends_at`";
+    assert_eq!(said[0], format!("{none} is \"soon\""));
+    assert!(said[1].starts_with(&format!("{none}: ")), "{}", said[1]);
+    assert_eq!(said[2], format!("{none} is \"{}…", "a".repeat(59)));
+    assert_eq!(said[3], "it waits");
+}
