@@ -2,6 +2,7 @@
 //! Promises that an answer is one moment of the state, and that a decision which was answered is in the log and in the state.
 //! Deliberately knows no HTTP and draws nothing.
 
+mod decided;
 mod fixtures;
 mod rules;
 mod suppression_list;

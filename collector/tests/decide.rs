@@ -13,6 +13,7 @@ const RULES: &str = r#"
 on = "Card Used"
 from = "server"
 decision = "freeze"
+urgent = true
 
 [rules.noted]
 on = "Card Used"
@@ -48,7 +49,7 @@ async fn decide_about(server: &Server, event: &str, user: &str, id: &str) -> Val
     serde_json::from_str(&answer.unwrap().text().await.unwrap()).unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has_the_same_answer() {
     let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules");
@@ -97,7 +98,7 @@ async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has
     assert_eq!((of(&first, "freeze"), of(&first, "noted")), (Value::Null, Value::Null));
 
     let token = server.new_token.clone().unwrap();
-    let stop = client().post(server.at("/v1/rules/freeze/stop")).bearer_auth(token).send();
+    let stop = client().post(server.at("/v1/rules/freeze/stop")).bearer_auth(&token).send();
     assert_eq!(stop.await.unwrap().status(), 200);
     let stopped = decide(&server, "Card Used", "m-3").await;
     assert_eq!((&stopped["decision"], &stopped["by"]), (&json!("allow"), &Value::Null));
@@ -111,5 +112,48 @@ async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has
         (Value::Null, json!(format!("`{by}` decides"))),
         "{two}"
     );
+    // Who reads of it later is told the same, on the list of rules too.
+    let read = async |path: &str| -> Value {
+        let answer = client().get(server.at(path)).bearer_auth(&token).send().await.unwrap();
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
+    };
+    let firings = read("/v1/firings").await;
+    let later = |rule: &str| {
+        let mut all = firings["firings"].as_array().unwrap().iter();
+        let fired = all.find(|it| it["rule"] == rule).unwrap();
+        (fired["decision"].clone(), fired["undecided"].clone(), fired["why"]["decision"].clone())
+    };
+    let decision = |rule: &str| if rule == "lost" { json!("block") } else { json!("ask") };
+    assert_eq!(later(by), (decision(by), Value::Null, decision(by)));
+    let instead = json!(format!("`{by}` decides"));
+    assert_eq!(later(other), (decision(other), instead, decision(other)));
+    assert_eq!(later("freeze").1, "the rule is stopped");
+    assert_eq!(later("freeze_more").1, "it is held: dry run");
+    assert_eq!(later("noted"), (Value::Null, Value::Null, Value::Null));
+    let why = read("/v1/rules/lost/why?who=u-1").await;
+    assert_eq!(why["looked"][0]["firing"]["decision"], "block", "{why}");
+    let rules = read("/v1/rules").await;
+    let rules: Vec<_> = rules["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["name"].clone(), it["decision"].clone(), it["urgent"].clone()))
+        .collect();
+    assert!(rules.contains(&(json!("freeze"), json!("freeze"), json!(true))), "{rules:?}");
+    assert!(rules.contains(&(json!("noted"), Value::Null, json!(false))), "{rules:?}");
+    let says = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_headwater"));
+        let url = server.at("");
+        command.arg("rules").args(arguments).args(["--url", url.trim_end_matches('/')]);
+        let output = command.env("HEADWATER_ADMIN_TOKEN", &token).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let list = says(&["list"]);
+    let freeze = list.find("freeze (revision 1): STOPPED by first, past caps and quiet hours");
+    let freeze = &list[freeze.unwrap_or_else(|| panic!("{list}"))..];
+    assert!(freeze.contains("\n    decides freeze\n"), "{list}");
+    let said = says(&["firings"]);
+    assert!(said.contains(&format!("    decided {}\n", decision(by).as_str().unwrap())), "{said}");
+    assert!(said.contains("    did not decide freeze: the rule is stopped\n"), "{said}");
     server.stop().await;
 }

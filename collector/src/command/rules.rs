@@ -349,6 +349,9 @@ fn list(answer: &Value) -> String {
             None if rule["enabled"] == false => state.push("not enabled".to_owned()),
             None => state.push("on".to_owned()),
         }
+        if rule["urgent"] == true {
+            state.push("past caps and quiet hours".to_owned());
+        }
         if rule["dryRun"] == true {
             state.push("dry run".to_owned());
         }
@@ -366,6 +369,9 @@ fn list(answer: &Value) -> String {
         );
         for condition in items(&rule["conditions"]) {
             shown += &format!("    and {}\n", text(condition));
+        }
+        if let Some(decision) = rule["decision"].as_str() {
+            shown += &format!("    decides {}\n", printable(decision));
         }
         for deed in items(&rule["then"]) {
             shown += &format!("    then {}\n", text(deed));
@@ -403,6 +409,13 @@ fn came_of(fired: &Value) -> String {
     }
     if let Some(held) = fired["held"].as_str() {
         shown += &format!("    held: {}\n", printable(held));
+    }
+    match (fired["decision"].as_str(), fired["undecided"].as_str()) {
+        (Some(decision), None) => shown += &format!("    decided {}\n", printable(decision)),
+        (Some(decision), Some(why)) => {
+            shown += &format!("    did not decide {}: {}\n", printable(decision), printable(why));
+        }
+        (None, _) => {}
     }
     for action in items(&fired["actions"]) {
         let mut said = Vec::new();

@@ -63,6 +63,14 @@ pub(super) fn words(kind: &str, state: ActionState, detail: Option<&str>) -> Wor
     Words { what, state: state.to_owned(), mark, before: said.map(|_| done) }
 }
 
+/// What a firing has decided for who asks, or would have, and why it has not.
+pub(super) fn decided(decision: &str, undecided: Option<&str>) -> String {
+    match undecided {
+        None => format!("decided {decision}"),
+        Some(why) => format!("did not decide {decision}: {why}"),
+    }
+}
+
 /// A rule by its name; who asks a model for a score is one, too.
 pub(super) fn rule_label(name: &str) -> String {
     match name.strip_prefix("score:") {
@@ -156,6 +164,11 @@ mod tests {
         // Anybody may call an event so, and say nothing of the kind in it.
         assert_eq!(done("", "email", "accepted", None), None);
         assert_eq!(done("a", "email", "eaten", None), None);
+        assert_eq!(decided("review", None), "decided review");
+        assert_eq!(
+            decided("review", Some("`lost` decides")),
+            "did not decide review: `lost` decides"
+        );
         assert_eq!(rule_label("score:model_risk"), "Model risk, asked of the model");
         assert_eq!(rule_label("cart_abandoned"), "Cart abandoned");
     }

@@ -37,6 +37,8 @@ pub(crate) struct FiredView {
     pub(crate) event: Option<Began>,
     pub(crate) gist: String,
     pub(crate) held: Option<String>,
+    /// What it has decided for who asks, or would have and why it has not; and whether it has.
+    pub(crate) decided: Option<(String, bool)>,
     /// Where nothing came of it: when its rule fires again.
     pub(crate) again: Option<String>,
     /// Whether it was the rule as it was before.
@@ -192,6 +194,10 @@ impl FiredView {
                 gist => sentence(&gist),
             },
             held: fired.held.clone(),
+            decided: fired.decision.as_deref().map(|decision| {
+                let undecided = fired.undecided.as_deref();
+                (deeds::decided(decision, undecided), undecided.is_none())
+            }),
             again: fired.again.as_deref().map(sentence),
             earlier: fired.earlier,
             deeds: fired.actions.iter().map(|acted| DeedView::of(acted, since_ms)).collect(),

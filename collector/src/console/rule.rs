@@ -2,7 +2,7 @@
 //! Promises that a rule which does nothing says why. Deliberately asks nobody: it is given everything.
 
 use super::{
-    deeds::rule_label,
+    deeds::{decided, rule_label},
     fired::{Began, DeedView},
     reasons::{MeasuredView, ReasonView},
     told::moment,
@@ -34,6 +34,8 @@ pub(crate) struct RuleView {
     /// What is to hold still when the time has come.
     pub(crate) still: Vec<Condition>,
     pub(crate) then: Vec<String>,
+    /// What it answers to who asks for a decision.
+    pub(crate) decides: Option<String>,
     /// How often; in words, and whether it did at all.
     pub(crate) has_fired: bool,
     pub(crate) fired: String,
@@ -95,6 +97,9 @@ impl RuleView {
             (true, Some(_)) => said("stopped", "stopped"),
             (true, None) => said("on", "on"),
         }];
+        if shown.urgent {
+            standing.push(said("part", "past caps and quiet hours"));
+        }
         if shown.dry_run {
             standing.push(said("part", "dry run"));
         }
@@ -115,6 +120,7 @@ impl RuleView {
             conditions: shown.conditions.iter().map(|it| Condition::of(it)).collect(),
             still: shown.still.iter().map(|it| Condition::of(it)).collect(),
             then: shown.then.iter().map(|deed| sentence(deed)).collect(),
+            decides: shown.decision.clone(),
             has_fired: rule.fired > 0,
             fired: count(rule.fired, "time", "times"),
             acted: count(rule.acted, "time", "times"),
@@ -256,8 +262,10 @@ fn came_of(fired: &Fired) -> Vec<String> {
         let more = if more.is_empty() { String::new() } else { format!(": {}", more.join("; ")) };
         format!("{} {}{more}", deed.what, deed.word)
     });
+    let decided =
+        fired.decision.iter().map(|decision| decided(decision, fired.undecided.as_deref()));
     let again = fired.again.iter().map(|again| sentence(again));
-    let mut came: Vec<_> = held.chain(deeds).chain(again).collect();
+    let mut came: Vec<_> = held.chain(decided).chain(deeds).chain(again).collect();
     if came.is_empty() {
         came.push("nothing was to be done".to_owned());
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 use tokio::task::spawn_blocking;
 
-use super::{Desk, DeskError};
+use super::{Desk, DeskError, decided::undecided};
 use crate::{
     actions,
     event_log::{Offset, SourceName, Timestamp},
@@ -53,23 +53,23 @@ impl StoppedShown {
     }
 }
 
-/// Firings, each with what follows where nothing came of it.
+/// Firings, each with what follows where nothing came of it, and why it decides nothing.
 pub(super) fn listed(
     db: &Connection,
-    set: &RuleSet,
+    (set, stopped): (&RuleSet, &[Stopped]),
     wanted: &Listed,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<Fired>> {
     let mut found = rules::list(db, wanted)?;
     rules::untold(db, set, now, &mut found)?;
+    undecided(db, stopped, &mut found)?;
     Ok(found)
 }
 
 impl Desk {
     /// All rules.
     pub(crate) async fn rules(&self) -> Result<Vec<RuleStanding>, DeskError> {
-        let (state, set) = (self.state.clone(), Arc::clone(&self.rules));
-        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
+        let (stopped, set) = (self.stopped_rules().await?, Arc::clone(&self.rules));
         let counts = self.read(rules::counts).await?;
         let shown = set.shown().into_iter().map(|rule| {
             let (fired, acted) = counts.get(&rule.name).copied().unwrap_or_default();
@@ -117,13 +117,14 @@ impl Desk {
         wanted: Listed,
     ) -> Result<Option<Vec<Fired>>, DeskError> {
         let (set, now) = (Arc::clone(&self.rules), (self.clock)());
+        let stopped = self.stopped_rules().await?;
         let found = self.read(move |db| {
             let mut wanted = wanted;
             if let Some(who) = who {
                 let Some(node) = people::node_of(db, &who)? else { return Ok(None) };
                 wanted.nodes = Some(Whole::person(db, node)?.nodes);
             }
-            listed(db, &set, &wanted, now).map(Some)
+            listed(db, (&set, &stopped), &wanted, now).map(Some)
         });
         match found.await? {
             Some(found) => self.with_what_waits(found).await.map(Some),
@@ -139,8 +140,7 @@ impl Desk {
         if found.iter().flat_map(|it| &it.actions).all(|action| action.waiting.is_none()) {
             return Ok(found);
         }
-        let state = self.state.clone();
-        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
+        let stopped = self.stopped_rules().await?;
         let now = (self.clock)().unix_ms();
         let time = |ms: i64| Timestamp::from_unix_ms(ms).to_string();
         for fired in &mut found {
@@ -170,10 +170,11 @@ impl Desk {
         wanted: Listed,
     ) -> Result<Option<Vec<Fired>>, DeskError> {
         let (id, set, now) = (id.to_owned(), Arc::clone(&self.rules), (self.clock)());
+        let stopped = self.stopped_rules().await?;
         let found = self.read(move |db| {
             let Some(whose) = Whole::account_of(db, &id)? else { return Ok(None) };
             let account = whose.account.map(|(number, _)| number);
-            listed(db, &set, &Listed { account, ..wanted }, now).map(Some)
+            listed(db, (&set, &stopped), &Listed { account, ..wanted }, now).map(Some)
         });
         match found.await? {
             Some(found) => self.with_what_waits(found).await.map(Some),
@@ -211,40 +212,6 @@ impl Desk {
             let is_stopped = stopped.iter().any(|it| it.is_of(rule));
             metrics.rule_now(rule, is_stopped, waiting.get(rule).copied().unwrap_or_default());
         }
-    }
-
-    /// Waits until the state has an event, then tells what it set off, and which of it decides nothing.
-    pub(crate) async fn decided(&self, record: Offset) -> Result<Vec<Fired>, DeskError> {
-        self.projection.wait_for(record).await;
-        let wanted = Listed { record: Some(record), limit: 100, ..Listed::default() };
-        let mut fired = self.read(move |db| rules::list(db, &wanted)).await?;
-        let decides = |fired: &&mut Fired| self.rules.decision_of(&fired.rule).is_some();
-        let mut deciding: Vec<_> = fired.iter_mut().filter(decides).collect();
-        if deciding.is_empty() {
-            return Ok(fired);
-        }
-        let state = self.state.clone();
-        let stopped = spawn_blocking(move || state.stopped_rules()).await??;
-        let mut by: Option<String> = None;
-        for fired in &mut deciding {
-            let is_stopped = stopped.iter().any(|it| it.is_of(&fired.rule));
-            fired.undecided = match (&fired.held, &by) {
-                (Some(held), _) => Some(format!("it is held: {held}")),
-                (None, _) if is_stopped => Some(actions::STOPPED.to_owned()),
-                (None, Some(by)) => Some(format!("`{by}` decides")),
-                (None, None) => {
-                    by = Some(fired.rule.clone());
-                    None
-                }
-            };
-        }
-        Ok(fired)
-    }
-
-    /// What a firing decides, and its rule: of those that do something, and whose rule nobody has stopped.
-    pub(crate) fn decision(&self, fired: &[Fired]) -> Option<(&str, String)> {
-        let mut deciding = fired.iter().filter(|fired| fired.undecided.is_none());
-        deciding.find_map(|fired| Some((self.rules.decision_of(&fired.rule)?, fired.rule.clone())))
     }
 
     /// Where an event is that a source sent before under this id, among the latest of who it names.

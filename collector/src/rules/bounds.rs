@@ -93,6 +93,9 @@ impl Rule {
             percent => format!("{percent} % of all {all}, always the same ones."),
         };
         bounds.push(("rollout", rollout));
+        if self.urgent {
+            bounds.push(("urgent", "Past caps and quiet hours.".to_owned()));
+        }
         if self.dry_run {
             let words = "Firings are recorded, but nothing is done.";
             bounds.push(("dry run", words.to_owned()));
@@ -193,6 +196,7 @@ timeout = "2s"
         );
         assert_eq!(of_rule("free")[0], "limit: No limit.");
         assert_eq!(of_rule("free")[2], "late: Late events count like any other.");
+        assert_eq!(of_rule("free")[4], "urgent: Past caps and quiet hours.");
         assert_eq!(
             of_deeds("free"),
             [

@@ -8,7 +8,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, value::RawValue};
 use sha2::{Digest as _, Sha256};
 
-use super::rule::{Do, Rule};
+use super::{
+    decision,
+    rule::{Do, Rule},
+};
 use crate::{
     event_log::{Offset, Timestamp},
     people::{Node, Whole},
@@ -179,7 +182,10 @@ pub struct Fired {
     /// Where nothing came of it: when the rule fires for them again, if that is not the next time that it is so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub again: Option<String>,
-    /// To who waits for a decision: why this one, whose rule has one, decides nothing.
+    /// What its rule decided for who asks with the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// Of one with a decision: why it decides nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undecided: Option<String>,
     /// Whether it was a rule as it was before: as it is now it would not have fired then, or has not come into force yet.
@@ -251,7 +257,7 @@ impl Firing<'_> {
     }
 
     /// What of it is not wanted, each with the reason.
-    pub(super) fn withheld(&self) -> impl Iterator<Item = (&Do, &'static str)> {
+    pub(super) fn withheld(&self) -> impl Iterator<Item = (&Do, &str)> {
         let all = self.rule.then.iter().zip(&self.fates);
         all.filter_map(|(deed, fate)| match fate {
             Fate::Withheld(why) => Some((deed, why.as_str())),
@@ -545,6 +551,7 @@ fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
             event: (record > 0).then(|| Offset::from_number(record).to_string()),
             held: row.get(7)?,
             again: None,
+            decision: decision::noted(&why),
             undecided: None,
             earlier: row.get(9)?,
             why: RawValue::from_string(why).unwrap_or_default(),

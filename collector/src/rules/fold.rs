@@ -521,6 +521,9 @@ impl Fold {
         if let When::Crosses(crossing) = &rule.when {
             why["crossed"] = measured(scope, crossing)?;
         }
+        if let Some(decision) = &rule.decision {
+            why["decision"] = decision.as_str().into();
+        }
         let score = rule.asks.as_ref().and_then(|name| scope.set.score(name));
         if let Some(score) = score.map(|at| &scope.set.scores[at])
             && let Some(model) = &score.model

@@ -6,7 +6,7 @@
 //! rule files ─▶ file ─▶ set ─┐
 //! record, as people have it ─▶ fold ─┬─▶ kept: features, by identifier ─▶ scope: what expressions see
 //!                                    ├─▶ waiting: timers, second looks, steps
-//!                                    └─▶ firing: firings with their reasons, and actions; untold: of which nothing came
+//!                                    └─▶ firing: firings with their reasons, and actions; untold: of which nothing came; decision
 //! the log, once more ─▶ trial ─┬─▶ backtest, fixture: what rules would have come to
 //!                              └─▶ rows: what features stood at
 //! ```
@@ -15,6 +15,7 @@ mod aggregate;
 mod backtest;
 mod bounds;
 mod calls;
+mod decision;
 mod earlier;
 mod event;
 mod file;
@@ -57,6 +58,7 @@ pub use set::RuleSet;
 pub use shown::RuleShown;
 
 pub(crate) use bounds::Bounds;
+pub(crate) use decision::instead;
 pub(crate) use earlier::{carry, done_for, let_go, said};
 pub(crate) use firing::{
     Listed, Pending, counts, lanes, list, pending, waiting as waiting_by_rule,

@@ -39,6 +39,11 @@ pub struct RuleShown {
     pub still: Vec<String>,
     /// What it does, in words.
     pub then: Vec<String>,
+    /// What it answers to who asks for a decision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<String>,
+    /// Whether what it does goes past caps and quiet hours.
+    pub urgent: bool,
     /// Whether it is looked at.
     pub enabled: bool,
     /// Whether it only records.
@@ -81,6 +86,8 @@ impl Rule {
             conditions: written(&self.conditions),
             still: written(&self.still),
             then: self.then.iter().map(super::rule::Do::in_words).collect(),
+            decision: self.decision.clone(),
+            urgent: self.urgent,
             enabled: self.enabled,
             dry_run: self.dry_run,
             percent: self.percent,
@@ -269,6 +276,8 @@ if = "features.looks == 0"
 then = [{ emit = "First Order" }, { set = { customer = true, plan = "pro" } }, { webhook = "freeze" }]
 [rules.left]
 on = "Product Added"
+decision = "review"
+urgent = true
 without = { event = "Order Completed", within = "1h", match = "event.properties.cart_id == trigger.properties.cart_id" }
 then = [{ email = "mail", template = "cart.txt" }, { in_app = "card", template = "cart.txt" }, { in_app = "hero", template = "cart.txt" }]
 [rules.left_cheap]
@@ -364,6 +373,9 @@ fallback = 0.5
         ] {
             assert_eq!(told(name).then, then);
         }
+        let (left, order) = (told("left"), told("order"));
+        assert_eq!((left.decision.as_deref(), left.urgent), (Some("review"), true));
+        assert!(!order.urgent && order.decision.is_none());
         assert_eq!(set.lines_of("churn_risk"), [(true, 0.7), (false, 0.1)]);
     }
 }
