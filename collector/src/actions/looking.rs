@@ -340,7 +340,8 @@ mod tests {
                      [features.of_account]\non = 'A'\ncount = true\nper = 'account'\n\
                      [scores.risk]\nterms = { a = 'double(features.m)' }\n\
                      [rules.looks]\non = 'A'\nif = 'features.n > 1'\nthen = [{ slack = 'x', template = 'a' }]\n\
-                     [rules.crosses]\ncrosses = { score = 'risk', above = 1 }\nthen = [{ slack = 'x', template = 'b' }]\n";
+                     [rules.crosses]\ncrosses = { score = 'risk', above = 1 }\nthen = [{ slack = 'x', template = 'b' }]\n\
+                     [rules.waits]\non = 'A'\nwithout = { event = 'B', within = '1h' }\nstill = 'features.n == 1'\nthen = [{ slack = 'x', template = 'd' }]\n";
         let found = wrong(
             &[
                 ("a.toml", rules),
@@ -353,6 +354,7 @@ mod tests {
                     "{{ scores.risk }} {{ features.m }} {{ event.properties.x }}\n{{ features.n }}",
                 ),
                 ("c.md", "\n{{ features.m }}{{ account.name }}"),
+                ("d.md", "{{ features.n }}"),
             ],
             None,
         );

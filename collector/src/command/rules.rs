@@ -370,6 +370,9 @@ fn list(answer: &Value) -> String {
         for condition in items(&rule["conditions"]) {
             shown += &format!("    and {}\n", text(condition));
         }
+        for condition in items(&rule["still"]) {
+            shown += &format!("    and, at that time, still {}\n", text(condition));
+        }
         if let Some(decision) = rule["decision"].as_str() {
             shown += &format!("    decides {}\n", printable(decision));
         }

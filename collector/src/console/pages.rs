@@ -244,7 +244,7 @@ mod tests {
 
     fn reason() -> Reason {
         let of = [(format!("features.{BAD}"), json!(BAD))].into();
-        Reason { text: bad(), value: json!(BAD), error: None, of }
+        Reason { text: bad(), value: json!(BAD), error: None, of, still: true }
     }
 
     fn scored() -> Scored {

@@ -28,6 +28,8 @@ pub(crate) struct ReasonView {
     /// What came of it, for people.
     pub(crate) words: String,
     pub(crate) of: Vec<LookedAt>,
+    /// Whether it was to hold still when the time had come.
+    pub(crate) still: bool,
 }
 
 /// Something that an expression looked at.
@@ -112,6 +114,7 @@ fn reason(noted: &Json) -> ReasonView {
         came,
         words,
         of: of.map(|(name, value)| looked_at(name, value)).collect(),
+        still: noted["still"] == true,
     }
 }
 
@@ -282,13 +285,14 @@ mod tests {
         let why = json!({
             "conditions": [
                 {"text": "a > 1", "value": true, "of": {"event.properties.sum": 7, "features.a": 12, "scores.b_c": 0.5}},
-                {"text": "a > 2", "value": false, "of": {"features.a": null}},
+                {"text": "a > 2", "value": false, "of": {"features.a": null}, "still": true},
             ],
             "crossed": {"feature": "logins_7d", "value": 2, "below": 3.0},
         });
         let why = WhyView::of(&why.to_string());
         let words: Vec<_> = why.conditions.iter().map(|it| (it.came, it.words.as_str())).collect();
         assert_eq!(words, [("holds", "met"), ("fails", "not met")]);
+        assert!(!why.conditions[0].still && why.conditions[1].still);
         let of = why.conditions[0].of.iter().map(|it| format!("{} {}", it.label, it.value));
         assert_eq!(of.collect::<Vec<_>>(), ["Sum 7", "A 12", "B c 0.5"]);
         assert_eq!(why.conditions[1].of[0].value, "nothing yet");

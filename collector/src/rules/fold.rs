@@ -486,7 +486,7 @@ impl Fold {
             };
         }
         if self.looked.is_some() {
-            let reasons = reasons(scope, rule, happening.about())?;
+            let reasons = conditions(scope, rule, happening.about())?;
             let of = (rule, scope.whose);
             self.looked_at(of, now, Some(record.offset), &outcome, || reasons);
             if let Some(until) = waits_until {
@@ -616,6 +616,16 @@ fn keys(whose: &Whole) -> Vec<(Node, i64)> {
     }
 }
 
-fn reasons(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reason>> {
+/// What was decided by as an event came: what holds still is asked later.
+fn conditions(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reason>> {
     rule.conditions.iter().map(|condition| scope.reason(condition, about)).collect()
+}
+
+/// All that was decided by when a rule fires, or might have.
+fn reasons(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reason>> {
+    let mut reasons = conditions(scope, rule, about)?;
+    for part in &rule.still {
+        reasons.push(Reason { still: true, ..scope.reason(part, about)? });
+    }
+    Ok(reasons)
 }

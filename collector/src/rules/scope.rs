@@ -139,6 +139,9 @@ pub struct Reason {
     /// What it looked at: `features.x`, `scores.y`, `event.properties.z`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub of: BTreeMap<String, Json>,
+    /// Whether it was to hold still when a timer rang.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub still: bool,
 }
 
 /// A score, and what it is made of.
@@ -466,7 +469,7 @@ impl<'a> Scope<'a> {
         if let Some(event) = about.event {
             of.extend(event.members(&part.expression.paths("event")));
         }
-        Ok(Reason { text: part.expression.text().to_owned(), value, error, of })
+        Ok(Reason { text: part.expression.text().to_owned(), value, error, of, still: false })
     }
 
     /// A score with all that it is made of.

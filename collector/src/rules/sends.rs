@@ -85,7 +85,7 @@ impl RuleSet {
     /// What stands in the reasons of a firing, by which a message is told.
     fn told<'a>(&'a self, rule: &'a Rule) -> Told<'a> {
         let mut told = Told::default();
-        let mut parts: Vec<&Part> = rule.conditions.iter().collect();
+        let mut parts: Vec<&Part> = rule.conditions.iter().chain(&rule.still).collect();
         if let When::Crosses(crossing) = &rule.when {
             told.by_time = self.by_time(crossing, &rule.conditions);
             match &crossing.of {

@@ -39,7 +39,8 @@ pub(super) fn shown(answer: &Value) -> String {
         firing.as_object_mut().map(|firing| firing.remove("held"));
         shown += &came_of(&firing);
         for reason in items(&looked["reasons"]) {
-            shown += &format!("    {}  {}\n", text(&reason["value"]), text(&reason["text"]));
+            let still = if reason["still"] == true { "still " } else { "" };
+            shown += &format!("    {}  {still}{}\n", text(&reason["value"]), text(&reason["text"]));
             if let Some(error) = reason["error"].as_str() {
                 shown += &format!("        {}\n", printable(error));
             }

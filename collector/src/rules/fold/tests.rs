@@ -14,6 +14,11 @@ use super::{
 };
 use crate::people;
 
+/// What was noted with a firing.
+fn why(fired: &Fired) -> Value {
+    serde_json::from_str(fired.why.get()).unwrap()
+}
+
 const MINUTE: i64 = 60_000;
 const DAY: i64 = 24 * 60 * MINUTE;
 
@@ -89,4 +94,30 @@ fn a_time_that_is_none_is_told_as_it_was_named() {
     assert!(said[1].starts_with(&format!("{none}: ")), "{}", said[1]);
     assert_eq!(said[2], format!("{none} is \"{}…", "a".repeat(59)));
     assert_eq!(said[3], "it waits");
+}
+
+const STILL: &str = "[features.shares]\non = 'Shared'\ncount = true\n\
+    [rules.nudge]\non = 'Joined'\nif = 'event.properties.free'\nwithout = { event = 'Left', within = '1m' }\n\
+    still = 'features.shares == 0'\nthen = []\n";
+
+#[test]
+fn what_is_to_hold_still_is_told_with_what_it_looked_at_where_it_holds_and_where_not() {
+    for (shares, outcome) in [(0, "it fired"), (1, "it is not so any more")] {
+        let mut story = Story::of(STILL);
+        story.does(0, "Joined", &json!({"free": true}));
+        (0..shares).for_each(|_| story.does(1000, "Shared", &json!({})));
+        story.pass(2 * MINUTE);
+        let looked = story.looked();
+        let [begun, ended] = &looked[..] else { panic!("{looked:?}") };
+        assert_eq!((begun.outcome.as_str(), ended.outcome.as_str()), ("it waits", outcome));
+        assert_eq!(begun.reasons.len(), 1, "nothing is asked again yet: {begun:?}");
+        let told = serde_json::to_value(&ended.reasons).unwrap();
+        let still = json!({"text": "features.shares == 0", "value": shares == 0, "of": {"features.shares": shares}, "still": true});
+        assert_eq!(told[1], still);
+        assert_eq!(told[0]["still"], Value::Null, "{told}");
+        for fired in story.fired() {
+            assert_eq!(why(&fired)["conditions"], told);
+        }
+        assert_eq!(story.fired().len(), 1 - shares);
+    }
 }
