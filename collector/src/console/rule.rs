@@ -318,5 +318,6 @@ fn waited(waited: &Waited) -> String {
         let fits = if came.matches { "" } else { ", which does not match" };
         format!("; one came {}{fits}", moment(&came.at))
     });
-    format!("Waits{what} until {}{}.", moment(&waited.until), came.collect::<String>())
+    let waits = if waited.came.iter().any(|came| came.matches) { "Waited" } else { "Waits" };
+    format!("{waits}{what} until {}{}.", moment(&waited.until), came.collect::<String>())
 }

@@ -153,6 +153,7 @@ impl Desk {
                 }
             }
             trial.pass(now.unix_ms())?;
+            trial.look_at_waiting(now.unix_ms())?;
             let accounts: Vec<_> = about
                 .accounts
                 .iter()

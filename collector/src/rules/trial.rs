@@ -197,6 +197,11 @@ impl Trial {
         Ok(())
     }
 
+    /// What waits is looked at as it stands: nothing rings because of it.
+    pub(crate) fn look_at_waiting(&mut self, now_ms: i64) -> Result<()> {
+        self.rules.look_at_waiting(&self.db, &self.records, now_ms)
+    }
+
     /// All that rules were looked at for.
     pub(crate) fn looked(&mut self) -> Vec<Looked> {
         self.rules.take_looked()

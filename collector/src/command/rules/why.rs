@@ -54,7 +54,9 @@ pub(super) fn shown(answer: &Value) -> String {
                 true => String::new(),
                 false => format!(" for {} to stay away", what.join(" or ")),
             };
-            shown += &format!("    waits{what} until {}\n", printable(until));
+            let has_come = items(&looked["waited"]["came"]).any(|came| came["matches"] == true);
+            let waits = if has_come { "waited" } else { "waits" };
+            shown += &format!("    {waits}{what} until {}\n", printable(until));
             for came in items(&looked["waited"]["came"]) {
                 let fits = if came["matches"] == true { "" } else { ", which does not match" };
                 let (event, at) = (text(&came["event"]), text(&came["at"]));

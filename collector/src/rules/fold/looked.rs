@@ -53,6 +53,8 @@ pub(super) const HELD: &str = "it fired, and does nothing because of it";
 
 /// Of a look after which it waits.
 pub(super) const WAITS: &str = "it waits";
+/// The same once something has come that is to stay away.
+const IN_VAIN: &str = "what it waits to see missing has happened: it will not fire";
 /// Characters of a value that are said.
 const SAID: usize = 60;
 
@@ -115,6 +117,29 @@ impl Fold {
         };
         last.waited =
             Some(Waited { what, until: Timestamp::from_unix_ms(until_ms).to_string(), came });
+    }
+
+    /// Writes down what has come while it waits still, at the look after which it does.
+    pub(super) fn came_already(
+        &mut self,
+        (rule, whose): (&Rule, &Whole),
+        record: Offset,
+        (came, any): (Vec<Came>, bool),
+    ) {
+        let (event, account) = (record.to_string(), whose.account.as_ref().map(|(_, id)| id));
+        let is_it = |it: &&mut Looked| {
+            it.outcome == WAITS
+                && it.rule == rule.name
+                && it.event.as_ref() == Some(&event)
+                && it.account.as_ref() == account
+        };
+        let Some(looked) = self.looked.iter_mut().flatten().find(is_it) else { return };
+        if any {
+            IN_VAIN.clone_into(&mut looked.outcome);
+        }
+        if let Some(waited) = &mut looked.waited {
+            waited.came = came;
+        }
     }
 
     pub(super) fn looked_at(

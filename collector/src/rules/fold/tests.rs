@@ -121,3 +121,31 @@ fn what_is_to_hold_still_is_told_with_what_it_looked_at_where_it_holds_and_where
         assert_eq!(story.fired().len(), 1 - shares);
     }
 }
+
+const LEFT: &str = "[rules.left]\non = 'Product Added'\n\
+    without = { event = 'Order Completed', within = '14d', match = 'event.properties.cart == trigger.properties.cart' }\nthen = []\n";
+
+#[test]
+fn what_is_to_stay_away_and_has_come_is_told_while_the_rule_waits() {
+    let mut story = Story::of(LEFT);
+    story.does(0, "Product Added", &json!({"cart": "a"}));
+    story.does(MINUTE, "Product Added", &json!({"cart": "b"}));
+    story.does(2 * MINUTE, "Order Completed", &json!({"cart": "a"}));
+    story.trial.look_at_waiting(BEGIN_MS + 3 * MINUTE).unwrap();
+    let looked = story.looked();
+    let [ordered, waits] = &looked[..] else { panic!("{looked:?}") };
+    let came = |looked: &Looked| {
+        let came = looked.waited.iter().flat_map(|waited| &waited.came);
+        came.map(|it| (it.event.clone(), it.matches)).collect::<Vec<_>>()
+    };
+    let order = super::Offset::from_number(3).to_string();
+    let vain = "what it waits to see missing has happened: it will not fire";
+    assert_eq!((ordered.outcome.as_str(), came(ordered)), (vain, vec![(order.clone(), true)]));
+    assert_eq!((waits.outcome.as_str(), came(waits)), ("it waits", vec![(order, false)]));
+    assert!(!ordered.fired);
+    // Nothing has rung because of it: what was said holds when the time is over.
+    story.pass(15 * DAY);
+    let ended: Vec<_> = story.looked().into_iter().map(|it| it.outcome).collect();
+    assert_eq!(ended, ["what it waited to see missing has happened", "it fired"]);
+    assert_eq!(story.fired().len(), 1);
+}

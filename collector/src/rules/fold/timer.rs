@@ -6,7 +6,12 @@ use std::sync::Arc;
 use rusqlite::{Connection, Result};
 
 use super::{
-    super::{part::Per, rule::When, scope::Scope, waiting},
+    super::{
+        part::Per,
+        rule::{Rule, Step, When},
+        scope::Scope,
+        waiting,
+    },
     Came, Fold, Records,
     happening::Happening,
     reasons, whose,
@@ -39,27 +44,14 @@ impl Fold {
         let kept = std::mem::take(&mut self.kept);
         for whose in whose(rule.per, &person, &accounts) {
             let scope = Scope::new(db, &set, &kept, whose, due_ms);
-            let (mut outcome, mut came) = (None, Vec::new());
-            if let When::Without { step, .. } = &rule.when {
-                let span = ((since_ms, record), (due_ms, Offset::from_number(i64::MAX)));
-                for (at, found) in waiting::happened(db, (&rule.name, 0), &whose.nodes, span)? {
-                    let fits = match &step.matches {
-                        None => true,
-                        Some(part) => self.matches(&scope, log, part, found, &happening.event)?,
-                    };
-                    if self.looked.is_some() {
-                        came.push(Came {
-                            event: found.to_string(),
-                            at: Timestamp::from_unix_ms(at).to_string(),
-                            matches: fits,
-                        });
-                    }
-                    if fits {
-                        outcome = Some("what it waited to see missing has happened");
-                        break;
-                    }
+            let (came, any) = match &rule.when {
+                When::Without { step, .. } => {
+                    let span = ((since_ms, record), due_ms);
+                    self.came(&scope, log, (rule, step), span, &happening)?
                 }
-            }
+                _ => (Vec::new(), false),
+            };
+            let mut outcome = any.then_some("what it waited to see missing has happened");
             for part in &rule.still {
                 if outcome.is_none() && !scope.holds(part, happening.about())? {
                     outcome = Some("it is not so any more");
@@ -78,4 +70,72 @@ impl Fold {
         self.kept = kept;
         Ok(())
     }
+
+    /// What has come of that which is to stay away, the latest first, as far as one that goes with the event; and whether one does.
+    fn came(
+        &self,
+        scope: &Scope<'_>,
+        log: &dyn Records,
+        (rule, step): (&Rule, &Step),
+        ((since_ms, record), due_ms): ((i64, Offset), i64),
+        happening: &Happening<'_>,
+    ) -> Result<(Vec<Came>, bool)> {
+        let mut came = Vec::new();
+        let span = ((since_ms, record), (due_ms, Offset::from_number(i64::MAX)));
+        for (at, found) in waiting::happened(scope.db, (&rule.name, 0), &scope.whose.nodes, span)? {
+            let matches = match &step.matches {
+                None => true,
+                Some(part) => self.matches(scope, log, part, found, &happening.event)?,
+            };
+            if self.looked.is_some() {
+                let at = Timestamp::from_unix_ms(at).to_string();
+                came.push(Came { event: found.to_string(), at, matches });
+            }
+            if matches {
+                return Ok((came, true));
+            }
+        }
+        Ok((came, false))
+    }
+
+    /// Writes down, of all that waits, what has come already of that which is to stay away: what the timer will find when it rings,
+    /// unless people are taken apart until then. None rings because of it.
+    pub(in super::super) fn look_at_waiting(
+        &mut self,
+        db: &Connection,
+        log: &dyn Records,
+        now_ms: i64,
+    ) -> Result<()> {
+        let set = Arc::clone(&self.set);
+        let kept = std::mem::take(&mut self.kept);
+        for (due_ms, rule, node, record, since_ms) in timers(db)? {
+            let Some(rule) = set.rule(&rule) else { continue };
+            let When::Without { step, .. } = &rule.when else { continue };
+            let Some(trigger) = log.at(record) else { continue };
+            let happening = Happening::of(&trigger);
+            let person = Whole::person(db, node)?;
+            let accounts = match rule.per {
+                Per::Person => Vec::new(),
+                Per::Account => person.accounts(db)?,
+            };
+            for whose in whose(rule.per, &person, &accounts) {
+                let scope = Scope::new(db, &set, &kept, whose, now_ms);
+                let span = ((since_ms, record), due_ms);
+                let found = self.came(&scope, log, (rule, step), span, &happening)?;
+                self.came_already((rule, whose), record, found);
+            }
+        }
+        self.kept = kept;
+        Ok(())
+    }
+}
+
+/// All timers that run: when each rings, whose rule it is, who set it, by which record, and when that happened.
+fn timers(db: &Connection) -> Result<Vec<(i64, String, Node, Offset, i64)>> {
+    let mut query = db.prepare_cached("SELECT due, rule, node, record, since FROM timer")?;
+    let rows = query.query_map([], |row| {
+        let record = Offset::from_number(row.get(3)?);
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, record, row.get(4)?))
+    })?;
+    rows.collect()
 }
