@@ -171,7 +171,8 @@ impl FiredView {
         let since_ms = at_ms.max(began.map(|began| began.received_ms));
         let after = began.map(|began| format!("after {}", began.what));
         let measured = why.measured.as_ref().map(MeasuredView::gist);
-        let gist: Vec<String> = measured.into_iter().chain(after).collect();
+        let gist = measured.into_iter().chain(why.absence.clone()).chain(after);
+        let gist: Vec<String> = gist.collect();
         let account = fired.account.as_ref().map(|id| Link {
             name: around.accounts.get(id).unwrap_or(id).clone(),
             href: account_address(id),

@@ -260,7 +260,9 @@ mod tests {
 
     fn fired() -> Fired {
         let untold = Reason { error: Some(bad()), ..reason() };
-        let why = json!({"conditions": [reason(), untold], "crossed": scored()}).to_string();
+        let why =
+            json!({"conditions": [reason(), untold], "crossed": scored(), "waited": {"text": BAD}})
+                .to_string();
         let refused = Acted {
             id: bad(),
             kind: bad(),

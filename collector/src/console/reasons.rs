@@ -77,6 +77,8 @@ pub(crate) struct TermView {
 pub(crate) struct WhyView {
     pub(crate) measured: Option<MeasuredView>,
     pub(crate) conditions: Vec<ReasonView>,
+    /// What was to stay away and did, in words.
+    pub(crate) absence: Option<String>,
     /// Whether nothing was noted: an earlier form of the rule did it, and only the log tells of it.
     pub(crate) is_lost: bool,
 }
@@ -88,6 +90,7 @@ impl WhyView {
         Self {
             measured: why.get("crossed").map(MeasuredView::of),
             conditions: conditions.map(reason).collect(),
+            absence: why["waited"]["text"].as_str().map(str::to_owned),
             is_lost: why["conditions"].is_null(),
         }
     }
@@ -288,6 +291,7 @@ mod tests {
                 {"text": "a > 2", "value": false, "of": {"features.a": null}, "still": true},
             ],
             "crossed": {"feature": "logins_7d", "value": 2, "below": 3.0},
+            "waited": {"for": ["B"], "until": "2026-11-22T10:00:00.000Z", "text": "no B within 1 hour"},
         });
         let why = WhyView::of(&why.to_string());
         let words: Vec<_> = why.conditions.iter().map(|it| (it.came, it.words.as_str())).collect();
@@ -296,6 +300,7 @@ mod tests {
         let of = why.conditions[0].of.iter().map(|it| format!("{} {}", it.label, it.value));
         assert_eq!(of.collect::<Vec<_>>(), ["Sum 7", "A 12", "B c 0.5"]);
         assert_eq!(why.conditions[1].of[0].value, "nothing yet");
+        assert_eq!(why.absence.as_deref(), Some("no B within 1 hour"));
         let measured = why.measured.unwrap();
         assert_eq!((measured.gist().as_str(), measured.sum), ("Logins 7d 2, below 3", None));
         assert!(WhyView::of("{}").is_lost && !WhyView::of(r#"{"conditions":[]}"#).is_lost);

@@ -31,7 +31,7 @@ use super::{
     firing::{self, Firing},
     kept::Kept,
     length::ms,
-    part::Per,
+    part::{On, Per},
     rule::{Late, Pending, Rule, When},
     scope::{About, Reason, Scope},
     set::{Heard, RuleSet},
@@ -51,7 +51,7 @@ pub(super) use sample::brings;
 use sample::{count, sampled};
 
 use crate::{
-    event_log::{Offset, Record, Trust},
+    event_log::{Offset, Record, Timestamp, Trust},
     people::{self, Folded, Node, Whole},
 };
 
@@ -520,6 +520,11 @@ impl Fold {
         let mut why = json!({ "conditions": reasons(scope, rule, about)? });
         if let When::Crosses(crossing) = &rule.when {
             why["crossed"] = measured(scope, crossing)?;
+        }
+        if let When::Without { step, .. } = &rule.when {
+            let what: Vec<_> = step.on.iter().map(On::in_words).collect();
+            let until = Timestamp::from_unix_ms(at_ms).to_string();
+            why["waited"] = json!({ "for": what, "until": until, "text": rule.absence() });
         }
         if let Some(decision) = &rule.decision {
             why["decision"] = decision.as_str().into();

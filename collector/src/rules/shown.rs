@@ -94,6 +94,15 @@ impl Rule {
         }
     }
 
+    /// What was to stay away, of a rule that fires because it did: as a condition that held.
+    pub(super) fn absence(&self) -> Option<String> {
+        let When::Without { step, within } = &self.when else { return None };
+        let what = step.in_words();
+        let articles = ["an ", "a ", "any ", "the "];
+        let bare = articles.iter().find_map(|article| what.strip_prefix(article));
+        Some(format!("no {} within {}", bare.unwrap_or(&what), length(*within)))
+    }
+
     fn in_words(&self, set: &RuleSet) -> String {
         let from = if self.only_server { ", from a trusted source" } else { "" };
         let on = any_of(&self.on);
@@ -234,9 +243,12 @@ fn any_of(on: &[On]) -> String {
 
 pub(super) fn length(length: Duration) -> String {
     let seconds = length.as_secs();
-    for (unit, one, many) in
-        [(86_400, "day", "days"), (3600, "hour", "hours"), (60, "minute", "minutes")]
-    {
+    for (unit, one, many) in [
+        (86_400, "day", "days"),
+        (3600, "hour", "hours"),
+        (60, "minute", "minutes"),
+        (1, "second", "seconds"),
+    ] {
         if seconds >= unit && seconds.is_multiple_of(unit) {
             let count = seconds / unit;
             return format!("{count} {}", if count == 1 { one } else { many });
@@ -283,6 +295,10 @@ then = [{ email = "mail", template = "cart.txt" }, { in_app = "card", template =
 [rules.left_cheap]
 on = "page:*"
 without = { event = "identify", within = "90s", match = "event.properties.value < 3" }
+then = []
+[rules.soon]
+on = "A"
+without = { event = "B", within = "1s" }
 then = []
 [rules.looks_often]
 on = "page:Pricing"
@@ -348,6 +364,17 @@ fallback = 0.5
             ),
         ] {
             assert_eq!(told(name).when, when);
+        }
+        for (name, absence) in [
+            ("left", Some("no Order Completed with the same cart id within 1 hour")),
+            (
+                "left_cheap",
+                Some("no identify call where event.properties.value < 3 within 90 seconds"),
+            ),
+            ("order", None),
+            ("soon", Some("no B within 1 second")),
+        ] {
+            assert_eq!(set.rule(name).unwrap().absence().as_deref(), absence);
         }
         assert_eq!(told("ends").still, ["features.looks == 1"]);
         for (name, then) in [

@@ -197,3 +197,84 @@ async fn a_rule_about_accounts_is_asked_by_the_accounts_id_and_by_one_of_its_peo
     }
     server.stop().await;
 }
+
+const WAITING: &str = r#"
+[features.shares]
+on = "Shared"
+count = true
+
+[rules.left]
+on = "Product Added"
+without = { event = "Order Completed", within = "14d" }
+then = []
+
+[rules.quiet]
+on = "Product Added"
+without = { event = "Order Completed", within = "1s" }
+then = []
+
+[rules.nudge]
+on = "Joined"
+at = "event.time"
+after = "1s"
+still = "features.shares == 0"
+then = []
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_says_what_has_come_while_a_rule_waits_and_what_did_not_hold_still() {
+    let world = World::new(&[("waiting.toml", WAITING)]).await;
+    let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
+    let names = ["Product Added", "Joined", "Shared", "Order Completed"];
+    let events: Vec<_> = names.iter().map(|name| did(name, name)).collect();
+    send(&server, "wk_web", json!(events)).await;
+    let why =
+        async |rule: &str| get(&server, &token, &format!("/v1/rules/{rule}/why?who=u-1")).await;
+    let left = until("the order", async || {
+        let left = why("left").await;
+        let has_come = left["looked"][0]["waited"]["came"][0]["matches"] == true;
+        has_come.then_some(left)
+    })
+    .await;
+    let vain = "what it waits to see missing has happened: it will not fire";
+    assert_eq!(left["looked"][0]["outcome"], vain, "{left:#}");
+    let said = says(&server, &token, &["why", "left", "u-1"]);
+    assert_eq!(lines(&said, "waited for Order Completed to stay away until ").len(), 1, "{said}");
+    assert_eq!(lines(&said, " came at ").len(), 1, "{said}");
+
+    let still = until("the timer", async || {
+        let why = why("nudge").await;
+        let is_over = why["looked"][0]["outcome"] == "it is not so any more";
+        is_over.then(|| why["looked"][0]["reasons"].clone())
+    })
+    .await;
+    assert_eq!(
+        still,
+        json!([{"text": "features.shares == 0", "value": false, "of": {"features.shares": 1}, "still": true}])
+    );
+    let said = says(&server, &token, &["why", "nudge", "u-1"]);
+    assert_eq!(lines(&said, "    false  still features.shares == 0").len(), 1, "{said}");
+    assert_eq!(lines(&said, "        features.shares = 1").len(), 1, "{said}");
+    let said = says(&server, &token, &["list"]);
+    assert_eq!(
+        lines(&said, "    and, at that time, still features.shares == 0").len(),
+        1,
+        "{said}"
+    );
+
+    // Of who stays away the firing says so.
+    send(
+        &server,
+        "wk_web",
+        json!([{"type": "track", "event": "Product Added", "userId": "u-2", "messageId": "9"}]),
+    )
+    .await;
+    let fired = until("a firing", async || {
+        let found = get(&server, &token, "/v1/firings?rule=quiet").await;
+        found["firings"][0]["why"]["waited"]["text"].as_str().map(str::to_owned)
+    })
+    .await;
+    assert_eq!(fired, "no Order Completed within 1 second");
+    server.stop().await;
+}

@@ -149,3 +149,16 @@ fn what_is_to_stay_away_and_has_come_is_told_while_the_rule_waits() {
     assert_eq!(ended, ["what it waited to see missing has happened", "it fired"]);
     assert_eq!(story.fired().len(), 1);
 }
+
+#[test]
+fn a_firing_by_absence_says_what_has_stayed_away() {
+    let mut story = Story::of(LEFT);
+    story.does(0, "Product Added", &json!({"cart": "a"}));
+    story.pass(15 * DAY);
+    let waited = json!({
+        "for": ["Order Completed"],
+        "until": "2025-01-15T00:00:00.000Z",
+        "text": "no Order Completed with the same cart within 14 days",
+    });
+    assert_eq!(why(&story.fired()[0]), json!({"conditions": [], "waited": waited}));
+}
