@@ -156,7 +156,9 @@ impl MeasuredView {
         let value = looked_at("", &noted["value"]).value;
         let model = &noted["model"];
         let inputs = model["inputs"].as_object().into_iter().flatten();
-        let inputs: Vec<_> = inputs.map(|(name, it)| format!("{name} = {it}")).collect();
+        let fraction = |it: &Json| it.as_f64().filter(|_| it.is_f64());
+        let said = |it: &Json| fraction(it).map_or_else(|| it.to_string(), number);
+        let inputs: Vec<_> = inputs.map(|(name, it)| format!("{name} = {}", said(it))).collect();
         let by = model["by"].as_str().filter(|_| !inputs.is_empty());
         let at = model["asked"].as_str().map(|at| format!(" on {}", moment(at)));
         let at = at.unwrap_or_default();
@@ -281,6 +283,15 @@ mod tests {
         let lines = |lines: &[(bool, f64)]| MeasuredView::of_score(&scored, lines).line;
         assert_eq!(lines(&[(true, 0.7), (false, 0.2)]).as_deref(), Some("above 0.7"));
         assert_eq!(lines(&[]), None);
+    }
+
+    #[test]
+    fn what_a_model_was_asked_about_is_as_exact_as_anyone_reads_it() {
+        let model = json!({"by": "m", "inputs": {"a": 0.8999999999999999, "b": 12, "c": "pro"}});
+        let view =
+            MeasuredView::of(&json!({"score": "s", "value": 0.30000000000000004, "model": model}));
+        assert_eq!(view.asked, ["Asked m about a = 0.9, b = 12, c = \"pro\"."]);
+        assert_eq!(view.value, "0.3");
     }
 
     #[test]
