@@ -204,7 +204,7 @@ impl Desk {
 
     /// Tells the metrics how it stands with each rule. What cannot be read stays as it was.
     pub(crate) async fn show_rules(&self, metrics: &Metrics) {
-        let waiting = self.read(|db| rules::waiting_by_rule(db)).await;
+        let waiting = self.read(rules::waiting_by_rule).await;
         let state = self.state.clone();
         let stopped = spawn_blocking(move || state.stopped_rules()).await;
         let (Ok(waiting), Ok(Ok(stopped))) = (waiting, stopped) else { return };

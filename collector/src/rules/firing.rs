@@ -134,8 +134,7 @@ impl ActionState {
     pub(crate) fn read(word: &str, detail: Option<&str>) -> Option<Self> {
         let mut all = std::iter::once(Self::Pending).chain(Self::ENDS);
         let state = all.find(|state| state.as_str() == word)?;
-        let was_withheld =
-            state == Self::Refused && detail.is_some_and(|detail| is_withheld(detail));
+        let was_withheld = state == Self::Refused && detail.is_some_and(is_withheld);
         Some(if was_withheld { Self::Withheld } else { state })
     }
 }

@@ -254,7 +254,7 @@ impl Fold {
     }
 
     /// Notes what is to be counted once it is committed.
-    fn came(&mut self, rule: &Rule, at: (Offset, i64), what: tally::What) {
+    fn tally(&mut self, rule: &Rule, at: (Offset, i64), what: tally::What) {
         if self.tally.is_some() {
             self.came.push(tally::Came { at, rule: rule.name.clone(), what });
         }
@@ -512,7 +512,7 @@ impl Fold {
         if let Some((times, within)) = rule.limit
             && firing::count(scope.db, rule, scope.whose, at_ms - ms(within))? >= times
         {
-            self.came(rule, place, tally::What::Firing(tally::OVER_LIMIT));
+            self.tally(rule, place, tally::What::Firing(tally::OVER_LIMIT));
             return Ok("it has fired as often as its limit allows");
         }
         let held = self.held(rule, scope.whose, happening, at_ms);
@@ -545,12 +545,12 @@ impl Fold {
         if !firing.write(scope.db)? {
             return Ok("it fired before because of this");
         }
-        self.came(rule, place, tally::What::Firing(tally::label(held)));
+        self.tally(rule, place, tally::What::Firing(tally::label(held)));
         if held.is_some() {
             return Ok(looked::HELD);
         }
         for (deed, _) in firing.withheld() {
-            self.came(rule, place, tally::What::Withheld(deed.kind()));
+            self.tally(rule, place, tally::What::Withheld(deed.kind()));
         }
         Ok(looked::FIRED)
     }

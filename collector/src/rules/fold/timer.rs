@@ -10,7 +10,7 @@ use super::{
         part::Per,
         rule::{Rule, Step, When},
         scope::Scope,
-        waiting,
+        waiting::{self, Due},
     },
     Came, Fold, Records,
     happening::Happening,
@@ -108,7 +108,8 @@ impl Fold {
     ) -> Result<()> {
         let set = Arc::clone(&self.set);
         let kept = std::mem::take(&mut self.kept);
-        for (due_ms, rule, node, record, since_ms) in timers(db)? {
+        for timer in timers(db)? {
+            let Due::Timer { due_ms, rule, node, record, since_ms } = timer else { continue };
             let Some(rule) = set.rule(&rule) else { continue };
             let When::Without { step, .. } = &rule.when else { continue };
             let Some(trigger) = log.at(record) else { continue };
@@ -130,12 +131,17 @@ impl Fold {
     }
 }
 
-/// All timers that run: when each rings, whose rule it is, who set it, by which record, and when that happened.
-fn timers(db: &Connection) -> Result<Vec<(i64, String, Node, Offset, i64)>> {
+/// All timers that run.
+fn timers(db: &Connection) -> Result<Vec<Due>> {
     let mut query = db.prepare_cached("SELECT due, rule, node, record, since FROM timer")?;
     let rows = query.query_map([], |row| {
-        let record = Offset::from_number(row.get(3)?);
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, record, row.get(4)?))
+        Ok(Due::Timer {
+            due_ms: row.get(0)?,
+            rule: row.get(1)?,
+            node: row.get(2)?,
+            record: Offset::from_number(row.get(3)?),
+            since_ms: row.get(4)?,
+        })
     })?;
     rows.collect()
 }
