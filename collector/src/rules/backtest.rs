@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::{
     firing::{ActionState, Fired},
+    fold::cap_alone,
     set::RuleSet,
     trial::Trial,
 };
@@ -171,10 +172,10 @@ pub fn backtest(
 
 impl Once {
     fn of(fired: Fired) -> Self {
-        // Of what a rule does nothing is left where all of it is refused from the beginning.
-        let refused = fired.actions.iter().all(|it| it.state == ActionState::Refused);
-        let by_cap = fired.actions.first().filter(|_| refused).and_then(|it| it.detail.clone());
-        let held = fired.held.or(by_cap);
+        // Of what a rule does nothing is left where all of it is withheld from the beginning.
+        let withheld = fired.actions.iter().all(|it| it.state == ActionState::Withheld);
+        let by_cap = fired.actions.first().filter(|_| withheld).and_then(|it| it.detail.as_deref());
+        let held = fired.held.or(by_cap.map(|cap| cap_alone(cap).to_owned()));
         let Fired { rule, person, name, account, at, .. } = fired;
         Self { rule, person, name, account, at, held }
     }

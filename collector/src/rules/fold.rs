@@ -44,6 +44,7 @@ pub(super) use asking::read as read_answer;
 use crossing::{Line, measured};
 pub(crate) use done::DONE;
 pub(super) use done::done_by;
+pub(super) use fate::cap_alone;
 use fate::fates;
 use happening::Happening;
 pub use looked::{Came, Looked, Waited};

@@ -115,6 +115,9 @@ fn a_dry_run_and_a_cap_hold_and_what_fires_anew_acts() {
     let BeforeAndNow { before, now } = &found.rules["a"];
     assert_eq!((before.fired, before.acts, now.fired, now.acts), (80, 40, 80, 80));
     assert_eq!(found.acts_now.len(), 40);
+    let capped =
+        "the person is written to as often as the cap allows: at most once in 1 day (`caps.email`)";
+    assert_eq!(before.held, [(capped.to_owned(), 40)].into(), "one reason, whatever was sent last");
     let found = compared(&rule.replace("\nthen", "\ndry_run = true\nthen"), rule);
     assert_eq!((found.rules["a"].before.held["dry run"], found.acts_now.len()), (80, 80));
     let found = compared("", rule);

@@ -49,14 +49,22 @@ pub(super) fn fates(scope: &Scope<'_>, rule: &Rule, node: Node, now_ms: i64) -> 
     rule.then.iter().map(&mut fate).collect()
 }
 
+/// What stands before what a cap says of the last message.
+const LAST: &str = ", the last ";
+
+/// Which cap it is that holds a message, of what is said of it: without what was sent last, which is another at each.
+pub(in super::super) fn cap_alone(refusal: &str) -> &str {
+    refusal.split(LAST).next().unwrap_or(refusal)
+}
+
 impl Cap {
     /// Why a message is not sent: which line of the file is in its way, and what was sent last; nothing where that was by the same firing.
     fn refusal(&self, kind: &str, last_ms: Option<i64>) -> String {
         let (most, within) = (times(self.times), length(self.within.0));
         let last = match (self.times, last_ms) {
             (0, _) => String::new(),
-            (_, Some(ms)) => format!(", the last set off at {}", Timestamp::from_unix_ms(ms)),
-            (_, None) => ", the last by this same firing".to_owned(),
+            (_, Some(ms)) => format!("{LAST}set off at {}", Timestamp::from_unix_ms(ms)),
+            (_, None) => format!("{LAST}by this same firing"),
         };
         format!("{}: {most} in {within} (`caps.{kind}`){last}", firing::CAPPED)
     }
