@@ -100,7 +100,11 @@ fn values(of: &Value) -> Vec<(&str, &str)> {
 async fn what_a_stranger_writes_is_neither_sent_to_nor_said_of_anybody() {
     let shop = Shop::new().await;
     let server = shop.world.start().await;
-    let none = ("withheld".to_owned(), "no number of the person is known".to_owned());
+    let none = (
+        "withheld".to_owned(),
+        "no telephone number of the person is known: an `identify` says it in the trait `phone`"
+            .to_owned(),
+    );
     // Of a device that nobody is known to use it is what the device says, and no address.
     send(&server, "wk_web", event("identify", "stranger", json!({"traits": falsehood()}))).await;
     assert_eq!(shop.comes(&server, "stranger", 1).await, none);

@@ -16,9 +16,9 @@ test('one message in the page and one e-mail, and the reason for each that was n
   assert.equal(heard.spammed.length, 1, 'a page is no address');
   const said = (actions) => actions.map(({ kind, state, detail }) => [kind, state, detail.replace(/, the last set off at 20.*Z$/, '')]);
   const cap = (kind) => `the person is written to as often as the cap allows: at most once in 1 day (\`caps.${kind}\`)`;
-  assert.deepEqual(said(capped), ['in_app', 'email'].map((kind) => [kind, 'refused', cap(kind)]));
-  assert.deepEqual(said(silent), ['in_app', 'email'].map((kind) => [kind, 'refused', `the person does not want to be written to by ${kind}`]));
-  assert.deepEqual(spammed.map(({ kind, state }) => [kind, state]), [['in_app', 'accepted'], ['email', 'refused']]);
+  assert.deepEqual(said(capped), ['in_app', 'email'].map((kind) => [kind, 'withheld', cap(kind)]));
+  assert.deepEqual(said(silent), ['in_app', 'email'].map((kind) => [kind, 'withheld', `the person does not want to be written to by ${kind}`]));
+  assert.deepEqual(spammed.map(({ kind, state }) => [kind, state]), [['in_app', 'accepted'], ['email', 'withheld']]);
   assert.match(spammed[1].detail, /^the address is on the suppression list: complained, since 20/);
   assert.deepEqual(asleep.map(({ state }) => state), ['pending', 'pending'], 'the night is over at eight');
   assert.equal(firings.length, 5, 'the forged one is none');
