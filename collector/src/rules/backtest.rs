@@ -14,12 +14,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    firing::{ActionState, Fired},
-    fold::cap_alone,
-    set::RuleSet,
-    trial::Trial,
-};
+use super::{fired::Fired, firing::ActionState, fold::cap_alone, set::RuleSet, trial::Trial};
 use crate::{
     event_log::{Check, ReadError, ReadOnly, Snapshot, Timestamp},
     people,

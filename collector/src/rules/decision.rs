@@ -5,7 +5,7 @@
 use rusqlite::{Connection, Result, params};
 use serde::Deserialize;
 
-use super::firing::Fired;
+use super::fired::Fired;
 use crate::event_log::Offset;
 
 /// The part of the reasons that a decision stands in.

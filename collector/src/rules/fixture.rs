@@ -18,7 +18,7 @@ use toml::Spanned;
 
 use super::{
     file::{RuleError, text},
-    firing::Fired,
+    fired::Fired,
     fold::ANSWERED,
     length::{Length, ms},
     part::Per,

@@ -7,6 +7,7 @@ mod backwards;
 mod crossing;
 mod done;
 mod fate;
+mod fire;
 mod happening;
 mod looked;
 mod sample;
@@ -24,15 +25,13 @@ use std::{
 
 use lru::LruCache;
 use rusqlite::{Connection, Result};
-use serde_json::json;
 
 use super::{
     calls::moment,
-    firing::{self, Firing},
     kept::Kept,
     length::ms,
-    part::{On, Per},
-    rule::{Late, Pending, Rule, When},
+    part::Per,
+    rule::{Late, Rule, When},
     scope::{About, Reason, Scope},
     set::{Heard, RuleSet},
     tally,
@@ -41,18 +40,17 @@ use super::{
 pub(crate) use asking::ANSWERED;
 pub(super) use asking::answered;
 pub(super) use asking::read as read_answer;
-use crossing::{Line, measured};
+use crossing::Line;
 pub(crate) use done::DONE;
 pub(super) use done::done_by;
 pub(super) use fate::cap_alone;
-use fate::fates;
 use happening::Happening;
 pub use looked::{Came, Looked, Waited};
 pub(super) use sample::brings;
 use sample::{count, sampled};
 
 use crate::{
-    event_log::{Offset, Record, Timestamp, Trust},
+    event_log::{Offset, Record, Trust},
     people::{self, Folded, Node, Whole},
 };
 
@@ -495,106 +493,6 @@ impl Fold {
             }
         }
         Ok(())
-    }
-
-    /// A rule is so. What came of it, in words.
-    fn fire(
-        &mut self,
-        scope: &Scope<'_>,
-        rule: &Rule,
-        node: Node,
-        at_ms: i64,
-        happening: Option<&Happening<'_>>,
-        position: Offset,
-    ) -> Result<&'static str> {
-        let waited = matches!(rule.when, When::Without { .. } | When::At { .. });
-        let is_at_once = happening.is_some() && !waited;
-        let place = (position, if is_at_once { tally::AT_ONCE } else { at_ms });
-        if let Some((times, within)) = rule.limit
-            && firing::count(scope.db, rule, scope.whose, at_ms - ms(within))? >= times
-        {
-            self.tally(rule, place, tally::What::Firing(tally::OVER_LIMIT));
-            return Ok("it has fired as often as its limit allows");
-        }
-        let held = self.held(rule, scope.whose, happening, at_ms);
-        let about = happening.map(Happening::about).unwrap_or_default();
-        let mut why = json!({ "conditions": reasons(scope, rule, about)? });
-        if let When::Crosses(crossing) = &rule.when {
-            why["crossed"] = measured(scope, crossing)?;
-        }
-        if let When::Without { step, .. } = &rule.when {
-            let what: Vec<_> = step.on.iter().map(On::in_words).collect();
-            let until = Timestamp::from_unix_ms(at_ms).to_string();
-            why["waited"] = json!({ "for": what, "until": until, "text": rule.absence() });
-        }
-        if let Some(decision) = &rule.decision {
-            why["decision"] = decision.as_str().into();
-        }
-        let score = rule.asks.as_ref().and_then(|name| scope.set.score(name));
-        if let Some(score) = score.map(|at| &scope.set.scores[at])
-            && let Some(model) = &score.model
-        {
-            why["asked"] = asking::asked(scope, &score.name, model)?;
-        }
-        let record = happening.map(|it| it.record.offset);
-        let depth = happening.map_or(0, |it| it.depth);
-        let whose = scope.whose;
-        // Whoever is written to is so now, however long ago it happened.
-        let now_ms = happening.map_or(at_ms, |it| at_ms.max(it.record.received_at.unix_ms()));
-        let fates = fates(scope, rule, node, now_ms)?;
-        let firing = Firing { rule, whose, node, at_ms, record, depth, position, held, why, fates };
-        if !firing.write(scope.db)? {
-            return Ok("it fired before because of this");
-        }
-        self.tally(rule, place, tally::What::Firing(tally::label(held)));
-        if held.is_some() {
-            return Ok(looked::HELD);
-        }
-        for (deed, _) in firing.withheld() {
-            self.tally(rule, place, tally::What::Withheld(deed.kind()));
-        }
-        Ok(looked::FIRED)
-    }
-
-    /// Why a firing does nothing.
-    fn held(
-        &self,
-        rule: &Rule,
-        whose: &Whole,
-        happening: Option<&Happening<'_>>,
-        at_ms: i64,
-    ) -> Option<&'static str> {
-        let in_force = self.in_force.get(&(rule.name.clone(), rule.revision));
-        let waited = matches!(rule.when, When::Without { .. } | When::At { .. });
-        let is_before = |(since, since_ms): &(Offset, i64)| match happening {
-            Some(happening) if waited && rule.pending == Pending::Drop => {
-                happening.record.offset <= *since
-            }
-            // Time passes without any event, and the log stays where it was.
-            None => at_ms <= *since_ms,
-            Some(_) if waited => at_ms <= *since_ms,
-            Some(happening) => happening.record.offset <= *since,
-        };
-        // What an event is held for itself stays so, whatever becomes of the rule.
-        if let Some(happening) = happening {
-            if let Some(held) = happening.held() {
-                return Some(held);
-            }
-            // When a line was crossed is known by the log's time, however late the event is that shows it.
-            let is_timed = matches!(rule.when, When::Crosses(_));
-            if happening.is_late() && rule.late == Late::Record && !is_timed {
-                return Some("late");
-            }
-        }
-        if in_force.is_some_and(is_before) {
-            return Some(firing::BEFORE);
-        }
-        if rule.dry_run {
-            return Some("dry run");
-        }
-        let spread = whose.account.as_ref().map_or(whose.person, |(number, _)| *number);
-        let of_hundred = crc32c::crc32c(format!("{} {spread}", rule.name).as_bytes()) % 100;
-        (of_hundred >= u32::from(rule.percent)).then_some("outside the rollout")
     }
 }
 

@@ -19,6 +19,7 @@ mod decision;
 mod earlier;
 mod event;
 mod file;
+mod fired;
 mod firing;
 mod fixture;
 mod fold;
@@ -47,7 +48,8 @@ pub use backtest::{
     BacktestError, BeforeAndNow, Compared, Counted, Moved, NOT_JUDGED, Once, backtest,
 };
 pub use file::{RuleError, RuleErrors};
-pub use firing::{Acted, ActionState, Fired, Waiting};
+pub use fired::{Acted, Fired, Waiting};
+pub use firing::ActionState;
 pub use fixture::Tested;
 pub use fold::{Came, Looked, Waited};
 pub use part::Per;
@@ -60,9 +62,8 @@ pub use shown::RuleShown;
 pub(crate) use bounds::Bounds;
 pub(crate) use decision::instead;
 pub(crate) use earlier::{carry, done_for, let_go, said};
-pub(crate) use firing::{
-    Listed, Pending, counts, lanes, list, pending, waiting as waiting_by_rule,
-};
+pub(crate) use fired::{Listed, counts, list, waiting as waiting_by_rule};
+pub(crate) use firing::{Pending, lanes, pending};
 pub(crate) use fixture::{Patience, Rehearsed, test};
 pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};
 #[cfg(test)]

@@ -7,7 +7,8 @@ use rusqlite::{Connection, Result};
 
 use super::{
     SCHEMAS,
-    firing::{self, ActionState, Fired, Listed, Pending, list},
+    fired::{Fired, Listed, list},
+    firing::{self, ActionState, Pending},
     fold::{Fold, InForce, Looked, Records},
     part::Per,
     scope::Scope,

@@ -8,7 +8,7 @@ use rusqlite::{Connection, Result, params};
 use super::{
     ActionState,
     bounds::times,
-    firing::Fired,
+    fired::Fired,
     length::ms,
     part::Part,
     rule::{Crossing, Measure, Rule, When},

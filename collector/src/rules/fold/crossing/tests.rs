@@ -10,7 +10,7 @@ use super::super::{
     super::{
         SCHEMAS,
         file::Source,
-        firing::{Listed, list},
+        fired::{Listed, list},
         set::RuleSet,
     },
     Fold, InForce, Records,
