@@ -8,6 +8,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU16, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -146,4 +150,53 @@ async fn each_firing_is_on_record_once_and_each_action_done_once_whenever_the_se
     assert!(survived == clean, "{:?}", survived.iter().zip(&clean).find(|(a, b)| a != b));
     let again = receiver.wait_for("all", |_| true).await;
     assert_eq!(again.len(), posted.len());
+}
+
+#[tokio::test]
+async fn what_was_done_is_not_done_again_while_a_state_is_made_anew_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("rules")).unwrap();
+    fs::write(folder.path().join("rules/all.toml"), RULES).unwrap();
+    let receiver = Receiver::start().await;
+    let answer = Arc::new(AtomicU16::new(503));
+    let answered = Arc::clone(&answer);
+    receiver.answer_with(move |_| answered.load(Ordering::Relaxed));
+    let rest = format!(
+        "trust = 'server'\n[destinations.bank]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\nallow_private = true\n",
+        receiver.url
+    );
+    let start = || Running::start_with(folder.path(), "rules = 'rules'\n", &rest);
+    let data = folder.path().join("data");
+    let running = start();
+    let event = |name: &str, n: u64| json!({"type": "track", "event": name, "userId": format!("u-{}", n % 97), "messageId": format!("{name}-{n}")});
+    running.send(&[event("Bought", 0)]).await;
+    receiver.wait_for("a first try", |attempts| !attempts.is_empty()).await;
+    // More than one transaction folds lies between the firing and what became of it.
+    for from in (0..20_000).step_by(200) {
+        let events: Vec<_> = (from..from + 200).map(|n| event("Seen", n)).collect();
+        running.send(&events).await;
+    }
+    answer.store(200, Ordering::Relaxed);
+    let all_done = async |running: &Running| {
+        let begun = Instant::now();
+        loop {
+            let at = running.get("/v1/projection").await;
+            let all = actions(&data);
+            let is_done = !all.is_empty() && all.iter().all(|(.., state)| state == "accepted");
+            if at["applied"] == at["end"] && is_done {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE * 2, "{at}: {all:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    all_done(&running).await;
+    let posted = receiver.wait_for("all", |_| true).await.len();
+    running.kill();
+    for file in ["people.db", "people.db-wal", "people.db-shm"] {
+        let _ = fs::remove_file(data.join(file));
+    }
+    let running = start();
+    all_done(&running).await;
+    assert_eq!(receiver.wait_for("all", |_| true).await.len(), posted, "it was done once");
 }

@@ -109,9 +109,15 @@ impl Worker {
         Arc::clone(&self.hands.trying)
     }
 
-    /// Works until `stop`: what is under way then is finished, or known to have been begun.
+    /// Works until `stop`: what is under way then is finished, or known to have been begun. Begins once all is folded that the log
+    /// has at the start: in a state that is made anew an action is still to be done until the log says that it was.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut changed = self.hands.projection.applied.clone();
+        let end = *self.hands.log.end().borrow();
+        tokio::select! {
+            folded = changed.wait_for(|applied| *applied >= end) => if folded.is_err() { return },
+            () = async { drop(stop.wait_for(|stop| *stop).await) } => return,
+        }
         let (mut in_hand, mut tasks) = (InHand::default(), JoinSet::new());
         while !*stop.borrow() {
             let look_again = match self.take(&mut in_hand, &mut tasks, &stop).await {

@@ -70,6 +70,7 @@ pub(crate) fn forget(db: &Connection, nodes: &[Node]) -> Result<()> {
     for account in &accounts {
         forget_account(db, *account, &records, nodes)?;
     }
+    trial::forget(db, &records)?;
     for table in TABLES {
         let mut delete = db.prepare_cached(table)?;
         for node in nodes {

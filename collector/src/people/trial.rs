@@ -48,6 +48,13 @@ pub(super) fn note(db: &Connection, identifier: &Identifier<'_>, record: Offset)
     Ok(())
 }
 
+/// Takes out what was said in these records: what is claimed where a proof is asked for is no identifier of anybody's.
+pub(super) fn forget(db: &Connection, records: &BTreeSet<i64>) -> Result<()> {
+    let records = serde_json::to_string(records).expect("numbers are JSON");
+    let delete = "DELETE FROM trial WHERE record IN (SELECT value FROM json_each(?1))";
+    db.prepare_cached(delete)?.execute([records]).map(drop)
+}
+
 /// The records that name it, those after an offset.
 pub(super) fn records(
     db: &Connection,
@@ -81,4 +88,23 @@ pub(crate) fn trials(
     let (found, unreadable) = read_records(log, &some);
     let events = found.iter().flatten().filter_map(as_read).collect();
     Ok(Trials { events, unreadable, next })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_claimed_goes_with_their_records_though_it_is_nobodys_identifier() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(SCHEMA).unwrap();
+        let claimed =
+            Identifier::new(super::super::identifier::Kind::Email, "a@b.example").unwrap();
+        for record in [3, 4] {
+            note(&db, &claimed, Offset::from_number(record)).unwrap();
+        }
+        forget(&db, &BTreeSet::from([3, 9])).unwrap();
+        let left = records(&db, &claimed, Offset::START, 10).unwrap();
+        assert_eq!(left, [Offset::from_number(4)]);
+    }
 }
