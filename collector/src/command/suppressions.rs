@@ -46,7 +46,7 @@ enum Command {
         #[arg(long, conflicts_with_all = ["limit", "json"])]
         csv: bool,
     },
-    /// Send nothing to these any more, whatever a rule says. Counts at once, also for what waits or is tried again.
+    /// Send nothing to these any more, whatever a rule says. Counts at once, also for what waits or is tried again; what a server is just being given still goes.
     Add {
         /// Addresses.
         #[arg(required = true, value_name = "ADDRESS")]

@@ -172,7 +172,8 @@ fn email(value: Cow<'_, str>) -> Option<Cow<'_, str>> {
 fn phone(value: &str) -> Option<String> {
     let value = value.strip_prefix("tel:").unwrap_or(value);
     // As it is written for those at home and abroad: the trunk's zero is not dialled after a country's number.
-    let abroad = value.starts_with('+').then(|| value.replace("(0)", ""));
+    let is_abroad = value.starts_with('+') || value.starts_with("00");
+    let abroad = is_abroad.then(|| value.replace("(0)", ""));
     let value = abroad.as_deref().unwrap_or(value);
     if value.contains(|c: char| !c.is_ascii_digit() && !"+-. ()/\u{a0}".contains(c)) {
         return None;
@@ -203,6 +204,7 @@ mod tests {
             (Kind::Phone, "+49 (0)30 1234567", "+49301234567"),
             (Kind::Email, "mailto:a@example.com", "a@example.com"),
             (Kind::Phone, "0049 30 1234567", "+49301234567"),
+            (Kind::Phone, "0049 (0)30 1234567", "+49301234567"),
             (Kind::Phone, "tel:030/1234567", "0301234567"),
             (Kind::External, "stripe_customer_id:cus_1", "stripe_customer_id:cus_1"),
         ] {

@@ -14,7 +14,13 @@ use std::{
 
 use serde::Serialize;
 
-use super::{fired::Fired, firing::ActionState, fold::cap_alone, set::RuleSet, trial::Trial};
+use super::{
+    fired::{Acted, Fired},
+    firing::CAPPED,
+    fold::cap_alone,
+    set::RuleSet,
+    trial::Trial,
+};
 use crate::{
     event_log::{Check, ReadError, ReadOnly, Snapshot, Timestamp},
     people,
@@ -167,10 +173,12 @@ pub fn backtest(
 
 impl Once {
     fn of(fired: Fired) -> Self {
-        // Of what a rule does nothing is left where all of it is withheld from the beginning.
-        let withheld = fired.actions.iter().all(|it| it.state == ActionState::Withheld);
-        let by_cap = fired.actions.first().filter(|_| withheld).and_then(|it| it.detail.as_deref());
-        let held = fired.held.or(by_cap.map(|cap| cap_alone(cap).to_owned()));
+        // Of what a rule does nothing is left where caps are in the way of all of it. What else was withheld when it was to be sent is
+        // not judged.
+        let cap_of = |it: &Acted| it.detail.clone().filter(|detail| detail.starts_with(CAPPED));
+        let capped: Option<Vec<_>> = fired.actions.iter().map(cap_of).collect();
+        let by_cap = capped.iter().flatten().next().map(|cap| cap_alone(cap).to_owned());
+        let held = fired.held.or(by_cap);
         let Fired { rule, person, name, account, at, .. } = fired;
         Self { rule, person, name, account, at, held }
     }

@@ -95,6 +95,10 @@ impl<R: Read> Iterator for Lines<R> {
             if text.is_empty() {
                 continue;
             }
+            if text.contains('\r') {
+                let why = "a line ends in CR alone: save the file with LF or CRLF";
+                return Some(Ok(Line { number, address: Err(why), reason: None }));
+            }
             let first = self.columns.is_none();
             let columns = *self.columns.get_or_insert_with(|| Columns::of(text));
             let cells = cells(text, columns.delimiter);
@@ -201,6 +205,15 @@ mod tests {
         assert_eq!(places, all);
         // One whose name begins as a column's does is somebody.
         assert_eq!(read(b"email@b.example\n"), [is(1, "email@b.example", None)]);
+    }
+
+    #[test]
+    fn lines_that_end_in_cr_alone_are_named() {
+        for file in ["a@b.example\rb@b.example\r", "email,reason\ra@b.example,bounce\r"] {
+            let read = read(file.as_bytes());
+            assert_eq!(read.len(), 1);
+            assert!(read[0].1.as_ref().unwrap_err().contains("CR alone"), "{file:?}");
+        }
     }
 
     #[test]
