@@ -205,9 +205,7 @@ impl Desk {
     /// Tells the metrics how it stands with each rule. What cannot be read stays as it was.
     pub(crate) async fn show_rules(&self, metrics: &Metrics) {
         let waiting = self.read(rules::waiting_by_rule).await;
-        let state = self.state.clone();
-        let stopped = spawn_blocking(move || state.stopped_rules()).await;
-        let (Ok(waiting), Ok(Ok(stopped))) = (waiting, stopped) else { return };
+        let (Ok(waiting), Ok(stopped)) = (waiting, self.stopped_rules().await) else { return };
         for rule in self.rules.enabled() {
             let is_stopped = stopped.iter().any(|it| it.is_of(rule));
             metrics.rule_now(rule, is_stopped, waiting.get(rule).copied().unwrap_or_default());

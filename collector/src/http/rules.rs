@@ -193,8 +193,8 @@ impl Http {
         };
         self.vitals.metrics().decision(by, decision, undecided.is_none(), begun.elapsed());
         let mut said = json!({
-            "decision": made.as_ref().map_or(default, |(decision, _)| decision),
-            "by": made.as_ref().map(|(_, rule)| rule),
+            "decision": decision,
+            "by": by,
             "complete": undecided.is_none(),
             "duplicate": is_duplicate,
             "firings": fired,

@@ -54,8 +54,9 @@ struct RuleLabel {
 /// From an event to the end of an action: milliseconds where all is well, minutes where a destination is away.
 const ACTION_BOUNDS: [f64; 12] =
     [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 10.0, 60.0, 600.0];
-/// Who asks waits for the answer, for two seconds at most.
-const DECISION_BOUNDS: [f64; 10] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 2.0];
+/// Who asks waits for the answer: a quarter of a second unless they say otherwise, and five at most.
+const DECISION_BOUNDS: [f64; 11] =
+    [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 2.0, 5.0];
 
 impl OfRules {
     pub(super) fn new(to: &mut Registry) -> Self {

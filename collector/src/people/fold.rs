@@ -274,7 +274,7 @@ impl Fold {
         via: &str,
     ) -> Result<bool> {
         let proven = is_proven(record);
-        // Whatever is remembered of the two.
+        // Taken even where nothing comes of it: numbers must not depend on what is remembered.
         let number = numbers.statement();
         // That it was said is remembered.
         let said_before = self.pairs.get(&(main, other)).copied();

@@ -16,8 +16,8 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, Result, hooks::Wal, wal::CheckpointMode};
 
-/// Pages that are moved at a time: 8 MiB. Of more, fewer would be written, those that change again meanwhile; but the disk is then
-/// busy with them for as long as it takes others to wait for it.
+/// Pages that are moved at a time: 8 MiB. Of more at a time fewer would be written, since some change again meanwhile; but the disk
+/// would be busy with them for longer, and whoever else syncs waits for it.
 const FROM: u32 = 2_048;
 /// The same far behind the log, where moving holds nobody up: 256 MiB. With a million people 15 GiB are written in all; with 64 MiB
 /// it is 19.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value as Json, json};
 use toml::Spanned;
 
 use super::{
-    file::{RuleError, text},
+    file::{RuleError, Source, text},
     fired::Fired,
     fold::ANSWERED,
     length::{Length, ms},
@@ -156,18 +156,17 @@ pub(crate) fn test(
     for path in paths {
         let text = text(&path, "fixture file").map_err(|cause| cause.to_string());
         let text = text.flatten().map_err(|message| failed(&path, message))?;
-        let file = path.display().to_string();
-        let line = |at: usize| 1 + text[..at].matches('\n').count();
-        let wrong =
-            |at: usize, message: String| RuleError { file: file.clone(), line: line(at), message };
-        let raw: RawFile = toml::from_str(&text).map_err(|error| {
-            wrong(error.span().map_or(0, |span| span.start), plain_words(error.message()))
+        let source = Source::new(path.display().to_string(), text);
+        let raw: RawFile = toml::from_str(&source.text).map_err(|error| {
+            let at = error.span().map_or(0, |span| span.start);
+            source.wrong((at, plain_words(error.message())))
         })?;
         for test in raw.test {
             let at = test.span().start;
-            let place = format!("{file}:{}", line(at));
+            let place = format!("{}:{}", source.name, source.line(at));
             let one = one((set, rehearse), place, test.into_inner(), until);
-            let one = one.map_err(|(within, message)| wrong(within.unwrap_or(at), message))?;
+            let one =
+                one.map_err(|(within, message)| source.wrong((within.unwrap_or(at), message)))?;
             let Some(one) = one.filter(|_| patience.is_none_or(|it| tested.len() < it.tests))
             else {
                 return Ok((tested, false));

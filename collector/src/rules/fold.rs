@@ -186,9 +186,7 @@ impl Fold {
             self.next = None;
             any = true;
             match due {
-                Due::Timer { due_ms, rule, node, record, since_ms } => {
-                    self.ring(db, log, (due_ms, since_ms), &rule, (node, record), position)?;
-                }
+                Due::Timer(timer) => self.ring(db, log, timer, position)?,
                 Due::Look { due_ms, rule, node, account } => {
                     self.look(db, &rule, (node, account), due_ms, position)?;
                 }

@@ -70,9 +70,7 @@ impl Kept {
     fn read(&mut self, db: &Connection, node: Node) -> Result<&mut Features> {
         if !self.known.contains(&node) {
             let mut query = db.prepare_cached("SELECT kept FROM feature WHERE node = ?1")?;
-            let kept = query.query_row([node], |row| {
-                postcard::from_bytes(row.get_ref(0)?.as_blob()?).map_err(|error| damaged(&error))
-            });
+            let kept = query.query_row([node], |row| features(row.get_ref(0)?.as_blob()?));
             self.known.put(node, kept.optional()?.unwrap_or_default());
         }
         Ok(self.known.get_mut(&node).expect("it was put there if it was not"))
@@ -97,10 +95,17 @@ impl Kept {
     }
 }
 
-/// A row that nobody wrote like this: the whole is made anew from the log.
-fn damaged(error: &postcard::Error) -> rusqlite::Error {
-    let why = format!("what features have kept cannot be read: {error}");
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(why))
+/// Back from a row. One that nobody wrote like this is damage: the whole is made anew from the log.
+fn features(row: &[u8]) -> Result<Features> {
+    let damaged = |why: String| {
+        let why = format!("what features have kept cannot be read: {why}");
+        rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), Some(why))
+    };
+    match postcard::take_from_bytes(row) {
+        Ok((features, [])) => Ok(features),
+        Ok((_, more)) => Err(damaged(format!("{} bytes more than there should be", more.len()))),
+        Err(error) => Err(damaged(error.to_string())),
+    }
 }
 
 #[cfg(test)]
@@ -145,9 +150,12 @@ mod tests {
 
     #[test]
     fn a_row_that_cannot_be_read_is_damage_and_not_nothing() {
-        let db = database();
-        db.execute("INSERT INTO feature VALUES (7, x'FF')", []).unwrap();
-        let error = Kept::default().of(&db, 7).unwrap_err();
-        assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt));
+        // Cut off, and overwritten with zeros: those would read as an empty list with something behind it.
+        for row in ["x'FF'", "zeroblob(40)"] {
+            let db = database();
+            db.execute(&format!("INSERT INTO feature VALUES (7, {row})"), []).unwrap();
+            let error = Kept::default().of(&db, 7).unwrap_err();
+            assert_eq!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt));
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::{
     part::Per,
     scope::Scope,
     set::RuleSet,
-    waiting,
+    waiting::{Timer, timers},
 };
 use crate::{
     event_log::{Offset, Record, Snapshot, Timestamp},
@@ -165,7 +165,7 @@ impl Trial {
     /// What waits for its time, the earliest first: the rule, the account or else the person, and when that is, in milliseconds.
     pub(super) fn waits(&self) -> Result<Vec<(String, String, i64)>> {
         let mut found = Vec::new();
-        for (rule, node, due_ms) in waiting::timers(&self.db)? {
+        for Timer { rule, node, due_ms, .. } in timers(&self.db)? {
             let person = Whole::person(&self.db, node)?;
             if self.rules.per_of(&rule) == Some(Per::Account) {
                 for account in person.accounts(&self.db)? {

@@ -2,7 +2,7 @@
 //! looked at again. Promises the same order for the same rows. Deliberately has no clock.
 
 use lru::LruCache;
-use rusqlite::{Connection, OptionalExtension as _, Result, params};
+use rusqlite::{Connection, OptionalExtension as _, Result, Row, params};
 
 use crate::{event_log::Offset, people::Node};
 
@@ -86,11 +86,34 @@ impl Standing {
     }
 }
 
+/// A timer that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Timer {
+    pub(super) due_ms: i64,
+    pub(super) rule: String,
+    /// Who set it, by which record, and when that happened.
+    pub(super) node: Node,
+    pub(super) record: Offset,
+    pub(super) since_ms: i64,
+}
+
+impl Timer {
+    fn of(row: &Row<'_>) -> Result<Self> {
+        Ok(Self {
+            due_ms: row.get(0)?,
+            rule: row.get(1)?,
+            node: row.get(2)?,
+            record: Offset::from_number(row.get(3)?),
+            since_ms: row.get(4)?,
+        })
+    }
+}
+
 /// What is due.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Due {
     /// A timer.
-    Timer { due_ms: i64, rule: String, node: Node, record: Offset, since_ms: i64 },
+    Timer(Timer),
     /// A second look.
     Look { due_ms: i64, rule: String, node: Node, account: i64 },
 }
@@ -98,32 +121,23 @@ pub(super) enum Due {
 impl Due {
     pub(super) fn at(&self) -> i64 {
         match self {
-            Self::Timer { due_ms, .. } | Self::Look { due_ms, .. } => *due_ms,
+            Self::Timer(Timer { due_ms, .. }) | Self::Look { due_ms, .. } => *due_ms,
         }
     }
 }
 
-/// All timers that still run, by rule and whose: when each rings.
-pub(super) fn timers(db: &Connection) -> Result<Vec<(String, Node, i64)>> {
-    let mut query =
-        db.prepare_cached("SELECT rule, node, due FROM timer ORDER BY due, rule, node")?;
-    let rows = query.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-    rows.collect()
+/// All timers, in the order in which they ring.
+pub(super) fn timers(db: &Connection) -> Result<Vec<Timer>> {
+    let query = "SELECT due, rule, node, record, since FROM timer ORDER BY due, rule, node, record";
+    let mut query = db.prepare_cached(query)?;
+    query.query_map([], Timer::of)?.collect()
 }
 
 /// What is due first.
 pub(super) fn first(db: &Connection) -> Result<Option<Due>> {
     let timer =
         "SELECT due, rule, node, record, since FROM timer ORDER BY due, rule, node, record LIMIT 1";
-    let timer = db.prepare_cached(timer)?.query_row([], |row| {
-        Ok(Due::Timer {
-            due_ms: row.get(0)?,
-            rule: row.get(1)?,
-            node: row.get(2)?,
-            record: Offset::from_number(row.get(3)?),
-            since_ms: row.get(4)?,
-        })
-    });
+    let timer = db.prepare_cached(timer)?.query_row([], Timer::of);
     let look =
         "SELECT due, rule, node, account FROM look ORDER BY due, rule, node, account LIMIT 1";
     let look = db.prepare_cached(look)?.query_row([], |row| {
@@ -134,7 +148,7 @@ pub(super) fn first(db: &Connection) -> Result<Option<Due>> {
             account: row.get(3)?,
         })
     });
-    Ok(match (timer.optional()?, look.optional()?) {
+    Ok(match (timer.optional()?.map(Due::Timer), look.optional()?) {
         (Some(timer), Some(look)) if look.at() < timer.at() => Some(look),
         (timer, look) => timer.or(look),
     })
@@ -143,7 +157,7 @@ pub(super) fn first(db: &Connection) -> Result<Option<Due>> {
 /// Takes it off the list.
 pub(super) fn done(db: &Connection, due: &Due) -> Result<()> {
     match due {
-        Due::Timer { due_ms, rule, node, record, .. } => {
+        Due::Timer(Timer { due_ms, rule, node, record, .. }) => {
             let delete =
                 "DELETE FROM timer WHERE due = ?1 AND rule = ?2 AND node = ?3 AND record = ?4";
             db.prepare_cached(delete)?.execute(params![due_ms, rule, node, record.to_number()])?;

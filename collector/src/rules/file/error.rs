@@ -110,11 +110,11 @@ impl Source {
     }
 
     /// The line of a place, from 1.
-    pub(super) fn line(&self, at: usize) -> usize {
+    pub(in super::super) fn line(&self, at: usize) -> usize {
         1 + self.ends.partition_point(|end| *end < at)
     }
 
-    pub(super) fn wrong(&self, (at, message): Mistake) -> RuleError {
+    pub(in super::super) fn wrong(&self, (at, message): Mistake) -> RuleError {
         RuleError { file: self.name.clone(), line: self.line(at), message }
     }
 }

@@ -10,7 +10,7 @@ use super::{
         part::Per,
         rule::{Rule, Step, When},
         scope::Scope,
-        waiting::{self, Due},
+        waiting::{self, Timer},
     },
     Came, Fold, Records,
     happening::Happening,
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     event_log::{Offset, Timestamp},
-    people::{Node, Whole},
+    people::Whole,
 };
 
 impl Fold {
@@ -27,13 +27,11 @@ impl Fold {
         &mut self,
         db: &Connection,
         log: &dyn Records,
-        (due_ms, since_ms): (i64, i64),
-        rule: &str,
-        (node, record): (Node, Offset),
+        Timer { due_ms, rule, node, record, since_ms }: Timer,
         position: Offset,
     ) -> Result<()> {
         let set = Arc::clone(&self.set);
-        let Some(rule) = set.rule(rule) else { return Ok(()) };
+        let Some(rule) = set.rule(&rule) else { return Ok(()) };
         let Some(trigger) = log.at(record) else { return Ok(()) };
         let happening = Happening::of(&trigger);
         let person = Whole::person(db, node)?;
@@ -108,8 +106,7 @@ impl Fold {
     ) -> Result<()> {
         let set = Arc::clone(&self.set);
         let kept = std::mem::take(&mut self.kept);
-        for timer in timers(db)? {
-            let Due::Timer { due_ms, rule, node, record, since_ms } = timer else { continue };
+        for Timer { due_ms, rule, node, record, since_ms } in waiting::timers(db)? {
             let Some(rule) = set.rule(&rule) else { continue };
             let When::Without { step, .. } = &rule.when else { continue };
             let Some(trigger) = log.at(record) else { continue };
@@ -129,19 +126,4 @@ impl Fold {
         self.kept = kept;
         Ok(())
     }
-}
-
-/// All timers that run.
-fn timers(db: &Connection) -> Result<Vec<Due>> {
-    let mut query = db.prepare_cached("SELECT due, rule, node, record, since FROM timer")?;
-    let rows = query.query_map([], |row| {
-        Ok(Due::Timer {
-            due_ms: row.get(0)?,
-            rule: row.get(1)?,
-            node: row.get(2)?,
-            record: Offset::from_number(row.get(3)?),
-            since_ms: row.get(4)?,
-        })
-    })?;
-    rows.collect()
 }
