@@ -83,12 +83,9 @@ document.addEventListener('htmx:sse:before:connection', (event) => {
 });
 
 // The first connection is one request, which htmx does not try again.
-const CONNECT_MS = 10_000;
 const LONGEST_PAUSE_MS = 30_000;
 const begun = new WeakSet();
 let failures = 0;
-// htmx is the next script; it begins when all are there.
-document.addEventListener('DOMContentLoaded', () => (htmx.config.sse = { connectTimeout: CONNECT_MS }));
 document.addEventListener('htmx:sse:before:connection', ({ target }) => begun.add(target));
 document.addEventListener('htmx:finally:request', ({ target }) => {
   const address = target.getAttribute?.('hx-sse:connect');
@@ -96,7 +93,7 @@ document.addEventListener('htmx:finally:request', ({ target }) => {
   pulse = 'off';
   tellPulse();
   const pause = Math.min(LONGEST_PAUSE_MS, 500 * 2 ** failures++) * (0.75 + Math.random() / 2);
-  setTimeout(() => target.isConnected && htmx.ajax('GET', address, { source: target, timeout: CONNECT_MS }), pause);
+  setTimeout(() => target.isConnected && htmx.ajax('GET', address, { source: target, timeout: htmx.config.sse.connectTimeout }), pause);
 });
 
 document.addEventListener('keydown', (event) => {

@@ -3,6 +3,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import { event, withConsole } from './console.mjs';
 
 const PROMISED_MS = 100;
@@ -86,6 +87,12 @@ test('a page that is open no longer shows somebody who was erased', async () => 
 test('a live view whose first connections fail is begun again, and says so meanwhile', async () => {
   await withConsole(async (desk) => {
     const page = await desk.signedIn();
+    // Scripts that come one long after the other.
+    let scripts = 0;
+    await page.route('**/console/files/htmx*', async (route) => {
+      await setTimeout(300 * scripts++);
+      await route.continue();
+    });
     let mayConnect = false;
     await page.route('**/console/live/stream*', (route) => (mayConnect ? route.continue() : route.abort()));
     await page.goto(`${desk.url}/console/live`);

@@ -27,7 +27,14 @@ pub(crate) struct Files(Vec<File>);
 
 impl Files {
     pub(crate) fn new() -> Self {
-        Self(OURS.iter().chain(VENDORED).map(|(name, bytes)| File::new(name, bytes)).collect())
+        let ours = OURS.iter().map(|(name, bytes)| File::new(name, Bytes::from_static(bytes)));
+        let mut all: Vec<_> = ours.collect();
+        // One file: htmx goes through the page a moment after it has run, and an extension that comes later is not told of what is there.
+        let vendored: Vec<&[u8]> = VENDORED.iter().map(|(_, bytes)| *bytes).collect();
+        if !vendored.is_empty() {
+            all.push(File::new("htmx.js", vendored.join(&b";\n"[..]).into()));
+        }
+        Self(all)
     }
 
     /// The file with this name in its address.
@@ -48,8 +55,8 @@ impl Files {
 }
 
 impl File {
-    fn new(name: &str, bytes: &'static [u8]) -> Self {
-        let hash = Sha256::digest(bytes);
+    fn new(name: &str, bytes: Bytes) -> Self {
+        let hash = Sha256::digest(&bytes);
         let hash: String = hash[..6].iter().map(|byte| format!("{byte:02x}")).collect();
         let (stem, ending) = name.split_once('.').unwrap_or((name, ""));
         let content_type = match ending {
@@ -57,11 +64,7 @@ impl File {
             "svg" => "image/svg+xml",
             _ => "text/javascript; charset=utf-8",
         };
-        Self {
-            address: format!("{stem}-{hash}.{ending}"),
-            content_type,
-            bytes: Bytes::from_static(bytes),
-        }
+        Self { address: format!("{stem}-{hash}.{ending}"), content_type, bytes }
     }
 }
 
@@ -71,7 +74,7 @@ mod tests {
 
     #[test]
     fn another_content_has_another_address() {
-        let [one, other] = [&b"a"[..], b"b"].map(|bytes| File::new("console.css", bytes));
+        let [one, other] = ["a", "b"].map(|text| File::new("console.css", text.into()));
         assert_ne!(one.address, other.address);
         assert_eq!(one.content_type, "text/css; charset=utf-8");
         let files = Files::new();
