@@ -250,6 +250,7 @@ impl Collector {
             set: Arc::clone(&set),
             in_force: since,
             clock: Arc::clone(&ingest.clock),
+            lately: Arc::default(),
             tally: Some(Arc::new(rules::Tally::new(Arc::clone(&ingest.metrics)))),
         };
         let limits = config.people.clone();

@@ -43,6 +43,9 @@ impl Desk {
     /// Waits until the state has an event, then tells what it set off, and which of it decides nothing.
     pub(crate) async fn decided(&self, record: Offset) -> Result<Vec<Fired>, DeskError> {
         self.projection.wait_for(record).await;
+        if self.projection.lately.is_nothing(record) {
+            return Ok(Vec::new());
+        }
         let wanted = Listed { record: Some(record), limit: 100, ..Listed::default() };
         let mut fired = self.read(move |db| rules::list(db, &wanted)).await?;
         for fired in &mut fired {

@@ -22,22 +22,26 @@ const FROM: u32 = 2_048;
 /// The same far behind the log, where moving holds nobody up: 256 MiB. With a million people 15 GiB are written in all; with 64 MiB
 /// it is 19.
 const FROM_BEHIND: u32 = 65_536;
-/// So long does the log of changes get before it begins anew: 128 MiB. The last pages of it are the folding thread's, and their two
-/// syncs take it 8 to 25 ms: at 10,000 events/s once in a second, where it was 15 times with 8 MiB.
-const ANEW: u32 = 32_768;
+/// So long does the log of changes get before it begins anew while more comes in: 512 MiB. The last pages of it are the folding
+/// thread's, whose two syncs take it 8 to 25 ms, and what came in meanwhile takes it three times as long: at 10,000 events/s once in
+/// four seconds, where it was 60 times with 8 MiB. In a quiet moment it begins anew long before that.
+pub(super) const ANEW: u32 = 131_072;
 /// So many more are waited for; then the thread cannot keep up, or has failed.
 const TOO_MANY: u32 = 8 * FROM;
 /// So few are left to the folding thread: a millisecond's work beside the syncs.
 const LEFT: u32 = 512;
+/// How long whoever holds the file is waited for: what rusqlite waits by itself.
+const BUSY: Duration = Duration::from_secs(5);
 /// How often the thread goes after what came in meanwhile.
 const ROUNDS: u32 = 4;
 
-/// What of that log's file stays when it begins anew: all, since cutting off 100 MiB takes tens of milliseconds.
+/// What of that log's file stays when it begins anew while more comes in: all, since cutting off 100 MiB takes tens of milliseconds.
 pub(super) const CHANGES_BYTES: i64 = (ANEW + TOO_MANY) as i64 * 4_120;
 
 /// Stops its thread when dropped, once the round under way is over.
 pub(super) struct Checkpointer {
     shared: Arc<Shared>,
+    anew: u32,
     orders: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -55,8 +59,9 @@ struct Shared {
 }
 
 impl Checkpointer {
-    /// For the file that this connection writes, which does not move pages by itself any more.
-    pub(super) fn start(path: &Path, writer: &mut Connection) -> Result<Self> {
+    /// For the file that this connection writes, which does not move pages by itself any more; its log of changes begins anew at so
+    /// many pages.
+    pub(super) fn start(path: &Path, writer: &mut Connection, anew: u32) -> Result<Self> {
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             pages: AtomicU32::new(0),
@@ -82,13 +87,14 @@ impl Checkpointer {
         // Without it the folding thread does it all.
         let thread = thread
             .inspect_err(|error| tracing::warn!(%error, "there is no thread for checkpoints"));
-        Ok(Self { shared, orders: thread.is_ok().then_some(orders), thread: thread.ok() })
+        let orders = thread.is_ok().then_some(orders);
+        Ok(Self { shared, anew, orders, thread: thread.ok() })
     }
 
     /// After each commit of the writer's: sees to it that the log of changes does not grow on.
     pub(super) fn look(&self, writer: &Connection, is_behind: bool) {
         let from = if is_behind { FROM_BEHIND } else { FROM };
-        let anew = from.max(ANEW);
+        let anew = from.max(self.anew);
         let (pages, left) = self.shared.pages();
         if pages < anew + TOO_MANY {
             let is_moving = self.shared.is_moving.load(Ordering::Acquire);
@@ -99,6 +105,18 @@ impl Checkpointer {
         if let Err(error) = self.shared.round(writer) {
             // What was committed is committed; a full disk is told of by who writes to it.
             tracing::debug!(%error, "changes are not moved yet");
+        }
+    }
+
+    /// In a quiet moment: lets go of a log of changes that has grown.
+    pub(super) fn tidy(&self, writer: &Connection) {
+        if self.shared.pages().0 < FROM {
+            return;
+        }
+        // Whoever still reads from it is not waited for: something may come in meanwhile.
+        let tidied = writer.busy_timeout(Duration::ZERO).and_then(|()| self.truncate(writer));
+        if let Err(error) = tidied.and(writer.busy_timeout(BUSY)) {
+            tracing::debug!(%error, "the log of changes stays as long as it is");
         }
     }
 
@@ -115,7 +133,9 @@ impl Checkpointer {
     /// Moves all pages, and leaves nothing of them in the log of changes.
     pub(super) fn truncate(&self, writer: &Connection) -> Result<()> {
         let _turn = self.shared.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        writer.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE).map(drop)
+        writer.wal_checkpoint_v2(None::<&str>, CheckpointMode::TRUNCATE)?;
+        self.shared.pages.store(0, Ordering::Relaxed);
+        Ok(())
     }
 }
 
@@ -140,7 +160,7 @@ impl Shared {
     fn move_most(&self) -> Result<()> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
-        connection.busy_timeout(Duration::from_secs(5))?;
+        connection.busy_timeout(BUSY)?;
         // A connection that has read nothing knows of no log of changes, and moves nothing, without an error.
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         for _ in 0..ROUNDS {
@@ -164,6 +184,9 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As in use, but sooner.
+    const ANEW: u32 = 16_384;
 
     fn open(path: &Path) -> Connection {
         let connection = Connection::open(path).unwrap();
@@ -189,7 +212,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("people.db");
         let mut connection = open(&path);
-        let checkpointer = Checkpointer::start(&path, &mut connection).unwrap();
+        let checkpointer = Checkpointer::start(&path, &mut connection, ANEW).unwrap();
         let (mut written, mut most) = (0, 0);
         while written < 2 * (ANEW + TOO_MANY) {
             fill(&connection, 64);
@@ -211,7 +234,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("people.db");
         let mut connection = open(&path);
-        let checkpointer = Checkpointer::start(&path, &mut connection).unwrap();
+        let checkpointer = Checkpointer::start(&path, &mut connection, ANEW).unwrap();
         let shared = &checkpointer.shared;
         fill(&connection, FROM + 1);
         checkpointer.look(&connection, false);
@@ -232,7 +255,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("people.db");
         let mut connection = open(&path);
-        let checkpointer = Checkpointer::start(&path, &mut connection).unwrap();
+        let checkpointer = Checkpointer::start(&path, &mut connection, ANEW).unwrap();
         for _ in 0..20 {
             fill(&connection, FROM + 1);
             checkpointer.look(&connection, false);
@@ -242,11 +265,42 @@ mod tests {
     }
 
     #[test]
+    fn a_quiet_moment_lets_go_of_a_log_that_has_grown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("people.db");
+        let mut connection = open(&path);
+        let checkpointer = Checkpointer::start(&path, &mut connection, ANEW).unwrap();
+        fill(&connection, 8);
+        let few = changes(&path);
+        checkpointer.tidy(&connection);
+        assert_eq!(changes(&path), few, "a few pages are not worth it");
+        fill(&connection, FROM);
+        checkpointer.tidy(&connection);
+        assert_eq!(changes(&path), 0);
+        fill(&connection, 8);
+        let again = changes(&path);
+        checkpointer.tidy(&connection);
+        assert_eq!(changes(&path), again);
+        // Nor is somebody waited for who reads from it.
+        let reader = open(&path);
+        let reading = reader.unchecked_transaction().unwrap();
+        reading.query_row("SELECT count(*) FROM page", [], |_| Ok(())).unwrap();
+        fill(&connection, FROM);
+        let begun = std::time::Instant::now();
+        checkpointer.tidy(&connection);
+        assert!(begun.elapsed() < BUSY, "{:?}", begun.elapsed());
+        assert!(changes(&path) > again);
+        drop(reading);
+        checkpointer.tidy(&connection);
+        assert_eq!(changes(&path), 0);
+    }
+
+    #[test]
     fn without_its_thread_the_writer_moves_pages_itself() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("people.db");
         let mut connection = open(&path);
-        let mut checkpointer = Checkpointer::start(&path, &mut connection).unwrap();
+        let mut checkpointer = Checkpointer::start(&path, &mut connection, ANEW).unwrap();
         drop(checkpointer.orders.take());
         fill(&connection, FROM + 1);
         checkpointer.look(&connection, false);

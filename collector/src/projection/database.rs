@@ -13,7 +13,7 @@ use rusqlite::{
     config::DbConfig, params,
 };
 
-use super::checkpointer::{CHANGES_BYTES, Checkpointer};
+use super::checkpointer::{ANEW, CHANGES_BYTES, Checkpointer};
 use crate::{
     event_log::{EventLog, Offset, Timestamp},
     messages, people, rules,
@@ -120,7 +120,7 @@ impl Database {
         connection.pragma_update(None, "journal_size_limit", CHANGES_BYTES)?;
         connection.set_prepared_statement_cache_capacity(64);
         keep_plans(&connection)?;
-        let checkpointer = Some(Checkpointer::start(path, &mut connection)?);
+        let checkpointer = Some(Checkpointer::start(path, &mut connection, ANEW)?);
         let made: i64 = connection.query_row(
             "SELECT count(*) FROM sqlite_schema WHERE name = 'projection'",
             [],
@@ -215,6 +215,13 @@ impl Database {
         }
     }
 
+    /// While nothing comes in: lets go of a log of changes that has grown.
+    pub(super) fn tidy(&self) {
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.tidy(&self.connection);
+        }
+    }
+
     /// Moves all changes into the file, and empties the log of them. An error if a reader holds on to it for seconds.
     pub(super) fn truncate_changes(&self) -> rusqlite::Result<()> {
         let checkpointer = self.checkpointer.as_ref();
@@ -269,6 +276,10 @@ fn with(path: &Path, ending: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(ending);
     name.into()
+}
+
+pub(super) fn is_full(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
 }
 
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {

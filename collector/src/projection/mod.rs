@@ -59,6 +59,8 @@ pub(crate) struct Rules {
     pub(crate) clock: Clock,
     /// Where firings are counted.
     pub(crate) tally: Option<Arc<rules::Tally>>,
+    /// Where it is told which events set something off.
+    pub(crate) lately: Arc<rules::Lately>,
 }
 
 #[cfg(test)]
@@ -66,7 +68,8 @@ impl Rules {
     /// None at all.
     pub(crate) fn none() -> Self {
         let clock = crate::event_log::system_clock();
-        Self { set: Arc::default(), in_force: rules::InForce::default(), clock, tally: None }
+        let (in_force, lately) = (rules::InForce::default(), Arc::default());
+        Self { set: Arc::default(), in_force, clock, tally: None, lately }
     }
 }
 
@@ -97,6 +100,8 @@ pub(crate) struct Handle {
     pub(crate) readers: Readers,
     /// Up to here the state has everything.
     pub(crate) applied: watch::Receiver<Offset>,
+    /// Which events set something off lately.
+    pub(crate) lately: Arc<rules::Lately>,
     /// The rebuild under way.
     pub(crate) rebuild: watch::Receiver<Option<Rebuild>>,
     orders: Arc<Mutex<Sender<Order>>>,
@@ -161,12 +166,14 @@ impl Projection {
                 false => tally.begin(database.applied, None),
             }
         }
+        rules.lately.begin(database.applied);
         let (applied, seen) = watch::channel(database.applied);
         let (rebuilding, rebuild) = watch::channel(None);
         let (orders, ordered) = channel();
         let handle = Handle {
             readers: Readers::new(path),
             applied: seen,
+            lately: Arc::clone(&rules.lately),
             rebuild,
             orders: Arc::new(Mutex::new(orders.clone())),
         };

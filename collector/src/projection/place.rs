@@ -45,7 +45,7 @@ impl Place {
         let is_theirs = database.rules == rules.set.hash() && !rules.set.is_empty();
         let fold = || {
             let mut fold = rules::Fold::new(Arc::clone(&rules.set), Arc::clone(&rules.in_force));
-            fold.count_by(rules.tally.clone());
+            fold.tell(rules.tally.clone(), Arc::clone(&rules.lately));
             fold
         };
         Self {
@@ -187,5 +187,9 @@ pub(super) enum StepError {
 impl StepError {
     pub(super) fn is_damage(&self) -> bool {
         matches!(self, Self::Database(error) if database::is_damage(error))
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self, Self::Database(error) if database::is_full(error))
     }
 }

@@ -17,7 +17,7 @@ use super::{
     Erasures, FILE, Order, Readers, Rebuild, Rules, SHADOW,
     database::{Database, DatabaseError},
     lost_its_beginning,
-    place::{Place, StepError},
+    place::Place,
 };
 use crate::{
     event_log::{EventLog, Offset},
@@ -27,16 +27,19 @@ use crate::{
 /// From one transaction's beginning to the next: what comes in meanwhile shares it, and the pages that it writes. Measured at 10,000
 /// events/s: 5 to 10 % less of the thread's time than one right after the other.
 const PACE: Duration = Duration::from_millis(4);
-/// A transaction is not kept open for longer, so that what was read is seen.
-const AT_MOST: Duration = Duration::from_millis(250);
-/// Of a rebuild's, beside which what comes in is still to be seen in time.
-const SHADOW_AT_MOST: Duration = Duration::from_millis(15);
+/// A transaction is not kept open for longer, so that what was read is seen, and what comes in meanwhile does not wait for all that
+/// has piled up before it. A rebuild's is not either, beside which what comes in is to be seen in time.
+const AT_MOST: Duration = Duration::from_millis(15);
+/// The same far behind the log, where committing would take longer than it is worth.
+const BEHIND_AT_MOST: Duration = Duration::from_millis(250);
 /// With more records than these to fold, a step may take seconds: nobody sees what came last for as long anyway.
 const FAR_BEHIND: u64 = 50_000;
 /// After the database failed: short for who waits for a profile, long for a full disk.
 const RETRY: Duration = Duration::from_millis(500);
 /// Without anything to do: whoever has something says so.
 const IDLE: Duration = Duration::from_secs(3600);
+/// After so long with nothing to fold, what has piled up on the disk is put in order.
+const QUIET: Duration = Duration::from_secs(1);
 /// How often a rebuild says how far it is.
 const PROGRESS: Duration = Duration::from_secs(2);
 
@@ -59,6 +62,8 @@ pub(super) struct Runner {
 impl Runner {
     pub(super) fn run(mut self, rules_changed: bool) {
         let mut failing = false;
+        // Since when it is quiet, until what has piled up is put in order.
+        let mut quiet_since = Some(Instant::now());
         if rules_changed {
             tracing::info!(
                 "the rules are others than before: what they come to is made from the log"
@@ -69,26 +74,7 @@ impl Runner {
         }
         loop {
             let begun = Instant::now();
-            let moved = match self.step() {
-                Ok(moved) => {
-                    if std::mem::take(&mut failing) {
-                        tracing::info!("the projection goes on");
-                    }
-                    if moved {
-                        self.applied.send_replace(self.at.database.applied);
-                    }
-                    moved
-                }
-                Err(error) => {
-                    if !std::mem::replace(&mut failing, true) {
-                        tracing::error!(%error, "people are not kept up to date; trying again");
-                        if error.is_damage() {
-                            self.mend();
-                        }
-                    }
-                    false
-                }
-            };
+            let moved = self.step(&mut failing);
             // However much comes in, a rebuild goes on beside it.
             let rebuilding = self.shadow_step();
             let pause = match (moved || rebuilding, failing) {
@@ -100,6 +86,16 @@ impl Runner {
                 Some(gather_in) if !failing => pause.min(gather_in),
                 _ => pause,
             };
+            match quiet_since {
+                _ if pause.is_zero() => quiet_since = Some(Instant::now()),
+                Some(since) if since.elapsed() >= QUIET => {
+                    self.at.database.tidy();
+                    quiet_since = None;
+                }
+                _ => {}
+            }
+            let pause =
+                quiet_since.map_or(pause, |since| pause.min(QUIET.saturating_sub(since.elapsed())));
             if moved {
                 std::thread::sleep(PACE.saturating_sub(begun.elapsed()));
             }
@@ -127,11 +123,38 @@ impl Runner {
         }
     }
 
-    fn step(&mut self) -> Result<bool, StepError> {
+    /// Folds in what has come, and says what keeps it from that, once. Whether anything had come.
+    fn step(&mut self, failing: &mut bool) -> bool {
         let Place { database, .. } = &mut self.at;
         let behind = self.log.end().borrow().since(database.applied);
         database.is_behind = behind > FAR_BEHIND;
-        self.at.step(AT_MOST)
+        let at_most = if database.is_behind { BEHIND_AT_MOST } else { AT_MOST };
+        match self.at.step(at_most) {
+            Ok(moved) => {
+                if std::mem::take(failing) {
+                    tracing::info!("the projection goes on");
+                }
+                if moved {
+                    self.applied.send_replace(self.at.database.applied);
+                }
+                moved
+            }
+            Err(error) => {
+                if !std::mem::replace(failing, true) {
+                    tracing::error!(%error, "people are not kept up to date; trying again");
+                    if error.is_damage() {
+                        self.mend();
+                    }
+                }
+                if error.is_full() {
+                    // What the log of changes takes may be all that is missing.
+                    if let Err(error) = self.at.database.truncate_changes() {
+                        tracing::debug!(%error, "the log of changes cannot be let go");
+                    }
+                }
+                false
+            }
+        }
     }
 
     /// Does what is due, once all is read that the log has taken until now; how long until there may be something to do.
@@ -214,7 +237,7 @@ impl Runner {
     /// One step of the rebuild, if there is one; whether there is more to do.
     fn shadow_step(&mut self) -> bool {
         let Some((shadow, said)) = &mut self.shadow else { return false };
-        let moved = match shadow.step(SHADOW_AT_MOST) {
+        let moved = match shadow.step(AT_MOST) {
             Ok(moved) => moved,
             Err(error) => {
                 tracing::error!(%error, "the rebuild of people is given up; those in use stay");

@@ -29,6 +29,7 @@ use rusqlite::{Connection, Result};
 use super::{
     calls::moment,
     kept::Kept,
+    lately::Lately,
     length::ms,
     part::Per,
     rule::{Late, Rule, When},
@@ -92,6 +93,8 @@ pub(crate) struct Fold {
     /// Where firings are counted, if they are, and those that are not committed yet.
     tally: Option<Arc<tally::Tally>>,
     came: Vec<tally::Came>,
+    /// Where it is told which events set something off, if anyone waits for that.
+    lately: Option<Arc<Lately>>,
 }
 
 impl Fold {
@@ -102,7 +105,7 @@ impl Fold {
         people.resize(PEOPLE);
         let heard = HashMap::new();
         let looks_at_people = set.looks_at_people();
-        let (next, looked, tally) = (None, None, None);
+        let (next, looked, tally, lately) = (None, None, None, None);
         Self {
             set,
             looks_at_people,
@@ -117,14 +120,16 @@ impl Fold {
             looked,
             tally,
             came: Vec::new(),
+            lately,
         }
     }
 
     /// As it was before anything was remembered.
     pub(crate) fn forget(&mut self) {
         let (set, in_force) = (Arc::clone(&self.set), Arc::clone(&self.in_force));
-        let (looked, is_trial, tally) = (self.looked.take(), self.is_trial, self.tally.take());
-        *self = Self { looked, is_trial, tally, ..Self::new(set, in_force) };
+        let (looked, is_trial) = (self.looked.take(), self.is_trial);
+        let (tally, lately) = (self.tally.take(), self.lately.take());
+        *self = Self { looked, is_trial, tally, lately, ..Self::new(set, in_force) };
     }
 
     /// Whom a rule is about.
@@ -237,9 +242,9 @@ impl Fold {
         self.kept.borrow_mut().flush(db)
     }
 
-    /// Has firings counted there.
-    pub(crate) fn count_by(&mut self, tally: Option<Arc<tally::Tally>>) {
-        self.tally = tally;
+    /// Has firings counted there, and tells of them.
+    pub(crate) fn tell(&mut self, tally: Option<Arc<tally::Tally>>, lately: Arc<Lately>) {
+        (self.tally, self.lately) = (tally, Some(lately));
     }
 
     /// What was flushed is committed: the state is at this place, where what was due by then is done, if that was looked at.

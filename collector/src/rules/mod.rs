@@ -25,6 +25,7 @@ mod fixture;
 mod fold;
 mod functions;
 mod kept;
+mod lately;
 mod length;
 mod part;
 mod rows;
@@ -66,6 +67,7 @@ pub(crate) use fired::{Listed, counts, list, waiting as waiting_by_rule};
 pub(crate) use firing::{Pending, lanes, pending};
 pub(crate) use fixture::{Patience, Rehearsed, test};
 pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};
+pub(crate) use lately::Lately;
 #[cfg(test)]
 pub(crate) use rule::Do;
 pub(crate) use rule::{IN_APP, What};

@@ -71,6 +71,9 @@ impl Fold {
         let now_ms = happening.map_or(at_ms, |it| at_ms.max(it.record.received_at.unix_ms()));
         let fates = fates(scope, rule, node, now_ms)?;
         let firing = Firing { rule, whose, node, at_ms, record, depth, position, held, why, fates };
+        if let (Some(lately), Some(record)) = (&self.lately, record) {
+            lately.fired(record);
+        }
         if !firing.write(scope.db)? {
             return Ok("it fired before because of this");
         }
