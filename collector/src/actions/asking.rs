@@ -109,7 +109,11 @@ impl Hands {
         ]);
         properties.extend(reason.map(|reason| ("reason".to_owned(), json!(reason))));
         let json = json!({ "type": "track", "event": ANSWERED, "properties": properties });
-        self.derive(pending, told, json).await
+        let outcome = self.derive(pending, told, json).await;
+        if matches!(outcome, Outcome::Accepted { .. }) {
+            self.trying.awaited.ended(&pending.id);
+        }
+        outcome
     }
 }
 

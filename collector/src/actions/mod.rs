@@ -12,6 +12,7 @@
 
 mod asking;
 mod attempt;
+mod awaited;
 mod context;
 mod destination;
 mod email;

@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use super::awaited::Awaited;
 use crate::rules::What;
 
 /// Said where nothing is tried because somebody has stopped the rule.
@@ -42,27 +43,31 @@ pub(crate) struct Tried {
 
 /// By the action's id.
 #[derive(Debug, Default)]
-pub(crate) struct Trying(Mutex<HashMap<String, Tried>>);
+pub(crate) struct Trying {
+    tried: Mutex<HashMap<String, Tried>>,
+    /// Who waits for what a model says.
+    pub(crate) awaited: Awaited,
+}
 
 impl Trying {
     pub(crate) fn of(&self, action: &str) -> Option<Tried> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(action).cloned()
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).get(action).cloned()
     }
 
     /// Before then it is not looked at again, in milliseconds of unix time.
     pub(super) fn not_before(&self, action: &str) -> i64 {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         all.get(action).map_or(0, |tried| tried.not_before_ms)
     }
 
     /// Notes how it stands.
     pub(super) fn note(&self, action: &str, change: impl FnOnce(&mut Tried)) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         change(all.entry(action.to_owned()).or_default());
     }
 
     /// It is over.
     pub(super) fn forget(&self, action: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(action);
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner).remove(action);
     }
 }

@@ -281,6 +281,8 @@ impl Hands {
             () = async { drop(stop.wait_for(|stop| *stop).await) } => return,
         }
         self.trying.forget(&pending.id);
+        // Also of what has said nothing: a model that is not to be asked any more.
+        self.trying.awaited.ended(&pending.id);
         let (state, id) = (self.state.clone(), pending.id);
         let _ = spawn_blocking(move || state.end_action(&id)).await;
     }

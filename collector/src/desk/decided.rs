@@ -1,16 +1,34 @@
 //! What firings decide, for who waits for it and for who reads of it later: one answer for both.
-//! Promises that a firing with a decision that is not answered says why. Deliberately decides nothing itself.
+//! Promises that a firing with a decision that is not answered says why, and that a model's answer counts for the event because of which
+//! it was asked. Deliberately decides nothing itself, and asks no model: actions do.
 
 use rusqlite::Connection;
-use tokio::task::spawn_blocking;
+use tokio::{
+    task::spawn_blocking,
+    time::{Instant, timeout_at},
+};
 
 use super::{Desk, DeskError};
 use crate::{
     actions,
     event_log::Offset,
-    rules::{self, Fired, Listed},
+    rules::{self, CameTo, Fired, Heard, Unanswered},
     state::Stopped,
 };
+
+/// Most firings that are told of because of one event.
+const FIRINGS: usize = 100;
+
+/// What an event has come to.
+#[derive(Default)]
+pub(crate) struct Decided {
+    /// What it has set off, or a model's answer to it, the latest first.
+    pub(crate) fired: Vec<Fired>,
+    /// What models have said because of it.
+    pub(crate) heard: Vec<Heard>,
+    /// The models that have not said anything yet.
+    unanswered: Vec<Unanswered>,
+}
 
 /// Says of each firing with a decision why it decides nothing, if it does not: of several because of one event one decides.
 pub(super) fn undecided(
@@ -40,28 +58,87 @@ impl Desk {
         Ok(spawn_blocking(move || state.stopped_rules()).await??)
     }
 
-    /// Waits until the state has an event, then tells what it set off, and which of it decides nothing.
-    pub(crate) async fn decided(&self, record: Offset) -> Result<Vec<Fired>, DeskError> {
-        self.projection.wait_for(record).await;
-        if self.projection.lately.is_nothing(record) {
-            return Ok(Vec::new());
+    /// Waits until the state has an event, and then, but not beyond `until`, until it has what the models say that are asked because of
+    /// it; tells what all that set off, and which of it decides nothing. `None` if the state does not have the event by then.
+    pub(crate) async fn decided(
+        &self,
+        record: Offset,
+        until: Instant,
+    ) -> Result<Option<Decided>, DeskError> {
+        if timeout_at(until, self.projection.wait_for(record)).await.is_err() {
+            return Ok(None);
         }
-        let wanted = Listed { record: Some(record), limit: 100, ..Listed::default() };
-        let mut fired = self.read(move |db| rules::list(db, &wanted)).await?;
-        for fired in &mut fired {
+        if self.projection.lately.is_nothing(record) {
+            return Ok(Some(Decided::default()));
+        }
+        let mut decided = self.came_to(record).await?;
+        while !decided.unanswered.is_empty() {
+            let next = timeout_at(until, self.once_answered(record, &decided.unanswered)).await;
+            let Ok(next) = next else { break };
+            decided = next?;
+        }
+        Ok(Some(decided))
+    }
+
+    /// What an event has come to when all of these have answered; or sooner, where that is nothing to wait for any more.
+    async fn once_answered(
+        &self,
+        record: Offset,
+        unanswered: &[Unanswered],
+    ) -> Result<Decided, DeskError> {
+        let awaited = &self.trying.awaited;
+        let waits: Vec<_> = unanswered.iter().map(|of| (of, awaited.wait(&of.action))).collect();
+        // What came before anybody waited is in the log by now.
+        let end = *self.log.end().borrow();
+        self.projection.wait_for(end).await;
+        let by_now = self.came_to(record).await?;
+        for (of, wait) in waits {
+            if !by_now.unanswered.contains(of) {
+                continue;
+            }
+            wait.ended().await;
+        }
+        if by_now.unanswered.is_empty() {
+            return Ok(by_now);
+        }
+        let end = *self.log.end().borrow();
+        self.projection.wait_for(end).await;
+        self.came_to(record).await
+    }
+
+    /// What an event has come to by now.
+    async fn came_to(&self, record: Offset) -> Result<Decided, DeskError> {
+        let mut came = self.read(move |db| rules::came_to(db, record, FIRINGS)).await?;
+        for fired in &mut came.fired {
             // One from before decisions were noted has that of its rule as it is now.
             let of_rule = || self.rules.decision_of(&fired.rule).map(str::to_owned);
             fired.decision = fired.decision.take().or_else(of_rule);
         }
-        if fired.iter().all(|fired| fired.decision.is_none()) {
-            return Ok(fired);
+        let CameTo { mut fired, heard, mut unanswered } = came;
+        if unanswered.is_empty() && fired.iter().all(|fired| fired.decision.is_none()) {
+            return Ok(Decided { fired, heard, unanswered });
         }
         let stopped = self.stopped_rules().await?;
+        // Whom nobody asks nobody waits for.
+        unanswered.retain(|of| !stopped.iter().any(|it| it.is_of(&of.rule)));
         self.read(move |db| {
             undecided(db, &stopped, &mut fired)?;
-            Ok(fired)
+            Ok(Decided { fired, heard, unanswered })
         })
         .await
+    }
+
+    /// Which models have not answered, and why not, as far as that is known.
+    pub(crate) fn unanswered(&self, decided: &Decided) -> Option<String> {
+        let all = decided.unanswered.iter().map(|Unanswered { score, action, .. }| {
+            let tried = self.trying.of(action).unwrap_or_default();
+            match tried.waits.map(str::to_owned).or(tried.error) {
+                Some(why) => format!("`{score}` ({why})"),
+                None => format!("`{score}`"),
+            }
+        });
+        let all: Vec<_> = all.collect();
+        (!all.is_empty()).then(|| all.join(", "))
     }
 
     /// What a firing decides, and its rule: of those that do something, and whose rule nobody has stopped.

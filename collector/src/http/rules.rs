@@ -165,7 +165,7 @@ impl Http {
         }
         let is_duplicate = receipt.duplicate > 0;
         // Who asks again, because the first answer was lost, gets the same one; who asks about something else does not.
-        let found = async {
+        let recorded = async {
             if receipt.other_bodies > 0 {
                 return Err(OTHER_BODY.to_owned());
             }
@@ -174,17 +174,30 @@ impl Http {
                 let found = self.desk.sent_before(&source, &named, &id).await;
                 found.map_err(|_| NOT_READ)?.ok_or(GONE)
             };
-            let record = match receipt.first {
-                Some(first) => first,
-                None => before.await?,
-            };
-            self.desk.decided(record).await.map_err(|_| NOT_READ.to_owned())
+            match receipt.first {
+                Some(first) => Ok(first),
+                None => Ok(before.await?),
+            }
         };
-        let found = timeout_at(until, found).await;
-        let found =
-            found.unwrap_or_else(|_| Err(format!("rules had not seen it after {deadline} ms")));
-        let undecided = found.as_ref().err().cloned();
-        let fired = found.unwrap_or_default();
+        let unseen = || format!("rules had not seen it after {deadline} ms");
+        let found = timeout_at(until, recorded).await.unwrap_or_else(|_| Err(unseen()));
+        let found = match found {
+            Ok(record) => match self.desk.decided(record, until).await {
+                Ok(Some(decided)) => Ok(decided),
+                Ok(None) => Err(unseen()),
+                Err(_) => Err(NOT_READ.to_owned()),
+            },
+            Err(why) => Err(why),
+        };
+        let (undecided, fired, heard) = match found {
+            Ok(decided) => {
+                let unanswered = self.desk.unanswered(&decided);
+                let why = unanswered
+                    .map(|of| format!("a model had not answered after {deadline} ms: {of}"));
+                (why, decided.fired, decided.heard)
+            }
+            Err(why) => (Some(why), Vec::new(), Vec::new()),
+        };
         let made = self.desk.decision(&fired);
         let default = self.desk.rules.default_decision();
         let (decision, by) = match &made {
@@ -197,6 +210,7 @@ impl Http {
             "by": by,
             "complete": undecided.is_none(),
             "duplicate": is_duplicate,
+            "scores": heard,
             "firings": fired,
         });
         if let Some(why) = undecided {

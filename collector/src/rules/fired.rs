@@ -133,8 +133,6 @@ pub(crate) struct Listed {
     pub(crate) nodes: Option<Vec<Node>>,
     /// About the account with this number.
     pub(crate) account: Option<i64>,
-    /// Begun by this event.
-    pub(crate) record: Option<Offset>,
     /// Earlier than the one with this number.
     pub(crate) before: Option<i64>,
     pub(crate) limit: usize,
@@ -157,14 +155,13 @@ pub(crate) fn list(db: &Connection, wanted: &Listed) -> Result<Vec<Fired>> {
         }
         Ok(())
     };
-    match (&wanted.account, &wanted.nodes, &wanted.record) {
-        (Some(account), ..) => take("account <> 0 AND account", account)?,
-        (_, Some(nodes), _) => {
+    match (&wanted.account, &wanted.nodes) {
+        (Some(account), _) => take("account <> 0 AND account", account)?,
+        (_, Some(nodes)) => {
             for node in nodes {
                 take("node", node)?;
             }
         }
-        (.., Some(record)) => take("record", &record.to_number())?,
         _ => match &wanted.rule {
             Some(rule) => take("rule", rule)?,
             None => take("1", &1)?,
@@ -176,7 +173,7 @@ pub(crate) fn list(db: &Connection, wanted: &Listed) -> Result<Vec<Fired>> {
     fired.collect()
 }
 
-fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
+pub(super) fn fired(db: &Connection, number: i64) -> Result<Option<Fired>> {
     let query = "SELECT id, rule, revision, node, account, at, record, held, why, earlier FROM firing WHERE number = ?1";
     let found = db.prepare_cached(query)?.query_row([number], |row| {
         let (record, why): (i64, String) = (row.get(6)?, row.get(8)?);

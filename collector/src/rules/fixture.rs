@@ -17,8 +17,9 @@ use serde_json::{Map, Value as Json, json};
 use toml::Spanned;
 
 use super::{
+    decision::came_to,
     file::{RuleError, Source, text},
-    fired::Fired,
+    fired::{Fired, Listed, list},
     fold::ANSWERED,
     length::{Length, ms},
     part::Per,
@@ -31,7 +32,8 @@ pub(crate) use refusal::{Rehearse, Rehearsed};
 use crate::{
     config::{nearest, plain_words},
     event_log::{Flags, Offset, Origin, Record, Timestamp, Trust},
-    event_time, people,
+    event_time,
+    people::{self, Whole},
 };
 
 /// When a fixture begins, where it says nothing: a Thursday at noon, UTC.
@@ -75,6 +77,7 @@ struct RawEvent {
     #[serde(default)]
     imported: bool,
     late: Option<Length>,
+    decision: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -198,6 +201,7 @@ fn one(
     let mut trial = Trial::few(Arc::clone(set), people::Limits::default()).map_err(failed)?;
     let mut rules: BTreeSet<String> = test.expect.iter().map(|it| it.rule.clone()).collect();
     let (mut last, mut names, mut unsayable) = (0, BTreeSet::new(), Unsayable::new());
+    let mut decided = Vec::new();
     for (number, event) in (1_i64..).zip(test.events) {
         let at = event.span().start;
         let event = event.into_inner();
@@ -210,7 +214,16 @@ fn one(
         }
         names.extend(event.user.iter().chain(&event.anonymous).cloned());
         rules.extend(event.answered.iter().flatten().map(|(score, _)| format!("score:{score}")));
-        let record = event.record(begin, number).map_err(|message| (Some(at), message))?;
+        if let Some(decision) = &event.decision {
+            if event.track.is_none() || !event.trusted {
+                let message = "`decision` is what `/v1/decide` answers: it goes with a `track` that is `trusted = true`";
+                return Err((Some(at), message.to_owned()));
+            }
+            decided.push((number, event.at.0, decision.clone()));
+        }
+        let question = event.question(&trial).map_err(failed)?;
+        let record = event.record(begin, number, question);
+        let record = record.map_err(|message| (Some(at), message))?;
         // What was due goes out before this is known.
         trial.pass(record.received_at.unix_ms()).map_err(failed)?;
         refusal::rehearse(&trial, record.received_at.unix_ms(), rehearse, &mut unsayable)
@@ -229,6 +242,19 @@ fn one(
         Ok(found.map(|person| person.to_string()))
     };
     let mut wrong = Vec::new();
+    for (number, at, expected) in decided {
+        let record = Offset::from_number(number);
+        let came = came_to(trial.db(), record, usize::MAX).map_err(failed)?;
+        let deciding = came.fired.iter().filter(|fired| fired.held.is_none());
+        let made = deciding.filter_map(|fired| fired.decision.as_deref()).next();
+        let made = made.unwrap_or_else(|| set.default_decision());
+        if made != expected {
+            let at = length(at);
+            wrong.push(format!(
+                "decided {made:?} about the event at {at}, and {expected:?} was expected"
+            ));
+        }
+    }
     // That a model was asked is nobody's rule.
     let is_rule = |fired: &&Fired| set.rule(&fired.rule).is_none_or(|rule| rule.asks.is_none());
     let mut left: Vec<&Fired> = fired.iter().filter(is_rule).collect();
@@ -353,7 +379,19 @@ fn length(ms: i64) -> String {
 }
 
 impl RawEvent {
-    fn record(self, begin: i64, number: i64) -> Result<Record, String> {
+    /// The firing that this answers: the one that has asked for the score of this person last.
+    fn question(&self, trial: &Trial) -> rusqlite::Result<Option<String>> {
+        let score = self.answered.iter().flatten().next().map(|(score, _)| score);
+        let who = self.user.as_ref().or(self.anonymous.as_ref());
+        let Some((score, who)) = score.zip(who) else { return Ok(None) };
+        let Some(node) = people::node_of(trial.db(), who)? else { return Ok(None) };
+        let nodes = Some(Whole::person(trial.db(), node)?.nodes);
+        let rule = Some(format!("score:{score}"));
+        let asked = list(trial.db(), &Listed { rule, nodes, limit: 1, ..Listed::default() })?;
+        Ok(asked.into_iter().next().map(|fired| fired.id))
+    }
+
+    fn record(self, begin: i64, number: i64, question: Option<String>) -> Result<Record, String> {
         let mut calls: Vec<(&str, Option<String>)> = Vec::new();
         calls.extend(self.track.map(|name| ("track", Some(name))));
         calls.extend(self.page.map(|name| ("page", Some(name))));
@@ -361,7 +399,8 @@ impl RawEvent {
         calls.extend(self.identify.as_ref().map(|_| ("identify", None)));
         // What a model has said, as the collector would put it into the log.
         let answers = self.answered.clone().unwrap_or_default();
-        let of = |(score, value): (String, f64)| json!({ "score": score, "value": value, "firing": "fixture" });
+        let firing = question.as_deref().unwrap_or("fixture");
+        let of = |(score, value): (String, f64)| json!({ "score": score, "value": value, "firing": firing });
         let answer = answers.into_iter().map(of).next();
         calls.extend(answer.as_ref().map(|_| ("track", Some(ANSWERED.to_owned()))));
         let says_group = calls.is_empty() && self.group.is_some();

@@ -304,7 +304,8 @@ impl Fold {
         heard: &Heard,
         linked: bool,
     ) -> Result<()> {
-        let happening = Happening::of(record);
+        let answers = asking::note(db, record)?;
+        let happening = Happening { answers, ..Happening::of(record) };
         let person = self.person(db, main, linked)?;
         let (set, lines) = (Arc::clone(&self.set), Arc::clone(&self.lines));
         let accounts = match set.uses_accounts() {

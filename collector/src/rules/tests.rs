@@ -5,6 +5,7 @@ mod asked;
 mod at_once;
 mod changed;
 mod crossing;
+mod decided;
 mod held;
 mod mistakes;
 mod properties;

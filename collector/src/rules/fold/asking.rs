@@ -1,7 +1,7 @@
 //! Scores that a model computes: what it is asked, and what it has answered, which is an event like any other.
 //! Promises that a replay asks nobody: the answer is in the log. Deliberately knows no network: see `actions`.
 
-use rusqlite::{OptionalExtension as _, Result, params};
+use rusqlite::{Connection, OptionalExtension as _, Result, params};
 use serde_json::{Map, Value as Json, json};
 
 use super::super::{
@@ -32,17 +32,52 @@ pub(super) fn asked(scope: &Scope<'_>, name: &str, model: &Model) -> Result<Json
 /// What an answer brings to the feature that keeps it: firing, number and reason in one text, so that of two answers at the same moment
 /// no third is made. Only what the collector itself has derived counts.
 pub(super) fn answer(score: &str, record: &Record) -> Option<Sample> {
+    let Answer { firing, value, reason, .. } = said(record).filter(|it| it.score == score)?;
+    let value = Json::from(format!("{firing} {value:e} {reason}"));
+    Some(Sample { time_ms: record.event_time.unix_ms(), value })
+}
+
+/// An answer, as the log has it.
+struct Answer {
+    score: String,
+    /// The firing that has asked.
+    firing: String,
+    value: f64,
+    reason: String,
+}
+
+fn said(record: &Record) -> Option<Answer> {
     if !matches!(record.origin, Origin::Derived { .. }) || *record.source != *SOURCE {
         return None;
     }
     let event: Json = serde_json::from_str(&record.json).ok()?;
-    let of = &event["properties"];
-    let value = of["value"].as_f64().filter(|value| value.is_finite() && of["score"] == score)?;
+    let of = event.get("properties").filter(|_| event["event"] == ANSWERED)?;
+    let value = of["value"].as_f64().filter(|value| value.is_finite())?;
     let firing = of["firing"].as_str().filter(|id| id.len() <= 32 && !id.contains(' '))?;
     let reason = of["reason"].as_str().unwrap_or_default();
     let reason = &reason[..reason.floor_char_boundary(REASON_BYTES)];
-    let value = Json::from(format!("{firing} {value:e} {reason}"));
-    Some(Sample { time_ms: record.event_time.unix_ms(), value })
+    let score = of["score"].as_str()?.to_owned();
+    Some(Answer { score, firing: firing.to_owned(), value, reason: reason.to_owned() })
+}
+
+/// The firing that a record answers, noted with it: who waits for a decision goes on from there to what the answer sets off.
+pub(super) fn note(db: &Connection, record: &Record) -> Result<Option<String>> {
+    let Some(Answer { score, firing, value, reason }) = said(record) else { return Ok(None) };
+    let query = "SELECT why FROM firing WHERE id = ?1 AND rule = ?2";
+    let mut query = db.prepare_cached(query)?;
+    let asked = query.query_row(params![firing, format!("score:{score}")], |row| row.get(0));
+    let Some(why): Option<String> = asked.optional()? else { return Ok(None) };
+    let mut why: Json = serde_json::from_str(&why).unwrap_or_default();
+    if let Some(asked) = why["asked"].as_object_mut().filter(|it| !it.contains_key("answer")) {
+        let mut answer = json!({ "event": record.offset.to_string(), "value": value });
+        if !reason.is_empty() {
+            answer["reason"] = reason.into();
+        }
+        asked.insert("answer".to_owned(), answer);
+        let update = "UPDATE firing SET why = ?2 WHERE id = ?1";
+        db.prepare_cached(update)?.execute(params![firing, why.to_string()])?;
+    }
+    Ok(Some(firing))
 }
 
 /// The other way round.

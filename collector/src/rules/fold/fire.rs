@@ -64,6 +64,9 @@ impl Fold {
         {
             why["asked"] = asking::asked(scope, &score.name, model)?;
         }
+        if let Some(question) = happening.and_then(|it| it.answers.as_ref()) {
+            why["answers"] = question.as_str().into();
+        }
         let record = happening.map(|it| it.record.offset);
         let depth = happening.map_or(0, |it| it.depth);
         let whose = scope.whose;

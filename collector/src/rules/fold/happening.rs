@@ -11,6 +11,8 @@ pub(super) struct Happening<'a> {
     pub(super) record: &'a Record,
     pub(super) event: Event<'a>,
     pub(super) depth: u8,
+    /// The firing that has asked a model for what this says.
+    pub(super) answers: Option<String>,
 }
 
 impl<'a> Happening<'a> {
@@ -19,7 +21,7 @@ impl<'a> Happening<'a> {
             Origin::Derived { depth, .. } => *depth,
             _ => 0,
         };
-        Self { record, event: Event::of(record), depth }
+        Self { record, event: Event::of(record), depth, answers: None }
     }
 
     pub(super) fn time_ms(&self) -> i64 {
