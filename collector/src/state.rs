@@ -26,7 +26,7 @@ use crate::{
 
 pub use consumers::{Pause, Reached, Replay};
 pub use erased::{Audited, Erasure, HASH_BYTES};
-pub use rules::{Since, Stopped};
+pub use rules::{Since, Stopped, Switches};
 pub use suppression_list::{NotAnAddress, NotSentTo, Place, SuppressionReason, address};
 
 /// The database. Cheap to clone; calls may block on the disk for a few milliseconds.
@@ -59,7 +59,7 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -150,6 +150,10 @@ const MIGRATIONS: [&str; 9] = [
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX suppression_list_latest ON suppression_list (since_ms, hash);
     CREATE INDEX suppression_list_reason ON suppression_list (reason, since_ms, hash);
+",
+    "
+    -- From when to when rules were stopped that go on by now; the empty name is all of them.
+    CREATE TABLE past_stop (number INTEGER PRIMARY KEY, name TEXT NOT NULL, since_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL) STRICT;
 ",
 ];
 

@@ -102,7 +102,10 @@ async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has
     assert_eq!(stop.await.unwrap().status(), 200);
     let stopped = decide(&server, "Card Used", "m-3").await;
     assert_eq!((&stopped["decision"], &stopped["by"]), (&json!("allow"), &Value::Null));
-    assert_eq!(of(&stopped, "freeze"), "the rule is stopped");
+    assert_eq!(of(&stopped, "freeze"), "the rule was stopped when the event came");
+    // Who asks again about what was decided before is told the same as then.
+    let before = decide(&server, "Card Used", "m-1").await;
+    assert_eq!((&before["decision"], &before["firings"]), (&first["decision"], &first["firings"]));
     // Of two that decide one does, and the other says so.
     let two = decide(&server, "Card Lost", "m-4").await;
     let by = two["by"].as_str().unwrap();
@@ -127,7 +130,7 @@ async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has
     assert_eq!(later(by), (decision(by), Value::Null, decision(by)));
     let instead = json!(format!("`{by}` decides"));
     assert_eq!(later(other), (decision(other), instead, decision(other)));
-    assert_eq!(later("freeze").1, "the rule is stopped");
+    assert_eq!(later("freeze").1, "the rule was stopped when the event came");
     assert_eq!(later("freeze_more").1, "it is held: dry run");
     assert_eq!(later("noted"), (Value::Null, Value::Null, Value::Null));
     let why = read("/v1/rules/lost/why?who=u-1").await;
@@ -154,6 +157,21 @@ async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has
     assert!(freeze.contains("\n    decides freeze\n"), "{list}");
     let said = says(&["firings"]);
     assert!(said.contains(&format!("    decided {}\n", decision(by).as_str().unwrap())), "{said}");
-    assert!(said.contains("    did not decide freeze: the rule is stopped\n"), "{said}");
+    assert!(
+        said.contains("    did not decide freeze: the rule was stopped when the event came\n"),
+        "{said}"
+    );
+    // And so it stays when the rule goes on, for what came meanwhile and what came before.
+    let resume = client().post(server.at("/v1/rules/freeze/resume")).bearer_auth(&token).send();
+    assert_eq!(resume.await.unwrap().status(), 200);
+    let again = decide(&server, "Card Used", "m-3").await;
+    assert_eq!(
+        (&again["decision"], &again["firings"]),
+        (&stopped["decision"], &stopped["firings"])
+    );
+    assert_eq!(decide(&server, "Card Used", "m-1").await["decision"], "freeze");
+    assert_eq!(decide(&server, "Card Used", "m-5").await["decision"], "freeze");
+    let said = says(&["firings"]);
+    assert!(said.contains("    did not decide freeze: the rule was stopped"), "{said}");
     server.stop().await;
 }

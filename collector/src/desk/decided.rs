@@ -10,14 +10,15 @@ use tokio::{
 
 use super::{Desk, DeskError};
 use crate::{
-    actions,
     event_log::Offset,
     rules::{self, CameTo, Fired, Heard, Unanswered},
-    state::Stopped,
+    state::{Stopped, Switches},
 };
 
 /// Most firings that are told of because of one event.
 const FIRINGS: usize = 100;
+/// Why a rule that fired does not decide.
+const WAS_STOPPED: &str = "the rule was stopped when the event came";
 
 /// What an event has come to.
 #[derive(Default)]
@@ -30,17 +31,23 @@ pub(crate) struct Decided {
     unanswered: Vec<Unanswered>,
 }
 
-/// Says of each firing with a decision why it decides nothing, if it does not: of several because of one event one decides.
+/// Says of each firing with a decision why it decides nothing, if it does not: of several because of one event one decides, and a rule
+/// that was stopped when the event came does not, whoever asks again, or reads of it, after it went on.
 pub(super) fn undecided(
     db: &Connection,
-    stopped: &[Stopped],
+    switches: &Switches,
     found: &mut [Fired],
 ) -> rusqlite::Result<()> {
-    let is_stopped = |rule: &str| stopped.iter().any(|it| it.is_of(rule));
     for fired in found.iter_mut().filter(|fired| fired.decision.is_some()) {
+        // An earlier release did not note when that was.
+        let asked_at = rules::asked_at(fired);
+        let is_stopped = |rule: &str| match asked_at {
+            Some(at) => switches.was_stopped(rule, at),
+            None => switches.is_stopped(rule),
+        };
         fired.undecided = match &fired.held {
             Some(held) => Some(format!("it is held: {held}")),
-            None if is_stopped(&fired.rule) => Some(actions::STOPPED.to_owned()),
+            None if is_stopped(&fired.rule) => Some(WAS_STOPPED.to_owned()),
             None => {
                 let instead = rules::instead(db, fired)?;
                 let by = instead.iter().find(|rule| !is_stopped(rule));
@@ -56,6 +63,12 @@ impl Desk {
     pub(super) async fn stopped_rules(&self) -> Result<Vec<Stopped>, DeskError> {
         let state = self.state.clone();
         Ok(spawn_blocking(move || state.stopped_rules()).await??)
+    }
+
+    /// Which rules are stopped, and were.
+    pub(super) async fn switches(&self) -> Result<Switches, DeskError> {
+        let state = self.state.clone();
+        Ok(spawn_blocking(move || state.switches()).await??)
     }
 
     /// Waits until the state has an event, and then, but not beyond `until`, until it has what the models say that are asked because of
@@ -118,11 +131,11 @@ impl Desk {
         if unanswered.is_empty() && fired.iter().all(|fired| fired.decision.is_none()) {
             return Ok(Decided { fired, heard, unanswered });
         }
-        let stopped = self.stopped_rules().await?;
+        let switches = self.switches().await?;
         // Whom nobody asks nobody waits for.
-        unanswered.retain(|of| !stopped.iter().any(|it| it.is_of(&of.rule)));
+        unanswered.retain(|of| !switches.is_stopped(&of.rule));
         self.read(move |db| {
-            undecided(db, &stopped, &mut fired)?;
+            undecided(db, &switches, &mut fired)?;
             Ok(Decided { fired, heard, unanswered })
         })
         .await

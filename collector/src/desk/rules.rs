@@ -15,7 +15,7 @@ use crate::{
     metrics::Metrics,
     people::{self, Whole},
     rules::{self, Fired, Listed, RuleSet, RuleShown, Scored},
-    state::Stopped,
+    state::{Stopped, Switches},
 };
 
 /// Events of somebody that are gone through: the latest, if there are more.
@@ -56,13 +56,13 @@ impl StoppedShown {
 /// Firings, each with what follows where nothing came of it, and why it decides nothing.
 pub(super) fn listed(
     db: &Connection,
-    (set, stopped): (&RuleSet, &[Stopped]),
+    (set, switches): (&RuleSet, &Switches),
     wanted: &Listed,
     now: Timestamp,
 ) -> rusqlite::Result<Vec<Fired>> {
     let mut found = rules::list(db, wanted)?;
     rules::untold(db, set, now, &mut found)?;
-    undecided(db, stopped, &mut found)?;
+    undecided(db, switches, &mut found)?;
     Ok(found)
 }
 
@@ -104,7 +104,7 @@ impl Desk {
         let rule = rule.map(str::to_owned);
         tracing::warn!(rule = rule.as_deref().unwrap_or("all"), on, by, "rules are switched");
         let changed = spawn_blocking(move || match on {
-            true => state.resume_rule(rule.as_deref()),
+            true => state.resume_rule(rule.as_deref(), now),
             false => state.stop_rule(rule.as_deref(), &by, now),
         });
         Ok(Some(changed.await??))
@@ -117,14 +117,14 @@ impl Desk {
         wanted: Listed,
     ) -> Result<Option<Vec<Fired>>, DeskError> {
         let (set, now) = (Arc::clone(&self.rules), (self.clock)());
-        let stopped = self.stopped_rules().await?;
+        let switches = self.switches().await?;
         let found = self.read(move |db| {
             let mut wanted = wanted;
             if let Some(who) = who {
                 let Some(node) = people::node_of(db, &who)? else { return Ok(None) };
                 wanted.nodes = Some(Whole::person(db, node)?.nodes);
             }
-            listed(db, (&set, &stopped), &wanted, now).map(Some)
+            listed(db, (&set, &switches), &wanted, now).map(Some)
         });
         match found.await? {
             Some(found) => self.with_what_waits(found).await.map(Some),
@@ -170,11 +170,11 @@ impl Desk {
         wanted: Listed,
     ) -> Result<Option<Vec<Fired>>, DeskError> {
         let (id, set, now) = (id.to_owned(), Arc::clone(&self.rules), (self.clock)());
-        let stopped = self.stopped_rules().await?;
+        let switches = self.switches().await?;
         let found = self.read(move |db| {
             let Some(whose) = Whole::account_of(db, &id)? else { return Ok(None) };
             let account = whose.account.map(|(number, _)| number);
-            listed(db, (&set, &stopped), &Listed { account, ..wanted }, now).map(Some)
+            listed(db, (&set, &switches), &Listed { account, ..wanted }, now).map(Some)
         });
         match found.await? {
             Some(found) => self.with_what_waits(found).await.map(Some),

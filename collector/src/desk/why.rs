@@ -118,8 +118,8 @@ impl Desk {
         let Some(shown) = self.rules.shown().into_iter().find(|it| it.name == rule) else {
             return Ok(None);
         };
-        let all_stopped = self.stopped_rules().await?;
-        let stopped = StoppedShown::of(&all_stopped, rule);
+        let switches = self.switches().await?;
+        let stopped = StoppedShown::of(&switches.stopped, rule);
         let who = who.to_owned();
         let (set, limits, log) =
             (Arc::clone(&self.rules), self.limits.clone(), Arc::clone(&self.log));
@@ -133,7 +133,7 @@ impl Desk {
             let mut on_record = Vec::new();
             let of_it = Listed { rule: Some(name.clone()), limit: ON_RECORD, ..Listed::default() };
             for wanted in about.firings(&of_it) {
-                on_record.extend(listed(db, (&set, &all_stopped), &wanted, now)?);
+                on_record.extend(listed(db, (&set, &switches), &wanted, now)?);
             }
             let people = about.person.iter().chain(&about.accounts);
             let nodes: BTreeSet<_> = people.flat_map(|it| it.nodes.iter().copied()).collect();
@@ -142,7 +142,7 @@ impl Desk {
                 let nodes = Some(nodes.iter().copied().collect());
                 let wanted =
                     Listed { rule: Some(rule.to_owned()), nodes, limit: 1, ..Listed::default() };
-                asked.extend(listed(db, (&set, &all_stopped), &wanted, now)?);
+                asked.extend(listed(db, (&set, &switches), &wanted, now)?);
             }
             let offsets = people::records_of(db, nodes.into_iter(), GONE_THROUGH)?;
             let partial = offsets.len() >= GONE_THROUGH;

@@ -6,12 +6,14 @@ use rusqlite::{Connection, OptionalExtension as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::fired::{self, Fired};
-use crate::event_log::Offset;
+use crate::event_log::{Offset, Timestamp};
 
 /// The parts of the reasons that a decision goes by.
 #[derive(Default, Deserialize)]
 struct Noted {
     decision: Option<String>,
+    /// When the event came.
+    received_ms: Option<i64>,
     asked: Option<Question>,
     /// The firing that asked a model whose answer set this one off.
     answers: Option<String>,
@@ -70,6 +72,11 @@ fn read(why: &str) -> Noted {
 /// What was noted with a firing.
 pub(super) fn noted(why: &str) -> Option<String> {
     read(why).decision
+}
+
+/// When the event came that a firing decides about, where that was noted.
+pub(crate) fn asked_at(fired: &Fired) -> Option<Timestamp> {
+    read(fired.why.get()).received_ms.map(Timestamp::from_unix_ms)
 }
 
 /// One of the firings that go back to an event.

@@ -61,7 +61,7 @@ pub use set::RuleSet;
 pub use shown::RuleShown;
 
 pub(crate) use bounds::Bounds;
-pub(crate) use decision::{CameTo, Heard, Unanswered, came_to, instead};
+pub(crate) use decision::{CameTo, Heard, Unanswered, asked_at, came_to, instead};
 pub(crate) use earlier::{carry, done_for, let_go, said};
 pub(crate) use fired::{Listed, counts, list, waiting as waiting_by_rule};
 pub(crate) use firing::{Pending, lanes, pending};

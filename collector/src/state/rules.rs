@@ -26,6 +26,35 @@ impl Stopped {
     }
 }
 
+/// Which rules are stopped, and which were.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// All that are stopped.
+    pub stopped: Vec<Stopped>,
+    /// Of those that go on by now, from when to when they were not to.
+    past: Vec<(Option<String>, Timestamp, Timestamp)>,
+}
+
+impl Switches {
+    /// Whether a rule is stopped.
+    pub fn is_stopped(&self, rule: &str) -> bool {
+        self.stopped.iter().any(|it| it.is_of(rule))
+    }
+
+    /// Whether it was at that time.
+    pub fn was_stopped(&self, rule: &str, at: Timestamp) -> bool {
+        let is_of = |name: &Option<String>| name.as_deref().is_none_or(|name| name == rule);
+        self.stopped.iter().any(|it| it.is_of(rule) && it.at <= at)
+            || self
+                .past
+                .iter()
+                .any(|(of, since, until)| is_of(of) && (*since..*until).contains(&at))
+    }
+}
+
+/// So many past stops are remembered: a thousand are a year of three a day.
+const PAST_STOPS: u32 = 1000;
+
 /// By name and revision: since where in the log, and since when in milliseconds of unix time.
 pub type Since = BTreeMap<(String, u32), (Offset, i64)>;
 
@@ -91,12 +120,35 @@ impl State {
     }
 
     /// Lets it go on, or lifts the stop of all: a rule that was stopped singly, for a reason of its own, stays so. Whether it was stopped.
-    pub fn resume_rule(&self, rule: Option<&str>) -> Result<bool, StateError> {
+    pub fn resume_rule(&self, rule: Option<&str>, at: Timestamp) -> Result<bool, StateError> {
         self.with(|database| {
-            let deleted = database
-                .prepare_cached("DELETE FROM stopped_rule WHERE name = ?1")?
-                .execute([rule.unwrap_or_default()])?;
+            let change = database.unchecked_transaction()?;
+            let name = rule.unwrap_or_default();
+            let insert = "INSERT INTO past_stop (name, since_ms, until_ms)
+                          SELECT name, at_ms, ?2 FROM stopped_rule WHERE name = ?1";
+            change.prepare_cached(insert)?.execute(params![name, at.unix_ms()])?;
+            let forget =
+                "DELETE FROM past_stop WHERE number <= (SELECT max(number) FROM past_stop) - ?1";
+            change.prepare_cached(forget)?.execute([PAST_STOPS])?;
+            let delete = "DELETE FROM stopped_rule WHERE name = ?1";
+            let deleted = change.prepare_cached(delete)?.execute([name])?;
+            change.commit()?;
             Ok(deleted > 0)
+        })
+    }
+
+    /// What is stopped, and was.
+    pub fn switches(&self) -> Result<Switches, StateError> {
+        let stopped = self.stopped_rules()?;
+        self.with(|database| {
+            let query = "SELECT name, since_ms, until_ms FROM past_stop ORDER BY number";
+            let mut query = database.prepare_cached(query)?;
+            let past = query.query_map([], |row| {
+                let of = Some(row.get::<_, String>(0)?).filter(|name| !name.is_empty());
+                let at = |column| row.get(column).map(Timestamp::from_unix_ms);
+                Ok((of, at(1)?, at(2)?))
+            })?;
+            Ok(Switches { stopped, past: past.collect::<Result<_, _>>()? })
         })
     }
 
@@ -186,6 +238,35 @@ mod tests {
             state.stopped_rules().unwrap().into_iter().map(|it| (it.rule, it.by)).collect();
         let churn = (Some("churn".to_owned()), "first".to_owned());
         assert_eq!(rules, [(None, "second".to_owned()), churn]);
-        assert!(state.resume_rule(None).unwrap() && !state.resume_rule(None).unwrap());
+        assert!(state.resume_rule(None, now).unwrap() && !state.resume_rule(None, now).unwrap());
+    }
+
+    #[test]
+    fn what_was_stopped_is_known_when_it_goes_on_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.db");
+        let at = Timestamp::from_unix_ms;
+        let was = |state: &State, rule: &str| {
+            let switches = state.switches().unwrap();
+            [9, 10, 19, 20, 29, 30, 39, 40].map(|ms| u8::from(switches.was_stopped(rule, at(ms))))
+        };
+        let state = State::open(&path).unwrap();
+        state.stop_rule(Some("freeze"), "first", at(10)).unwrap();
+        state.resume_rule(Some("freeze"), at(20)).unwrap();
+        state.stop_rule(None, "first", at(30)).unwrap();
+        assert_eq!(was(&state, "freeze"), [0, 1, 1, 0, 0, 1, 1, 1]);
+        state.resume_rule(None, at(40)).unwrap();
+        // Nobody had stopped it.
+        state.resume_rule(Some("other"), at(45)).unwrap();
+        let state = State::open(&path).unwrap();
+        assert_eq!(was(&state, "freeze"), [0, 1, 1, 0, 0, 1, 1, 0]);
+        assert_eq!(was(&state, "other"), [0, 0, 0, 0, 0, 1, 1, 0]);
+        assert!(!state.switches().unwrap().is_stopped("freeze"));
+        // However often that happens, it does not grow on.
+        for ms in 0..1_005 {
+            state.stop_rule(Some("freeze"), "first", at(100 + ms)).unwrap();
+            state.resume_rule(Some("freeze"), at(100 + ms)).unwrap();
+        }
+        assert_eq!(state.switches().unwrap().past.len(), 1000);
     }
 }

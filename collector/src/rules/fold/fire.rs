@@ -57,6 +57,10 @@ impl Fold {
         }
         if let Some(decision) = &rule.decision {
             why["decision"] = decision.as_str().into();
+            // It decides as the switches stood then, whenever it is read.
+            if let Some(happening) = happening {
+                why["received_ms"] = happening.record.received_at.unix_ms().into();
+            }
         }
         let score = rule.asks.as_ref().and_then(|name| scope.set.score(name));
         if let Some(score) = score.map(|at| &scope.set.scores[at])
