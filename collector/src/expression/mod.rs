@@ -2,6 +2,7 @@
 //! Promises that what it costs grows no faster than what it is asked about: macros do not nest, and see only their own variable;
 //! and that no error repeats a value, which may be about a person. Deliberately does not know what the value is for.
 
+mod given;
 pub(crate) mod plain;
 pub(crate) mod types;
 pub(crate) mod value;

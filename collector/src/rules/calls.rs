@@ -10,7 +10,7 @@ use crate::{
     event_log::Timestamp,
     event_time,
     expression::{self, plain::Plain},
-    people::{self, Whole},
+    people::{self, Profile, Whole},
 };
 
 /// The variable in which the functions of local time find the person's.
@@ -20,6 +20,9 @@ pub(super) const EVENT_TIME: &str = "@event_time";
 pub(super) const EVENT_TIMEZONE: &str = "@event_timezone";
 /// The one in which the functions of time find the moment.
 pub(super) const NOW: &str = "@now";
+/// The one in which the functions of the hour and of the day of the week find the moment that clocks on walls are to show: now, but
+/// for who asks what would be so at another hour.
+pub(super) const WALL: &str = "@wall";
 
 /// The functions are made once: what differs from one moment to the next they find in variables.
 pub(super) static CALLS: LazyLock<Context<'static, 'static>> = LazyLock::new(functions);
@@ -86,11 +89,11 @@ fn functions() -> Context<'static, 'static> {
         context.add_function(name, since).expect(FREE);
     }
     let hour = |context: &FunctionContext<'_, '_>| {
-        local(now(context)?, &timezone(context)).map(|it| i64::from(it.hour()))
+        local(wall(context)?, &timezone(context)).map(|it| i64::from(it.hour()))
     };
     context.add_function("local_hour", hour).expect(FREE);
     let weekday = |context: &FunctionContext<'_, '_>| {
-        let there = local(now(context)?, &timezone(context));
+        let there = local(wall(context)?, &timezone(context));
         there.map(|it| i64::from(it.weekday().to_monday_one_offset()))
     };
     context.add_function("local_weekday", weekday).expect(FREE);
@@ -101,7 +104,7 @@ fn functions() -> Context<'static, 'static> {
     };
     context.add_function("event_weekday", weekday).expect(FREE);
     let hour_in = |context: &FunctionContext<'_, '_>, zone: Arc<String>| {
-        local(now(context)?, &zone).map(|it| i64::from(it.hour()))
+        local(wall(context)?, &zone).map(|it| i64::from(it.hour()))
     };
     context.add_function("hour_in", hour_in).expect(FREE);
     context
@@ -109,9 +112,21 @@ fn functions() -> Context<'static, 'static> {
 
 /// The moment that is asked about.
 fn now(context: &FunctionContext<'_, '_>) -> std::result::Result<i64, ExecutionError> {
-    let known = context.ptx.get_variable(NOW);
-    let now = known.and_then(|known| known.downcast_ref::<CelInt>().map(|now| *now.inner()));
-    now.ok_or_else(|| ExecutionError::function_error(context.name, "no moment"))
+    moment_in(context, NOW)
+}
+
+/// The moment that clocks on walls show.
+fn wall(context: &FunctionContext<'_, '_>) -> std::result::Result<i64, ExecutionError> {
+    moment_in(context, WALL)
+}
+
+fn moment_in(
+    context: &FunctionContext<'_, '_>,
+    variable: &str,
+) -> std::result::Result<i64, ExecutionError> {
+    let known = context.ptx.get_variable(variable);
+    let moment = known.and_then(|known| known.downcast_ref::<CelInt>().map(|it| *it.inner()));
+    moment.ok_or_else(|| ExecutionError::function_error(context.name, "no moment"))
 }
 
 /// When the event happened, by the clock there.
@@ -136,10 +151,14 @@ fn timezone(context: &FunctionContext<'_, '_>) -> String {
 
 /// Where a person is by the clock: what its device says, or UTC.
 pub(super) fn timezone_of(db: &Connection, person: &Whole) -> Result<String> {
-    let profile = people::profile(db, person.id())?;
+    Ok(timezone_in(&people::profile(db, person.id())?))
+}
+
+/// The same of who is known already.
+pub(super) fn timezone_in(profile: &Profile) -> String {
     let said = profile.facts.get("timezone");
     let zone = said.and_then(|said| serde_json::from_str(said.value.get()).ok());
-    Ok(zone.unwrap_or_else(|| "UTC".to_owned()))
+    zone.unwrap_or_else(|| "UTC".to_owned())
 }
 
 /// The wall clock's time there.

@@ -44,6 +44,7 @@ mod trial;
 mod unread;
 mod untold;
 mod waiting;
+mod wall;
 
 pub use backtest::{
     BacktestError, BeforeAndNow, Compared, Counted, Moved, NOT_JUDGED, Once, backtest,

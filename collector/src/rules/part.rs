@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use super::wall::Clocks;
 use crate::expression::Expression;
 
 /// Whose: everything is kept for people, or read together for all people of an account.
@@ -76,6 +77,8 @@ pub(super) struct Part {
     pub(super) scores: BTreeSet<String>,
     /// Whether its value changes as time goes by.
     pub(super) ages: bool,
+    /// The clocks on walls that it looks at itself.
+    pub(super) clocks: Clocks,
     /// Whether it needs what is known of the person.
     pub(super) looks_at_profile: bool,
     /// Whether it asks for the time where the event happened.

@@ -5,6 +5,7 @@
 use std::{
     cell::RefCell,
     collections::{BTreeMap, HashMap},
+    rc::Rc,
 };
 
 use cel::{
@@ -22,7 +23,10 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     aggregate::Aggregate,
-    calls::{CALLS, EVENT_TIME, EVENT_TIMEZONE, NOW, SPANS, TIMEZONE, number, plain_moment, span},
+    calls::{
+        CALLS, EVENT_TIME, EVENT_TIMEZONE, NOW, SPANS, TIMEZONE, WALL, number, plain_moment, span,
+        timezone_in,
+    },
     event::Event,
     fold::{answered, read_answer},
     kept::Kept,
@@ -38,7 +42,7 @@ use crate::{
         plain::{Around, Plain},
         value,
     },
-    people::{self, Whole},
+    people::{self, Profile, Whole},
 };
 
 /// One moment of one person or account.
@@ -48,6 +52,10 @@ pub(super) struct Scope<'a> {
     pub(super) kept: &'a RefCell<Kept>,
     pub(super) whose: &'a Whole,
     pub(super) now_ms: i64,
+    /// The moment that clocks on walls show: now, but for who asks what would be so at another hour.
+    wall_ms: i64,
+    /// What is known of the person, once that was asked for.
+    profile: RefCell<Option<Rc<Profile>>>,
     /// What was looked at, by its place in the set.
     features: RefCell<HashMap<usize, Value>>,
     plain: RefCell<Vec<(usize, Plain<'static>)>>,
@@ -98,6 +106,7 @@ pub(super) struct About<'e> {
 /// The variables of one question.
 struct Variables<'v> {
     now: CelInt,
+    wall: CelInt,
     event: Option<&'v dyn Val>,
     trigger: Option<&'v dyn Val>,
     made: Vec<(&'static str, Box<dyn Val>)>,
@@ -118,6 +127,7 @@ impl VariableResolver for Variables<'_> {
             "event" => self.event.map(CowVal::Borrowed),
             "trigger" => self.trigger.map(CowVal::Borrowed),
             NOW => Some(CowVal::Borrowed(&self.now)),
+            WALL => Some(CowVal::Borrowed(&self.wall)),
             _ => {
                 let found = self.made.iter().find(|(name, _)| *name == variable);
                 found.map(|(_, value)| CowVal::Borrowed(value.as_ref()))
@@ -203,10 +213,33 @@ impl<'a> Scope<'a> {
             kept,
             whose,
             now_ms,
+            wall_ms: now_ms,
+            profile: RefCell::default(),
             features: RefCell::default(),
             plain: RefCell::default(),
             scores: RefCell::default(),
         }
+    }
+
+    /// The same person or account at another moment, with clocks on walls as they are at a third one.
+    pub(super) fn at(&self, now_ms: i64, wall_ms: i64) -> Self {
+        let other = Self::new(self.db, self.set, self.kept, self.whose, now_ms);
+        Self { wall_ms, profile: RefCell::new(self.profile.borrow().clone()), ..other }
+    }
+
+    /// What is known of the person.
+    fn profile(&self) -> Result<Rc<Profile>> {
+        if let Some(known) = &*self.profile.borrow() {
+            return Ok(Rc::clone(known));
+        }
+        let profile = Rc::new(people::profile(self.db, self.whose.id())?);
+        *self.profile.borrow_mut() = Some(Rc::clone(&profile));
+        Ok(profile)
+    }
+
+    /// Where the person is by the clock, or UTC.
+    pub(super) fn timezone(&self) -> Result<String> {
+        Ok(timezone_in(&*self.profile()?))
     }
 
     /// What comes of an expression; an error says why nothing does.
@@ -236,6 +269,7 @@ impl<'a> Scope<'a> {
         let looks_at = |name: &str| part.expression.mentions(name);
         let mut variables = Variables {
             now: CelInt::from(self.now_ms),
+            wall: CelInt::from(self.wall_ms),
             event: about.event.filter(|_| looks_at("event")).map(Event::seen),
             trigger: about.trigger.filter(|_| looks_at("trigger")).map(Event::seen),
             made: Vec::new(),
@@ -265,43 +299,47 @@ impl<'a> Scope<'a> {
             variables.make(EVENT_TIMEZONE, Value::from(event.timezone()));
         }
         if part.looks_at_profile {
-            let profile = people::profile(self.db, self.whose.id())?;
+            let profile = self.profile()?;
             let text = |said: &people::Said| serde_json::from_str(said.value.get());
-            // What nobody said is null, so that a rule can ask for it.
-            let mut traits: HashMap<Key, Value> = part
-                .expression
-                .members("traits")
-                .unwrap_or_default()
-                .into_iter()
-                .map(|name| (Key::from(name), Value::Null))
-                .collect();
-            for (name, said) in &profile.traits {
-                let json: Json = text(said).unwrap_or_default();
-                traits.insert(Key::from(name.clone()), value::of_json(&json));
-            }
             let fact = |name: &str| {
                 let json: Option<Json> = profile.facts.get(name).and_then(|it| text(it).ok());
                 json.map_or(Value::Null, |json| value::of_json(&json))
             };
-            let time = |text: &Option<String>| {
-                let time = text.as_deref().and_then(event_time::parse);
-                time.map_or(Value::Null, |time| Value::Int(time.unix_ms()))
-            };
-            let count = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
             variables.make(TIMEZONE, fact("timezone"));
-            let person = HashMap::from([
-                (Key::from("id"), Value::from(profile.id.to_string())),
-                (Key::from("country"), fact("country")),
-                (Key::from("locale"), fact("locale")),
-                (Key::from("timezone"), fact("timezone")),
-                (Key::from("bot"), Value::Bool(profile.bot)),
-                (Key::from("events"), count(profile.events)),
-                (Key::from("sessions"), count(profile.sessions)),
-                (Key::from("first_seen"), time(&profile.first_seen)),
-                (Key::from("last_seen"), time(&profile.last_seen)),
-            ]);
-            variables.make("traits", traits.into());
-            variables.make("person", person.into());
+            if looks_at("traits") {
+                // What nobody said is null, so that a rule can ask for it.
+                let mut traits: HashMap<Key, Value> = part
+                    .expression
+                    .members("traits")
+                    .unwrap_or_default()
+                    .into_iter()
+                    .map(|name| (Key::from(name), Value::Null))
+                    .collect();
+                for (name, said) in &profile.traits {
+                    let json: Json = text(said).unwrap_or_default();
+                    traits.insert(Key::from(name.clone()), value::of_json(&json));
+                }
+                variables.make("traits", traits.into());
+            }
+            if looks_at("person") {
+                let time = |text: &Option<String>| {
+                    let time = text.as_deref().and_then(event_time::parse);
+                    time.map_or(Value::Null, |time| Value::Int(time.unix_ms()))
+                };
+                let count = |number: u64| Value::Int(i64::try_from(number).unwrap_or(i64::MAX));
+                let person = HashMap::from([
+                    (Key::from("id"), Value::from(profile.id.to_string())),
+                    (Key::from("country"), fact("country")),
+                    (Key::from("locale"), fact("locale")),
+                    (Key::from("timezone"), fact("timezone")),
+                    (Key::from("bot"), Value::Bool(profile.bot)),
+                    (Key::from("events"), count(profile.events)),
+                    (Key::from("sessions"), count(profile.sessions)),
+                    (Key::from("first_seen"), time(&profile.first_seen)),
+                    (Key::from("last_seen"), time(&profile.last_seen)),
+                ]);
+                variables.make("person", person.into());
+            }
         }
         if looks_at("account") {
             let mut of = HashMap::new();

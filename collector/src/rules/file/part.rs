@@ -8,6 +8,7 @@ use super::{
         functions::FUNCTIONS,
         part::{Part, Per},
         spelling,
+        wall::Clocks,
     },
     Mistake, Reading, one_of,
     raw::Text,
@@ -195,10 +196,10 @@ impl Reading<'_> {
         }
         let asks_event_time = of_event.is_some();
         let ages = FUNCTIONS.iter().any(|function| expression.calls(function.name));
-        let local = ["local_hour", "local_weekday"];
-        let looks_at_profile = ["traits", "person"].iter().any(|it| expression.mentions(it))
-            || local.iter().any(|function| expression.calls(function));
-        Ok(Part { expression, features, scores, ages, looks_at_profile, asks_event_time })
+        let clocks = Clocks::of(&expression);
+        let looks_at_profile =
+            clocks.are_local() || ["traits", "person"].iter().any(|it| expression.mentions(it));
+        Ok(Part { expression, features, scores, ages, clocks, looks_at_profile, asks_event_time })
     }
 
     /// Refuses what there never is in a place, by whom it is about: then nothing would ever come of it.

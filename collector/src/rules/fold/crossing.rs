@@ -1,6 +1,9 @@
 //! Scores and features that cross a line: because of an event, or because time passes alone.
 //! Promises that the moment is found to the second, and that a line counts once until what crossed it was back.
 
+mod ahead;
+mod hours;
+mod next;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +18,7 @@ use super::{
         scope::{About, Scope},
         set::RuleSet,
         waiting,
+        wall::next_quarter,
     },
     DEEPEST, Fold,
     happening::Happening,
@@ -25,12 +29,9 @@ use crate::{
     expression::value,
     people::{Node, Whole},
 };
+use ahead::EXACTLY_MS;
+use hours::Hours;
 
-/// How far ahead a line is looked for that time alone will cross: each look ahead is twice as far as the one before, from an hour.
-const AHEAD_MS: i64 = 3600 * 1000;
-const LOOKS_AHEAD: u32 = 14;
-/// How exactly the moment is found.
-const EXACTLY_MS: i64 = 1000;
 /// How soon after an event that which time alone moves is looked at where its windows are long: it moves slowly then, and an event
 /// more often than this costs nothing.
 const LOOK_MS: i64 = 10 * 60 * 1000;
@@ -47,6 +48,8 @@ pub(super) struct Line {
     windowed: Vec<usize>,
     /// Whether it moves between those steps.
     goes_by_the_clock: bool,
+    /// What of it goes by the hour or the day of the week.
+    hours: Hours,
     /// Whether time alone can bring it back, and never over its line.
     only_back: bool,
     /// The same where nothing but the line says whether the rule fires.
@@ -64,6 +67,7 @@ impl Line {
                 ages: set.ages(&crossing.of),
                 windowed: set.windowed(&crossing.of, &it.conditions),
                 goes_by_the_clock: set.goes_by_the_clock(&crossing.of, &it.conditions),
+                hours: Hours::of(set, crossing, &it.conditions),
                 only_back: set.only_goes_back(crossing, &it.conditions),
                 is_bare: it.conditions.is_empty(),
                 soonest_ms: set
@@ -77,8 +81,14 @@ impl Line {
     }
 
     /// When it is to be looked at after an event. With short windows as soon as one of them can make a step: in ten minutes it can be
-    /// over the line and back several times.
+    /// over the line and back several times; and where it goes by the hour, no later than the next one can begin.
     pub(super) fn next_look(&self, scope: &Scope<'_>, is_beyond: bool) -> Result<Option<i64>> {
+        let due = self.next_step(scope, is_beyond)?;
+        let quarter = self.hours.matter().then(|| next_quarter(scope.now_ms));
+        Ok(due.map(|due| quarter.map_or(due, |quarter| due.min(quarter))))
+    }
+
+    fn next_step(&self, scope: &Scope<'_>, is_beyond: bool) -> Result<Option<i64>> {
         let now = scope.now_ms;
         if !self.ages || self.only_back && self.is_bare && !is_beyond {
             return Ok(None);
@@ -229,53 +239,6 @@ impl Fold {
             last.measured = Some(measured);
         }
         Ok(())
-    }
-
-    /// When the line will next be crossed if nothing happens, this way or back: found by looking ahead, at each step that a window
-    /// makes, since what one brings another can take away; and where the clock moves it too, between those.
-    pub(super) fn crosses_next(&mut self, scope: &Scope<'_>, number: usize) -> Result<Option<i64>> {
-        let rule = &scope.set.rules[number];
-        let When::Crosses(crossing) = &rule.when else { return Ok(None) };
-        let (db, now, by) = (scope.db, scope.now_ms, (number, rule.name.as_str()));
-        let keys = keys(scope.whose);
-        let is_crossed = waiting::is_crossed(db, &mut self.standing, by, &keys)?;
-        let turns = |at: i64| -> Result<bool> {
-            let scope = Scope::new(db, scope.set, scope.kept, scope.whose, at);
-            let Some(value) = scope.measure(&crossing.of)? else { return Ok(false) };
-            if is_crossed {
-                return Ok(crossing.is_back(value));
-            }
-            let mut holds = crossing.is_beyond(value);
-            for condition in &rule.conditions {
-                holds = holds && scope.holds(condition, About::default())?;
-            }
-            Ok(holds)
-        };
-        let lines = Arc::clone(&self.lines);
-        let Some(line) = lines.iter().find(|line| line.rule == number) else { return Ok(None) };
-        if line.only_back && line.is_bare && !is_crossed {
-            return Ok(None);
-        }
-        let mut looks = scope.steps(&line.windowed)?;
-        if line.goes_by_the_clock {
-            looks.extend((0..LOOKS_AHEAD).map(|look| now + (AHEAD_MS << look)));
-            looks.sort_unstable();
-        }
-        let mut not_yet = now;
-        for mut by in looks {
-            if turns(by)? {
-                while line.goes_by_the_clock && by - not_yet > EXACTLY_MS {
-                    let middle = not_yet + (by - not_yet) / 2;
-                    match turns(middle)? {
-                        true => by = middle,
-                        false => not_yet = middle,
-                    }
-                }
-                return Ok(Some(by));
-            }
-            not_yet = by;
-        }
-        Ok(None)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Lines crossed, back and crossed again within seconds, held against looking at every moment.
 
+mod hours;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use proptest::prelude::*;
