@@ -28,8 +28,8 @@ pub(crate) struct ReasonView {
     /// What came of it, for people.
     pub(crate) words: String,
     pub(crate) of: Vec<LookedAt>,
-    /// Whether it was to hold still when the time had come.
-    pub(crate) still: bool,
+    /// Of what is to hold still when the time has come: as of when this is.
+    pub(crate) still: Option<&'static str>,
 }
 
 /// Something that an expression looked at.
@@ -100,6 +100,12 @@ impl ReasonView {
     pub(crate) fn of(noted: &Reason) -> Self {
         reason(&serde_json::to_value(noted).unwrap_or_default())
     }
+
+    /// The same of a rule that waits.
+    pub(crate) fn so_far(noted: &Reason) -> Self {
+        let reason = Self::of(noted);
+        Self { still: reason.still.map(|_| "so far"), ..reason }
+    }
 }
 
 fn reason(noted: &Json) -> ReasonView {
@@ -117,7 +123,7 @@ fn reason(noted: &Json) -> ReasonView {
         came,
         words,
         of: of.map(|(name, value)| looked_at(name, value)).collect(),
-        still: noted["still"] == true,
+        still: (noted["still"] == true).then_some("at that time"),
     }
 }
 
@@ -307,7 +313,10 @@ mod tests {
         let why = WhyView::of(&why.to_string());
         let words: Vec<_> = why.conditions.iter().map(|it| (it.came, it.words.as_str())).collect();
         assert_eq!(words, [("holds", "met"), ("fails", "not met")]);
-        assert!(!why.conditions[0].still && why.conditions[1].still);
+        assert_eq!(
+            [&why.conditions[0], &why.conditions[1]].map(|it| it.still),
+            [None, Some("at that time")]
+        );
         let of = why.conditions[0].of.iter().map(|it| format!("{} {}", it.label, it.value));
         assert_eq!(of.collect::<Vec<_>>(), ["Sum 7", "A 12", "B c 0.5"]);
         assert_eq!(why.conditions[1].of[0].value, "nothing yet");

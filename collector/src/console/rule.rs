@@ -293,13 +293,14 @@ pub(crate) struct LookedView {
 
 impl LookedView {
     pub(crate) fn of(LookedAt { looked, firing }: &LookedAt, event: Option<Began>) -> Self {
+        let reason = if looked.waits() { ReasonView::so_far } else { ReasonView::of };
         Self {
             at: When::of(&looked.at),
             event,
             fired: looked.fired,
             outcome: sentence(&looked.outcome),
             measured: looked.measured.as_ref().map(MeasuredView::of),
-            conditions: looked.reasons.iter().map(ReasonView::of).collect(),
+            conditions: looked.reasons.iter().map(reason).collect(),
             waited: looked.waited.as_ref().map(waited),
             account: looked.account.clone(),
             came: firing.as_ref().map(came_of).unwrap_or_default(),

@@ -532,8 +532,12 @@ fn conditions(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Re
 /// All that was decided by when a rule fires, or might have.
 fn reasons(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reason>> {
     let mut reasons = conditions(scope, rule, about)?;
-    for part in &rule.still {
-        reasons.push(Reason { still: true, ..scope.reason(part, about)? });
-    }
+    reasons.extend(stills(scope, rule, about)?);
     Ok(reasons)
+}
+
+/// What is to hold still when a timer rings, as it stands.
+fn stills(scope: &Scope<'_>, rule: &Rule, about: About<'_>) -> Result<Vec<Reason>> {
+    let reason = |part| Ok(Reason { still: true, ..scope.reason(part, about)? });
+    rule.still.iter().map(reason).collect()
 }

@@ -38,8 +38,13 @@ pub(super) fn shown(answer: &Value) -> String {
         // It is in the outcome.
         firing.as_object_mut().map(|firing| firing.remove("held"));
         shown += &came_of(&firing);
+        let waits = looked["waited"]["until"].as_str() > looked["at"].as_str();
         for reason in items(&looked["reasons"]) {
-            let still = if reason["still"] == true { "still " } else { "" };
+            let still = match (reason["still"] == true, waits) {
+                (true, true) => "so far still ",
+                (true, false) => "still ",
+                (false, _) => "",
+            };
             shown += &format!("    {}  {still}{}\n", text(&reason["value"]), text(&reason["text"]));
             if let Some(error) = reason["error"].as_str() {
                 shown += &format!("        {}\n", printable(error));

@@ -97,6 +97,13 @@ pub struct Came {
     pub matches: bool,
 }
 
+impl Looked {
+    /// Whether it waits since: what is to hold still then is told as it stands when it is asked.
+    pub(crate) fn waits(&self) -> bool {
+        self.waited.as_ref().is_some_and(|waited| self.at < waited.until)
+    }
+}
+
 impl Fold {
     /// Writes down all that is looked at from now on.
     pub(crate) fn watch(&mut self) {
@@ -119,12 +126,13 @@ impl Fold {
             Some(Waited { what, until: Timestamp::from_unix_ms(until_ms).to_string(), came });
     }
 
-    /// Writes down what has come while it waits still, at the look after which it does.
-    pub(super) fn came_already(
+    /// Writes down, at the look after which it waits, what has come since, and how what is to hold still stands.
+    pub(super) fn stands(
         &mut self,
         (rule, whose): (&Rule, &Whole),
         record: Offset,
         (came, any): (Vec<Came>, bool),
+        still: Vec<Reason>,
     ) {
         let (event, account) = (record.to_string(), whose.account.as_ref().map(|(_, id)| id));
         let is_it = |it: &&mut Looked| {
@@ -137,6 +145,7 @@ impl Fold {
         if any {
             IN_VAIN.clone_into(&mut looked.outcome);
         }
+        looked.reasons.extend(still);
         if let Some(waited) = &mut looked.waited {
             waited.came = came;
         }

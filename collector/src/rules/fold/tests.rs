@@ -122,6 +122,29 @@ fn what_is_to_hold_still_is_told_with_what_it_looked_at_where_it_holds_and_where
     }
 }
 
+#[test]
+fn what_is_to_hold_still_is_told_as_it_stands_while_the_rule_waits() {
+    let at = "[features.shares]\non = 'Shared'\ncount = true\n\
+        [rules.nudge]\non = 'Joined'\nif = 'event.properties.free'\nat = 'event.properties.at'\n\
+        still = 'features.shares == 0'\nthen = []\n";
+    for rules in [STILL, at] {
+        for shares in [0, 1] {
+            let mut story = Story::of(rules);
+            story.does(0, "Joined", &json!({"free": true, "at": "2025-01-01T00:01:00Z"}));
+            (0..shares).for_each(|_| story.does(1000, "Shared", &json!({})));
+            story.trial.look_at_waiting(BEGIN_MS + 2000).unwrap();
+            let looked = story.looked();
+            let [waits] = &looked[..] else { panic!("{looked:?}") };
+            assert_eq!((waits.outcome.as_str(), waits.waits()), ("it waits", true), "{rules}");
+            let told = serde_json::to_value(&waits.reasons[1..]).unwrap();
+            let still = json!([{"text": "features.shares == 0", "value": shares == 0, "of": {"features.shares": shares}, "still": true}]);
+            assert_eq!(told, still, "{rules}");
+            story.pass(2 * MINUTE);
+            assert!(!story.looked()[0].waits());
+        }
+    }
+}
+
 const LEFT: &str = "[rules.left]\non = 'Product Added'\n\
     without = { event = 'Order Completed', within = '14d', match = 'event.properties.cart == trigger.properties.cart' }\nthen = []\n";
 

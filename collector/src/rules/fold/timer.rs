@@ -14,7 +14,7 @@ use super::{
     },
     Came, Fold, Records,
     happening::Happening,
-    reasons, whose,
+    reasons, stills, whose,
 };
 use crate::{
     event_log::{Offset, Timestamp},
@@ -96,8 +96,8 @@ impl Fold {
         Ok((came, false))
     }
 
-    /// Writes down, of all that waits, what has come already of that which is to stay away: what the timer will find when it rings,
-    /// unless people are taken apart until then. None rings because of it.
+    /// Writes down, of all that waits, what has come already of that which is to stay away, and how what is to hold still stands: what
+    /// the timer will find when it rings, unless that changes until then. None rings because of it.
     pub(in super::super) fn look_at_waiting(
         &mut self,
         db: &Connection,
@@ -108,7 +108,6 @@ impl Fold {
         let kept = std::mem::take(&mut self.kept);
         for Timer { due_ms, rule, node, record, since_ms } in waiting::timers(db)? {
             let Some(rule) = set.rule(&rule) else { continue };
-            let When::Without { step, .. } = &rule.when else { continue };
             let Some(trigger) = log.at(record) else { continue };
             let happening = Happening::of(&trigger);
             let person = Whole::person(db, node)?;
@@ -118,9 +117,15 @@ impl Fold {
             };
             for whose in whose(rule.per, &person, &accounts) {
                 let scope = Scope::new(db, &set, &kept, whose, now_ms);
-                let span = ((since_ms, record), due_ms);
-                let found = self.came(&scope, log, (rule, step), span, &happening)?;
-                self.came_already((rule, whose), record, found);
+                let found = match &rule.when {
+                    When::Without { step, .. } => {
+                        let span = ((since_ms, record), due_ms);
+                        self.came(&scope, log, (rule, step), span, &happening)?
+                    }
+                    _ => (Vec::new(), false),
+                };
+                let still = stills(&scope, rule, happening.about())?;
+                self.stands((rule, whose), record, found, still);
             }
         }
         self.kept = kept;
