@@ -489,6 +489,28 @@ mod tests {
     }
 
     #[test]
+    fn an_empty_text_that_every_refusal_would_have_is_refused_and_a_list_of_none_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.test.toml");
+        let run = |refused: &str| {
+            let text = format!(
+                "[[test]]\nname = 'x'\nevents = []\nexpect = [\n{{ rule = 'a', refused = {refused} }},\n]\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            test(&Arc::default(), folder.path(), &|_, _, _| Ok(None), None).unwrap_err()
+        };
+        for refused in ["''", "' '", "[' ']", "['person.traits.plan', '']", "\"\"\"\n\"\"\""] {
+            let wrong = run(refused);
+            let whole = "`refused` is a part of the reason, as `refused = \"person.traits.plan\"`, and here it is empty; \
+                         leave it out where nothing is refused";
+            assert_eq!((wrong.line, wrong.message.as_str()), (5, whole), "{refused}");
+        }
+        for refused in ["'plan'", "[]", "['plan', 'name']"] {
+            assert_eq!(run(refused).message, "there is no rule `a`", "{refused}");
+        }
+    }
+
+    #[test]
     fn what_a_fixture_did_not_expect_is_told_as_it_would_expect_it() {
         let folder = tempfile::tempdir().unwrap();
         let rules = "[rules.mine]\non = 'A'\nthen = []\n[rules.ours]\non = 'A'\nper = 'account'\nthen = []\n";

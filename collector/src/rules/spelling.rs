@@ -1,16 +1,12 @@
-//! Names that sources make up, as rules write them: events, traits, properties. Nobody can tell that one of them is wrong; but one that stands
+//! Names that sources make up, as rules and their fixtures write them: events, traits, properties. Nobody can tell that one of them is wrong; but one that stands
 //! alone beside another that is all but the same, or that no source may send, is hardly meant.
 //! Promises doubts, and no mistakes. Deliberately asks no log.
 
+mod fixtures;
+
 use std::{collections::BTreeMap, path::Path};
 
-use toml::de::{DeTable, DeValue};
-
-use super::{
-    file::{RuleError, text},
-    rule::What,
-    set::RuleSet,
-};
+use super::{file::RuleError, rule::What, set::RuleSet};
 
 /// What a name is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,9 +70,13 @@ pub(crate) fn doubts(
     });
     let emitted: Vec<_> = emitted.collect();
     let mut found = Vec::new();
-    for name in emitted.iter().cloned().chain(in_fixtures(folder, &mut found)) {
+    let in_fixtures = fixtures::names(folder, &mut found);
+    let named = in_fixtures.iter().map(|it| (it.kind, it.name.clone()));
+    for name in emitted.iter().cloned().chain(named) {
         *times.entry(name).or_default() += 1;
     }
+    // Names of rules that are hardly meant, each with the one that is.
+    let mut settled = Vec::new();
     let plain: Vec<_> =
         times.iter().map(|((of, name), times)| (*of, name, *times, Plain::of(name))).collect();
     // Most names of a large folder are no proof that another is wrong.
@@ -102,6 +102,7 @@ pub(crate) fn doubts(
             }
         };
         let word = kind.word();
+        settled.extend(meant.map(|(of, other, ..)| (*of, name.as_str(), other.as_str())));
         let message = match (is_refused, meant) {
             (true, Some((_, other, ..))) => {
                 format!("no source may send the event `{name}`; did you mean `{other}`?")
@@ -118,6 +119,9 @@ pub(crate) fn doubts(
         };
         found.push(RuleError { file: file.clone(), line: *line, message });
     }
+    let known = set.written.iter().map(|it| (it.kind, it.name.as_str()));
+    let known = known.chain(emitted.iter().map(|(of, name)| (*of, name.as_str())));
+    fixtures::doubt(&in_fixtures, &known.collect(), &settled, &mut found);
     found
 }
 
@@ -150,53 +154,6 @@ impl Plain {
             _ => false,
         };
         is_near && self.digits == other.digits
-    }
-}
-
-/// The names in a folder's fixtures, as far as those can be read; of which too much would have to be, that is doubted.
-fn in_fixtures(folder: &Path, doubted: &mut Vec<RuleError>) -> Vec<(Kind, String)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if !path.to_string_lossy().ends_with(".test.toml") {
-            continue;
-        }
-        match text(&path, "fixture file") {
-            Ok(Ok(text)) => {
-                if let Ok(document) = DeTable::parse(&text) {
-                    names_in(document.get_ref(), &mut found);
-                }
-            }
-            Ok(Err(why)) => {
-                let (file, message) =
-                    (path.display().to_string(), format!("{why}: `rules test` does not run it"));
-                doubted.push(RuleError { file, line: 0, message });
-            }
-            Err(_) => {}
-        }
-    }
-    found
-}
-
-/// Looks for events in all that a table holds.
-fn names_in(table: &DeTable<'_>, found: &mut Vec<(Kind, String)>) {
-    for (key, value) in table {
-        let keys = |kind: Kind, of: &DeTable<'_>| -> Vec<(Kind, String)> {
-            of.keys().map(|key| (kind, key.get_ref().to_string())).collect()
-        };
-        match (key.get_ref().as_ref(), value.get_ref()) {
-            ("track", DeValue::String(name)) => found.push((Kind::Track, name.to_string())),
-            ("page", DeValue::String(name)) => found.push((Kind::Page, name.to_string())),
-            ("screen", DeValue::String(name)) => found.push((Kind::Screen, name.to_string())),
-            ("identify" | "traits", DeValue::Table(of)) => found.extend(keys(Kind::Trait, of)),
-            ("properties", DeValue::Table(of)) => found.extend(keys(Kind::Property, of)),
-            (_, DeValue::Table(of)) => names_in(of, found),
-            (_, DeValue::Array(list)) => {
-                let tables = list.iter().filter_map(|it| it.get_ref().as_table());
-                tables.for_each(|of| names_in(of, found));
-            }
-            _ => {}
-        }
     }
 }
 
@@ -250,6 +207,30 @@ mod tests {
             "a.toml:5: the trait `compny` is named here alone, and `company` 2 times; did you mean `company`?",
         ];
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_name_of_a_fixture_that_no_rule_knows_is_doubted_beside_one_that_a_rule_does() {
+        let rules = "[rules.a]\non = ['Product Added', '*']\nif = [\n'event.properties.cart_id == 1',\n\
+            'traits.company == 1',\n]\nthen = [{ emit = 'Cart Begun' }]\n[rules.b]\non = 'page:Pricing'\nthen = []\n";
+        let fixture = "[[test]]\nname = 'x'\nexpect = []\nevents = [\n\
+            { at = '0s', track = 'Prodct Added', user = 'u', properties = { cartId = 1, sku = 1 } },\n\
+            { at = '0s', track = 'Prodct Added', user = 'u' },\n\
+            { at = '1s', track = 'Product Added', user = 'u', properties = { cart_id = 1 } },\n\
+            { at = '1s', track = 'Cart Bgun', user = 'u', context = { traits = { compny = 'x' } } },\n\
+            { at = '1s', identify = { compnay = 'x', company = 'x' }, user = 'u' },\n\
+            { at = '2s', page = 'Pricin', user = 'u' },\n{ at = '2s', screen = 'Pricin', user = 'u' },\n\
+            { at = '2s', track = 'Zebra', user = 'u' },\n]\n";
+        let expected = [
+            "5: no rule knows the event `Prodct Added`; did you mean `Product Added`?",
+            "5: no rule knows the property `cartId`; did you mean `cart_id`?",
+            "8: no rule knows the event `Cart Bgun`; did you mean `Cart Begun`?",
+            "8: no rule knows the trait `compny`; did you mean `company`?",
+            "9: no rule knows the trait `compnay`; did you mean `company`?",
+            "10: no rule knows the page `Pricin`; did you mean `Pricing`?",
+        ];
+        let expected = expected.map(|it| format!("a.test.toml:{it}"));
+        assert_eq!(doubted(rules, fixture, None), expected);
     }
 
     #[test]
