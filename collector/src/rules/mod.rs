@@ -26,6 +26,7 @@ mod fold;
 mod functions;
 mod kept;
 mod lately;
+mod legible;
 mod length;
 mod part;
 mod rows;

@@ -30,6 +30,7 @@ use super::{
     event::Event,
     fold::{answered, read_answer},
     kept::Kept,
+    legible,
     length::ms,
     part::Part,
     rule::Measure,
@@ -142,12 +143,13 @@ pub struct Reason {
     /// As it was written.
     pub text: String,
     /// What came of it; `null` if nothing did.
+    #[serde(serialize_with = "legible::write_json")]
     pub value: Json,
     /// Why nothing did.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// What it looked at: `features.x`, `scores.y`, `event.properties.z`.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "legible::write_all")]
     pub of: BTreeMap<String, Json>,
     /// Whether it was to hold still when a timer rang.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -163,6 +165,7 @@ pub struct Scored {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// Now.
+    #[serde(serialize_with = "legible::write_number")]
     pub value: f64,
     /// Each term by name, with what it brings.
     pub terms: Vec<Term>,
@@ -193,6 +196,7 @@ pub struct Term {
     /// Its name.
     pub term: String,
     /// What it brings; 0 where there is nothing to go by.
+    #[serde(serialize_with = "legible::write_number")]
     pub brings: f64,
     /// Its expression.
     #[serde(flatten)]

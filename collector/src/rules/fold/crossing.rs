@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     super::{
+        legible,
         rule::{Crossing, Measure, Rule, When},
         scope::{About, Scope},
         set::RuleSet,
@@ -267,7 +268,7 @@ pub(super) fn measured(scope: &Scope<'_>, crossing: &Crossing) -> Result<Json> {
         }
         Measure::Feature(at) => json!({
             "feature": scope.set.features[*at].name,
-            "value": value::to_json(&scope.feature(*at)?).unwrap_or_default(),
+            "value": legible::json(&value::to_json(&scope.feature(*at)?).unwrap_or_default()),
             line: crossing.line,
         }),
     })

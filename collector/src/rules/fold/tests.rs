@@ -145,6 +145,27 @@ fn what_is_to_hold_still_is_told_as_it_stands_while_the_rule_waits() {
     }
 }
 
+#[test]
+fn numbers_in_reasons_are_told_as_they_were_meant_and_compared_as_they_are() {
+    let mut story = Story::of(
+        "[features.n]\non = 'A'\nsum = 'event.properties.x'\n\
+         [scores.s]\nterms = { a = '0.3', b = 'features.n' }\n\
+         [rules.a]\ncrosses = { score = 's', above = 0.3 }\nif = 'features.n > 0.3 && scores.s < 0.6000000000000002'\nthen = []\n\
+         [rules.f]\ncrosses = { feature = 'n', above = 0.3 }\nthen = []\n",
+    );
+    story.does(0, "A", &json!({"x": 0.1}));
+    story.does(0, "A", &json!({"x": 0.2}));
+    let fired = story.fired();
+    let of = |rule: &str| why(fired.iter().find(|it| it.rule == rule).unwrap());
+    let crossed = &of("a")["crossed"];
+    let told = [&crossed["value"], &crossed["terms"][1]["brings"], &crossed["terms"][1]["value"]];
+    assert_eq!(told, [&json!(0.6), &json!(0.3), &json!(0.3)], "{crossed}");
+    let looked_at = &of("a")["conditions"][0]["of"];
+    assert_eq!(looked_at, &json!({"features.n": 0.3, "scores.s": 0.6}));
+    // It is a little more than 0.3, or it had not fired.
+    assert_eq!(of("f")["crossed"], json!({"feature": "n", "value": 0.3, "above": 0.3}));
+}
+
 const LEFT: &str = "[rules.left]\non = 'Product Added'\n\
     without = { event = 'Order Completed', within = '14d', match = 'event.properties.cart == trigger.properties.cart' }\nthen = []\n";
 
