@@ -175,3 +175,54 @@ async fn a_dry_run_or_a_stopped_rule_decides_nothing_and_a_repeated_question_has
     assert!(said.contains("    did not decide freeze: the rule was stopped"), "{said}");
     server.stop().await;
 }
+
+const SEVERAL: [(&str, &str); 2] = [
+    (
+        "a.toml",
+        "[features.n]\non = 'Card Used'\ncount = true\nwindow = '1d'\n\
+         [rules.crosses]\ncrosses = { feature = 'n', above = 0 }\ndecision = 'crosses'\n\
+         [rules.z_first]\non = 'Card Used'\ndecision = 'first'\n\
+         [rules.a_second]\non = 'Card Used'\ndecision = 'second'\n",
+    ),
+    ("b.toml", "[rules.a_third]\non = 'Card Used'\ndecision = 'third'\n"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_rules_the_one_that_fired_last_decides_the_last_in_the_order_of_the_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let rules = folder.path().join("rules");
+    fs::create_dir(&rules).unwrap();
+    for (name, text) in SEVERAL {
+        fs::write(rules.join(name), text).unwrap();
+    }
+    let toml = format!(
+        "rules = '{}'\n[sources.app]\nwrite_key = 'wk_app'\ntrust = 'server'\n",
+        rules.display()
+    );
+    let server = Server::start_with(&folder.path().join("data"), &toml).await;
+    let token = server.new_token.clone().unwrap();
+    // What crosses a line is looked at once the event counts, after all that is set off by the event itself.
+    let order = ["crosses", "a_third", "a_second", "z_first"];
+    for (at, by) in order.iter().enumerate() {
+        // Each of somebody of whom nothing is known yet.
+        let user = format!("u-{at}");
+        let answer = decide_about(&server, "Card Used", &user, &format!("m-{at}")).await;
+        assert_eq!(answer["by"], json!(by), "{answer}");
+        for fired in answer["firings"].as_array().unwrap() {
+            let of = fired["rule"].as_str().unwrap();
+            let place = order.iter().position(|rule| *rule == of).unwrap();
+            let undecided = match place.cmp(&at) {
+                std::cmp::Ordering::Less => json!("the rule is stopped"),
+                std::cmp::Ordering::Equal => Value::Null,
+                std::cmp::Ordering::Greater => json!(format!("`{by}` decides")),
+            };
+            assert_eq!(fired["undecided"], undecided, "{of}: {answer}");
+        }
+        let path = format!("/v1/rules/{by}/stop");
+        let stop = client().post(server.at(&path)).bearer_auth(&token).send().await;
+        assert_eq!(stop.unwrap().status(), 200);
+    }
+    let answer = decide_about(&server, "Card Used", "u-9", "m-9").await;
+    assert_eq!((&answer["by"], &answer["decision"]), (&Value::Null, &json!("allow")), "{answer}");
+    server.stop().await;
+}
