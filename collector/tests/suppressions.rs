@@ -226,6 +226,41 @@ async fn nothing_is_sent_to_an_address_on_the_list_until_it_is_taken_off() {
     server.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_international_domain_is_held_back_however_it_is_written() {
+    let world = World::new().await;
+    let server = world.start().await;
+    let on = Operator { server: &server, token: server.new_token.clone().unwrap() };
+    let said =
+        on.terminal(&["import", "-"], "Email\nann@bücher.example\nANN@xn--bcher-kva.example.\n");
+    assert_eq!(said, (0, "1 added, 1 already on the list\n".to_owned()));
+    for (user, domain) in [("letters", "BÜCHER.example"), ("ascii", "xn--bcher-kva.example")] {
+        let traits = json!({ "email": format!("ann@{domain}") });
+        on.send(
+            "app",
+            json!([
+                {"type": "identify", "userId": user, "messageId": format!("i-{user}"), "traits": traits},
+                {"type": "track", "event": "Bought", "userId": user, "messageId": user},
+            ]),
+        )
+        .await;
+        let action = on.acted(user, 1, is_done).await;
+        assert!(
+            withheld(&action).starts_with("the address is on the suppression list"),
+            "{action}"
+        );
+        let person = on.export(user).await;
+        assert!(person.contains("{\"suppression\":{"), "{person}");
+    }
+    assert!(world.mail.took_nothing());
+    let person = on.get("/v1/people/letters").await;
+    on.post("/v1/people/letters/erase", json!({ "confirm": person["id"] })).await;
+    assert_eq!(on.list().await, ["null manual first"]);
+    let (_, said) = on.terminal(&["remove", "ann@ｂücher.example"], "");
+    assert_eq!(said, "1 removed, 0 not on the list\n");
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn an_address_that_comes_onto_the_list_while_an_action_is_tried_again_counts() {
     let world = World::new().await;

@@ -6,9 +6,12 @@
 //! With the erasure of the person it becomes a hash (HMAC with the key of this database), which no import of an old list turns back.
 //! Whoever has the file has the key, too, and can ask it of an address; they cannot read an address off it.
 
+mod spelling;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use serde::{Deserialize, Serialize};
 
+use self::spelling::{spellings, without_last_dot};
 use super::{HASH_BYTES, State, StateError, erased::key};
 use crate::{
     event_log::Timestamp,
@@ -63,7 +66,7 @@ pub struct NotSentTo {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     since_ms: i64,
-    hash: [u8; HASH_BYTES],
+    hash: Hash,
 }
 
 impl std::fmt::Display for Place {
@@ -93,7 +96,7 @@ pub enum NotAnAddress {
     NoCountry,
 }
 
-/// An e-mail address or a phone number, in the one spelling that people are known by. `email:` or `phone:` may stand in front.
+/// An e-mail address or a phone number, as people are known by it. `email:` or `phone:` may stand in front.
 pub fn address(text: &str) -> Result<Identifier<'static>, NotAnAddress> {
     let text = text.trim();
     let (kind, value) = match text.split_once(':') {
@@ -102,6 +105,8 @@ pub fn address(text: &str) -> Result<Identifier<'static>, NotAnAddress> {
         _ if text.contains('@') => (Kind::Email, text),
         _ => (Kind::Phone, text),
     };
+    // No person's address has that dot.
+    let value = if kind == Kind::Email { without_last_dot(value.trim_end()) } else { value };
     let found = Identifier::new(kind, value.to_owned()).ok_or(NotAnAddress::Neither)?;
     match kind == Kind::Phone && !found.value.starts_with('+') {
         true => Err(NotAnAddress::NoCountry),
@@ -125,10 +130,17 @@ fn read(row: &Row<'_>) -> rusqlite::Result<NotSentTo> {
     })
 }
 
-fn hash(key: &[u8; 32], address: &Identifier<'_>) -> [u8; HASH_BYTES] {
+type Hash = [u8; HASH_BYTES];
+
+fn hash(key: &[u8; 32], address: &Identifier<'_>) -> Hash {
     let mac = hmac_sha256::HMAC::mac(address.to_string(), key);
     let (hash, _) = mac.split_first_chunk().expect("32 bytes begin with 16");
     *hash
+}
+
+/// Under which an address may stand on the list; one, but for international domains. All that is done with the list goes through here.
+fn hashes(key: &[u8; 32], address: &Identifier<'_>) -> Vec<Hash> {
+    spellings(address).iter().map(|spelled| hash(key, spelled)).collect()
 }
 
 impl State {
@@ -137,7 +149,12 @@ impl State {
         self.with_key(|database, key| {
             let sql = format!("SELECT {COLUMNS} FROM suppression_list WHERE hash = ?1");
             let mut query = database.prepare_cached(&sql)?;
-            query.query_row([hash(key, address)], read).optional()
+            for hash in hashes(key, address) {
+                if let Some(found) = query.query_row([hash], read).optional()? {
+                    return Ok(Some(found));
+                }
+            }
+            Ok(None)
         })
     }
 
@@ -153,9 +170,19 @@ impl State {
             let change = database.unchecked_transaction()?;
             let mut added = 0;
             for (address, reason) in addresses {
+                let spelled = spellings(address);
+                let mut there =
+                    change.prepare_cached("SELECT 1 FROM suppression_list WHERE hash = ?1")?;
+                let is_there = spelled
+                    .iter()
+                    .map(|it| there.exists([hash(key, it)]))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let (false, Some(first)) = (is_there.contains(&true), spelled.first()) else {
+                    continue;
+                };
                 let sql = "INSERT INTO suppression_list (hash, address, reason, by, since_ms)
-                           VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING";
-                let (hash, text) = (hash(key, address), address.to_string());
+                           VALUES (?1, ?2, ?3, ?4, ?5)";
+                let (hash, text) = (hash(key, first), first.to_string());
                 added += change.prepare_cached(sql)?.execute(params![
                     hash,
                     text,
@@ -179,7 +206,11 @@ impl State {
             let mut removed = 0;
             for address in addresses {
                 let sql = "DELETE FROM suppression_list WHERE hash = ?1";
-                removed += change.prepare_cached(sql)?.execute([hash(key, address)])?;
+                let mut was_there = false;
+                for hash in hashes(key, address) {
+                    was_there |= change.prepare_cached(sql)?.execute([hash])? > 0;
+                }
+                removed += usize::from(was_there);
             }
             change.commit()?;
             Ok(removed)
@@ -225,7 +256,9 @@ impl State {
             let mut forgotten = 0;
             for address in addresses {
                 let sql = "UPDATE suppression_list SET address = NULL WHERE hash = ?1 AND address IS NOT NULL";
-                forgotten += change.prepare_cached(sql)?.execute([hash(key, address)])?;
+                for hash in hashes(key, address) {
+                    forgotten += change.prepare_cached(sql)?.execute([hash])?;
+                }
             }
             change.commit()?;
             if forgotten == 0 {
@@ -270,6 +303,7 @@ mod tests {
             ("+49 (0)30 1234567", "phone:+49301234567"),
             ("0049 30 1234567", "phone:+49301234567"),
             ("phone:+49301234567", "phone:+49301234567"),
+            ("ann@b.example.", "email:ann@b.example"),
         ] {
             assert_eq!(address(given).map(|it| it.to_string()).as_deref(), Ok(text), "{given}");
         }
