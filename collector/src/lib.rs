@@ -72,7 +72,7 @@ pub use reload::{Reload, ReloadError, RuleFiles};
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
-    actions::{ActionsError, Hands, Worker},
+    actions::{ActionsError, Hands, Reports, Worker},
     config::{Config, ConsumerConfig, Name, Secret, SourceConfig, WriteKey},
     consumer::{Consumer, Outlet, Surroundings},
     countries::{Countries, CountriesError},
@@ -121,6 +121,7 @@ pub struct Collector {
     consumers: Vec<Consumer<Opening>>,
     projection: Projection,
     worker: Worker,
+    reports: Reports,
     /// A name for the texts that rules and templates were read from.
     rules_read: Option<String>,
     rules: Arc<RuleSet>,
@@ -272,6 +273,11 @@ impl Collector {
             ingest.metrics.knows_actions(rule, &kind);
         }
         let worker = Worker::new(hands);
+        let reports = Reports::open(
+            Arc::clone(&ingest.log),
+            (state.clone(), Arc::clone(&ingest.clock)),
+            (ingest.sources.clone(), inbounds.clone()),
+        )?;
         let limits = HttpLimits::default();
         Ok(Self {
             ingest,
@@ -279,6 +285,7 @@ impl Collector {
             consumers,
             projection,
             worker,
+            reports,
             rules_read,
             rules: set,
             in_force,
@@ -378,6 +385,7 @@ impl Collector {
         let finish_erasures = tokio::spawn(desk.clone().finish_erasures(draining.clone()));
         let follow = tokio::spawn(self.projection.follow(log.end(), draining.clone()));
         let working = tokio::spawn(self.worker.run(draining.clone()));
+        let listening = tokio::spawn(self.reports.run(draining.clone()));
 
         let mut consumers = JoinSet::new();
         for consumer in self.consumers {
@@ -422,6 +430,7 @@ impl Collector {
         if let Err(panic) = working.await {
             tracing::error!(%panic, "actions had stopped");
         }
+        let _ = listening.await;
         let _ = follow.await;
         let _ = telling.await;
         let _ = finish_erasures.await;

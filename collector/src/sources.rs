@@ -133,6 +133,11 @@ impl Sources {
         self.0.get().iter().any(|source| source.admits_origin(Some(origin)))
     }
 
+    /// Whether any of them is a server's.
+    pub(crate) fn any_trusted(&self) -> bool {
+        self.0.get().iter().any(|source| source.trust == Trust::Server)
+    }
+
     /// Whether it counts only with a proof who somebody is: one source demands it, and another's key must not be the way around.
     pub fn ask_proof(&self) -> bool {
         self.0.get().iter().any(|source| !source.identity_secrets.is_empty())

@@ -59,7 +59,7 @@ pub enum StateError {
 }
 
 /// Each entry takes the database from its index's version to the next. A released one is never edited.
-const MIGRATIONS: [&str; 10] = [
+const MIGRATIONS: [&str; 11] = [
     "
     CREATE TABLE secret (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE cursor (consumer TEXT PRIMARY KEY, after TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -154,6 +154,10 @@ const MIGRATIONS: [&str; 10] = [
     "
     -- From when to when rules were stopped that go on by now; the empty name is all of them.
     CREATE TABLE past_stop (number INTEGER PRIMARY KEY, name TEXT NOT NULL, since_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL) STRICT;
+",
+    "
+    -- How far the log was listened to for what mail services report: one row.
+    CREATE TABLE heard (one INTEGER PRIMARY KEY CHECK (one = 1), up_to INTEGER NOT NULL) STRICT;
 ",
 ];
 

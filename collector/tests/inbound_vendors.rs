@@ -151,6 +151,34 @@ async fn what_vendors_document_becomes_the_events_that_are_written_down() {
 }
 
 #[tokio::test]
+async fn whom_a_mail_service_cannot_or_may_not_write_to_is_on_the_suppression_list() {
+    let folder = tempfile::tempdir().unwrap();
+    let vendors = Vendors::start(folder.path()).await;
+    let token = vendors.server.new_token.clone().unwrap();
+    for delivery in documented("sendgrid") {
+        let request = vendors.signed("sendgrid", now(), &delivery["body"].to_string());
+        assert_eq!(answered(request).await.status, 200);
+    }
+    let begun = std::time::Instant::now();
+    loop {
+        let request = client().get(vendors.server.at("/v1/suppressions")).bearer_auth(&token);
+        let list = server::json(request.send().await.unwrap()).await;
+        let all = list["suppressions"].as_array().unwrap().iter();
+        let mut all: Vec<_> =
+            all.map(|it| json!([it["address"], it["reason"], it["by"]]).to_string()).collect();
+        all.sort();
+        let gone = r#"["gone@example.com","bounced","sendgrid"]"#;
+        let unsubscribed = r#"["pat@example.com","unsubscribed","sendgrid"]"#;
+        if all == [gone, unsubscribed] {
+            break;
+        }
+        assert!(begun.elapsed() < server::PATIENCE, "{all:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    vendors.server.stop().await;
+}
+
+#[tokio::test]
 async fn what_is_forged_changed_or_old_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let vendors = Vendors::start(folder.path()).await;

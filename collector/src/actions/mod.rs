@@ -6,6 +6,7 @@
 //!                               [destinations.NAME] ─▶ slack, webhook, email, sms
 //!                                                       in_app ─▶ the log, and from there `messages`
 //!  the suppression list in `state` ◀─▶ never_again: asked before each e-mail and text, and told what bounced
+//!                               ◀─ reported: what mail services say later, as events of servers
 //! ```
 //! Promises that every attempt ends in one [`Outcome`], which says whether it may be tried again without doing the thing twice; and
 //! that no reason has a secret or an address of a person in it. Deliberately does not decide what is sent, or when.
@@ -24,6 +25,7 @@ mod opening;
 mod posting;
 mod reason;
 mod rehearsal;
+mod reported;
 mod slack;
 mod sms;
 mod template;
@@ -45,5 +47,6 @@ pub use webhook::ActionWebhook;
 
 pub(crate) use opening::{fixtures, open, texts};
 pub(crate) use rehearsal::test_within;
+pub(crate) use reported::Reports;
 pub(crate) use trying::{QUIET, STOPPED, Trying};
 pub(crate) use worker::{Hands, Worker};

@@ -127,6 +127,11 @@ impl Inbounds {
         self.all.set(read);
     }
 
+    /// Whether none is configured.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.get().is_empty()
+    }
+
     /// The one of this name.
     pub fn named(&self, name: &str) -> Option<Arc<Inbound>> {
         let all = self.all.get();

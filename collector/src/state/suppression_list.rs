@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use self::spelling::{spellings, without_last_dot};
 use super::{HASH_BYTES, State, StateError, erased::key};
 use crate::{
-    event_log::Timestamp,
+    event_log::{Offset, Timestamp},
     people::{Identifier, Kind},
 };
 
@@ -266,6 +266,24 @@ impl State {
             }
             // They stand in the log of changes until that is moved into the file.
             database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        })
+    }
+
+    /// How far the log was listened to for what goes on the list; noted as this place if it never was.
+    pub fn heard_up_to(&self, else_from: Offset) -> Result<Offset, StateError> {
+        self.with(|database| {
+            let sql = "INSERT INTO heard VALUES (1, ?1) ON CONFLICT DO NOTHING";
+            database.execute(sql, [else_from.to_number()])?;
+            database.query_row("SELECT up_to FROM heard", [], |row| row.get(0))
+        })
+        .map(Offset::from_number)
+    }
+
+    /// It was listened to up to here.
+    pub fn note_heard(&self, up_to: Offset) -> Result<(), StateError> {
+        self.with(|database| {
+            database.prepare_cached("UPDATE heard SET up_to = ?1")?.execute([up_to.to_number()])?;
+            Ok(())
         })
     }
 
