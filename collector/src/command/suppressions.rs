@@ -63,11 +63,14 @@ enum Command {
         /// Those of a file, as `import` reads it; `-` is the standard input.
         #[arg(long, conflicts_with = "addresses")]
         file: Option<PathBuf>,
+        /// The name of the column that is read.
+        #[arg(long, value_name = "NAME", requires = "file")]
+        column: Option<String>,
     },
     /// Put the addresses of a file on the list: one a line, or CSV.
     ///
-    /// In CSV the address is in the first column, or, if the first line has names, in the one called `address`, `email`, `email address`,
-    /// `phone`, `phone number`, `number` or `recipient`. A column `reason` counts where it says one of the reasons below (`BOUNCE`, `COMPLAINT`
+    /// In CSV the address is in the first column, or, if the first line has names, in the first called `address`, `email`, `email address`,
+    /// `phone`, `phone number`, `number` or `recipient`; others of these names are told, and --column reads them. A column `reason` counts where it says one of the reasons below (`BOUNCE`, `COMPLAINT`
     /// and the like too); else --reason does. What is on the list already stays as it is, so that a file can be imported again. A line
     /// without an address is named with its number and left out; the others go onto the list. Exit code 1: there were such lines.
     Import {
@@ -76,6 +79,9 @@ enum Command {
         /// Why, where the file does not say it.
         #[arg(long, default_value = "manual")]
         reason: Reason,
+        /// The name of the column that is read.
+        #[arg(long, value_name = "NAME")]
+        column: Option<String>,
     },
 }
 
@@ -127,10 +133,12 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             };
             (answer, shown)
         }
-        Command::Import { file, reason } => {
-            return file::go_through(&server, file, Order::Add(*reason), arguments.json).await;
+        Command::Import { file, reason, column } => {
+            let (file, order) = ((&**file, column.as_deref()), Order::Add(*reason));
+            return file::go_through(&server, file, order, arguments.json).await;
         }
-        Command::Remove { file: Some(file), .. } => {
+        Command::Remove { file: Some(file), column, .. } => {
+            let file = (&**file, column.as_deref());
             return file::go_through(&server, file, Order::Remove, arguments.json).await;
         }
         Command::Add { addresses, reason } => {
@@ -138,7 +146,7 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let shown = Order::Add(*reason).came_of(&answer);
             (answer, shown)
         }
-        Command::Remove { addresses, file: None } => {
+        Command::Remove { addresses, file: None, .. } => {
             let answer = Order::Remove.give(&server, &few(addresses)?).await?;
             let shown = Order::Remove.came_of(&answer);
             (answer, shown)

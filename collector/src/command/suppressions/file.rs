@@ -12,7 +12,11 @@ use anyhow::{Context as _, bail};
 use headwater_collector::state;
 use serde_json::json;
 
-use super::{AT_ONCE, Order, Reason, Server, lines::Lines, printable};
+use super::{
+    AT_ONCE, Order, Reason, Server,
+    lines::{Lines, NoColumn},
+    printable,
+};
 
 /// Bytes of the texts of an order: the server takes 256 KiB, and JSON may double what it writes.
 const AT_ONCE_BYTES: usize = 64 * 1024;
@@ -30,7 +34,7 @@ struct Done {
 /// Does it with each address of a file.
 pub(super) async fn go_through(
     server: &Server,
-    file: &Path,
+    (file, column): (&Path, Option<&str>),
     order: Order,
     as_json: bool,
 ) -> anyhow::Result<ExitCode> {
@@ -41,12 +45,16 @@ pub(super) async fn go_through(
         ),
     };
     let mut done = Done::default();
-    let ended = each(server, input, order, &mut done).await;
+    let ended = each(server, Lines::of(input, column), order, &mut done).await;
     let (changed, same) = order.members();
     let answer = json!({ changed: done.changed, same: done.same, "bad": done.bad });
     let said = order.came_of(&answer);
-    ended.with_context(|| {
-        format!("interrupted: {}. Run it again: what is done stays done", said.trim_end())
+    ended.map_err(|error| match error.is::<NoColumn>() {
+        true => error,
+        false => error.context(format!(
+            "interrupted: {}. Run it again: what is done stays done",
+            said.trim_end()
+        )),
     })?;
     let mut out = std::io::stdout().lock();
     match as_json {
@@ -62,14 +70,29 @@ pub(super) async fn go_through(
 
 async fn each(
     server: &Server,
-    input: Box<dyn Read>,
+    mut lines: Lines<Box<dyn Read>>,
     order: Order,
     done: &mut Done,
 ) -> anyhow::Result<()> {
     let mut error = std::io::stderr();
     let (mut gathered, mut bytes) = (Vec::new(), 0);
-    for line in Lines::of(input) {
-        let line = line.context("the file cannot be read any further")?;
+    let mut is_said = false;
+    while let Some(line) = lines.next() {
+        let line = line.map_err(|error| match error.downcast::<NoColumn>() {
+            Ok(none) => anyhow::Error::new(none),
+            Err(error) => anyhow::Error::new(error).context("the file cannot be read any further"),
+        })?;
+        if let Some((read, others)) = &lines.read
+            && !is_said
+            && !others.is_empty()
+        {
+            let others = others.join("`, `");
+            writeln!(
+                error,
+                "note: addresses are read from the column `{read}`, and not from `{others}`; --column NAME reads another"
+            )?;
+            is_said = true;
+        }
         let found = line.address.map_err(str::to_owned).and_then(|text| {
             let short: String = text.chars().take(80).collect();
             state::address(&text).map_err(|error| format!("`{}`: {error}", printable(&short)))

@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use super::Reason;
+use super::{Reason, printable};
 
 /// Bytes of a line: what a mail server says of an address has a few hundred.
 const LONGEST: usize = 64 * 1024;
@@ -44,6 +44,18 @@ pub(super) struct Lines<R> {
     input: BufReader<R>,
     number: u64,
     columns: Option<Columns>,
+    /// The name of the column that is to be read, if somebody has said which.
+    wanted: Option<String>,
+    /// Where columns have names: the one that is read, and those that have addresses too and are not.
+    pub(super) read: Option<(String, Vec<String>)>,
+}
+
+/// There is no such column.
+#[derive(Debug, thiserror::Error)]
+#[error("the first line names no column `{wanted}`; it has `{}`", there.join("`, `"))]
+pub(super) struct NoColumn {
+    wanted: String,
+    there: Vec<String>,
 }
 
 /// Where what is.
@@ -52,11 +64,41 @@ struct Columns {
     delimiter: u8,
     address: usize,
     reason: Option<usize>,
+    /// Whether the first line has their names.
+    has_names: bool,
 }
 
 impl<R: Read> Lines<R> {
-    pub(super) fn of(input: R) -> Self {
-        Self { input: BufReader::new(input), number: 0, columns: None }
+    pub(super) fn of(input: R, wanted: Option<&str>) -> Self {
+        let wanted = wanted.map(str::to_owned);
+        Self { input: BufReader::new(input), number: 0, columns: None, wanted, read: None }
+    }
+
+    /// Finds out from the first line where what is.
+    fn begin(&mut self, line: &str) -> Result<Columns, NoColumn> {
+        let mut columns = Columns::of(line);
+        let mut names = cells(line, columns.delimiter);
+        if let Some(wanted) = self.wanted.take() {
+            let same = |name: &String| name.eq_ignore_ascii_case(wanted.trim());
+            let Some(address) = names.iter().position(same) else {
+                // What a file says is printed on a terminal.
+                for name in &mut names {
+                    *name = printable(name);
+                }
+                return Err(NoColumn { wanted, there: names });
+            };
+            columns = Columns { address, ..Columns::named(columns.delimiter, &names) };
+        }
+        if columns.has_names {
+            let is_one = |name: &String| ADDRESS.contains(&letters(name).as_str());
+            let others = names
+                .iter()
+                .enumerate()
+                .filter(|(at, name)| *at != columns.address && is_one(name));
+            let others = others.map(|(_, name)| printable(name)).collect();
+            self.read = Some((printable(&names[columns.address]), others));
+        }
+        Ok(columns)
     }
 
     /// The next line's bytes without its end; `None` at the end of the file, an error's words if it has too many.
@@ -99,12 +141,21 @@ impl<R: Read> Iterator for Lines<R> {
                 let why = "a line ends in CR alone: save the file with LF or CRLF";
                 return Some(Ok(Line { number, address: Err(why), reason: None }));
             }
-            let first = self.columns.is_none();
-            let columns = *self.columns.get_or_insert_with(|| Columns::of(text));
+            let columns = match self.columns {
+                Some(columns) => columns,
+                None => {
+                    let columns = match self.begin(text) {
+                        Ok(columns) => columns,
+                        Err(none) => return Some(Err(io::Error::other(none))),
+                    };
+                    self.columns = Some(columns);
+                    if columns.has_names {
+                        continue;
+                    }
+                    columns
+                }
+            };
             let cells = cells(text, columns.delimiter);
-            if first && columns.are_named(&cells) {
-                continue;
-            }
             let reason = columns.reason.and_then(|at| reason(cells.get(at)?));
             let address = cells.into_iter().nth(columns.address).filter(|cell| !cell.is_empty());
             let address = address.ok_or("there is nothing in the address's column");
@@ -117,21 +168,23 @@ impl Columns {
     /// As the first line has them.
     fn of(line: &str) -> Self {
         let delimiter = line.bytes().find(|byte| b",;\t".contains(byte)).unwrap_or(b',');
-        let names: Vec<_> = cells(line, delimiter).iter().map(|cell| letters(cell)).collect();
-        let named = |known: &[&str]| names.iter().position(|name| known.contains(&name.as_str()));
-        match named(&ADDRESS) {
-            Some(address) => Self {
-                delimiter,
-                address,
-                reason: named(&["reason", "suppressionreason", "type", "suppressiontype"]),
-            },
-            None => Self { delimiter, address: 0, reason: Some(1) },
+        let names = cells(line, delimiter);
+        match names.iter().any(|name| ADDRESS.contains(&letters(name).as_str())) {
+            true => Self::named(delimiter, &names),
+            false => Self { delimiter, address: 0, reason: Some(1), has_names: false },
         }
     }
 
-    /// Whether these are names of columns.
-    fn are_named(self, cells: &[String]) -> bool {
-        cells.get(self.address).is_some_and(|cell| ADDRESS.contains(&letters(cell).as_str()))
+    /// By their names.
+    fn named(delimiter: u8, names: &[String]) -> Self {
+        let names: Vec<_> = names.iter().map(|cell| letters(cell)).collect();
+        let first = |known: &[&str]| names.iter().position(|name| known.contains(&name.as_str()));
+        Self {
+            delimiter,
+            address: first(&ADDRESS).unwrap_or_default(),
+            reason: first(&["reason", "suppressionreason", "type", "suppressiontype"]),
+            has_names: true,
+        }
     }
 }
 
@@ -164,7 +217,7 @@ mod tests {
     use super::*;
 
     fn read(text: &[u8]) -> Vec<(u64, Result<String, &'static str>, Option<Reason>)> {
-        let lines = Lines::of(text).map(Result::unwrap);
+        let lines = Lines::of(text, None).map(Result::unwrap);
         lines.map(|it| (it.number, it.address, it.reason)).collect()
     }
 
@@ -205,6 +258,29 @@ mod tests {
         assert_eq!(places, all);
         // One whose name begins as a column's does is somebody.
         assert_eq!(read(b"email@b.example\n"), [is(1, "email@b.example", None)]);
+    }
+
+    #[test]
+    fn of_several_columns_with_addresses_the_first_is_read_or_the_one_that_is_named() {
+        let file = b"id,Phone,E-Mail,reason\n1,+4930123456,a@b.example,bounce\n".as_slice();
+        let addresses = |column: Option<&str>| {
+            let mut lines = Lines::of(file, column);
+            let all: Vec<_> = lines.by_ref().map(|it| it.unwrap().address.unwrap()).collect();
+            (all.join(" "), lines.read.unwrap())
+        };
+        let names = |read: &str, other: &str| (read.to_owned(), vec![other.to_owned()]);
+        assert_eq!(addresses(None), ("+4930123456".to_owned(), names("Phone", "E-Mail")));
+        assert_eq!(addresses(Some("e-mail")), ("a@b.example".to_owned(), names("E-Mail", "Phone")));
+        // One whose name says nothing.
+        let both = vec!["Phone".to_owned(), "E-Mail".to_owned()];
+        assert_eq!(addresses(Some("id")), ("1".to_owned(), ("id".to_owned(), both)));
+        let mut none = Lines::of(file, Some("mobile"));
+        let error = none.next().unwrap().unwrap_err().to_string();
+        let expected =
+            "the first line names no column `mobile`; it has `id`, `Phone`, `E-Mail`, `reason`";
+        assert_eq!(error, expected);
+        let mut bare = Lines::of(b"a@b.example\n".as_slice(), None);
+        assert!(bare.next().unwrap().is_ok() && bare.read.is_none());
     }
 
     #[test]
