@@ -50,9 +50,15 @@ async fn pages_follow_each_other_and_end_where_the_log_ends() {
     }
     assert_eq!(read, ids(&all));
     assert!(server.events_at(&token, "/v1/events?limit=0").await.is_empty());
-    for wrong in ["after=x", "after=-1", "limit=many", "limit=-1"] {
-        let request = client().get(server.at(&format!("/v1/events?{wrong}"))).bearer_auth(&token);
-        assert_eq!(request.send().await.unwrap().status(), 400, "{wrong}");
+    let wrong =
+        ["after=x", "after=-1", "limit=many", "limit=-1", "limit=1&limit=2", "limits=1", "after="];
+    let events = wrong.map(|wrong| format!("/v1/events?{wrong}"));
+    let live = ["after=x", "after=1&after=2", "limit=1"].map(|wrong| format!("/v1/live?{wrong}"));
+    for wrong in events.iter().chain(&live) {
+        let answer = client().get(server.at(wrong)).bearer_auth(&token).send().await.unwrap();
+        assert_eq!(answer.status(), 400, "{wrong}");
+        let said = server::json(answer).await;
+        assert_eq!(said["error"]["code"], "invalid_parameter", "{wrong}");
     }
     server.stop().await;
 }

@@ -14,6 +14,7 @@ use super::{
     Http,
     answer::{Answer, Failure, ok, set},
     auth, body,
+    query::{only, parameter, wrong_parameter},
 };
 use crate::{
     consumer::{Handle, Lease, Listed, OrderError, Place, Standing},
@@ -158,6 +159,7 @@ impl Http {
         query: Option<&str>,
         headers: &HeaderMap,
     ) -> Result<Answer, Failure> {
+        only(query, &["limit", "wait"])?;
         let most = number(query, "limit", PAGE, 1)?.min(MAX_PAGE);
         let wait = Duration::from_secs(number(query, "wait", 0, 0)? as u64).min(MAX_PULL_WAIT);
         let mut draining = self.draining.clone();
@@ -238,8 +240,9 @@ async fn order(handle: &Handle, verb: Verb, body: &[u8]) -> Result<Answer, Failu
 }
 
 async fn parked(handle: &Handle, query: Option<&str>) -> Result<Answer, Failure> {
+    only(query, &["after", "events", "limit"])?;
     let limit = number(query, "limit", PAGE, 1)?.min(MAX_PAGE);
-    let after = parameter(query, "after").map_or(Ok(Offset::START), |after| {
+    let after = parameter(query, "after")?.map_or(Ok(Offset::START), |after| {
         after.parse().map_err(|_| wrong_parameter("`after` is the `next` of the page before"))
     })?;
     let with_events = number(query, "events", 0, 0)? > 0;
@@ -379,13 +382,8 @@ fn at_most_a_page(events: usize) -> Result<(), Failure> {
     Err(invalid(&format!("at most {MAX_PAGE} events at once; split them")))
 }
 
-fn parameter<'q>(query: Option<&'q str>, name: &str) -> Option<&'q str> {
-    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back()
-}
-
 fn number(query: Option<&str>, name: &str, default: usize, least: usize) -> Result<usize, Failure> {
-    let Some(text) = parameter(query, name) else { return Ok(default) };
+    let Some(text) = parameter(query, name)? else { return Ok(default) };
     let number = text.parse::<u32>().ok().and_then(|number| usize::try_from(number).ok());
     let number = number.filter(|number| *number >= least);
     number.ok_or_else(|| wrong_parameter(&format!("`{name}` is a whole number from {least}")))
@@ -397,10 +395,6 @@ fn cut(reason: &str) -> String {
 
 fn invalid(message: &str) -> Failure {
     Failure::new(StatusCode::BAD_REQUEST, "invalid_order", message)
-}
-
-fn wrong_parameter(message: &str) -> Failure {
-    Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message)
 }
 
 fn too_large() -> Failure {

@@ -22,6 +22,7 @@ mod inbound;
 mod messages;
 mod people;
 mod pixel;
+mod query;
 mod read;
 mod routes;
 mod rules;

@@ -17,7 +17,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::answer::{Answer, Failure, stream};
+use super::{
+    answer::{Answer, Failure, stream},
+    query::{only, parameter, wrong_parameter},
+};
 use crate::{
     event_log::{EventLog, Offset, ReadError, Reader, Record},
     limits::{
@@ -62,8 +65,9 @@ pub(super) fn events(
     seats: &Seats,
     query: Option<&str>,
 ) -> Result<Answer, Failure> {
-    let after = parameter(query, "after")?.unwrap_or(Offset::START);
-    let limit = parameter(query, "limit")?.unwrap_or(MAX_EVENTS_PER_READ).min(MAX_EVENTS_PER_READ);
+    only(query, &["after", "limit"])?;
+    let after = read(query, "after")?.unwrap_or(Offset::START);
+    let limit = read(query, "limit")?.unwrap_or(MAX_EVENTS_PER_READ).min(MAX_EVENTS_PER_READ);
     let end = *log.end().borrow();
     not_beyond(end, after)?;
     let seat = seats.take()?;
@@ -81,13 +85,14 @@ pub(super) fn live(
     headers: &HeaderMap,
     draining: watch::Receiver<bool>,
 ) -> Result<Answer, Failure> {
+    only(query, &["after"])?;
     // What a browser saw last counts more than the address it first came with.
     let last_seen = headers.get("last-event-id").map(|id| {
         id.to_str().ok().and_then(|id| Offset::from_str(id).ok()).ok_or_else(|| invalid("after"))
     });
     let after = match last_seen.transpose()? {
         Some(last_seen) => Some(last_seen),
-        None => parameter(query, "after")?,
+        None => read(query, "after")?,
     };
     let mut end = log.end();
     let now = *end.borrow_and_update();
@@ -272,10 +277,9 @@ impl Form {
     }
 }
 
-/// A parameter of the query. Offsets and numbers have no character that an address would escape.
-fn parameter<T: FromStr>(query: Option<&str>, name: &'static str) -> Result<Option<T>, Failure> {
-    let pairs = query.unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
-    let value = pairs.filter(|(key, _)| *key == name).map(|(_, value)| value).next_back();
+/// A parameter of the query.
+fn read<T: FromStr>(query: Option<&str>, name: &'static str) -> Result<Option<T>, Failure> {
+    let value = parameter(query, name)?;
     value.map(|value| value.parse().map_err(|_| invalid(name))).transpose()
 }
 
@@ -296,7 +300,7 @@ fn invalid(name: &'static str) -> Failure {
         "limit" => "`limit` is a number of events",
         _ => "`after` is the `offset` of an event, as it was read",
     };
-    Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message)
+    wrong_parameter(message)
 }
 
 #[cfg(test)]

@@ -15,10 +15,8 @@ use super::{
     auth,
     client::{Client, Peer},
     door::Front,
-    people::{
-        NO_ACCOUNT, NO_PERSON, answer, decoded, known, limit, not_found, only, parameter,
-        wrong_parameter,
-    },
+    people::{NO_ACCOUNT, NO_PERSON, answer, known, limit, not_found},
+    query::{decoded, only, parameter, wrong_parameter},
 };
 use crate::{
     decode::{EventType, Shape, inflate},

@@ -12,7 +12,8 @@ use super::{
     Http,
     answer::{Answer, Failure},
     auth,
-    people::{answer, invalid, limit, only, parameter, read_order, wrong_parameter},
+    people::{answer, invalid, limit, read_order},
+    query::{only, parameter, wrong_parameter},
 };
 use crate::{
     limits::MAX_PAGE,

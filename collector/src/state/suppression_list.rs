@@ -56,7 +56,7 @@ pub struct NotSentTo {
     pub reason: SuppressionReason,
     /// Since when.
     pub since: Timestamp,
-    /// The name of the token of who put it there, or of the destination that did not take it.
+    /// The name of the token of who put it there, of the destination that did not take it, or of the source that reported it.
     pub by: String,
     /// Where it is in the list, for the page behind it.
     pub place: Place,

@@ -125,7 +125,8 @@ impl<'d> Asking<'d> {
             (&page["parked"][0]["messageId"], &page["next"]),
             (&json!("bad-2"), &json!(null))
         );
-        for wrong in ["?limit=0", "?limit=x", "?after=x", "?events=yes"] {
+        for wrong in ["?limit=0", "?limit=x", "?after=x", "?events=yes", "?limit=1&limit=2", "?x=1"]
+        {
             assert_eq!(self.get("parked", "crm", wrong).await.0, 400, "{wrong}");
         }
         let offset = &page["parked"][0]["offset"];
@@ -191,7 +192,7 @@ impl<'d> Asking<'d> {
         assert_eq!((status, lease["events"].is_array()), (200, true));
         let (status, nothing) = self.get("events", "lake", "").await;
         assert_eq!((status, nothing), (200, json!({"lease": null, "events": []})));
-        for wrong in ["?limit=0", "?wait=-1"] {
+        for wrong in ["?limit=0", "?wait=-1", "?wait=1&wait=2", "?x=1"] {
             assert_eq!(self.get("events", "lake", wrong).await.0, 400, "{wrong}");
         }
         assert_eq!(self.order("ack", "lake", json!({"lease": lease["lease"]})).await.0, 200);
