@@ -381,15 +381,19 @@ impl<'a> Fields<'_, 'a> {
             let expected = expected.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             holds |= expected.as_bytes().ct_eq(given.as_bytes());
         }
+        // What is signed of two ids has a line feed between them: with one inside, it would be signed for another pair, or for one id.
+        let no_control = |id: &&str| !id.contains(char::is_control);
+        let holds = bool::from(holds) && [Some(user_id), previous].iter().flatten().all(no_control);
         // Of an id with spaces around it another is meant than was signed: see `people::Identifier`.
         let is_meant = [Some(user_id), previous].iter().flatten().all(|id| id.trim() == *id);
         match event_type {
-            _ if bool::from(holds) && is_meant => return Ok(Identity::Proven),
-            EventType::Identify | EventType::Alias | EventType::Group if !bool::from(holds) => {}
+            _ if holds && is_meant => return Ok(Identity::Proven),
+            EventType::Identify | EventType::Alias | EventType::Group if !holds => {}
             _ => return Ok(unsigned),
         }
         let detail = "`context.signature` is the lowercase hexadecimal HMAC-SHA256 of the `userId` (of an alias: the \
-                      `previousId`, a line feed, the `userId`), made by your backend with the source's `identify_secret`";
+                      `previousId`, a line feed, the `userId`), made by your backend with the source's `identify_secret`; no \
+                      id that is signed has a control character";
         Err((Reason::BadSignature, detail.into()))
     }
 

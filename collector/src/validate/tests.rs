@@ -142,6 +142,20 @@ fn who_a_person_is_needs_a_signature_where_the_source_demands_it() {
     let spaced = hmac_sha256::HMAC::mac(" u-1", "new-secret-new-secret");
     let spaced: String = spaced.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(named(&track(" u-1", &spaced), true, Trust::Client), Identity::Claimed);
+    // Signed as one id, it would be signed for the pair of an alias: no such id is.
+    let hex = |text: &str| -> String {
+        let mac = hmac_sha256::HMAC::mac(text, "new-secret-new-secret");
+        mac.iter().map(|byte| format!("{byte:02x}")).collect()
+    };
+    assert_eq!(hex("u-1"), new);
+    for id in ["a\\nb", "a\\u0000b", "a\\u0085b"] {
+        let signature = hex(&serde_json::from_str::<String>(&format!("\"{id}\"")).unwrap());
+        assert_eq!(named(&track(id, &signature), true, Trust::Client), Identity::Claimed, "{id}");
+        let identify = format!(r#"{{"userId":"{id}","context":{{"signature":"{signature}"}}}}"#);
+        assert_eq!(judged(&identify), Err(Reason::BadSignature), "{id}");
+    }
+    let umlaut = hex("a b-ü");
+    assert_eq!(named(&track("a b-ü", &umlaut), true, Trust::Client), Identity::Proven);
     // Nor can I bring somebody else into an account.
     let group = |event: &str| {
         let shape = Shape::Single(EventType::Group);
@@ -169,6 +183,20 @@ fn who_a_person_is_needs_a_signature_where_the_source_demands_it() {
         validate(&batch, shape, &sender, &Memory::new(), || "fresh".into()).events.len()
     };
     assert_eq!((alias(new), alias("")), (0, 0));
+    let pair = |previous: &str, user: &str| {
+        let signature = hex("a\nb\nc");
+        let event = format!(
+            r#"{{"userId":"{user}","previousId":"{previous}","context":{{"signature":"{signature}"}}}}"#
+        );
+        let batch = WireBatch::parse(event.as_bytes(), Shape::Single(EventType::Alias)).unwrap();
+        let sender = Sender {
+            identity_secrets: &secrets,
+            ..Sender::new("web".parse().unwrap(), Timestamp::from_unix_ms(NOW))
+        };
+        let shape = Shape::Single(EventType::Alias);
+        validate(&batch, shape, &sender, &Memory::new(), || "fresh".into()).events.len()
+    };
+    assert_eq!((pair("a", "b\\nc"), pair("a\\nb", "c")), (0, 0), "two pairs, one text");
     assert_eq!(alias("7f97663a6d0a0265978a216e933c27ee442a6cf62d580f48a3807c46c024f690"), 1);
 }
 
