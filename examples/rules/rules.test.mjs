@@ -33,7 +33,7 @@ for (const [name, count] of Object.entries(FIXTURES)) {
 }
 
 test('its rules can be used and its fixture comes out', (t) => {
-  const [written, once, , fixture] = blocks;
+  const [written, once, , , fixture] = blocks;
   const dir = folder(t, { 'rules.toml': written, 'once.toml': once, 'rules.test.toml': fixture, 'churn.md': '**{{ account.name }}**' });
   for (const command of ['check', 'test']) {
     const { status, text } = rules(command, dir);
