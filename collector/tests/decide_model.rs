@@ -69,6 +69,33 @@ decision = "freeze"
 on = "Card Known"
 decision = "known"
 
+[rules.unknown]
+on = "Score Answered"
+if = ['event.properties.score == "known"', "event.properties.value > 0.8"]
+decision = "unknown"
+
+[scores.left]
+model = "model"
+on = "Card Doubted"
+inputs = { uses = "features.uses" }
+fallback = 0.0
+
+[rules.by_left]
+on = "Score Answered"
+if = 'event.properties.score == "left"'
+decision = "left"
+
+[scores.right]
+model = "model"
+on = "Card Doubted"
+inputs = { uses = "features.uses" }
+fallback = 0.0
+
+[rules.by_right]
+on = "Score Answered"
+if = 'event.properties.score == "right"'
+decision = "right"
+
 [scores.known]
 model = "model"
 on = "Card Known"
@@ -169,6 +196,7 @@ fn decided(answer: &Value) -> (&str, Option<&str>, bool) {
 async fn what_a_model_answers_decides_about_the_event_because_of_which_it_was_asked() {
     let world = World::new().await;
     let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
     let bad = decide(&server, "Card Used", "bad-1", 5000).await;
     assert_eq!(decided(&bad), ("block", Some("block"), true), "{bad:#}");
     assert_eq!(bad["scores"], json!([{"score": "fraud", "value": 0.95, "fallback": false}]));
@@ -196,9 +224,29 @@ async fn what_a_model_answers_decides_about_the_event_because_of_which_it_was_as
     assert_eq!(world.model.asked.load(Ordering::Relaxed), asked);
 
     // What the event itself has set off gives way to what the answer does, and stands where that sets off nothing.
-    let known = decide(&server, "Card Known", "bad-2", 5000).await;
+    let known = decide(&server, "Card Known", "good-2", 5000).await;
     assert_eq!(decided(&known), ("known", Some("known"), true), "{known:#}");
     assert_eq!(known["scores"][0]["score"], "known");
+    let unknown = decide(&server, "Card Known", "bad-2", 5000).await;
+    assert_eq!(decided(&unknown), ("unknown", Some("unknown"), true), "{unknown:#}");
+    // Who reads of it later is told the same.
+    let read = client().get(server.at("/v1/firings?rule=known&who=bad-2")).bearer_auth(&token);
+    let later = server::json(read.send().await.unwrap()).await;
+    let before = unknown["firings"].as_array().unwrap().iter().find(|it| it["rule"] == "known");
+    for fired in [before.unwrap(), &later["firings"][0]] {
+        assert_eq!(
+            (&fired["decision"], &fired["undecided"]),
+            (&json!("known"), &json!("`unknown` decides"))
+        );
+    }
+    // Of two models' answers the later one decides, and both are heard.
+    let doubted = decide(&server, "Card Doubted", "bad-3", 5000).await;
+    let by = doubted["by"].as_str().unwrap();
+    let other = if by == "by_left" { "by_right" } else { "by_left" };
+    let mut fired = doubted["firings"].as_array().unwrap().iter();
+    let other = fired.find(|it| it["rule"] == other).unwrap();
+    assert_eq!(other["undecided"], format!("`{by}` decides"), "{doubted:#}");
+    assert_eq!(doubted["scores"].as_array().unwrap().len(), 2);
     server.stop().await;
 }
 
