@@ -222,7 +222,7 @@ fn one(
             decided.push((number, event.at.0, decision.clone()));
         }
         let question = event.question(&trial).map_err(failed)?;
-        let record = event.record(begin, number, question);
+        let record = event.record(begin, number, question.as_deref());
         let record = record.map_err(|message| (Some(at), message))?;
         // What was due goes out before this is known.
         trial.pass(record.received_at.unix_ms()).map_err(failed)?;
@@ -391,7 +391,7 @@ impl RawEvent {
         Ok(asked.into_iter().next().map(|fired| fired.id))
     }
 
-    fn record(self, begin: i64, number: i64, question: Option<String>) -> Result<Record, String> {
+    fn record(self, begin: i64, number: i64, question: Option<&str>) -> Result<Record, String> {
         let mut calls: Vec<(&str, Option<String>)> = Vec::new();
         calls.extend(self.track.map(|name| ("track", Some(name))));
         calls.extend(self.page.map(|name| ("page", Some(name))));
@@ -399,7 +399,7 @@ impl RawEvent {
         calls.extend(self.identify.as_ref().map(|_| ("identify", None)));
         // What a model has said, as the collector would put it into the log.
         let answers = self.answered.clone().unwrap_or_default();
-        let firing = question.as_deref().unwrap_or("fixture");
+        let firing = question.unwrap_or("fixture");
         let of = |(score, value): (String, f64)| json!({ "score": score, "value": value, "firing": firing });
         let answer = answers.into_iter().map(of).next();
         calls.extend(answer.as_ref().map(|_| ("track", Some(ANSWERED.to_owned()))));
