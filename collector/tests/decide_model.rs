@@ -164,8 +164,9 @@ impl World {
                 "[destinations.{name}]\nkind = 'webhook'\nurl = '{url}'\nsecret = '{SECRET}'\nallow_private = true\n"
             )
         };
+        // Of which questions are none, however many are asked.
         let toml = format!(
-            "rules = '{}'\n[sources.app]\nwrite_key = 'wk_app'\ntrust = 'server'\n{}{}",
+            "rules = '{}'\nactions_per_minute = 1\n[sources.app]\nwrite_key = 'wk_app'\ntrust = 'server'\n{}{}",
             rules.display(),
             destination("model", &start(&model).await),
             destination("dead", &format!("http://{dead}/")),

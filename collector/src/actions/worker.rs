@@ -315,8 +315,9 @@ impl Hands {
                 });
                 return None;
             }
-            // Once for each action: a destination that is away must not use up what others may do.
-            if !tried.is_counted
+            // Once for each action: a destination that is away must not use up what others may do. What asks a model reaches nobody.
+            let asks = matches!(pending.what.what, What::Ask { .. });
+            if !(tried.is_counted || asks)
                 && let Some(over) = self.too_many()
             {
                 last = Some(CEILING.to_owned());
