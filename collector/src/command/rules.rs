@@ -367,6 +367,16 @@ fn list(answer: &Value) -> String {
             rule["acted"],
             text(&rule["when"]),
         );
+        if let Some(times) = rule["unjudged"]["times"].as_u64() {
+            let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
+            let of = |member: &str| text(&rule["unjudged"][member]);
+            shown += &format!(
+                "    ! could not be judged {times} since the start, last at {}: `{}`: {}\n",
+                of("at"),
+                of("condition"),
+                of("why")
+            );
+        }
         for condition in items(&rule["conditions"]) {
             shown += &format!("    and {}\n", text(condition));
         }

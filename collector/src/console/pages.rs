@@ -231,7 +231,7 @@ mod tests {
         event_log::Timestamp,
         rules::{
             Acted, ActionState, Bounds, Fired, Looked, Per, Reason, RuleShown, Scored, Term,
-            Tested, Waited, Waiting,
+            Tested, UnjudgedOfRule, Waited, Waiting,
         },
     };
 
@@ -319,7 +319,8 @@ mod tests {
             percent: 10,
         };
         let stopped = Some(StoppedShown { by: bad(), at: bad(), all: false });
-        RuleStanding { rule, stopped, fired: 1, acted: 1 }
+        let unjudged = Some(UnjudgedOfRule { times: 1, condition: bad(), why: bad(), at: bad() });
+        RuleStanding { rule, stopped, fired: 1, acted: 1, unjudged }
     }
 
     fn bounds() -> Bounds {

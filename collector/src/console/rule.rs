@@ -40,6 +40,8 @@ pub(crate) struct RuleView {
     pub(crate) has_fired: bool,
     pub(crate) fired: String,
     pub(crate) acted: String,
+    /// That a condition of it could not be worked out.
+    pub(crate) unjudged: Option<UnjudgedView>,
     /// Without its folder.
     pub(crate) file: String,
     pub(crate) revision: u32,
@@ -47,6 +49,15 @@ pub(crate) struct RuleView {
     /// Whether its file lets it run at all.
     pub(crate) enabled: bool,
     pub(crate) stopped: Option<StoppedView>,
+}
+
+/// How often that was since the start, and which condition it was the last time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnjudgedView {
+    pub(crate) times: String,
+    pub(crate) condition: String,
+    pub(crate) why: String,
+    pub(crate) at: When,
 }
 
 /// A condition: as it is written, and in words where it is plain.
@@ -124,6 +135,12 @@ impl RuleView {
             has_fired: rule.fired > 0,
             fired: count(rule.fired, "time", "times"),
             acted: count(rule.acted, "time", "times"),
+            unjudged: rule.unjudged.as_ref().map(|of| UnjudgedView {
+                times: count(of.times, "time", "times"),
+                condition: of.condition.clone(),
+                why: of.why.clone(),
+                at: When::of(&of.at),
+            }),
             file: shown.file.rsplit('/').next().unwrap_or_default().to_owned(),
             revision: shown.revision,
             standing,

@@ -11,7 +11,7 @@ use tokio::{
 use super::{Desk, DeskError};
 use crate::{
     event_log::Offset,
-    rules::{self, CameTo, Fired, Heard, Unanswered},
+    rules::{self, CameTo, Fired, Heard, Unanswered, Unjudged},
     state::{Stopped, Switches},
 };
 
@@ -117,6 +117,21 @@ impl Desk {
         let end = *self.log.end().borrow();
         self.projection.wait_for(end).await;
         self.came_to(record).await
+    }
+
+    /// The rules with a decision that could not be judged because of an event, or of a model's answer to it; none that is stopped.
+    pub(crate) async fn unjudged(&self, record: Offset) -> Result<Vec<Unjudged>, DeskError> {
+        let lately = &self.projection.lately;
+        let records = match lately.is_nothing(record) {
+            true => vec![record],
+            false => self.read(move |db| rules::with_answers(db, record)).await?,
+        };
+        let mut found = lately.unjudged.of_events(&records);
+        if !found.is_empty() {
+            let stopped = self.stopped_rules().await?;
+            found.retain(|of| !stopped.iter().any(|it| it.is_of(&of.rule)));
+        }
+        Ok(found)
     }
 
     /// What an event has come to by now.

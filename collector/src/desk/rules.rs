@@ -14,7 +14,7 @@ use crate::{
     event_log::{Offset, SourceName, Timestamp},
     metrics::Metrics,
     people::{self, Whole},
-    rules::{self, Fired, Listed, RuleSet, RuleShown, Scored},
+    rules::{self, Fired, Listed, RuleSet, RuleShown, Scored, UnjudgedOfRule},
     state::{Stopped, Switches},
 };
 
@@ -35,6 +35,9 @@ pub(crate) struct RuleStanding {
     /// How often it has fired, and how often of these something has arrived.
     pub(crate) fired: u64,
     pub(crate) acted: u64,
+    /// How often a condition of it could not be worked out since the start, and which last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unjudged: Option<UnjudgedOfRule>,
 }
 
 /// That something is stopped.
@@ -74,7 +77,8 @@ impl Desk {
         let shown = set.shown().into_iter().map(|rule| {
             let (fired, acted) = counts.get(&rule.name).copied().unwrap_or_default();
             let stopped = StoppedShown::of(&stopped, &rule.name);
-            RuleStanding { rule, stopped, fired, acted }
+            let unjudged = self.projection.lately.unjudged.of_rule(&rule.name);
+            RuleStanding { rule, stopped, fired, acted, unjudged }
         });
         Ok(shown.collect())
     }

@@ -22,6 +22,7 @@ use cel::{
 
 use crate::config::nearest;
 use plain::{Around, Plain, Steps};
+pub(crate) use wording::{NOTHING, is_of_nothing, no_truth};
 
 /// Bytes of one expression: the longest of the ready mappings has 140.
 const MAX_BYTES: usize = 1000;

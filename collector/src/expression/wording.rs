@@ -1,7 +1,20 @@
 //! What the crate says of an expression, in the words of who writes rules and mappings.
 //! Promises to say no value that was sent, and to say what to write instead where that is known. Deliberately understands no expression.
 
-use cel::ExecutionError;
+use cel::{ExecutionError, Value};
+
+/// What is said of a value that there is none of.
+pub(crate) const NOTHING: &str = "nothing (null)";
+
+/// Whether what is wrong is that a value is null.
+pub(crate) fn is_of_nothing(said: &str) -> bool {
+    said.contains(NOTHING)
+}
+
+/// Why what a condition comes to is no answer.
+pub(crate) fn no_truth(value: &Value) -> String {
+    format!("it comes to {}, and not to true or false", kind(&value.type_of().to_string()))
+}
 
 /// Why a text is no expression; `at` is the line from 0 and the column from 1, in characters, that the parser names.
 pub(super) fn unread(message: &str, text: &str, (line, column): (usize, usize)) -> String {
@@ -85,6 +98,9 @@ pub(super) fn without_value(error: &ExecutionError, source: &str) -> String {
             true => format!("expected {}, found {}", kind(want), kind(got)),
             false => format!("expected {}, found something else", kind(want)),
         },
+        E::FunctionError { function, message } if message == NOTHING => {
+            format!("`{function}` does not work on {NOTHING}")
+        }
         E::FunctionError { function, .. } => format!("`{function}` cannot work on this"),
         E::IndexOutOfBounds(_) => "a list has no so many elements".to_owned(),
         E::DivisionByZero(_) | E::RemainderByZero(_) => "divided by zero".to_owned(),
@@ -148,7 +164,7 @@ fn kind(name: &str) -> &str {
         "bool" => "true or false",
         "list" => "a list",
         "map" => "a map",
-        "null" | "null_type" => "nothing (null)",
+        "null" | "null_type" => NOTHING,
         _ => "something else",
     }
 }

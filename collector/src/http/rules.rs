@@ -181,20 +181,23 @@ impl Http {
         let found = timeout_at(until, recorded).await.unwrap_or_else(|_| Err(unseen()));
         let found = match found {
             Ok(record) => match self.desk.decided(record, until).await {
-                Ok(Some(decided)) => Ok(decided),
+                Ok(Some(decided)) => match self.desk.unjudged(record).await {
+                    Ok(unjudged) => Ok((decided, unjudged)),
+                    Err(_) => Err(NOT_READ.to_owned()),
+                },
                 Ok(None) => Err(unseen()),
                 Err(_) => Err(NOT_READ.to_owned()),
             },
             Err(why) => Err(why),
         };
-        let (undecided, fired, heard) = match found {
-            Ok(decided) => {
+        let (undecided, fired, heard, unjudged) = match found {
+            Ok((decided, unjudged)) => {
                 let unanswered = self.desk.unanswered(&decided);
                 let why = unanswered
                     .map(|of| format!("a model had not answered after {deadline} ms: {of}"));
-                (why, decided.fired, decided.heard)
+                (why, decided.fired, decided.heard, unjudged)
             }
-            Err(why) => (Some(why), Vec::new(), Vec::new()),
+            Err(why) => (Some(why), Vec::new(), Vec::new(), Vec::new()),
         };
         let made = self.desk.decision(&fired);
         let default = self.desk.rules.default_decision();
@@ -210,6 +213,7 @@ impl Http {
             "duplicate": is_duplicate,
             "scores": heard,
             "firings": fired,
+            "unjudged": unjudged,
         });
         if let Some(why) = undecided {
             said["undecided"] = json!(why);

@@ -22,6 +22,7 @@ pub(super) struct OfRules {
     waiting: Family<RuleLabel, Gauge<u64, AtomicU64>>,
     firings: Family<FiringLabels, Counter>,
     stopped: Family<RuleLabel, Gauge<u64, AtomicU64>>,
+    unjudged: Family<RuleLabel, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     decision_seconds: Histogram,
 }
@@ -67,6 +68,7 @@ impl OfRules {
             waiting: Family::default(),
             firings: Family::default(),
             stopped: Family::default(),
+            unjudged: Family::default(),
             decisions: Family::default(),
             decision_seconds: Histogram::new(DECISION_BOUNDS),
         };
@@ -80,6 +82,8 @@ impl OfRules {
         to.register("firings", help, all.firings.clone());
         let help = "1 for a rule that an operator has stopped, else 0";
         to.register("rule_stopped", help, all.stopped.clone());
+        let help = "Times that a condition of a rule could not be worked out, and did not hold";
+        to.register("rule_unjudged", help, all.unjudged.clone());
         let help = "Decisions by the rule that made them, and whether all rules were heard";
         to.register("decisions", help, all.decisions.clone());
         let help = "From the question to the decision";
@@ -103,6 +107,7 @@ impl Metrics {
     pub fn knows_rule(&self, rule: &str) {
         let labels = FiringLabels { rule: rule.to_owned(), outcome: "fired" };
         drop(self.rules.firings.get_or_create(&labels));
+        drop(self.rules.unjudged.get_or_create(&of(rule)));
         self.rule_now(rule, false, 0);
     }
 
@@ -131,6 +136,11 @@ impl Metrics {
     /// A rule was so.
     pub fn firing(&self, rule: &str, outcome: &'static str) {
         self.rules.firings.get_or_create(&FiringLabels { rule: rule.to_owned(), outcome }).inc();
+    }
+
+    /// A condition of a rule could not be worked out.
+    pub fn unjudged(&self, rule: &str) {
+        self.rules.unjudged.get_or_create(&of(rule)).inc();
     }
 
     /// Whether a rule is stopped, and how much of what it does is still to be done.

@@ -83,7 +83,8 @@ fn functions() -> Context<'static, 'static> {
     for (name, unit, sign) in SPANS {
         let since = move |context: &FunctionContext<'_, '_>, time: Value| {
             let now = now(context)?;
-            let wrong = || ExecutionError::function_error(context.name, "no moment");
+            let said = if time == Value::Null { expression::NOTHING } else { "no moment" };
+            let wrong = || ExecutionError::function_error(context.name, said);
             moment(&time).map(|time| span(now, time, (unit, sign))).ok_or_else(wrong)
         };
         context.add_function(name, since).expect(FREE);

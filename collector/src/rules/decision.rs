@@ -87,8 +87,18 @@ struct OfEvent {
     noted: Noted,
 }
 
+/// An event, and all that models have said because of it.
+pub(crate) fn with_answers(db: &Connection, record: Offset) -> Result<Vec<Offset>> {
+    going_back_to(db, record).map(|(records, _)| records)
+}
+
 /// The firings that go back to an event, the latest first: because of it, or of what a model has said because it was asked then.
 fn of_event(db: &Connection, record: Offset) -> Result<Vec<OfEvent>> {
+    going_back_to(db, record).map(|(_, found)| found)
+}
+
+/// Both.
+fn going_back_to(db: &Connection, record: Offset) -> Result<(Vec<Offset>, Vec<OfEvent>)> {
     let (mut records, mut found, mut at) = (vec![record], Vec::new(), 0);
     while let Some(record) = records.get(at).copied() {
         at += 1;
@@ -109,7 +119,7 @@ fn of_event(db: &Connection, record: Offset) -> Result<Vec<OfEvent>> {
         }
     }
     found.sort_unstable_by_key(|firing| std::cmp::Reverse(firing.number));
-    Ok(found)
+    Ok((records, found))
 }
 
 /// All that an event has come to by now; of its firings the latest, if there are more than `most`.

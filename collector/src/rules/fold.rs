@@ -14,6 +14,7 @@ mod sample;
 #[cfg(test)]
 mod tests;
 mod timer;
+mod unjudged;
 
 use std::{
     borrow::Cow,
@@ -251,7 +252,10 @@ impl Fold {
     pub(crate) fn committed(&mut self, applied: Offset, rung_ms: Option<i64>) {
         if let Some(tally) = &self.tally {
             let until = (applied, rung_ms.unwrap_or(tally::AT_ONCE));
-            tally.count(std::mem::take(&mut self.came), until);
+            let unjudged = tally.count(std::mem::take(&mut self.came), until);
+            if let Some(lately) = &self.lately {
+                unjudged.into_iter().for_each(|(of, at_ms)| lately.unjudged.count(of, at_ms));
+            }
         }
     }
 
@@ -447,7 +451,8 @@ impl Fold {
         let (db, record, now) = (scope.db, happening.record, happening.time_ms());
         let mut holds = true;
         for condition in &rule.conditions {
-            holds = holds && scope.holds(condition, happening.about())?;
+            let at = unjudged::Moment { at_ms: now, place: (record.offset, tally::AT_ONCE) };
+            holds = holds && self.holds(scope, (rule, condition), Some(happening), at)?;
         }
         let mut outcome: Cow<'static, str> = "its conditions do not hold".into();
         let mut waits_until = None;

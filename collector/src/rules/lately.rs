@@ -6,6 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use super::unjudged::{self, Unjudged};
 use crate::event_log::Offset;
 
 /// So many events are kept that set something off: those of a minute at 10,000 events/s of which one in ten does. 1.5 MB.
@@ -14,7 +15,11 @@ const MOST: usize = 65_536;
 /// The events behind a place in the log that set something off. A state that is made anew beside the one in use adds to them, so that
 /// what it came to is there when it takes the other's place.
 #[derive(Debug, Default)]
-pub(crate) struct Lately(Mutex<Known>);
+pub(crate) struct Lately {
+    fired: Mutex<Known>,
+    /// The conditions that could not be worked out.
+    pub(crate) unjudged: unjudged::Known,
+}
 
 #[derive(Debug, Default)]
 struct Known {
@@ -26,13 +31,13 @@ struct Known {
 impl Lately {
     /// From here on all is told.
     pub(crate) fn begin(&self, applied: Offset) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.fired.lock().unwrap_or_else(PoisonError::into_inner);
         *known = Known { since: Some(applied), records: BTreeSet::new() };
     }
 
     /// An event sets something off. It is told before that is committed, and counts even where it never is: who looks finds nothing.
     pub(super) fn fired(&self, record: Offset) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.fired.lock().unwrap_or_else(PoisonError::into_inner);
         if known.since.is_none_or(|since| record <= since) {
             return;
         }
@@ -42,9 +47,17 @@ impl Lately {
         }
     }
 
+    /// A condition cannot be worked out for an event, which is told like that.
+    pub(super) fn unjudged(&self, record: Offset, of: &Unjudged) {
+        let since = self.fired.lock().unwrap_or_else(PoisonError::into_inner).since;
+        if since.is_some_and(|since| record > since) {
+            self.unjudged.note(record, of);
+        }
+    }
+
     /// Whether an event that the state has by now set off nothing, as far as is known.
     pub(crate) fn is_nothing(&self, record: Offset) -> bool {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = self.fired.lock().unwrap_or_else(PoisonError::into_inner);
         known.since.is_some_and(|since| record > since) && !known.records.contains(&record)
     }
 }

@@ -42,6 +42,7 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod unjudged;
 mod unread;
 mod untold;
 mod waiting;
@@ -63,7 +64,7 @@ pub use set::RuleSet;
 pub use shown::RuleShown;
 
 pub(crate) use bounds::Bounds;
-pub(crate) use decision::{CameTo, Heard, Unanswered, asked_at, came_to, instead};
+pub(crate) use decision::{CameTo, Heard, Unanswered, asked_at, came_to, instead, with_answers};
 pub(crate) use earlier::{carry, done_for, let_go, said};
 pub(crate) use fired::{Listed, counts, list, waiting as waiting_by_rule};
 pub(crate) use firing::{Pending, lanes, pending};
@@ -77,6 +78,7 @@ pub(crate) use shown::scores;
 pub(crate) use spelling::doubts;
 pub(crate) use tally::Tally;
 pub(crate) use trial::Trial;
+pub(crate) use unjudged::{OfRule as UnjudgedOfRule, Unjudged};
 pub(crate) use unread::unread;
 pub(crate) use untold::untold;
 

@@ -40,6 +40,7 @@ use crate::{
     event_log::Timestamp,
     event_time,
     expression::{
+        self,
         plain::{Around, Plain},
         value,
     },
@@ -379,12 +380,24 @@ impl<'a> Scope<'a> {
         Ok(found.map(|found| value::to_json(&found).unwrap_or_default()))
     }
 
+    /// Whether a condition holds; an error says why that cannot be told.
+    pub(super) fn judge(
+        &self,
+        part: &Part,
+        about: About<'_>,
+    ) -> Result<std::result::Result<bool, String>> {
+        if let Some(Plain::Truth(is)) = self.plain(part, about) {
+            return Ok(Ok(is));
+        }
+        Ok(self.ask_in_full(part, about)?.and_then(|value| match value {
+            Value::Bool(is) => Ok(is),
+            other => Err(expression::no_truth(&other)),
+        }))
+    }
+
     /// Whether a condition holds. What cannot be told does not.
     pub(super) fn holds(&self, part: &Part, about: About<'_>) -> Result<bool> {
-        if let Some(plain) = self.plain(part, about) {
-            return Ok(plain == Plain::Truth(true));
-        }
-        Ok(matches!(self.ask_in_full(part, about)?, Ok(Value::Bool(true))))
+        Ok(self.judge(part, about)? == Ok(true))
     }
 
     /// A feature as it stands.

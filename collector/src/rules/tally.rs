@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::firing::BEFORE;
+use super::{firing::BEFORE, unjudged::Unjudged};
 use crate::{event_log::Offset, metrics::Metrics};
 
 /// How far the log was read, and the time in milliseconds up to which what is due was done there.
@@ -33,6 +33,8 @@ pub(super) enum What {
     Firing(&'static str),
     /// An action of a kind that is not wanted.
     Withheld(String),
+    /// A condition that could not be worked out, and when, in milliseconds of unix time.
+    Unjudged(Unjudged, i64),
 }
 
 /// As a place in a log's order, of what an event sets off.
@@ -67,16 +69,22 @@ impl Tally {
         *mark = (applied, time_ms.unwrap_or(AT_ONCE));
     }
 
-    /// Counts what was committed, up to where the state is now.
-    pub(super) fn count(&self, came: Vec<Came>, until: Mark) {
+    /// Counts what was committed, up to where the state is now. Those conditions that could not be worked out, of what counts.
+    pub(super) fn count(&self, came: Vec<Came>, until: Mark) -> Vec<(Unjudged, i64)> {
+        let mut unjudged = Vec::new();
         let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
         for came in came.into_iter().filter(|came| came.at > *mark) {
             match came.what {
                 What::Firing(outcome) => self.metrics.firing(&came.rule, outcome),
                 What::Withheld(kind) => self.metrics.action(&came.rule, &kind, "withheld"),
+                What::Unjudged(of, at_ms) => {
+                    self.metrics.unjudged(&came.rule);
+                    unjudged.push((of, at_ms));
+                }
             }
         }
         *mark = until.max(*mark);
+        unjudged
     }
 }
 

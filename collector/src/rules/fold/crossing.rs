@@ -18,12 +18,13 @@ use super::{
         rule::{Crossing, Measure, Rule, When},
         scope::{About, Scope},
         set::RuleSet,
-        waiting,
+        tally, waiting,
         wall::next_quarter,
     },
     DEEPEST, Fold,
     happening::Happening,
     key, keys, reasons,
+    unjudged::Moment,
 };
 use crate::{
     event_log::Offset,
@@ -191,8 +192,10 @@ impl Fold {
             }
             Some(value) if crossing.is_beyond(value) => {
                 let mut holds = true;
+                let time = if event.is_some() { tally::AT_ONCE } else { scope.now_ms };
+                let at = Moment { at_ms: scope.now_ms, place: (position, time) };
                 for condition in &rule.conditions {
-                    holds = holds && scope.holds(condition, About::default())?;
+                    holds = holds && self.holds(scope, (rule, condition), None, at)?;
                 }
                 outcome = "its conditions do not hold";
                 is_crossed = holds;

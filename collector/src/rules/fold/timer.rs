@@ -14,7 +14,9 @@ use super::{
     },
     Came, Fold, Records,
     happening::Happening,
-    reasons, stills, whose,
+    reasons, stills,
+    unjudged::Moment,
+    whose,
 };
 use crate::{
     event_log::{Offset, Timestamp},
@@ -51,7 +53,8 @@ impl Fold {
             };
             let mut outcome = any.then_some("what it waited to see missing has happened");
             for part in &rule.still {
-                if outcome.is_none() && !scope.holds(part, happening.about())? {
+                let at = Moment { at_ms: due_ms, place: (position, due_ms) };
+                if outcome.is_none() && !self.holds(&scope, (rule, part), Some(&happening), at)? {
                     outcome = Some("it is not so any more");
                 }
             }
