@@ -22,7 +22,7 @@ use cel::{
 
 use crate::config::nearest;
 use plain::{Around, Plain, Steps};
-pub(crate) use wording::{NOTHING, is_of_nothing, no_truth};
+pub(crate) use wording::{NO_ZONE, NOTHING, is_of_nothing, no_truth};
 
 /// Bytes of one expression: the longest of the ready mappings has 140.
 const MAX_BYTES: usize = 1000;
@@ -173,6 +173,25 @@ impl Expression {
     /// Whether it calls this function.
     pub(crate) fn calls(&self, function: &str) -> bool {
         self.program.references().has_function(function)
+    }
+
+    /// The texts that a function is given as they are written, each with its line, from 0.
+    pub(crate) fn texts_given_to(&self, function: &str) -> Vec<(usize, &str)> {
+        fn find<'e>(of: &'e IdedExpr, function: &str, found: &mut Vec<(&'e IdedExpr, &'e str)>) {
+            if let Expr::Call(call) = &of.expr
+                && call.func_name == function
+            {
+                found.extend(call.args.iter().filter_map(|given| match &given.expr {
+                    Expr::Literal(LiteralValue::String(text)) => Some((given, text.inner())),
+                    _ => None,
+                }));
+            }
+            children(of).into_iter().for_each(|it| find(it, function, found));
+        }
+        let mut found = Vec::new();
+        find(self.program.expression(), function, &mut found);
+        let line = |of| self.written(of).map_or(0, |(line, _)| line);
+        found.into_iter().map(|(of, text)| (line(of), text)).collect()
     }
 
     /// What it looks at of a variable, by name: of `features.a + features.b` both. An error if it looks at the variable as a whole.

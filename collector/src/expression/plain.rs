@@ -315,7 +315,7 @@ impl TryFrom<Plain<'_>> for Json {
             Plain::Null => Self::Null,
             Plain::Truth(is) => Self::Bool(is),
             Plain::Whole(number) => Self::from(number),
-            Plain::Fraction(number) => Self::from(number),
+            Plain::Fraction(number) => Self::from(number + 0.0),
             Plain::Text(text) => Self::String(text.into_owned()),
             Plain::Many(_) => return Err(()),
         })

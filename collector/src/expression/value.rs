@@ -127,9 +127,10 @@ pub(crate) fn to_json(value: &Value) -> Result<Json, String> {
         Value::Bool(is) => Json::Bool(*is),
         Value::Int(number) => Json::from(*number),
         Value::UInt(number) => Json::from(*number),
-        Value::Float(number) => {
-            Json::Number(Number::from_f64(*number).ok_or("is a number that JSON does not have")?)
-        }
+        // Without the sign of a zero, which nobody wants to read.
+        Value::Float(number) => Json::Number(
+            Number::from_f64(*number + 0.0).ok_or("is a number that JSON does not have")?,
+        ),
         Value::String(text) => Json::String(text.to_string()),
         Value::List(list) => Json::Array(list.iter().map(to_json).collect::<Result<_, _>>()?),
         Value::Map(map) => {

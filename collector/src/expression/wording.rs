@@ -6,6 +6,9 @@ use cel::{ExecutionError, Value};
 /// What is said of a value that there is none of.
 pub(crate) const NOTHING: &str = "nothing (null)";
 
+/// What a function says that knows no such place.
+pub(crate) const NO_ZONE: &str = "there is no time zone of this name";
+
 /// Whether what is wrong is that a value is null.
 pub(crate) fn is_of_nothing(said: &str) -> bool {
     said.contains(NOTHING)
@@ -100,6 +103,9 @@ pub(super) fn without_value(error: &ExecutionError, source: &str) -> String {
         },
         E::FunctionError { function, message } if message == NOTHING => {
             format!("`{function}` does not work on {NOTHING}")
+        }
+        E::FunctionError { function, message } if message == NO_ZONE => {
+            format!("`{function}`: {NO_ZONE}")
         }
         E::FunctionError { function, .. } => format!("`{function}` cannot work on this"),
         E::IndexOutOfBounds(_) => "a list has no so many elements".to_owned(),

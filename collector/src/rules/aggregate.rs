@@ -127,7 +127,8 @@ impl Operation {
             }
             _ => {}
         }
-        let Some(number) = number else { return false };
+        // Without the sign of a zero, which nobody means.
+        let Some(number) = number.map(|number| number + 0.0) else { return false };
         let new = match (self, windowed) {
             (Self::Dwell(_), _) => Aggregate::Stays(vec![(time, time)]),
             (Self::Min | Self::Max, false) => Aggregate::Extreme(number),
@@ -222,8 +223,7 @@ impl Operation {
         let Some(kept) = kept else {
             return Some(match (self, span) {
                 (Self::Count, _) => whole(0),
-                (Self::Sum, None) | (Self::Dwell(_), _) => Plain::Fraction(0.0),
-                (Self::Sum, Some(_)) => Plain::Fraction([].iter().sum()),
+                (Self::Sum | Self::Dwell(_), _) => Plain::Fraction(0.0),
                 (Self::Distinct, _) => Plain::Many(0),
                 _ => Plain::Null,
             });
@@ -235,7 +235,8 @@ impl Operation {
                 let mut inside = moments.iter().filter(|(time, ..)| counts(*time));
                 match self {
                     Self::Count => whole(inside.map(|(_, count, _)| count).sum()),
-                    Self::Sum => Plain::Fraction(inside.map(|(.., sum)| sum).sum()),
+                    // Rust's sum of nothing is -0.0.
+                    Self::Sum => Plain::Fraction(inside.fold(0.0, |all, (.., sum)| all + sum)),
                     _ => {
                         let Some((.., first)) = inside.next() else { return Some(Plain::Null) };
                         let best = match self {

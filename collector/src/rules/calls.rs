@@ -90,11 +90,11 @@ fn functions() -> Context<'static, 'static> {
         context.add_function(name, since).expect(FREE);
     }
     let hour = |context: &FunctionContext<'_, '_>| {
-        local(wall(context)?, &timezone(context)).map(|it| i64::from(it.hour()))
+        there(context, wall(context)?, &timezone(context)).map(|it| i64::from(it.hour()))
     };
     context.add_function("local_hour", hour).expect(FREE);
     let weekday = |context: &FunctionContext<'_, '_>| {
-        let there = local(wall(context)?, &timezone(context));
+        let there = there(context, wall(context)?, &timezone(context));
         there.map(|it| i64::from(it.weekday().to_monday_one_offset()))
     };
     context.add_function("local_weekday", weekday).expect(FREE);
@@ -105,7 +105,7 @@ fn functions() -> Context<'static, 'static> {
     };
     context.add_function("event_weekday", weekday).expect(FREE);
     let hour_in = |context: &FunctionContext<'_, '_>, zone: Arc<String>| {
-        local(wall(context)?, &zone).map(|it| i64::from(it.hour()))
+        there(context, wall(context)?, &zone).map(|it| i64::from(it.hour()))
     };
     context.add_function("hour_in", hour_in).expect(FREE);
     context
@@ -136,7 +136,7 @@ fn of_event(context: &FunctionContext<'_, '_>) -> std::result::Result<jiff::Zone
     let time = known(EVENT_TIME).and_then(|it| it.downcast_ref::<CelInt>().map(|it| *it.inner()));
     let zone = known(EVENT_TIMEZONE).and_then(|it| Value::try_from(it.as_ref()).ok());
     match (time, zone) {
-        (Some(time), Some(Value::String(zone))) => local(time, &zone),
+        (Some(time), Some(Value::String(zone))) => there(context, time, &zone),
         _ => Err(ExecutionError::function_error(context.name, "no event")),
     }
 }
@@ -162,9 +162,18 @@ pub(super) fn timezone_in(profile: &Profile) -> String {
     zone.unwrap_or_else(|| "UTC".to_owned())
 }
 
-/// The wall clock's time there.
-pub(super) fn local(now_ms: i64, zone: &str) -> std::result::Result<jiff::Zoned, ExecutionError> {
-    let wrong = |_| ExecutionError::function_error("local", "no time zone of this name");
-    let at = jiff::Timestamp::from_millisecond(now_ms).map_err(wrong)?;
-    Ok(at.to_zoned(jiff::tz::TimeZone::get(zone).map_err(wrong)?))
+/// The wall clock's time there; `None` where there is no such time zone.
+pub(super) fn local(now_ms: i64, zone: &str) -> Option<jiff::Zoned> {
+    let at = jiff::Timestamp::from_millisecond(now_ms).ok()?;
+    Some(at.to_zoned(jiff::tz::TimeZone::get(zone).ok()?))
+}
+
+/// The same for the function that asks.
+fn there(
+    context: &FunctionContext<'_, '_>,
+    now_ms: i64,
+    zone: &str,
+) -> std::result::Result<jiff::Zoned, ExecutionError> {
+    let wrong = || ExecutionError::function_error(context.name, expression::NO_ZONE);
+    local(now_ms, zone).ok_or_else(wrong)
 }

@@ -15,6 +15,7 @@ mod rule;
 mod score;
 mod settings;
 mod when;
+mod zone;
 
 use std::{cell::RefCell, fmt::Write as _, io::Read as _, path::Path};
 

@@ -8,7 +8,9 @@ mod crossing;
 mod decided;
 mod held;
 mod mistakes;
+mod nothing;
 mod properties;
+mod zones;
 
 use std::{collections::BTreeMap, sync::Arc};
 

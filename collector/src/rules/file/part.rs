@@ -127,6 +127,7 @@ impl Reading<'_> {
         if let Some((kind, side)) = sides.into_iter().find(|(kind, _)| !fits(*kind)) {
             return Err(wrong(0, format!("expected {wanted}, and `{side}` is {kind}")));
         }
+        super::zone::refuse_unknown(&expression).map_err(|(line, message)| wrong(line, message))?;
         self.refuse_out_of_reach(&expression, place).map_err(|message| wrong(0, message))?;
         let members = |variable: &str| match place.variables.contains(&variable) {
             true => expression.members(variable).map_err(|message| wrong(0, message)),

@@ -93,7 +93,7 @@ impl RuleSet {
 impl Quiet {
     /// When it ends, if it is quiet there.
     fn ends(&self, at_ms: i64, zone: &str) -> Option<i64> {
-        let there = local(at_ms, zone).ok()?;
+        let there = local(at_ms, zone)?;
         let now = i16::from(there.hour()) * 60 + i16::from(there.minute());
         let is_quiet = match self.from <= self.to {
             true => (self.from..self.to).contains(&now),
