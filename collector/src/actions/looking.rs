@@ -189,7 +189,9 @@ fn never_told(sends: &Sends<'_>, mention: &Mention, rules: &RuleSet) -> Option<S
         }
         _ => return None,
     };
-    let name = mention.member.as_deref().filter(|name| !known.contains(name))?;
+    // What cannot be read may be where it looks at it: that is mended first.
+    let name = mention.member.as_deref().filter(|_| !told.perhaps_more);
+    let name = name.filter(|name| !known.contains(name))?;
     // One that there is not at all has been told of.
     let per = rules.per_of_name(variable, name)?;
     let of_rule = rules.per_of_rule(rule)?;
@@ -233,6 +235,9 @@ fn without_event(mention: &Mention) -> String {
 fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
+
+#[cfg(test)]
+mod follows;
 
 #[cfg(test)]
 mod tests {

@@ -278,4 +278,6 @@ fn part_of(file: &str, part: &str) -> String {
 }
 
 #[cfg(test)]
+mod liquid;
+#[cfg(test)]
 mod tests;

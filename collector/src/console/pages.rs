@@ -230,8 +230,8 @@ mod tests {
         desk::{LookedAt, RuleStanding, StoppedShown, Tests},
         event_log::Timestamp,
         rules::{
-            Acted, ActionState, Bounds, Fired, Looked, Per, Reason, RuleShown, Scored, Term,
-            Tested, UnjudgedOfRule, Waited, Waiting,
+            Acted, ActionState, Bounds, Called, Fired, Looked, Per, Reason, RuleShown, Scored,
+            Term, Tested, UnjudgedOfRule, Waited, Waiting,
         },
     };
 
@@ -244,7 +244,9 @@ mod tests {
 
     fn reason() -> Reason {
         let of = [(format!("features.{BAD}"), json!(BAD))].into();
-        Reason { text: bad(), value: json!(BAD), error: None, of, still: true }
+        let called =
+            Called { call: bad(), value: json!(BAD), timezone: Some(bad()), assumed: false };
+        Reason { text: bad(), value: json!(BAD), error: None, of, calls: vec![called], still: true }
     }
 
     fn scored() -> Scored {
@@ -334,6 +336,7 @@ mod tests {
 
     fn looked() -> LookedAt {
         let looked = Looked {
+            node: 1,
             rule: bad(),
             account: Some(bad()),
             at: bad(),

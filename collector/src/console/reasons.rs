@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     event_log::Timestamp,
-    expression::words::in_words,
+    expression::words::{call_in_words, in_words},
     rules::{Reason, Scored},
 };
 
@@ -116,14 +116,44 @@ fn reason(noted: &Json) -> ReasonView {
         (other, _) => ("value", looked_at("", other).value),
     };
     let of = noted["of"].as_object().into_iter().flatten();
+    let of = of.map(|(name, value)| looked_at(name, value));
+    let called = noted["calls"].as_array().into_iter().flatten().map(called);
     let text = noted["text"].as_str().unwrap_or_default();
     ReasonView {
         text: text.to_owned(),
         said: in_words(text).map(|said| sentence(&said)),
         came,
         words,
-        of: of.map(|(name, value)| looked_at(name, value)).collect(),
+        of: of.chain(called).collect(),
         still: (noted["still"] == true).then_some("at that time"),
+    }
+}
+
+/// A function that was called: what it came to, and by whose clock.
+fn called(noted: &Json) -> LookedAt {
+    let call = noted["call"].as_str().unwrap_or_default();
+    let said = call_in_words(call);
+    let words = said.as_deref().map(|said| sentence(said.strip_prefix("the ").unwrap_or(said)));
+    let value = looked_at("", &noted["value"]).value;
+    let clock = noted["timezone"].as_str().map(|zone| match noted["assumed"] == true {
+        true => format!("{value} in {zone}, as no time zone is known"),
+        false => format!("{value} in {zone}"),
+    });
+    LookedAt {
+        label: words.unwrap_or_else(|| call.to_owned()),
+        value: clock.unwrap_or(value),
+        at: None,
+    }
+}
+
+/// A value of a condition: a text in quotes, so that “900” is no 900.
+fn quoted(found: &Json) -> String {
+    match found {
+        Json::String(text) => format!("“{text}”"),
+        Json::Array(all) if !all.is_empty() && all.iter().all(Json::is_string) => {
+            all.iter().map(quoted).collect::<Vec<_>>().join(", ")
+        }
+        other => value(&other.to_string()),
     }
 }
 
@@ -136,7 +166,7 @@ fn looked_at(name: &str, found: &Json) -> LookedAt {
         (Some(at), _) => at.text.clone(),
         (_, Json::Null) => "nothing yet".to_owned(),
         (_, Json::Number(found)) => number(found.as_f64().unwrap_or_default()),
-        _ => value(&found.to_string()),
+        _ => quoted(found),
     };
     LookedAt { label: label(name), value: text, at }
 }
@@ -235,6 +265,9 @@ impl TermView {
         }
     }
 }
+
+#[cfg(test)]
+mod values;
 
 #[cfg(test)]
 mod tests {

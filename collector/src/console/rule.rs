@@ -12,7 +12,7 @@ use super::{
 use crate::{
     desk::{LookedAt, RuleStanding, StoppedShown, Tests, Why},
     expression::words::in_words,
-    rules::{Bounds, Fired, Tested, Waited},
+    rules::{Bounds, Fired, Tested, WAITS, Waited},
 };
 
 pub(crate) fn rule_address(name: &str) -> String {
@@ -318,7 +318,7 @@ impl LookedView {
             outcome: sentence(&looked.outcome),
             measured: looked.measured.as_ref().map(MeasuredView::of),
             conditions: looked.reasons.iter().map(reason).collect(),
-            waited: looked.waited.as_ref().map(waited),
+            waited: looked.waited.as_ref().map(|it| waited(it, looked.outcome == WAITS)),
             account: looked.account.clone(),
             came: firing.as_ref().map(came_of).unwrap_or_default(),
             earlier: firing.as_ref().is_some_and(|fired| fired.earlier),
@@ -327,7 +327,7 @@ impl LookedView {
 }
 
 /// In a sentence.
-fn waited(waited: &Waited) -> String {
+fn waited(waited: &Waited, is_waiting: bool) -> String {
     let what = match waited.what.is_empty() {
         true => String::new(),
         false => format!(" for {} to stay away", waited.what.join(" or ")),
@@ -336,6 +336,7 @@ fn waited(waited: &Waited) -> String {
         let fits = if came.matches { "" } else { ", which does not match" };
         format!("; one came {}{fits}", moment(&came.at))
     });
-    let waits = if waited.came.iter().any(|came| came.matches) { "Waited" } else { "Waits" };
+    // Of what has ended, or is in vain, nobody waits any more.
+    let waits = if is_waiting { "Waits" } else { "Waited" };
     format!("{waits}{what} until {}{}.", moment(&waited.until), came.collect::<String>())
 }

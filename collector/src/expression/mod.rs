@@ -235,6 +235,14 @@ impl Expression {
         found.into_iter().map(|(kind, of)| (kind, text(of))).collect()
     }
 
+    /// Its calls of these functions as they were written, in their order.
+    pub(crate) fn written_calls(&self, functions: &[Function]) -> Vec<&str> {
+        let mut found = Vec::new();
+        calls_in(self.program.expression(), functions, &mut found);
+        let text = |of| self.written(of).map_or(self.text().trim(), |(_, text)| text);
+        found.into_iter().map(text).collect()
+    }
+
     /// A part of it as it was written, and on which line, from 0, if that is not all of it.
     fn written(&self, of: &IdedExpr) -> Option<(usize, &str)> {
         fn span(of: &IdedExpr, source: &SourceInfo, found: &mut Option<(u32, u32)>) {
@@ -332,6 +340,15 @@ fn paths_in(expression: &IdedExpr, variable: &str, found: &mut BTreeSet<Vec<Stri
     }
 }
 
+fn calls_in<'e>(of: &'e IdedExpr, functions: &[Function], found: &mut Vec<&'e IdedExpr>) {
+    if let Expr::Call(call) = &of.expr
+        && functions.iter().any(|it| it.name == call.func_name)
+    {
+        found.push(of);
+    }
+    children(of).into_iter().for_each(|it| calls_in(it, functions, found));
+}
+
 /// What an expression is made of.
 fn children(expression: &IdedExpr) -> Vec<&IdedExpr> {
     match &expression.expr {
@@ -380,7 +397,11 @@ impl<'a> Looking<'a> {
                 let own = self.words.functions;
                 let known = own.iter().map(|it| it.name).chain(FUNCTIONS.iter().copied());
                 if !is_operator && !known.clone().any(|it| it == name) {
-                    let meant = nearest(name, known);
+                    // What has happened is meant by `ago`, and by no other name so far from it.
+                    let since = name.strip_suffix("_ago").map(|unit| format!("{unit}_since"));
+                    let since =
+                        own.iter().map(|it| it.name).find(|it| since.as_deref() == Some(*it));
+                    let meant = since.or_else(|| nearest(name, known));
                     let meant =
                         meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
                     return Err(format!("the function `{name}` is not known{meant}"));

@@ -22,6 +22,14 @@ pub(crate) fn in_words(text: &str) -> Option<String> {
     reader.rest.is_empty().then_some(said.text)
 }
 
+/// What a call gives, in words: `days_since(features.core_last)` as `days since core last`.
+pub(crate) fn call_in_words(text: &str) -> Option<String> {
+    let tokens = tokens(text.get(..MAX_BYTES.min(text.len()))?)?;
+    let mut reader = Reader { rest: &tokens, depth: 0 };
+    let said = reader.operand()?.plain()?;
+    reader.rest.is_empty().then_some(said)
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     Name(String),
@@ -257,6 +265,11 @@ impl Reader<'_> {
             "event_weekday" => Some("the weekday where it happened"),
             _ => None,
         };
+        if let ("hour_in", [Token::Value(zone), Token::Sign(")"), rest @ ..]) = (name, self.rest) {
+            self.rest = rest;
+            let text = format!("the hour in {zone}");
+            return Some(Operand { text, kind: Kind::LookedAt });
+        }
         if let Some(here) = here {
             return self.eat(")").then(|| Operand { text: here.to_owned(), kind: Kind::LookedAt });
         }

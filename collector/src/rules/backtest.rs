@@ -8,7 +8,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, VecDeque},
     io,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -40,8 +40,10 @@ const CHUNK: usize = 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum BacktestError {
     /// The log cannot be read.
-    #[error("the event log cannot be read: {0}")]
-    Log(#[from] io::Error),
+    #[error(
+        "the event log in {0} cannot be read: {1}; name the data folder, the one that `log` is in"
+    )]
+    Log(PathBuf, io::Error),
     /// There is no room for the state, or no memory.
     #[error("the temporary database cannot be used: {0}")]
     Database(#[from] rusqlite::Error),
@@ -137,7 +139,9 @@ pub fn backtest(
     (from, to): (Option<Timestamp>, Option<Timestamp>),
     mut told: impl FnMut(u64),
 ) -> Result<Compared, BacktestError> {
-    let snapshot = Arc::new(Snapshot::take(Arc::new(ReadOnly), &data.join("log"), Check::Headers)?);
+    let failed = |error| BacktestError::Log(data.to_owned(), error);
+    let snapshot = Snapshot::take(Arc::new(ReadOnly), &data.join("log"), Check::Headers);
+    let snapshot = Arc::new(snapshot.map_err(failed)?);
     let trial = |set| Trial::over(set, people::Limits::default(), Arc::clone(&snapshot));
     let (mut old, mut new) = (trial(old)?, trial(new)?);
     let (mut compared, mut reader) = (Compared::default(), snapshot.reader(None));
@@ -146,7 +150,7 @@ pub fn backtest(
         let records = match reader.next_chunk(CHUNK) {
             Ok(records) if records.is_empty() => break,
             Ok(records) => records,
-            Err(ReadError::Io(error)) => return Err(error.into()),
+            Err(ReadError::Io(error)) => return Err(failed(error)),
             Err(ReadError::Damaged { .. }) => {
                 compared.unreadable += 1;
                 continue;

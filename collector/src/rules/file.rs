@@ -2,6 +2,7 @@
 //! Promises that a mistake is an error that names file, line and what was expected, and that whatever an expression looks at is
 //! there and can work. Deliberately evaluates nothing.
 
+mod calls;
 mod decisive;
 mod deed;
 mod document;
@@ -126,6 +127,7 @@ impl RuleSet {
         let (mut places, mut asking_rules) = (Vec::new(), Vec::new());
         for (file, Item { name, per, of, unread }) in scores {
             let (at, reading) = (name.span().start, reading(file).beside(&name, &unread));
+            let (named, before) = (format!("scores.{}", name.get_ref()), all_wrong.borrow().len());
             set.declared.push(file.declares(Kept::Score, &name));
             let hollow = Score::hollow(name.get_ref(), per);
             let read = of.map(Spanned::into_inner).and_then(|mut raw| match raw.model.take() {
@@ -140,6 +142,9 @@ impl RuleSet {
                 }
             });
             let score = read.unwrap_or(hollow);
+            if !unread.is_empty() || all_wrong.borrow().len() > before {
+                set.unsound.insert(named);
+            }
             let _ = writeln!(decisive, "{}", score.decisive());
             places.push((file, at));
             set.scores.push(score);
@@ -151,7 +156,12 @@ impl RuleSet {
         for (file, Item { name, of, unread, .. }) in rules {
             let Some(raw) = of else { continue };
             let reading = reading(file).beside(&name, &unread);
-            if let Some(rule) = reading.keep(reading.rule(name, raw, &set)) {
+            let (named, before) = (format!("rules.{}", name.get_ref()), all_wrong.borrow().len());
+            let read = reading.keep(reading.rule(name, raw, &set));
+            if !unread.is_empty() || all_wrong.borrow().len() > before {
+                set.unsound.insert(named);
+            }
+            if let Some(rule) = read {
                 let _ = writeln!(decisive, "{}", rule.decisive(true));
                 set.rules.push(rule);
             }

@@ -47,6 +47,8 @@ pub(crate) use done::DONE;
 pub(super) use done::done_by;
 pub(super) use fate::cap_alone;
 use happening::Happening;
+pub(super) use looked::FORGED;
+pub(crate) use looked::WAITS;
 pub use looked::{Came, Looked, Waited};
 pub(super) use sample::brings;
 use sample::{count, sampled};
@@ -423,13 +425,7 @@ impl Fold {
         }
         let (record, now) = (happening.record, happening.time_ms());
         if rule.only_server && record.trust == Trust::Client {
-            self.looked_at(
-                (rule, scope.whose),
-                now,
-                Some(record.offset),
-                "anyone can have forged the event",
-                Vec::new,
-            );
+            self.looked_at((rule, scope.whose), now, Some(record.offset), looked::FORGED, Vec::new);
             return Ok(());
         }
         if rule.late == Late::Skip && happening.is_late() {

@@ -14,6 +14,7 @@
 mod aggregate;
 mod backtest;
 mod bounds;
+mod called;
 mod calls;
 mod decision;
 mod earlier;
@@ -51,10 +52,12 @@ mod wall;
 pub use backtest::{
     BacktestError, BeforeAndNow, Compared, Counted, Moved, NOT_JUDGED, Once, backtest,
 };
+pub use called::Called;
 pub use file::{RuleError, RuleErrors};
 pub use fired::{Acted, Fired, Waiting};
 pub use firing::ActionState;
 pub use fixture::Tested;
+pub(crate) use fold::WAITS;
 pub use fold::{Came, Looked, Waited};
 pub use part::Per;
 pub use rows::{Asked, Exported, Row, RowsError, rows};

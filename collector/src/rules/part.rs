@@ -83,4 +83,6 @@ pub(super) struct Part {
     pub(super) looks_at_profile: bool,
     /// Whether it asks for the time where the event happened.
     pub(super) asks_event_time: bool,
+    /// The functions that it calls, for who asks what they came to.
+    pub(super) calls: Vec<Part>,
 }

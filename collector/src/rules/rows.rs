@@ -187,6 +187,14 @@ impl Rows {
             ));
         }
         if let Some(feature) = asked.features.iter().find(|feature| !known.contains(feature)) {
+            // It may be there, of the others.
+            let (other, is_of, with) = match asked.per {
+                Per::Person => (Per::Account, "an account", "add `--per account`"),
+                Per::Account => (Per::Person, "a person", "leave out `--per account`"),
+            };
+            if set.names_of_features(other, &[]).contains(feature) {
+                return wrong(format!("the feature `{feature}` is of {is_of}: {with}"));
+            }
             return wrong(format!(
                 "there is no feature `{feature}` of this kind; there is `{}`",
                 known.join("`, `")

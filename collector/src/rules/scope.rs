@@ -23,6 +23,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{
     aggregate::Aggregate,
+    called::{Called, called},
     calls::{
         CALLS, EVENT_TIME, EVENT_TIMEZONE, NOW, SPANS, TIMEZONE, WALL, number, plain_moment, span,
         timezone_in,
@@ -152,6 +153,9 @@ pub struct Reason {
     /// What it looked at: `features.x`, `scores.y`, `event.properties.z`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", serialize_with = "legible::write_all")]
     pub of: BTreeMap<String, Json>,
+    /// The functions that it called, with what each came to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Called>,
     /// Whether it was to hold still when a timer rang.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub still: bool,
@@ -524,7 +528,9 @@ impl<'a> Scope<'a> {
         if let Some(event) = about.event {
             of.extend(event.members(&part.expression.paths("event")));
         }
-        Ok(Reason { text: part.expression.text().to_owned(), value, error, of, still: false })
+        let calls = called(self, part, about)?;
+        let text = part.expression.text().to_owned();
+        Ok(Reason { text, value, error, of, calls, still: false })
     }
 
     /// A score with all that it is made of.

@@ -37,6 +37,8 @@ pub struct Told<'a> {
     pub features: BTreeSet<&'a str>,
     /// Scores that it looks at.
     pub scores: BTreeSet<&'a str>,
+    /// Whether more may be: a part of what it looks at cannot be read.
+    pub perhaps_more: bool,
     /// Whether time alone sets it off: then there is no event.
     pub by_time: ByTime,
 }
@@ -84,7 +86,8 @@ impl RuleSet {
 
     /// What stands in the reasons of a firing, by which a message is told.
     fn told<'a>(&'a self, rule: &'a Rule) -> Told<'a> {
-        let mut told = Told::default();
+        let is_unsound = |what: &str, name: &str| self.unsound.contains(&format!("{what}.{name}"));
+        let mut told = Told { perhaps_more: is_unsound("rules", &rule.name), ..Told::default() };
         let mut parts: Vec<&Part> = rule.conditions.iter().chain(&rule.still).collect();
         if let When::Crosses(crossing) = &rule.when {
             told.by_time = self.by_time(crossing, &rule.conditions);
@@ -93,7 +96,9 @@ impl RuleSet {
                     told.features.insert(&self.features[*at].name);
                 }
                 Measure::Score(at) => {
-                    told.scores.insert(&self.scores[*at].name);
+                    let name = &self.scores[*at].name;
+                    told.perhaps_more |= is_unsound("scores", name);
+                    told.scores.insert(name);
                     parts.extend(self.scores[*at].terms.iter().map(|(_, term)| term));
                 }
             }

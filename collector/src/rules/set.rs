@@ -33,6 +33,8 @@ pub struct RuleSet {
     pub(super) hash: String,
     /// What of events expressions name.
     pub(super) wanted: Wanted,
+    /// Rules and scores, `rules.x`, of which a part cannot be read: what they look at is not known.
+    pub(super) unsound: BTreeSet<String>,
     /// Where names stand that sources make up, for who looks whether they are meant.
     pub(super) written: Vec<Written>,
     /// Where features and scores begin, for who looks whether anything reads them.

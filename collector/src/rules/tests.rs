@@ -3,10 +3,12 @@
 mod absence;
 mod asked;
 mod at_once;
+mod called;
 mod changed;
 mod crossing;
 mod decided;
 mod held;
+mod hints;
 mod mistakes;
 mod nothing;
 mod properties;

@@ -15,7 +15,7 @@ use crate::config::nearest;
 use super::{
     ROOTS, RefusedToSend,
     members::Known,
-    tags::{other_template, tags, words},
+    tags::{other_template, tags, without_quoted, words},
 };
 
 /// Steps of one template: a page of text takes some hundreds.
@@ -113,7 +113,8 @@ pub(super) fn add(
     if let Err(error) = environment.add_template_owned(name.to_owned(), text.to_owned()) {
         // A mistake in the template itself: there are no values yet.
         let what = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
-        return vec![(error.line().unwrap_or(1), what)];
+        let line = error.line().unwrap_or(1);
+        return vec![(line, what + in_parentheses(text, line).as_deref().unwrap_or_default())];
     }
     let template = match environment.get_template(name) {
         Ok(template) => template,
@@ -131,6 +132,18 @@ pub(super) fn add(
     wrong.extend(unknown_filters(environment, text));
     wrong.sort();
     wrong
+}
+
+/// Where a line gives a filter what it takes after a colon, as Liquid has it: how it is written here.
+fn in_parentheses(text: &str, line: usize) -> Option<String> {
+    let tag = tags(text).into_iter().find_map(|(at, tag)| {
+        let plain = without_quoted(tag);
+        let (before, _) = plain.split_once(':')?;
+        let (_, name) = before.rsplit_once('|')?;
+        let is_there = at <= line && line <= at + tag.matches('\n').count();
+        (is_there && FILTERS.contains(&name.trim())).then(|| name.trim().to_owned())
+    });
+    tag.map(|name| format!("; what a filter takes stands in parentheses: `{name}(\"…\")`"))
 }
 
 fn meant(variable: &str) -> String {

@@ -45,13 +45,9 @@ pub(super) fn shown(answer: &Value) -> String {
                 (true, false) => "still ",
                 (false, _) => "",
             };
-            shown += &format!("    {}  {still}{}\n", text(&reason["value"]), text(&reason["text"]));
-            if let Some(error) = reason["error"].as_str() {
-                shown += &format!("        {}\n", printable(error));
-            }
-            for (name, value) in reason["of"].as_object().into_iter().flatten() {
-                shown += &format!("        {} = {}\n", printable(name), text(value));
-            }
+            shown +=
+                &format!("    {}  {still}{}\n", quoted(&reason["value"]), text(&reason["text"]));
+            shown += &decided_by(reason, "        ");
         }
         if let Some(until) = looked["waited"]["until"].as_str() {
             let what: Vec<_> = items(&looked["waited"]["for"]).map(text).collect();
@@ -59,8 +55,7 @@ pub(super) fn shown(answer: &Value) -> String {
                 true => String::new(),
                 false => format!(" for {} to stay away", what.join(" or ")),
             };
-            let has_come = items(&looked["waited"]["came"]).any(|came| came["matches"] == true);
-            let waits = if has_come { "waited" } else { "waits" };
+            let waits = if looked["outcome"] == "it waits" { "waits" } else { "waited" };
             shown += &format!("    {waits}{what} until {}\n", printable(until));
             for came in items(&looked["waited"]["came"]) {
                 let fits = if came["matches"] == true { "" } else { ", which does not match" };
@@ -80,6 +75,35 @@ pub(super) fn shown(answer: &Value) -> String {
             "the rule was never looked at for them: none of their events is what it is about\n";
     }
     shown
+}
+
+/// What an expression came to a value by, or why to none: what it looked at, and what it called.
+pub(super) fn decided_by(reason: &Value, before: &str) -> String {
+    let mut shown = String::new();
+    if let Some(error) = reason["error"].as_str() {
+        shown += &format!("{before}{}\n", printable(error));
+    }
+    for (name, value) in reason["of"].as_object().into_iter().flatten() {
+        shown += &format!("{before}{} = {}\n", printable(name), quoted(value));
+    }
+    for called in items(&reason["calls"]) {
+        let clock = match (called["timezone"].as_str(), called["assumed"] == true) {
+            (Some(zone), true) => format!(", in {}: no time zone is known", printable(zone)),
+            (Some(zone), false) => format!(", in {}", printable(zone)),
+            (None, _) => String::new(),
+        };
+        let value = quoted(&called["value"]);
+        shown += &format!("{before}{} = {value}{clock}\n", text(&called["call"]));
+    }
+    shown
+}
+
+/// A value of a condition: a text in quotes, so that `"900"` is no `900`.
+fn quoted(value: &Value) -> String {
+    match value {
+        Value::String(_) => printable(&value.to_string()),
+        other => text(other),
+    }
 }
 
 /// What is to cross a line, with what it is made of.
@@ -102,7 +126,7 @@ fn measured(measured: &Value) -> String {
         let asked = asked.map_or_else(String::new, |at| format!(", asked at {}", printable(at)));
         shown += &format!("        by {}{asked}{said}\n", printable(by));
         for (name, value) in model["inputs"].as_object().into_iter().flatten() {
-            shown += &format!("        {} = {}\n", printable(name), text(value));
+            shown += &format!("        {} = {}\n", printable(name), quoted(value));
         }
     }
     for term in items(&measured["terms"]) {
@@ -112,9 +136,41 @@ fn measured(measured: &Value) -> String {
             text(&term["brings"]),
             text(&term["text"])
         );
-        if let Some(error) = term["error"].as_str() {
-            shown += &format!("            {}\n", printable(error));
-        }
+        shown += &decided_by(term, "            ");
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_value_that_decided_is_printed_and_a_text_is_no_number() {
+        let calls = json!([
+            {"call": "event_hour()", "value": 22, "timezone": "UTC", "assumed": true},
+            {"call": "local_hour()", "value": 0, "timezone": "Europe/Berlin"},
+            {"call": "days_since(features.last)", "value": null},
+        ]);
+        let reason = json!({"text": "event_hour() < 6", "value": false, "calls": calls,
+            "of": {"event.properties.a": "900", "event.properties.b": 900}});
+        let term = json!({"term": "seats_go", "brings": 0.6, "value": 0.6,
+            "text": "double(features.seats_7d) / 10.0", "of": {"features.seats_7d": 6}});
+        let answer = json!({"looked": [{"at": "T", "outcome": "it fired", "reasons": [reason],
+            "measured": {"score": "s", "value": 0.6, "terms": [term]}}]});
+        let expected = "T: it fired
+    false  event_hour() < 6
+        event.properties.a = \"900\"
+        event.properties.b = 900
+        event_hour() = 22, in UTC: no time zone is known
+        local_hour() = 0, in Europe/Berlin
+        days_since(features.last) = nothing
+    s = 0.6
+        seats_go brings 0.6  double(features.seats_7d) / 10.0
+            features.seats_7d = 6
+";
+        assert_eq!(shown(&answer), expected);
+    }
 }

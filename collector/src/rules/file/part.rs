@@ -10,7 +10,9 @@ use super::{
         spelling,
         wall::Clocks,
     },
-    Mistake, Reading, one_of,
+    Mistake, Reading,
+    calls::calls,
+    one_of,
     raw::Text,
 };
 use crate::expression::{Expression, Vocabulary, types::Kind};
@@ -95,6 +97,17 @@ fn of_an_event(member: &str) -> Kind {
     }
 }
 
+/// By which function it asks for the clock where the event happened, if it does.
+pub(super) fn asks_event_time(expression: &Expression) -> Option<&'static str> {
+    ["event_hour", "event_weekday"].into_iter().find(|function| expression.calls(function))
+}
+
+/// Whether it needs what is known of the person.
+pub(super) fn looks_at_profile(expression: &Expression) -> bool {
+    let named = ["traits", "person"].iter().any(|it| expression.mentions(it));
+    named || Clocks::of(expression).are_local()
+}
+
 impl Reading<'_> {
     pub(super) fn part(&self, text: &Text, place: Place<'_>) -> Result<Part, Mistake> {
         let span = text.span();
@@ -171,7 +184,10 @@ impl Reading<'_> {
             for name in members(variable)? {
                 if !OF_EVERY_EVENT.contains(&name.as_str()) {
                     let known = OF_EVERY_EVENT.iter().copied();
-                    return Err(wrong(0, one_of(&format!("member of `{variable}`"), &name, known)));
+                    let message = one_of(&format!("member of `{variable}`"), &name, known);
+                    let is_near = message.contains("did you mean");
+                    let hint = format!("; a property is `{variable}.properties.{name}`");
+                    return Err(wrong(0, message + if is_near { "" } else { &hint }));
                 }
             }
         }
@@ -187,8 +203,7 @@ impl Reading<'_> {
                 _ => {}
             }
         }
-        let of_event = ["event_hour", "event_weekday"];
-        let of_event = of_event.into_iter().find(|function| expression.calls(function));
+        let of_event = asks_event_time(&expression);
         if let Some(function) = of_event.filter(|_| !place.variables.contains(&"event")) {
             let message = format!(
                 "`{function}` is of an event, and here is none; the person's clock is `local_hour()`"
@@ -198,9 +213,18 @@ impl Reading<'_> {
         let asks_event_time = of_event.is_some();
         let ages = FUNCTIONS.iter().any(|function| expression.calls(function.name));
         let clocks = Clocks::of(&expression);
-        let looks_at_profile =
-            clocks.are_local() || ["traits", "person"].iter().any(|it| expression.mentions(it));
-        Ok(Part { expression, features, scores, ages, clocks, looks_at_profile, asks_event_time })
+        let looks_at_profile = looks_at_profile(&expression);
+        let calls = calls(&expression, place);
+        Ok(Part {
+            expression,
+            features,
+            scores,
+            ages,
+            clocks,
+            looks_at_profile,
+            asks_event_time,
+            calls,
+        })
     }
 
     /// Refuses what there never is in a place, by whom it is about: then nothing would ever come of it.
@@ -242,6 +266,9 @@ impl Reading<'_> {
     fn elsewhere(&self, message: &str, place: Place<'_>) -> String {
         let unknown = message.strip_prefix("the variable `").and_then(|it| it.split('`').next());
         let hint = match unknown {
+            Some("properties") if place.variables.contains(&"event") => {
+                "; an event's properties are `event.properties.x`"
+            }
             Some("trigger") => "; `trigger` is the first event, in `without.match` alone",
             Some("event") => {
                 "; no one event sets it off: keep what it said as a feature, with `last`"

@@ -163,10 +163,28 @@ pub(super) struct RawRule {
     pub(super) dry_run: bool,
     #[serde(default = "hundred")]
     pub(super) percent: Spanned<u8>,
+    #[serde(default, deserialize_with = "actions")]
     pub(super) then: Option<Vec<Spanned<RawDo>>>,
     pub(super) decision: Option<String>,
     #[serde(default)]
     pub(super) urgent: bool,
+}
+
+/// A list, which is said of the one action that stands without it.
+fn actions<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<Spanned<RawDo>>>, D::Error> {
+    struct Actions;
+    impl<'de> Visitor<'de> for Actions {
+        type Value = Vec<Spanned<RawDo>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of actions, as in `then = [{ emit = \"…\" }]`")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+            Vec::deserialize(serde::de::value::SeqAccessDeserializer::new(list))
+        }
+    }
+    from.deserialize_any(Actions).map(Some)
 }
 
 pub(super) fn first() -> u32 {

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     event_log::{Offset, Timestamp},
     expression::value,
-    people::Whole,
+    people::{Node, Whole},
 };
 
 /// One time that a rule was looked at.
@@ -23,6 +23,9 @@ use crate::{
 pub struct Looked {
     /// The rule.
     pub rule: String,
+    /// Who, as the projection has them.
+    #[serde(skip)]
+    pub(crate) node: Node,
     /// The account, of a rule about accounts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
@@ -51,8 +54,11 @@ pub(super) const FIRED: &str = "it fired";
 /// The same of one that is held.
 pub(super) const HELD: &str = "it fired, and does nothing because of it";
 
+/// Of an event that a rule with `from = "server"` does not believe.
+pub(in super::super) const FORGED: &str = "anyone can have forged the event";
+
 /// Of a look after which it waits.
-pub(super) const WAITS: &str = "it waits";
+pub(crate) const WAITS: &str = "it waits";
 /// The same once something has come that is to stay away.
 const IN_VAIN: &str = "what it waits to see missing has happened: it will not fire";
 /// Characters of a value that are said.
@@ -162,6 +168,7 @@ impl Fold {
         let Some(looked) = &mut self.looked else { return };
         looked.push(Looked {
             rule: rule.name.clone(),
+            node: whose.person,
             account: whose.account.as_ref().map(|(_, id)| id.clone()),
             at: Timestamp::from_unix_ms(at_ms).to_string(),
             event: event.map(|offset| offset.to_string()),

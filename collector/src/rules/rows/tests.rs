@@ -198,7 +198,7 @@ fn what_cannot_be_told_is_said() {
         rows.map(drop).unwrap_err().to_string()
     };
     let other = error(Asked { features: vec!["of_account".to_owned()], ..on("Left") });
-    assert!(other.contains("no feature `of_account` of this kind; there is `all`, `count`"));
+    assert!(other.contains("`of_account` is of an account: add `--per account`"));
     assert!(error(Asked::default()).contains("name events, or moments"));
     assert!(error(on("page:")).contains("is followed by a name"));
 }
