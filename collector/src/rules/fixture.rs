@@ -3,6 +3,9 @@
 //! texts cannot be made. Deliberately sends nothing.
 
 mod refusal;
+mod unfired;
+#[cfg(test)]
+mod unfired_tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -28,6 +31,7 @@ use super::{
 };
 use refusal::{Expected, Unsayable};
 pub(crate) use refusal::{Rehearse, Rehearsed};
+use unfired::{Trace, Wanted};
 
 use crate::{
     config::{nearest, plain_words},
@@ -134,7 +138,9 @@ impl fmt::Display for Tested {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.wrong.is_empty() { "ok" } else { "FAILED" };
         write!(f, "{word:6} {}  {}", self.place, self.name)?;
-        self.wrong.iter().try_for_each(|wrong| write!(f, "\n         {wrong}"))
+        self.wrong
+            .iter()
+            .try_for_each(|wrong| wrong.lines().try_for_each(|line| write!(f, "\n         {line}")))
     }
 }
 
@@ -198,10 +204,11 @@ fn one(
         })?,
     };
     let failed = |error: rusqlite::Error| (None, error.to_string());
-    let mut trial = Trial::few(Arc::clone(set), people::Limits::default()).map_err(failed)?;
+    let mut trial = Trial::new(Arc::clone(set), people::Limits::default()).map_err(failed)?;
     let mut rules: BTreeSet<String> = test.expect.iter().map(|it| it.rule.clone()).collect();
     let (mut last, mut names, mut unsayable) = (0, BTreeSet::new(), Unsayable::new());
     let mut decided = Vec::new();
+    let mut happened = BTreeSet::new();
     for (number, event) in (1_i64..).zip(test.events) {
         let at = event.span().start;
         let event = event.into_inner();
@@ -214,6 +221,7 @@ fn one(
         }
         names.extend(event.user.iter().chain(&event.anonymous).cloned());
         rules.extend(event.answered.iter().flatten().map(|(score, _)| format!("score:{score}")));
+        happened.extend(event.kind());
         if let Some(decision) = &event.decision {
             if event.track.is_none() || !event.trusted {
                 let message = "`decision` is what `/v1/decide` answers: it goes with a `track` that is `trusted = true`";
@@ -237,9 +245,11 @@ fn one(
     // What waits for the end of a night is looked at, too.
     refusal::rehearse(&trial, i64::MAX, rehearse, &mut unsayable).map_err(failed)?;
     let fired = trial.fired().map_err(failed)?;
+    let looked = trial.looked();
+    let trace = Trace { trial: &trial, begin_ms: begin, looked: &looked, happened: &happened };
+    let id = |name: &str| people::person_of(trial.db(), name).map_err(failed);
     let known = |name: &str| -> Result<Option<String>, Mistake> {
-        let found = people::person_of(trial.db(), name).map_err(failed)?;
-        Ok(found.map(|person| person.to_string()))
+        Ok(id(name)?.map(|person| person.to_string()))
     };
     let mut wrong = Vec::new();
     for (number, at, expected) in decided {
@@ -259,11 +269,11 @@ fn one(
     let is_rule = |fired: &&Fired| set.rule(&fired.rule).is_none_or(|rule| rule.asks.is_none());
     let mut left: Vec<&Fired> = fired.iter().filter(is_rule).collect();
     for expected in &test.expect {
-        if set.rule(&expected.rule).is_none() {
+        let Some(rule) = set.rule(&expected.rule) else {
             let meant = nearest(&expected.rule, set.rules.iter().map(|rule| rule.name.as_str()));
             let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
             return Err((None, format!("there is no rule `{}`{meant}", expected.rule)));
-        }
+        };
         let person = expected.user.as_deref().map(known).transpose()?.flatten();
         let fits = |fired: &&Fired| {
             let at = event_time::parse(&fired.at).map_or(0, Timestamp::unix_ms) - begin;
@@ -293,7 +303,21 @@ fn one(
                     )
                 }));
             }
-            None => wrong.push(format!("did not fire: {}", expected.written())),
+            None => {
+                let person = expected.user.as_deref().map(id).transpose()?.flatten();
+                let wanted = Wanted {
+                    at_ms: expected.at.map(|at| at.0),
+                    person: person.as_ref(),
+                    account: expected.account.as_deref(),
+                };
+                let why = trace.why(rule, &wanted).map_err(failed)?;
+                let why = why.into_iter().map(|line| format!("\n    {line}"));
+                wrong.push(format!(
+                    "did not fire: {}{}",
+                    expected.written(),
+                    why.collect::<String>()
+                ));
+            }
         }
     }
     let mut users: Vec<(String, String)> = Vec::new();
@@ -379,6 +403,16 @@ fn length(ms: i64) -> String {
 }
 
 impl RawEvent {
+    /// What happens, as `On` writes it; none of what is no one thing.
+    fn kind(&self) -> Option<String> {
+        let named = [("track", &self.track), ("page", &self.page), ("screen", &self.screen)];
+        let named = named.into_iter().find_map(|(call, name)| Some((call, name.as_ref()?)));
+        named.map(|(call, name)| format!("{call}:{name}")).or_else(|| {
+            let call = if self.identify.is_some() { "identify" } else { "group" };
+            (self.identify.is_some() || self.group.is_some()).then(|| format!("{call}:"))
+        })
+    }
+
     /// The firing that this answers: the one that has asked for the score of this person last.
     fn question(&self, trial: &Trial) -> rusqlite::Result<Option<String>> {
         let score = self.answered.iter().flatten().next().map(|(score, _)| score);
