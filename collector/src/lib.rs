@@ -252,7 +252,10 @@ impl Collector {
             in_force: since,
             clock: Arc::clone(&ingest.clock),
             lately: Arc::default(),
-            tally: Some(Arc::new(rules::Tally::new(Arc::clone(&ingest.metrics)))),
+            tally: Some(Arc::new(rules::Tally::new(
+                Arc::clone(&ingest.metrics),
+                Arc::clone(&ingest.clock),
+            ))),
         };
         let limits = config.people.clone();
         let projection = Projection::open(&config.data, &ingest.log, limits, gone, rules)?;

@@ -8,6 +8,8 @@ mod changed;
 mod counted;
 #[path = "rules/erased.rs"]
 mod erased;
+#[path = "rules/latency.rs"]
+mod latency;
 #[path = "rules/lost.rs"]
 mod lost;
 mod server;

@@ -29,6 +29,7 @@ mod reported;
 mod slack;
 mod sms;
 mod template;
+mod took;
 mod trying;
 mod webhook;
 mod worker;

@@ -35,6 +35,8 @@ pub(crate) struct Tried {
     pub(crate) next_ms: Option<i64>,
     /// What it waits for, where that is not the destination.
     pub(crate) waits: Option<&'static str>,
+    /// Whether it has waited for who stopped its rule, or for somebody's night: then it took as long as they wanted.
+    pub(super) was_wanted_later: bool,
     /// Before then it is not looked at again.
     pub(super) not_before_ms: i64,
     /// Whether it counts among what may be done in a minute.
@@ -64,6 +66,18 @@ impl Trying {
     pub(super) fn note(&self, action: &str, change: impl FnOnce(&mut Tried)) {
         let mut all = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         change(all.entry(action.to_owned()).or_default());
+    }
+
+    /// It waits for who has stopped its rule.
+    pub(super) fn wanted_later(&self, action: &str) {
+        let mut all = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.get_mut(action) {
+            Some(tried) => tried.was_wanted_later = true,
+            None => {
+                let tried = Tried { was_wanted_later: true, ..Tried::default() };
+                all.insert(action.to_owned(), tried);
+            }
+        }
     }
 
     /// It is over.

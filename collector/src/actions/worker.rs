@@ -69,6 +69,8 @@ pub(crate) struct Hands {
     pub(crate) rules: Arc<RuleSet>,
     /// How it stands with what is in hand, for who asks.
     pub(crate) trying: Arc<Trying>,
+    /// When the collector has started, in milliseconds of unix time.
+    pub(super) since_ms: i64,
 }
 
 impl Hands {
@@ -80,6 +82,7 @@ impl Hands {
         (per_minute, forgotten_until): (u64, Option<i64>),
         rules: Arc<RuleSet>,
     ) -> Self {
+        let since_ms = clock().unix_ms();
         Self {
             projection,
             log,
@@ -95,6 +98,7 @@ impl Hands {
             sent: Mutex::default(),
             rules,
             trying: Arc::default(),
+            since_ms,
         }
     }
 }
@@ -181,7 +185,11 @@ impl Worker {
                     let is_over = pending.expires_ms <= now;
                     let waits =
                         pending.after_ms.max(self.hands.trying.not_before(&pending.id)) > now;
-                    if !is_over && (waits || stopped.has(&pending.rule)) {
+                    let is_stopped = stopped.has(&pending.rule);
+                    if is_stopped {
+                        self.hands.trying.wanted_later(&pending.id);
+                    }
+                    if !is_over && (waits || is_stopped) {
                         some_wait = true;
                     } else if in_hand.of(&lane) < IN_HAND && in_hand.take(&pending.id, &lane) {
                         let (hands, stop) = (Arc::clone(&self.hands), stop.clone());
@@ -258,9 +266,7 @@ impl Hands {
         }
         self.metrics.action(&pending.rule, &pending.what.kind(), ended.state.as_str());
         if ended.state == ActionState::Accepted {
-            let now = (self.clock)().unix_ms();
-            let took = Duration::from_millis((now - pending.at_ms).max(0).unsigned_abs());
-            self.metrics.action_took(&pending.rule, took);
+            self.took(&pending).await;
         }
         let properties = rules::said(&pending, ended.state, ended.detail.as_deref());
         let message = format!("{}:{}", pending.id, ended.state.as_str());
@@ -312,6 +318,7 @@ impl Hands {
                 let again = (self.clock)().unix_ms() + pause_ms;
                 self.next(pending, pause, |tried| {
                     (tried.waits, tried.not_before_ms) = (Some(why), again);
+                    tried.was_wanted_later = true;
                 });
                 return None;
             }

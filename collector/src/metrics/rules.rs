@@ -18,7 +18,8 @@ use crate::rules::ActionState;
 pub(super) struct OfRules {
     actions: Family<ActionLabels, Counter>,
     action_ceiling: Counter,
-    action_seconds: Family<RuleLabel, Histogram, fn() -> Histogram>,
+    action_seconds: Family<KindLabels, Histogram, fn() -> Histogram>,
+    firing_seconds: Family<RuleLabel, Histogram, fn() -> Histogram>,
     waiting: Family<RuleLabel, Gauge<u64, AtomicU64>>,
     firings: Family<FiringLabels, Counter>,
     stopped: Family<RuleLabel, Gauge<u64, AtomicU64>>,
@@ -41,6 +42,12 @@ struct FiringLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct KindLabels {
+    rule: String,
+    kind: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct DecisionLabels {
     rule: String,
     decision: String,
@@ -55,6 +62,9 @@ struct RuleLabel {
 /// From an event to the end of an action: milliseconds where all is well, minutes where a destination is away.
 const ACTION_BOUNDS: [f64; 12] =
     [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 10.0, 60.0, 600.0];
+/// From an event to the firing that it sets off: milliseconds, but for a state that is behind.
+const FIRING_BOUNDS: [f64; 11] =
+    [0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 10.0, 60.0, 600.0];
 /// Who asks waits for the answer: a quarter of a second unless they say otherwise, and five at most.
 const DECISION_BOUNDS: [f64; 11] =
     [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 2.0, 5.0];
@@ -65,6 +75,7 @@ impl OfRules {
             actions: Family::default(),
             action_ceiling: Counter::default(),
             action_seconds: Family::new_with_constructor(|| Histogram::new(ACTION_BOUNDS)),
+            firing_seconds: Family::new_with_constructor(|| Histogram::new(FIRING_BOUNDS)),
             waiting: Family::default(),
             firings: Family::default(),
             stopped: Family::default(),
@@ -75,8 +86,11 @@ impl OfRules {
         to.register("actions", "Actions of rules by what became of them", all.actions.clone());
         let help = "Minutes in which rules wanted to send more than actions_per_minute";
         to.register("action_ceiling_minutes", help, all.action_ceiling.clone());
-        let help = "From when a rule was so until a destination had its action";
+        let help = "From an event's receipt, or from when a timer was due, until a destination had the action";
         to.register("action_duration_seconds", help, all.action_seconds.clone());
+        let help =
+            "From an event's receipt, or from when a timer was due, until the firing was committed";
+        to.register("firing_duration_seconds", help, all.firing_seconds.clone());
         to.register("actions_waiting", "Actions that are still to be done", all.waiting.clone());
         let help = "Times that a rule was so, by what came of that";
         to.register("firings", help, all.firings.clone());
@@ -128,9 +142,15 @@ impl Metrics {
         self.rules.action_ceiling.inc();
     }
 
-    /// How long it took from when a rule was so until a destination had its action.
-    pub fn action_took(&self, rule: &str, took: Duration) {
-        self.rules.action_seconds.get_or_create(&of(rule)).observe(took.as_secs_f64());
+    /// How long it took from an event's receipt, or from when a timer was due, until a destination had the action.
+    pub fn action_took(&self, rule: &str, kind: &str, took: Duration) {
+        let labels = KindLabels { rule: rule.to_owned(), kind: kind.to_owned() };
+        self.rules.action_seconds.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// The same until the firing was committed.
+    pub fn firing_took(&self, rule: &str, took: Duration) {
+        self.rules.firing_seconds.get_or_create(&of(rule)).observe(took.as_secs_f64());
     }
 
     /// A rule was so.

@@ -79,7 +79,7 @@ pub(crate) use rule::Do;
 pub(crate) use rule::{IN_APP, What};
 pub(crate) use shown::scores;
 pub(crate) use spelling::doubts;
-pub(crate) use tally::Tally;
+pub(crate) use tally::{Tally, since};
 pub(crate) use trial::Trial;
 pub(crate) use unjudged::{OfRule as UnjudgedOfRule, Unjudged};
 pub(crate) use unread::unread;

@@ -2,18 +2,24 @@
 //! Promises that each counts once, whichever state comes to it first: one that is made anew beside the one in use folds the same log
 //! again; and that what is rolled back counts not at all. Deliberately keeps nothing: a restart begins at zero.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{firing::BEFORE, unjudged::Unjudged};
-use crate::{event_log::Offset, metrics::Metrics};
+use crate::{
+    event_log::{Clock, Offset, Timestamp},
+    metrics::Metrics,
+};
 
 /// How far the log was read, and the time in milliseconds up to which what is due was done there.
 type Mark = (Offset, i64);
 
 /// Where firings are counted.
-#[derive(Debug)]
 pub(crate) struct Tally {
     metrics: Arc<Metrics>,
+    clock: Clock,
     /// What came to pass until then is counted, or was before this start.
     mark: Mutex<Mark>,
 }
@@ -31,6 +37,9 @@ pub(super) struct Came {
 pub(super) enum What {
     /// A rule was so, with what came of that.
     Firing(&'static str),
+    /// A rule was so, and does what it is to do. Since when that could be known, in milliseconds of unix time: the receipt of its event, or
+    /// what a timer was set to.
+    Fired(i64),
     /// An action of a kind that is not wanted.
     Withheld(String),
     /// A condition that could not be worked out, and when, in milliseconds of unix time.
@@ -56,11 +65,16 @@ pub(super) fn label(held: Option<&'static str>) -> &'static str {
     }
 }
 
+/// How long ago that was; nothing by a clock that has been put back.
+pub(crate) fn since(now: Timestamp, since_ms: i64) -> Duration {
+    Duration::from_millis((now.unix_ms() - since_ms).max(0).unsigned_abs())
+}
+
 impl Tally {
     /// Counts nothing until it is known where to begin.
-    pub(crate) fn new(metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, clock: Clock) -> Self {
         let never = (Offset::from_number(i64::MAX), i64::MAX);
-        Self { metrics, mark: Mutex::new(never) }
+        Self { metrics, clock, mark: Mutex::new(never) }
     }
 
     /// All that is behind this place is new.
@@ -76,6 +90,10 @@ impl Tally {
         for came in came.into_iter().filter(|came| came.at > *mark) {
             match came.what {
                 What::Firing(outcome) => self.metrics.firing(&came.rule, outcome),
+                What::Fired(since_ms) => {
+                    self.metrics.firing(&came.rule, label(None));
+                    self.metrics.firing_took(&came.rule, since((self.clock)(), since_ms));
+                }
                 What::Withheld(kind) => self.metrics.action(&came.rule, &kind, "withheld"),
                 What::Unjudged(of, at_ms) => {
                     self.metrics.unjudged(&came.rule);
@@ -106,7 +124,7 @@ mod tests {
     #[test]
     fn whoever_comes_second_to_the_same_counts_nothing() {
         let at = Offset::from_number;
-        let tally = Tally::new(Arc::default());
+        let tally = Tally::new(Arc::default(), Arc::new(|| Timestamp::from_unix_ms(0)));
         tally.count(vec![came(1, AT_ONCE)], (at(1), AT_ONCE));
         assert_eq!(counted(&tally), 0, "nobody has said where it begins");
         tally.begin(at(1), None);
@@ -123,7 +141,7 @@ mod tests {
 
     #[test]
     fn a_state_that_is_made_anew_at_the_start_counts_from_now_on() {
-        let tally = Tally::new(Arc::default());
+        let tally = Tally::new(Arc::default(), Arc::new(|| Timestamp::from_unix_ms(0)));
         tally.begin(Offset::from_number(9), Some(100));
         let all = vec![came(8, AT_ONCE), came(9, AT_ONCE), came(9, 100), came(9, 101)];
         tally.count(all, (Offset::from_number(9), 200));

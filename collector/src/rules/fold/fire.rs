@@ -84,7 +84,15 @@ impl Fold {
         if !firing.write(scope.db)? {
             return Ok("it fired before because of this");
         }
-        self.tally(rule, place, tally::What::Firing(tally::label(held)));
+        let since = happening.filter(|_| is_at_once).map(|it| it.record.received_at.unix_ms());
+        self.tally(
+            rule,
+            place,
+            match held {
+                None => tally::What::Fired(since.unwrap_or(at_ms)),
+                Some(_) => tally::What::Firing(tally::label(held)),
+            },
+        );
         if held.is_some() {
             return Ok(looked::HELD);
         }
