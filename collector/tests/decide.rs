@@ -212,7 +212,7 @@ async fn of_several_rules_the_one_that_fired_last_decides_the_last_in_the_order_
             let of = fired["rule"].as_str().unwrap();
             let place = order.iter().position(|rule| *rule == of).unwrap();
             let undecided = match place.cmp(&at) {
-                std::cmp::Ordering::Less => json!("the rule is stopped"),
+                std::cmp::Ordering::Less => json!("the rule was stopped when the event came"),
                 std::cmp::Ordering::Equal => Value::Null,
                 std::cmp::Ordering::Greater => json!(format!("`{by}` decides")),
             };
