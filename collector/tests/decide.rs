@@ -226,3 +226,56 @@ async fn of_several_rules_the_one_that_fired_last_decides_the_last_in_the_order_
     assert_eq!((&answer["by"], &answer["decision"]), (&Value::Null, &json!("allow")), "{answer}");
     server.stop().await;
 }
+
+/// A rule, and how it is changed: what is big now was not before, or the other way round.
+fn big(than: &str) -> String {
+    format!(
+        "[features.steps]\non = 'Step Taken'\ncount = true\n[rules.freeze]\non = 'Card Used'\nif = 'features.steps >= 0 && 7.0 > {than}'\ndecision = 'freeze'\nthen = []\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_decision_waits_for_rules_that_have_changed_and_what_was_decided_before_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (rules, data) = (folder.path().join("rules"), folder.path().join("data"));
+    fs::create_dir(&rules).unwrap();
+    let toml = format!(
+        "rules = '{}'\n[sources.app]\nwrite_key = 'wk_app'\ntrust = 'server'\n",
+        rules.display()
+    );
+    fs::write(rules.join("card.toml"), big("5.0")).unwrap();
+    let server = Server::start_with(&data, &toml).await;
+    let frozen = decide(&server, "Card Used", "m-1").await;
+    assert_eq!(frozen["decision"], "freeze", "{frozen}");
+    // So many that what rules come to is not made anew at once.
+    for batch in 0..20 {
+        let events: Vec<_> = (0..500)
+            .map(|n| json!({"type": "track", "event": "Step Taken", "userId": format!("u-{n}"), "messageId": format!("s-{batch}-{n}")}))
+            .collect();
+        let body = json!({ "batch": events }).to_string();
+        let sent = client().post(server.at("/v1/batch")).basic_auth("wk_app", Some("")).body(body);
+        assert_eq!(sent.send().await.unwrap().status(), 200);
+    }
+    server.stop().await;
+
+    // Others fire now than did: nobody is told that nothing has fired before it is known.
+    fs::write(rules.join("card.toml"), big("6.0")).unwrap();
+    let server = Server::start_with(&data, &toml).await;
+    let ask = async |id| decide(&server, "Card Used", id).await;
+    let answers = tokio::join!(ask("n-1"), ask("n-2"), ask("n-3"), ask("n-4"));
+    for answer in [answers.0, answers.1, answers.2, answers.3] {
+        let said = (&answer["decision"], &answer["complete"]);
+        assert_eq!(said, (&json!("freeze"), &json!(true)), "{answer}");
+    }
+    server.stop().await;
+
+    // What was decided stays so, though the rule would not decide it any more.
+    fs::write(rules.join("card.toml"), big("8.0")).unwrap();
+    let server = Server::start_with(&data, &toml).await;
+    let now = decide(&server, "Card Used", "m-9").await;
+    assert_eq!((&now["decision"], &now["complete"]), (&json!("allow"), &json!(true)), "{now}");
+    let again = decide(&server, "Card Used", "m-1").await;
+    assert_eq!((&again["decision"], &again["by"]), (&json!("freeze"), &json!("freeze")), "{again}");
+    assert_eq!(again["firings"][0]["id"], frozen["firings"][0]["id"]);
+    server.stop().await;
+}

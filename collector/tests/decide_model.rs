@@ -292,7 +292,8 @@ async fn where_there_is_no_answer_in_time_the_default_or_the_event_decides_and_t
     let stop = client().post(server.at("/v1/rules/score:fraud/stop")).bearer_auth(&token).send();
     assert_eq!(stop.await.unwrap().status(), 200);
     let stopped = decide(&server, "Card Used", "bad-9", 5000).await;
-    assert_eq!(decided(&stopped), ("wait", None, true), "{stopped:#}");
+    assert_eq!(decided(&stopped), ("wait", None, false), "{stopped:#}");
+    assert_eq!(stopped["undecided"], "a model is not asked, since its rule is stopped: `fraud`");
     server.stop().await;
 }
 

@@ -11,16 +11,16 @@ use std::{
 };
 
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use tokio::{sync::watch, task::spawn_blocking};
 
 use super::worker::{READ_AGAIN, wait};
 use crate::{
     event_log::{Clock, EventLog, Offset, Origin, ReadError, Reader, Record, Trust},
     inbound::Inbounds,
-    people::{Identifier, Kind},
+    people::Identifier,
     sources::Sources,
-    state::{State, StateError, SuppressionReason},
+    state::{State, StateError, SuppressionReason, address},
 };
 
 /// Between two looks at the log: what came meanwhile is read at one go.
@@ -210,32 +210,60 @@ fn reported(record: &Record) -> Option<Report> {
     }
     let named: Named<'_> = serde_json::from_str(&record.json).ok()?;
     let because = because(&named.event?).filter(|_| named.r#type == "track")?;
-    let read = |raw: Option<&RawValue>| -> Value {
-        raw.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default()
+    let (properties, context) = (members(named.properties), members(named.context));
+    let (Some(properties), Some(context)) = (properties, context) else {
+        tracing::warn!(source = %record.source, event = %record.offset, "what a mail service reports cannot be read: whom it is about stays where it was");
+        return None;
     };
-    let (properties, context) = (read(named.properties), read(named.context));
     let counts = match because {
         SuppressionReason::Bounced => is_for_good(&properties),
         // Of one list or group: other mail is wanted.
         SuppressionReason::Unsubscribed => {
-            properties["list_id"].is_null() && properties["group_id"].is_null()
+            properties.list_id.is_none() && properties.group_id.is_none()
         }
         SuppressionReason::Complained | SuppressionReason::Manual => true,
     };
-    let said = [&properties["email"], &context["traits"]["email"]];
-    let text = said.into_iter().find_map(Value::as_str).filter(|_| counts)?;
-    let address = Identifier::new(Kind::Email, text.to_owned())?;
+    let traits = members(context.traits).unwrap_or_default();
+    let said = [properties.email, traits.email].into_iter().filter_map(text);
+    // What is no address after all leaves the other to be one.
+    let mut addresses = said.filter_map(|text| address(&format!("email:{text}")).ok());
+    let address = addresses.next().filter(|_| counts)?;
     Some(Report { offset: record.offset, address, because })
 }
 
-/// Whether nobody is there, as far as the service says how the mail bounced.
-fn is_for_good(properties: &Value) -> bool {
-    let letters = |word: &str| -> String {
+/// What is looked at of properties, context and traits. Anything beside it may be what no text or number can be: it was taken as it came.
+#[derive(Default, Deserialize)]
+struct Members<'a> {
+    #[serde(borrow)]
+    email: Option<&'a RawValue>,
+    bounce_type: Option<&'a RawValue>,
+    status: Option<&'a RawValue>,
+    list_id: Option<&'a RawValue>,
+    group_id: Option<&'a RawValue>,
+    traits: Option<&'a RawValue>,
+}
+
+/// `None` where it cannot be read; nothing where it is no object.
+fn members(raw: Option<&RawValue>) -> Option<Members<'_>> {
+    match raw.map(RawValue::get).filter(|text| text.starts_with('{')) {
+        Some(text) => serde_json::from_str(text).ok(),
+        None => Some(Members::default()),
+    }
+}
+
+fn text(raw: Option<&RawValue>) -> Option<String> {
+    let text: String = serde_json::from_str(raw?.get()).ok()?;
+    (!text.trim().is_empty()).then_some(text)
+}
+
+/// Whether nobody is there, as far as the service says how the mail bounced: in a word that cannot be read it did not say so.
+fn is_for_good(properties: &Members<'_>) -> bool {
+    let letters = |word: String| -> String {
         word.chars().filter(char::is_ascii_alphabetic).map(|c| c.to_ascii_lowercase()).collect()
     };
-    let kind = properties["bounce_type"].as_str();
-    let status = properties["status"].as_str().unwrap_or_default();
-    kind.is_none_or(|kind| FOR_GOOD.contains(&&*letters(kind)))
+    let is_hard = |kind| text(Some(kind)).is_some_and(|it| FOR_GOOD.contains(&&*letters(it)));
+    let status = text(properties.status).unwrap_or_default();
+    properties.bounce_type.is_none_or(is_hard)
         && !NOT_FOR_GOOD.iter().any(|code| status.starts_with(code))
 }
 
@@ -262,6 +290,39 @@ mod tests {
             schema_version: 0,
             flags,
             json: json.into(),
+        }
+    }
+
+    fn of(event: &str, more: &str) -> Option<(String, SuppressionReason)> {
+        let mut record = record(Trust::Server, Origin::Sent, Flags::default());
+        record.json = format!(r#"{{"type":"track","event":"{event}",{more}}}"#).into();
+        reported(&record).map(|report| (report.address.to_string(), report.because))
+    }
+
+    #[test]
+    fn whatever_stands_beside_it_a_report_is_heard() {
+        let bounced = |properties: &str| {
+            let found = of("Email Bounced", &format!(r#""properties":{{{properties}}}"#));
+            found.map(|(address, _)| address)
+        };
+        let it = Some("email:a@b.example".to_owned());
+        assert_eq!(bounced(r#""email":"a@b.example","raw":1e999"#), it);
+        assert_eq!(bounced(r#""email":"a@b.example","diagnostic":"550 \ud83d""#), it);
+        assert_eq!(bounced(r#""email":"a@b.example.""#), it);
+        assert_eq!(bounced(r#""email":" A@B.example ","bounce_type":null"#), it);
+        // A word that cannot be read does not say that it was for good.
+        assert_eq!(bounced(r#""email":"a@b.example","bounce_type":"soft","x":"\ud800""#), None);
+        assert_eq!(bounced(r#""email":"a@b.example","bounce_type":"hard\ud800""#), None);
+        assert_eq!(bounced(r#""email":"a@b.example","bounce_type":1e999"#), None);
+        // Of two that are said the first counts that is an address.
+        let context = r#""context":{"traits":{"email":"a@b.example"}}"#;
+        for email in [r#""""#, r#"" ""#, "null", "7", r#""nobody""#] {
+            let both = format!(r#"{context},"properties":{{"email":{email}}}"#);
+            let spam = (it.clone().unwrap(), SuppressionReason::Complained);
+            assert_eq!(of("Email Marked as Spam", &both), Some(spam), "{email}");
+        }
+        for nothing in ["null", "[]", r#""a@b.example""#] {
+            assert_eq!(of("Email Bounced", &format!(r#""properties":{nothing}"#)), None);
         }
     }
 

@@ -27,8 +27,9 @@ pub(crate) struct Decided {
     pub(crate) fired: Vec<Fired>,
     /// What models have said because of it.
     pub(crate) heard: Vec<Heard>,
-    /// The models that have not said anything yet.
+    /// The models that have not said anything yet, and those that are not asked, since what asks is stopped: nobody waits for these.
     unanswered: Vec<Unanswered>,
+    unasked: Vec<Unanswered>,
 }
 
 /// Says of each firing with a decision why it decides nothing, if it does not: of several because of one event one decides, and a rule
@@ -72,13 +73,13 @@ impl Desk {
     }
 
     /// Waits until the state has an event, and then, but not beyond `until`, until it has what the models say that are asked because of
-    /// it; tells what all that set off, and which of it decides nothing. `None` if the state does not have the event by then.
+    /// it; tells what all that set off, and which of it decides nothing. `None` if rules have not seen the event by then.
     pub(crate) async fn decided(
         &self,
         record: Offset,
         until: Instant,
     ) -> Result<Option<Decided>, DeskError> {
-        if timeout_at(until, self.projection.wait_for(record)).await.is_err() {
+        if timeout_at(until, self.projection.wait_for_rules(record)).await.is_err() {
             return Ok(None);
         }
         if self.projection.lately.is_nothing(record) {
@@ -142,22 +143,27 @@ impl Desk {
             let of_rule = || self.rules.decision_of(&fired.rule).map(str::to_owned);
             fired.decision = fired.decision.take().or_else(of_rule);
         }
-        let CameTo { mut fired, heard, mut unanswered } = came;
+        let CameTo { mut fired, heard, unanswered } = came;
         if unanswered.is_empty() && fired.iter().all(|fired| fired.decision.is_none()) {
-            return Ok(Decided { fired, heard, unanswered });
+            return Ok(Decided { fired, heard, ..Decided::default() });
         }
         let switches = self.switches().await?;
-        // Whom nobody asks nobody waits for.
-        unanswered.retain(|of| !switches.is_stopped(&of.rule));
+        let (unasked, unanswered) =
+            unanswered.into_iter().partition(|of| switches.is_stopped(&of.rule));
         self.read(move |db| {
             undecided(db, &switches, &mut fired)?;
-            Ok(Decided { fired, heard, unanswered })
+            Ok(Decided { fired, heard, unanswered, unasked })
         })
         .await
     }
 
-    /// Which models have not answered, and why not, as far as that is known.
-    pub(crate) fn unanswered(&self, decided: &Decided) -> Option<String> {
+    /// Whether another state is made from the log, as after rules have changed.
+    pub(crate) fn is_rebuilding(&self) -> bool {
+        self.projection.rebuild.borrow().is_some()
+    }
+
+    /// Which models have not answered by the deadline, and why not, as far as that is known.
+    pub(crate) fn unanswered(&self, decided: &Decided, deadline_ms: u64) -> Option<String> {
         let all = decided.unanswered.iter().map(|Unanswered { score, action, .. }| {
             let tried = self.trying.of(action).unwrap_or_default();
             match tried.waits.map(str::to_owned).or(tried.error) {
@@ -165,8 +171,15 @@ impl Desk {
                 None => format!("`{score}`"),
             }
         });
-        let all: Vec<_> = all.collect();
-        (!all.is_empty()).then(|| all.join(", "))
+        let late: Vec<_> = all.collect();
+        let unasked: Vec<_> = decided.unasked.iter().map(|it| format!("`{}`", it.score)).collect();
+        let said = [
+            (format!("a model had not answered after {deadline_ms} ms"), late),
+            ("a model is not asked, since its rule is stopped".to_owned(), unasked),
+        ];
+        let said = said.into_iter().filter(|(_, of)| !of.is_empty());
+        let said: Vec<_> = said.map(|(why, of)| format!("{why}: {}", of.join(", "))).collect();
+        (!said.is_empty()).then(|| said.join("; "))
     }
 
     /// What a firing decides, and its rule: of those that do something, and whose rule nobody has stopped.

@@ -104,12 +104,12 @@ impl Desk {
         if rule.is_some_and(|rule| !self.rules.has_rule(rule)) {
             return Ok(None);
         }
-        let (state, by, now) = (self.state.clone(), by.to_owned(), (self.clock)());
+        let (state, by, clock) = (self.state.clone(), by.to_owned(), Arc::clone(&self.clock));
         let rule = rule.map(str::to_owned);
         tracing::warn!(rule = rule.as_deref().unwrap_or("all"), on, by, "rules are switched");
         let changed = spawn_blocking(move || match on {
-            true => state.resume_rule(rule.as_deref(), now),
-            false => state.stop_rule(rule.as_deref(), &by, now),
+            true => state.resume_rule(rule.as_deref(), || clock()),
+            false => state.stop_rule(rule.as_deref(), &by, || clock()),
         });
         Ok(Some(changed.await??))
     }

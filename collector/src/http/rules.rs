@@ -177,7 +177,12 @@ impl Http {
                 None => Ok(before.await?),
             }
         };
-        let unseen = || format!("rules had not seen it after {deadline} ms");
+        let unseen = || match self.desk.is_rebuilding() {
+            true => format!(
+                "rules had not seen it after {deadline} ms: what they come to is being made from the log"
+            ),
+            false => format!("rules had not seen it after {deadline} ms"),
+        };
         let found = timeout_at(until, recorded).await.unwrap_or_else(|_| Err(unseen()));
         let found = match found {
             Ok(record) => match self.desk.decided(record, until).await {
@@ -192,9 +197,7 @@ impl Http {
         };
         let (undecided, fired, heard, unjudged) = match found {
             Ok((decided, unjudged)) => {
-                let unanswered = self.desk.unanswered(&decided);
-                let why = unanswered
-                    .map(|of| format!("a model had not answered after {deadline} ms: {of}"));
+                let why = self.desk.unanswered(&decided, deadline);
                 (why, decided.fired, decided.heard, unjudged)
             }
             Err(why) => (Some(why), Vec::new(), Vec::new(), Vec::new()),

@@ -100,6 +100,8 @@ pub(crate) struct Handle {
     pub(crate) readers: Readers,
     /// Up to here the state has everything.
     pub(crate) applied: watch::Receiver<Offset>,
+    /// Up to here its rules have seen everything: nothing, while what changed rules come to is still made from the log.
+    judged: watch::Receiver<Offset>,
     /// Which events set something off lately.
     pub(crate) lately: Arc<rules::Lately>,
     /// The rebuild under way.
@@ -168,11 +170,16 @@ impl Projection {
         }
         rules.lately.begin(database.applied);
         let (applied, seen) = watch::channel(database.applied);
+        // What other rules have come to is not these rules' word.
+        let by_these = !are_others || from_here;
+        let judged_until = if by_these { database.applied } else { Offset::START };
+        let (judged, judged_seen) = watch::channel(judged_until);
         let (rebuilding, rebuild) = watch::channel(None);
         let (orders, ordered) = channel();
         let handle = Handle {
             readers: Readers::new(path),
             applied: seen,
+            judged: judged_seen,
             lately: Arc::clone(&rules.lately),
             rebuild,
             orders: Arc::new(Mutex::new(orders.clone())),
@@ -187,6 +194,7 @@ impl Projection {
             rules,
             gone,
             applied,
+            judged,
             rebuilding,
             ordered,
             shadow: None,
@@ -251,6 +259,11 @@ impl Handle {
     /// Waits until the state has everything up to `offset`.
     pub(crate) async fn wait_for(&self, offset: Offset) {
         let _ = self.applied.clone().wait_for(|applied| *applied >= offset).await;
+    }
+
+    /// Waits until its rules have seen everything up to `offset`.
+    pub(crate) async fn wait_for_rules(&self, offset: Offset) {
+        let _ = self.judged.clone().wait_for(|judged| *judged >= offset).await;
     }
 
     fn order(&self, order: Order) {

@@ -58,6 +58,11 @@ impl Place {
         }
     }
 
+    /// Whether it is folded by rules: not where others than these have made it, until one that these make takes its place.
+    pub(super) fn has_rules(&self) -> bool {
+        self.rules.is_some()
+    }
+
     /// Folds in what follows, up to a transaction's worth, for at most this long. Whether anything did.
     pub(super) fn step(&mut self, at_most: Duration) -> Result<bool, StepError> {
         let stepped = self.try_step(at_most);

@@ -54,6 +54,7 @@ pub(super) struct Runner {
     pub(super) readers: Readers,
     pub(super) at: Place,
     pub(super) applied: watch::Sender<Offset>,
+    pub(super) judged: watch::Sender<Offset>,
     pub(super) rebuilding: watch::Sender<Option<Rebuild>>,
     pub(super) ordered: Receiver<Order>,
     pub(super) shadow: Option<(Place, Instant)>,
@@ -135,7 +136,7 @@ impl Runner {
                     tracing::info!("the projection goes on");
                 }
                 if moved {
-                    self.applied.send_replace(self.at.database.applied);
+                    self.tell();
                 }
                 moved
             }
@@ -155,6 +156,15 @@ impl Runner {
                 false
             }
         }
+    }
+
+    /// Tells whoever waits how far the state in use is, and how far rules have seen it.
+    fn tell(&self) {
+        let applied = self.at.database.applied;
+        if self.at.has_rules() || self.rules.set.is_empty() {
+            self.judged.send_replace(applied);
+        }
+        self.applied.send_replace(applied);
     }
 
     /// Does what is due, once all is read that the log has taken until now; how long until there may be something to do.
@@ -278,7 +288,7 @@ impl Runner {
         });
         let (limits, gone) = (self.limits.clone(), (self.gone)());
         self.at = Place::new(&self.log, swapped?, limits, gone, &self.rules);
-        self.applied.send_replace(self.at.database.applied);
+        self.tell();
         tracing::info!("the rebuilt people are in use");
         Ok(())
     }

@@ -158,6 +158,14 @@ fn carry_from_old(db: &Connection, set: &RuleSet) -> Result<()> {
                       FROM old.action WHERE firing = ?1";
         change.prepare_cached(insert)?.execute([number, firing])?;
     }
+    // Whom a decision was told, and who asks again, is told the same, whatever rules come to now: no action says so in the log.
+    change.execute(
+        "INSERT INTO firing (id, rule, revision, node, account, at, record, depth, position, held, why, earlier)
+         SELECT id, rule, revision, node, account, at, record, depth, position, held, why, 1 FROM old.firing
+         WHERE held IS NULL AND record > 0 AND why LIKE '%\"decision\":%' AND json_extract(why, '$.decision') IS NOT NULL
+         ORDER BY number ON CONFLICT (id) DO NOTHING",
+        [],
+    )?;
     keep_reasons(&change)?;
     change.execute(
         "UPDATE firing SET why = (SELECT why FROM old.firing o WHERE o.id = firing.id)

@@ -104,14 +104,16 @@ impl State {
         })
     }
 
-    /// Stops a rule, or all of them: what it has set off waits. Whether it was not stopped yet.
+    /// Stops a rule, or all of them: what it has set off waits. Whether it was not stopped yet. The clock is read once nobody else reads
+    /// the switches: whoever asks at that time or later finds it stopped, and whoever asked before finds that it was not.
     pub fn stop_rule(
         &self,
         rule: Option<&str>,
         by: &str,
-        at: Timestamp,
+        clock: impl FnOnce() -> Timestamp,
     ) -> Result<bool, StateError> {
         self.with(|database| {
+            let at = clock();
             let inserted = database
                 .prepare_cached("INSERT OR IGNORE INTO stopped_rule VALUES (?1, ?2, ?3)")?
                 .execute(params![rule.unwrap_or_default(), by, at.unix_ms()])?;
@@ -120,8 +122,13 @@ impl State {
     }
 
     /// Lets it go on, or lifts the stop of all: a rule that was stopped singly, for a reason of its own, stays so. Whether it was stopped.
-    pub fn resume_rule(&self, rule: Option<&str>, at: Timestamp) -> Result<bool, StateError> {
+    pub fn resume_rule(
+        &self,
+        rule: Option<&str>,
+        clock: impl FnOnce() -> Timestamp,
+    ) -> Result<bool, StateError> {
         self.with(|database| {
+            let at = clock();
             let change = database.unchecked_transaction()?;
             let name = rule.unwrap_or_default();
             let insert = "INSERT INTO past_stop (name, since_ms, until_ms)
@@ -231,14 +238,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = State::open(&folder.path().join("state.db")).unwrap();
         let now = Timestamp::from_unix_ms(1000);
-        assert!(state.stop_rule(Some("churn"), "first", now).unwrap());
-        assert!(state.stop_rule(None, "second", now).unwrap());
-        assert!(!state.stop_rule(None, "third", now).unwrap());
+        assert!(state.stop_rule(Some("churn"), "first", || now).unwrap());
+        assert!(state.stop_rule(None, "second", || now).unwrap());
+        assert!(!state.stop_rule(None, "third", || now).unwrap());
         let rules: Vec<_> =
             state.stopped_rules().unwrap().into_iter().map(|it| (it.rule, it.by)).collect();
         let churn = (Some("churn".to_owned()), "first".to_owned());
         assert_eq!(rules, [(None, "second".to_owned()), churn]);
-        assert!(state.resume_rule(None, now).unwrap() && !state.resume_rule(None, now).unwrap());
+        assert!(
+            state.resume_rule(None, || now).unwrap() && !state.resume_rule(None, || now).unwrap()
+        );
     }
 
     #[test]
@@ -251,21 +260,21 @@ mod tests {
             [9, 10, 19, 20, 29, 30, 39, 40].map(|ms| u8::from(switches.was_stopped(rule, at(ms))))
         };
         let state = State::open(&path).unwrap();
-        state.stop_rule(Some("freeze"), "first", at(10)).unwrap();
-        state.resume_rule(Some("freeze"), at(20)).unwrap();
-        state.stop_rule(None, "first", at(30)).unwrap();
+        state.stop_rule(Some("freeze"), "first", || at(10)).unwrap();
+        state.resume_rule(Some("freeze"), || at(20)).unwrap();
+        state.stop_rule(None, "first", || at(30)).unwrap();
         assert_eq!(was(&state, "freeze"), [0, 1, 1, 0, 0, 1, 1, 1]);
-        state.resume_rule(None, at(40)).unwrap();
+        state.resume_rule(None, || at(40)).unwrap();
         // Nobody had stopped it.
-        state.resume_rule(Some("other"), at(45)).unwrap();
+        state.resume_rule(Some("other"), || at(45)).unwrap();
         let state = State::open(&path).unwrap();
         assert_eq!(was(&state, "freeze"), [0, 1, 1, 0, 0, 1, 1, 0]);
         assert_eq!(was(&state, "other"), [0, 0, 0, 0, 0, 1, 1, 0]);
         assert!(!state.switches().unwrap().is_stopped("freeze"));
         // However often that happens, it does not grow on.
         for ms in 0..1_005 {
-            state.stop_rule(Some("freeze"), "first", at(100 + ms)).unwrap();
-            state.resume_rule(Some("freeze"), at(100 + ms)).unwrap();
+            state.stop_rule(Some("freeze"), "first", || at(100 + ms)).unwrap();
+            state.resume_rule(Some("freeze"), || at(100 + ms)).unwrap();
         }
         assert_eq!(state.switches().unwrap().past.len(), 1000);
     }

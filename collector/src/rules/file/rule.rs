@@ -85,6 +85,11 @@ impl Reading<'_> {
         if raw.still.is_some() && !is_waited {
             refuse("`still` is asked when a timer rings: it goes with `without` and `at`");
         }
+        if raw.decision.is_some() && is_waited {
+            refuse(
+                "a `decision` is made at once, for who waits for it: it does not go with `without`, nor with `at`",
+            );
+        }
         let asked_again = Place { key: "still", variables: OF_A_RULE, per, wanted: Wanted::Truth };
         let still = raw.still.map(all).unwrap_or_default();
         if still.len() > MOST_PARTS {

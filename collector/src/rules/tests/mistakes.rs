@@ -11,6 +11,10 @@ fn each_mistake_is_named_with_its_line() {
         ("[rules.operator]\non = 'A'", "rules.toml:1: `operator` is the name"),
         ("[rules.a]\n", "rules.toml:1: the key `on` is missing"),
         (
+            "[rules.a]\non = 'A'\nwithout = { event = 'B', within = '1h' }\ndecision = 'stop'",
+            "rules.toml:1: a `decision` is made at once",
+        ),
+        (
             "[rules.a]\non = 'A'\nlimit = { times = 0, within = '1d' }",
             "rules.toml:3: `limit`: with `times = 0` the rule never fires",
         ),
