@@ -98,14 +98,15 @@ async fn one_address_with_sixty_half_bodies_leaves_room_for_the_others() {
         stream.write_all(&vec![b' '; 250_000]).await.unwrap();
         hostile.push(stream);
     }
-    let batch = |id: &str| {
-        let padded = json!({"batch": [track(id, "d")], "writeKey": "key"}).to_string();
-        padded + &" ".repeat(100_000)
+    let padded = |id: &str, bytes: usize| {
+        let batch = json!({"batch": [track(id, "d")], "writeKey": "key"}).to_string();
+        batch + &" ".repeat(bytes)
     };
-    // Once its share is used up, that address is told so …
+    let batch = |id: &str| padded(id, 100_000);
+    // Once its share is used up, that address is told so … What is left of it is at most what the last one that was refused had held.
     let own = async {
         loop {
-            let sent = client().post(server.at("/v1/batch")).body(batch("own")).send();
+            let sent = client().post(server.at("/v1/batch")).body(padded("own", 450_000)).send();
             let answer = sent.await.unwrap();
             if answer.status() != 200 {
                 return answer;
