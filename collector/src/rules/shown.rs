@@ -288,7 +288,6 @@ if = "features.looks == 0"
 then = [{ emit = "First Order" }, { set = { customer = true, plan = "pro" } }, { webhook = "freeze" }]
 [rules.left]
 on = "Product Added"
-decision = "review"
 urgent = true
 without = { event = "Order Completed", within = "1h", match = "event.properties.cart_id == trigger.properties.cart_id" }
 then = [{ email = "mail", template = "cart.txt" }, { in_app = "card", template = "cart.txt" }, { in_app = "hero", template = "cart.txt" }]
@@ -303,6 +302,7 @@ then = []
 [rules.looks_often]
 on = "page:Pricing"
 sequence = { times = 4, within = "3d" }
+decision = "review"
 then = [{ sms = "twilio", template = "a.txt" }]
 [rules.tries]
 sequence = { steps = ["A", "B"], within = "1h" }
@@ -401,7 +401,8 @@ fallback = 0.5
             assert_eq!(told(name).then, then);
         }
         let (left, order) = (told("left"), told("order"));
-        assert_eq!((left.decision.as_deref(), left.urgent), (Some("review"), true));
+        assert_eq!((left.decision.as_deref(), left.urgent), (None, true));
+        assert_eq!(told("looks_often").decision.as_deref(), Some("review"));
         assert!(!order.urgent && order.decision.is_none());
         assert_eq!(set.lines_of("churn_risk"), [(true, 0.7), (false, 0.1)]);
     }
