@@ -168,7 +168,7 @@ test('a rule tells what keeps it back, and what came of its tests', async () => 
     });
     assert.deepEqual(await page.locator('.tests .word').allInnerTexts(), ['passes', 'fails']);
     const failed = page.locator('.tests li').nth(1);
-    assert.match(await failed.innerText(), /an order of ten is expected to be large\s+orders\.test\.toml:\d+\s+Did not fire: \{ rule = "large_order", user = "u-1" \}$/);
+    assert.match(await failed.innerText(), /an order of ten is expected to be large\s+orders\.test\.toml:\d+\s+Did not fire: \{ rule = "large_order", user = "u-1" \}\nat 0s: its conditions do not hold\n\s*not met: event\.properties\.value > 1000 \(event\.properties\.value = 10\)$/);
     await page.goto(`${desk.url}/console/rules/second_look`);
     assert.match(await page.locator('.bounds').innerText(), /Rollout\s+20 % of all people, always the same ones\.\s+Dry run\s+Firings are recorded/);
     assert.equal(await page.locator('.tests li').count(), 2);
