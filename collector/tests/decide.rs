@@ -44,9 +44,7 @@ async fn decide_about(server: &Server, event: &str, user: &str, id: &str) -> Val
     let now = u64::try_from(now.as_millis()).unwrap();
     let body =
         json!({"type": "track", "event": event, "userId": user, "messageId": id, "timestamp": now});
-    let request = client().post(server.at("/v1/decide?deadline_ms=5000"));
-    let answer = request.basic_auth("wk_app", Some("")).body(body.to_string()).send().await;
-    serde_json::from_str(&answer.unwrap().text().await.unwrap()).unwrap()
+    server::decide(server, &body, 5000).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

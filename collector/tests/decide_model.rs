@@ -182,9 +182,7 @@ impl World {
 async fn decide(server: &Server, event: &str, user: &str, deadline_ms: u64) -> Value {
     let id = format!("{event} of {user}");
     let body = json!({"type": "track", "event": event, "userId": user, "messageId": id});
-    let request = client().post(server.at(&format!("/v1/decide?deadline_ms={deadline_ms}")));
-    let answer = request.basic_auth("wk_app", Some("")).body(body.to_string()).send().await;
-    server::json(answer.unwrap()).await
+    server::decide(server, &body, deadline_ms).await
 }
 
 /// What is decided, by whom, and whether that is all.

@@ -55,9 +55,7 @@ decision = 'freeze'
 
 async fn decide(server: &Server, event: &str, id: &str, properties: Value) -> Value {
     let body = json!({"type": "track", "event": event, "userId": "u-1", "messageId": id, "properties": properties});
-    let request = client().post(server.at("/v1/decide?deadline_ms=5000"));
-    let answer = request.basic_auth("wk_app", Some("")).body(body.to_string()).send().await;
-    serde_json::from_str(&answer.unwrap().text().await.unwrap()).unwrap()
+    server::decide(server, &body, 5000).await
 }
 
 async fn counted(server: &Server, rule: &str) -> u64 {

@@ -143,6 +143,13 @@ pub(crate) async fn json(answer: reqwest::Response) -> Value {
     serde_json::from_str(&answer.text().await.unwrap()).unwrap()
 }
 
+/// What is decided about an event by the rules of a server that `wk_app` is a trusted source of.
+pub(crate) async fn decide(server: &Server, event: &Value, deadline_ms: u64) -> Value {
+    let request = client().post(server.at(&format!("/v1/decide?deadline_ms={deadline_ms}")));
+    let answer = request.basic_auth("wk_app", Some("")).body(event.to_string()).send().await;
+    json(answer.unwrap()).await
+}
+
 /// A track event with this id, of this device.
 #[allow(clippy::needless_pass_by_value, reason = "called with literals, numbers and fresh texts")]
 pub(crate) fn track(id: impl ToString, device: &str) -> Value {
