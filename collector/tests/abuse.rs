@@ -2,13 +2,11 @@
 //! After each the server still takes a good request, and nothing of the bad one is stored.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{io::Write as _, sync::Arc, time::Duration};
 
+use crate::server::{self, PATIENCE, Server, client, track};
 use headwater_collector::{event_log::FileSystem, limits::HttpLimits};
 use serde_json::json;
-use server::{PATIENCE, Server, client, track};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -2,14 +2,12 @@
 //! of not being taken.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod actions;
-
 use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
-use actions::{mail::MailServer, message, open, reason};
+use crate::actions::{mail::MailServer, message, open, reason};
 use headwater_collector::actions::Outcome;
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},

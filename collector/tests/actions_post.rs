@@ -1,11 +1,9 @@
 //! Actions that are posted, Slack's, webhooks and texts, over real TCP: what is sent, and what each way of not being answered means.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod actions;
-
 use std::time::Duration;
 
-use actions::{Recorder, message, open, reason};
+use crate::actions::{Recorder, message, open, reason};
 use headwater_collector::actions::{Message, Outcome, Templates};
 use serde_json::json;
 use tokio::{

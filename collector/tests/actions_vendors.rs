@@ -2,11 +2,9 @@
 //! `make test` installs both in `collector/tests/actions`.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod actions;
-
 use std::{collections::BTreeMap, fmt::Write as _, fs, os::unix::fs::symlink, process::Command};
 
-use actions::{Recorder, folder, message, open};
+use crate::actions::{self, Recorder, folder, message, open};
 use serde_json::{Value, json};
 
 fn installed() -> std::path::PathBuf {

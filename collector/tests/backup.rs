@@ -1,18 +1,16 @@
 //! `headwater backup` beside a server under load, and a server started on the copy.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-mod stored;
-
+use crate::stored;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::server::{Server, client, ids, track};
 use headwater_collector::event_log::*;
 use headwater_collector::state::State;
 use rusqlite::Connection;
-use server::{Server, client, ids, track};
 
 fn backup(data: &Path, dest: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));

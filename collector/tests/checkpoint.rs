@@ -1,14 +1,12 @@
 //! Starting from a checkpoint: the same as reading everything, whenever the power goes, and without reading everything.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod stored;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::stored::{event, ids, numbered, small};
 use headwater_collector::event_log::testing::{FaultyDisk, PowerlessDisk, Random};
 use headwater_collector::event_log::*;
-use stored::{event, ids, numbered, small};
 
 const DIR: &str = "/log";
 

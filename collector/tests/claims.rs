@@ -3,17 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 #![allow(dead_code, reason = "of what tests of messages share, this one sends and reads")]
 
-mod actions;
-mod listening;
-mod server;
-
 use std::collections::BTreeMap;
 
-use actions::Recorder;
-use listening::{World, send, until};
+use crate::actions::Recorder;
+use crate::listening::{World, send, until};
+use crate::server::Server;
 use reqwest::Method;
 use serde_json::{Value, json};
-use server::Server;
 
 const RULES: &str = "[rules.hello]\non = 'Came'\nthen = [{ sms = 'texts', template = 'hello.txt', expires = '1h' }]\n";
 const HELLO: &str = "Hello {{ person.name }}! {{ person.traits }}\n";

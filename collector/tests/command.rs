@@ -2,8 +2,6 @@
 //! SIGKILL under load costs an acknowledged event.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     collections::HashSet,
     io::{BufRead as _, BufReader, Read as _},
@@ -11,8 +9,8 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use crate::server::{PATIENCE, client, ids, track};
 use serde_json::json;
-use server::{PATIENCE, client, ids, track};
 use tokio::sync::watch;
 
 fn headwater(arguments: &[&str], data: &Path) -> Command {

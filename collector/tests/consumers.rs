@@ -1,15 +1,13 @@
 //! Webhooks over real HTTP: signed, in order, resumed after a restart, and no trouble for anyone else.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::sync::{
     Arc,
     atomic::{AtomicUsize, Ordering},
 };
 
+use crate::server::{Attempt, Receiver, SECRET, Server, client, ids, track};
 use serde_json::Value;
-use server::{Attempt, Receiver, SECRET, Server, client, ids, track};
 
 fn delivered(attempts: &[Attempt]) -> Vec<Value> {
     attempts.iter().filter(|attempt| attempt.status < 300).map(Attempt::event).collect()

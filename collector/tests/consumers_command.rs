@@ -1,8 +1,6 @@
 //! `headwater consumers` and `headwater tail` against a running server, and the server killed while it delivers.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     collections::HashMap,
     io::{BufRead as _, BufReader},
@@ -10,8 +8,8 @@ use std::{
     process::{Child, Command, Output, Stdio},
 };
 
+use crate::server::{PATIENCE, Receiver, Server, client, track};
 use serde_json::{Value, json};
-use server::{PATIENCE, Receiver, Server, client, track};
 use tokio::task::spawn_blocking;
 
 fn headwater(arguments: &[&str], url: &str, token: &str) -> Command {

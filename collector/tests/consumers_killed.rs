@@ -2,13 +2,11 @@
 //! Promises a real binary and a real SIGKILL. Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{collections::HashMap, fs};
 
+use crate::server::{PATIENCE, Receiver, ids, running::Running, track};
 use headwater_collector::{config::Name, state::State};
 use serde_json::{Value, json};
-use server::{PATIENCE, Receiver, ids, running::Running, track};
 
 async fn take(running: &Running, query: &str) -> Value {
     running.get(&format!("/v1/consumers/lake/events?{query}")).await

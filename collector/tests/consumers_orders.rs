@@ -1,10 +1,8 @@
 //! What operators order of consumers over HTTP: in force at once, kept across a restart, and harmless when wrong.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
+use crate::server::{self, Attempt, PATIENCE, Receiver, Server, client, ids, track};
 use serde_json::{Value, json};
-use server::{Attempt, PATIENCE, Receiver, Server, client, ids, track};
 use tokio::time::timeout;
 
 fn delivered(attempts: &[Attempt]) -> Vec<Value> {

@@ -1,16 +1,14 @@
 //! Readers that fetch events: leased to one at a time, in order, until they are acknowledged.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
     time::{Duration, Instant},
 };
 
+use crate::server::{self, PATIENCE, Server, client, ids, track};
 use serde_json::{Value, json};
-use server::{PATIENCE, Server, client, ids, track};
 
 struct Reader {
     url: String,

@@ -1,12 +1,10 @@
 //! Decisions over the real server: what only looks as if it decided does not, and who asks again gets the same answer.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{fs, io::Write as _};
 
+use crate::server::{self, Server, client};
 use serde_json::{Value, json};
-use server::{Server, client};
 
 const RULES: &str = r#"
 [rules.freeze]

@@ -2,8 +2,6 @@
 //! without it, which says so. Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     convert::Infallible,
     fs,
@@ -14,12 +12,12 @@ use std::{
     time::Duration,
 };
 
+use crate::server::{self, SECRET, Server, client};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use server::{SECRET, Server, client};
 use tokio::{net::TcpListener, sync::watch};
 
 const RULES: &str = r#"

@@ -1,12 +1,10 @@
 //! A condition that cannot be worked out does not hold: who asks for a decision is told, and so is who watches the collector.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::fs;
 
+use crate::server::{self, SECRET, Server, client};
 use serde_json::{Value, json};
-use server::{SECRET, Server, client};
 
 const CONDITION: &str = "event.properties.amount > 500";
 const RULES: &str = "

@@ -1,17 +1,15 @@
 //! `headwater doctor` as an operator meets it: on a sound folder, on damaged copies, and beside a writer that never rests.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod stored;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::stored::{event, fill, numbered, open, segments};
 use headwater_collector::event_log::*;
 use serde_json::{Value, json};
-use stored::{event, fill, numbered, open, segments};
 
 fn doctor(data: &Path) -> (i32, Value) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));

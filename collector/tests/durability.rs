@@ -1,16 +1,14 @@
 //! What a 200 means: a slow disk delays it, a broken one denies it, and a drain or a kill keeps it.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use crate::server::{self, Receiver, Server, client, ids, track};
 use headwater_collector::event_log::{FileSystem, testing::FaultyDisk};
 use serde_json::json;
-use server::{Receiver, Server, client, ids, track};
 
 fn faulty() -> (Arc<FaultyDisk>, Arc<headwater_collector::event_log::testing::Faults>) {
     let disk = FaultyDisk::over(Arc::new(FileSystem));

@@ -1,15 +1,13 @@
 //! Erasing records: gone from every file, offsets and deduplication as before, whenever the power goes.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod stored;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::stored::{self, event, numbered, small};
 use headwater_collector::event_log::testing::{FaultyDisk, PowerlessDisk, Random};
 use headwater_collector::event_log::*;
-use stored::{event, numbered, small};
 
 const DIR: &str = "/log";
 

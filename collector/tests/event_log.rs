@@ -2,18 +2,16 @@
 //! in order, repetitions are recognised, gaps are counted. That it survives what befalls the disk is `log_recovery.rs`.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
-mod stored;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use headwater_collector::event_log::testing::{FaultyDisk, PowerlessDisk};
-use headwater_collector::event_log::*;
-use stored::{
+use crate::stored::{
     event, ids_in_order as ids, numbered, open_on as open, read_all, sequences, unwaiting as small,
 };
+use headwater_collector::event_log::testing::{FaultyDisk, PowerlessDisk};
+use headwater_collector::event_log::*;
 
 use Appended::{Accepted, Duplicate};
 

@@ -3,8 +3,6 @@
 //! Needs no rights: limits are set with `prlimit`, of util-linux.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -13,8 +11,8 @@ use std::{
     time::Duration,
 };
 
+use crate::server::{PATIENCE, Receiver, client, ids, track};
 use serde_json::json;
-use server::{PATIENCE, Receiver, client, ids, track};
 
 const KEY: &str = "wk_faults";
 

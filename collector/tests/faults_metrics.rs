@@ -2,13 +2,11 @@
 //! That each of them is there and documented is a matter of `examples/operations`.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-mod stored;
-
+use crate::stored;
 use std::{sync::Arc, time::Duration};
 
+use crate::server::{PATIENCE, Receiver, Server, client, track};
 use headwater_collector::event_log::{FileSystem, testing::FaultyDisk};
-use server::{PATIENCE, Receiver, Server, client, track};
 
 /// A sample by its name and labels, as they are printed.
 async fn sample(server: &Server, name: &str) -> Option<f64> {

@@ -3,14 +3,13 @@
 //! A folder there is never edited. A release that changes what is written adds one: `make data-folder FOLDER=collector/tests/formats/v2`.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
+use crate::server::{self, Receiver, Server, ids, track};
 use headwater_collector::{
     Collector, backup,
     config::{Config, Name},
@@ -20,7 +19,6 @@ use headwater_collector::{
     state::{Parked, State},
 };
 use serde_json::{Value, json};
-use server::{Receiver, Server, ids, track};
 
 /// Every folder under `formats`.
 fn formats() -> Vec<PathBuf> {

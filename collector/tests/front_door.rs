@@ -1,13 +1,11 @@
 //! Segment's API beside the batch: short forms, import, pixel, settings, beacons; and every encoding.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::io::Write as _;
 
+use crate::server::{Server, client, ids, json as read_json, track};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
-use server::{Server, client, ids, json as read_json, track};
 
 #[tokio::test]
 async fn every_path_of_segment_s_api_takes_its_event() {

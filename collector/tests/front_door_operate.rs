@@ -1,8 +1,6 @@
 //! The front door in an operator's hands: SIGHUP, tokens, a lost first line, few open files, who may look.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -12,8 +10,8 @@ use std::{
     sync::mpsc,
 };
 
+use crate::server::{PATIENCE, client, track};
 use serde_json::json;
-use server::{PATIENCE, client, track};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_headwater");
 

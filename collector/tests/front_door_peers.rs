@@ -2,14 +2,12 @@
 //! the rest. The other clients come from 127.0.0.2, another address of the loopback.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{io::Write as _, sync::Arc};
 
+use crate::server::{self, PATIENCE, Server, client, track};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use headwater_collector::{event_log::FileSystem, limits::HttpLimits};
 use serde_json::json;
-use server::{PATIENCE, Server, client, track};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -1,14 +1,12 @@
 //! Readers over HTTP in numbers, and before a log with a hole: `GET /v1/events` and `GET /v1/live`.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-mod stored;
-
+use crate::stored;
 use std::{path::Path, sync::Arc};
 
+use crate::server::{PATIENCE, Server, client, json as read_json, track};
 use headwater_collector::{event_log::FileSystem, limits::HttpLimits};
 use serde_json::{Value, json};
-use server::{PATIENCE, Server, client, json as read_json, track};
 use tokio::time::timeout;
 
 #[tokio::test]

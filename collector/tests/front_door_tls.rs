@@ -1,14 +1,12 @@
 //! TLS, HTTP/2 and proxies: what stands between a client and its request.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{net::SocketAddr, path::Path, process::Command, sync::Arc, time::Duration};
 
+use crate::server::{PATIENCE, Server, client, json as read_json, track};
 use headwater_collector::{config::Config, event_log::FileSystem, limits::HttpLimits};
 use reqwest::{Certificate, ClientBuilder, Version};
 use serde_json::json;
-use server::{PATIENCE, Server, client, json as read_json, track};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

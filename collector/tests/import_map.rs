@@ -1,8 +1,7 @@
 //! `headwater import --map`: a table in any shape becomes events as a mapping says, once, and what does not is named.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod stored;
-
+use crate::stored;
 use std::{
     path::Path,
     process::{Command, Output},

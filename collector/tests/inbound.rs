@@ -2,20 +2,16 @@
 //! said with its place and comes again.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-#[path = "inbound/mod.rs"]
-mod inbound;
-mod server;
-
 use std::path::Path;
 
+use crate::server::{self, SECRET, Server, client};
+use crate::webhooks::{answered, now, stored};
 use headwater_collector::{
     config::Config,
     inbound::mapping::{About, Mapped, Mapping, Subject},
 };
-use inbound::{answered, now, stored};
 use reqwest::RequestBuilder;
 use serde_json::{Value, json};
-use server::{SECRET, Server, client};
 
 const SHOP: &str = r#"
 [[event]]

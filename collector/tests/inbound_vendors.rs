@@ -2,26 +2,22 @@
 //! down in `inbound/`, and what is forged, changed or old is not taken. Each signature is made here a second time.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-#[path = "inbound/mod.rs"]
-mod inbound;
-mod server;
-
 use std::path::Path;
 
+use crate::server::{self, Server, client};
+use crate::webhooks::{answered, now, stored};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use headwater_collector::{
     config::Config,
     event_log::Timestamp,
     inbound::{Delivery, Inbound, Unbelieved},
 };
-use inbound::{answered, now, stored};
 use reqwest::{RequestBuilder, header::HeaderMap};
 use ring::{
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
 use serde_json::{Value, json};
-use server::{Server, client};
 
 const STRIPE_SECRET: &str = "whsec_0123456789abcdef0123456789abcdef";
 const ZENDESK_SECRET: &str = "dGhpc19zZWNyZXRfaXNfZm9yX3Rlc3Rpbmdfb25seQ==";
@@ -96,7 +92,7 @@ impl Vendors {
 
 /// What a vendor documents that it sends, and the events that this becomes.
 fn documented(vendor: &str) -> Vec<Value> {
-    let file = format!("{}/tests/inbound/{vendor}.json", env!("CARGO_MANIFEST_DIR"));
+    let file = format!("{}/tests/webhooks/{vendor}.json", env!("CARGO_MANIFEST_DIR"));
     let text: Value = serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     text["deliveries"].as_array().unwrap().clone()
 }

@@ -1,12 +1,10 @@
 //! Taking events over real HTTP: receipts, refusals, keys, encodings, errors, and what browsers ask.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::io::Write as _;
 
+use crate::server::{Server, client, ids, json as read_json, track};
 use serde_json::{Value, json};
-use server::{Server, client, ids, json as read_json, track};
 
 #[tokio::test]
 async fn a_mixed_batch_is_sorted_and_the_receipt_names_what_was_not_accepted() {

@@ -2,15 +2,13 @@
 //! acknowledged is lost or doubled, and the log goes on by itself.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod stored;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::stored::{event, ids, numbered, small};
 use headwater_collector::event_log::testing::{FaultyDisk, PowerlessDisk};
 use headwater_collector::event_log::*;
-use stored::{event, ids, numbered, small};
 
 const DIR: &str = "/log";
 /// A client's patience; faults of a row end before it does.

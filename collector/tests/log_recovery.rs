@@ -2,17 +2,15 @@
 //! acknowledged is lost or doubled, and what is damaged is reported with its place.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by unwrapping it")]
 
-mod stored;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use headwater_collector::event_log::testing::{FaultyDisk, PowerlessDisk, Random};
-use headwater_collector::event_log::*;
-use stored::{
+use crate::stored::{
     event, ids_in_order as ids, numbered, open_on as open, read_all, sequences, unwaiting as small,
 };
+use headwater_collector::event_log::testing::{FaultyDisk, PowerlessDisk, Random};
+use headwater_collector::event_log::*;
 
 use Appended::{Accepted, Duplicate};
 

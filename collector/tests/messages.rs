@@ -2,13 +2,10 @@
 //! Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod listening;
-mod server;
-
-use listening::{OTHER, TOKEN, World, ask, send, told, until};
+use crate::listening::{OTHER, TOKEN, World, ask, send, told, until};
+use crate::server::{self, PATIENCE, Server, client};
 use reqwest::Response;
 use serde_json::{Value, json};
-use server::{PATIENCE, Server, client};
 
 const RULES: &str = r#"
 [rules.payment_failed]

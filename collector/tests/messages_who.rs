@@ -2,15 +2,12 @@
 //! Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod listening;
-mod server;
-
 use std::fs;
 
-use listening::{OTHER, TOKEN, World, ask, send, told, until};
+use crate::listening::{OTHER, TOKEN, World, ask, send, told, until};
+use crate::server::{self, Server, client};
 use reqwest::Method;
 use serde_json::{Value, json};
-use server::{Server, client};
 
 const RULES: &str = r#"
 [rules.payment_failed]

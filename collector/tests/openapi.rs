@@ -2,18 +2,11 @@
 //! is what it says. That it names every path is a test beside the table of paths.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-#[path = "openapi/consumers.rs"]
 mod consumers;
-#[path = "openapi/inbound.rs"]
 mod inbound;
-#[path = "openapi/messages.rs"]
 mod messages;
-#[path = "openapi/people.rs"]
 mod people;
-#[path = "openapi/rules.rs"]
 mod rules;
-mod server;
-#[path = "openapi/suppressions.rs"]
 mod suppressions;
 
 use std::{
@@ -22,11 +15,11 @@ use std::{
     time::Duration,
 };
 
+use crate::server::{self, PATIENCE, Server, client, track};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use headwater_collector::{config::Config, event_log::FileSystem, limits::HttpLimits};
 use reqwest::{RequestBuilder, header::HeaderMap};
 use serde_json::{Value, json};
-use server::{PATIENCE, Server, client, track};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,

@@ -2,14 +2,13 @@
 //! different from a clean fold. Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     fs,
     path::Path,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::server::{self, PATIENCE, Receiver, SECRET, Server, client};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use headwater_collector::{
     event_log::Timestamp,
@@ -18,7 +17,6 @@ use headwater_collector::{
 };
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
-use server::{PATIENCE, Receiver, SECRET, Server, client};
 
 const SOURCES: &str = "[sources.web]\nwrite_key = 'wk_web'\n[sources.app]\nwrite_key = 'wk_app'\n\
     [sources.payments]\nwrite_key = 'wk_pay'\ntrust = 'server'\n\

@@ -2,18 +2,16 @@
 //! the terminal's side of it. Promises a real binary. Waits for conditions only. `HEADWATER_KILL_ROUNDS` (20): 50 are the goal.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     path::Path,
     process::Command,
     time::{Duration, Instant},
 };
 
+use crate::server::{PATIENCE, running::Running};
 use headwater_collector::people;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
-use server::{PATIENCE, running::Running};
 
 /// Operators' decisions are believed, and so is the CRM.
 const TRUSTED: &str = "trust = 'server'\n";

@@ -1,10 +1,8 @@
 //! Reading the log over real HTTP: the token, paging, and a live stream that can be taken up again.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
+use crate::server::{self, PATIENCE, Server, client, ids, json as read_json, track};
 use serde_json::json;
-use server::{PATIENCE, Server, client, ids, json as read_json, track};
 use tokio::time::timeout;
 
 #[tokio::test]

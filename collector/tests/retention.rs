@@ -1,16 +1,14 @@
 //! Letting old segments go: what goes, what must not, what is still known of it, and the power going in the middle.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod stored;
-
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use crate::stored::{event, ids, numbered, small};
 use headwater_collector::event_log::testing::{PowerlessDisk, Random};
 use headwater_collector::event_log::*;
-use stored::{event, ids, numbered, small};
 
 const DIR: &str = "/log";
 const DAY: i64 = 86_400_000;

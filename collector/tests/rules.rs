@@ -2,20 +2,12 @@
 //! through a restart and through people being made anew. Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-#[path = "rules/changed.rs"]
 mod changed;
-#[path = "rules/counted.rs"]
 mod counted;
-#[path = "rules/erased.rs"]
 mod erased;
-#[path = "rules/latency.rs"]
 mod latency;
-#[path = "rules/lost.rs"]
 mod lost;
-mod server;
-#[path = "rules/waiting.rs"]
 mod waiting;
-#[path = "rules/why.rs"]
 mod why;
 
 use std::{
@@ -23,9 +15,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use crate::server::{self, PATIENCE, Receiver, SECRET, Server, client};
 use headwater_collector::event_log::Timestamp;
 use serde_json::{Value, json};
-use server::{PATIENCE, Receiver, SECRET, Server, client};
 
 const CHURN: &str = r#"
 [features.core_last]

@@ -2,8 +2,6 @@
 //! receiver that honours keys gets each action once. Promises a real binary. `HEADWATER_KILL_ROUNDS` (10): 100 are the goal.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -15,9 +13,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::server::{PATIENCE, Receiver, SECRET, running::Running};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
-use server::{PATIENCE, Receiver, SECRET, running::Running};
 
 const RULES: &str = r#"
 [features.bought]

@@ -2,8 +2,6 @@
 //! Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     convert::Infallible,
     fs,
@@ -11,12 +9,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::server::{self, PATIENCE, SECRET, Server, client};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use server::{PATIENCE, SECRET, Server, client};
 use tokio::net::TcpListener;
 
 const RULES: &str = r#"

@@ -1,8 +1,6 @@
 //! The file sink on a real disk: whole lines, synced, in files that close by size and age, also when the disk is full.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -10,12 +8,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::server::{self, PATIENCE, Server, track};
 use headwater_collector::{
     config::Config,
     sinks::{AnySink, Parcel, Sink as _, SinkError, Verdict},
 };
 use serde_json::Value;
-use server::{PATIENCE, Server, track};
 
 fn open(path: &Path, more: &str) -> Result<AnySink, SinkError> {
     let text = format!("[consumers.x]\nkind = 'file'\npath = {path:?}\n{more}");
@@ -257,7 +255,7 @@ fn a_full_disk_tears_no_line_and_is_survived() {
     let child = Command::new("env")
         .args(["--ignore-signal=XFSZ", "prlimit", "--fsize=100000:unlimited"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "a_full_disk_tears_no_line_and_is_survived", "--nocapture"])
+        .args(["--exact", "sinks_file::a_full_disk_tears_no_line_and_is_survived", "--nocapture"])
         .env(IN_CHILD, out.path())
         .output()
         .unwrap();

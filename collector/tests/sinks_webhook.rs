@@ -1,19 +1,17 @@
 //! Webhooks to destinations that are strange, hostile or not to be reached: over real TCP, through the public sink.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
+use crate::server::{PATIENCE, Receiver, SECRET, Server, track};
 use headwater_collector::{
     config::Config,
     sinks::{AnySink, Parcel, Sink as _, SinkError, Verdict},
 };
 use serde_json::{Value, json};
-use server::{PATIENCE, Receiver, SECRET, Server, track};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},

@@ -2,9 +2,6 @@
 //! not sent to, what is refused for good goes onto it, and an erasure leaves no name on it. Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod actions;
-mod server;
-
 use std::{
     fs,
     io::Write as _,
@@ -13,10 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actions::{Recorder, mail::MailServer};
+use crate::actions::{Recorder, mail::MailServer};
+use crate::server::{self, PATIENCE, Server, client};
 use headwater_collector::{event_log::FileSystem, limits::HttpLimits};
 use serde_json::{Value, json};
-use server::{PATIENCE, Server, client};
 
 /// The e-mail is sent, or not, beside what has no address.
 const RULES: &str = "[rules.bought]\non = 'Bought'\nthen = [{ email = 'mail', template = 'thanks' }, { emit = 'Thanked' }]\n\

@@ -2,15 +2,13 @@
 //! suppression list by themselves, once; and nothing that anybody can claim does. Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod server;
-
 use std::{
     path::Path,
     time::{Duration, Instant},
 };
 
+use crate::server::{self, PATIENCE, Server, client};
 use serde_json::{Value, json};
-use server::{PATIENCE, Server, client};
 
 struct World {
     folder: tempfile::TempDir,

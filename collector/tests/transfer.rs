@@ -1,14 +1,12 @@
 //! `headwater export` and `headwater import`: from one folder into another nothing changes, and bad lines cost only themselves.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-mod stored;
-
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use crate::stored::{self, event, fill, ids, numbered, open};
 use headwater_collector::event_log::*;
-use stored::{event, fill, ids, numbered, open};
 
 fn export(data: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));

@@ -1,7 +1,6 @@
 //! What the tests of actions share: a message, a destination as a configuration describes it, and a server that keeps what it is posted.
 //! Promises free ports and an end to every wait. Deliberately knows no vendor.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod mail;
 

@@ -4,6 +4,7 @@
 
 mod broker;
 #[path = "../server/mod.rs"]
+#[allow(dead_code, reason = "the other program uses the rest")]
 mod server;
 
 use std::{

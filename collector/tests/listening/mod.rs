@@ -7,7 +7,7 @@ use std::{fs, sync::Mutex, time::Instant};
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use super::server::{self, PATIENCE, Server, client};
+use crate::server::{self, PATIENCE, Server, client};
 
 pub(crate) const TOKEN: &str = "a-token-of-22-letters-";
 pub(crate) const OTHER: &str = "another-token-of-22-or-more";

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::{World, client, get, send, until};
+use super::{World, client, get, send, until};
 
 const RULES: &str = "[rules.a]\non = 'A'\nthen = [{ emit = 'Echo' }, { set = { traits = { seen = true } } }]\n\
     [features.last]\non = 'A'\nlast = 'event.properties.word'\n\

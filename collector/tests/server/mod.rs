@@ -2,7 +2,6 @@
 //! Promises no fixed ports and no sleeping for luck: every wait is for a condition, with a limit.
 //! Deliberately knows nothing that a client could not know.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 pub(crate) mod running;
 

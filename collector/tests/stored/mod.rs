@@ -1,7 +1,6 @@
 //! A data folder with events in it, made through the log's public face, for tests of the tools that work on folders.
 //! Promises small segments, so that a hundred events make several. Knows nothing of what is done to the folder.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

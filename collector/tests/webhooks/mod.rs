@@ -1,7 +1,6 @@
 //! What a sender of webhooks sees, and what is stored of it.
 //! Promises nothing that a sender could not know. Knows no signature.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
-#![allow(dead_code, reason = "each test file uses its own part of this")]
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
