@@ -28,12 +28,15 @@ const FROM_BEHIND: u32 = 65_536;
 pub(super) const ANEW: u32 = 131_072;
 /// So many more are waited for; then the thread cannot keep up, or has failed.
 const TOO_MANY: u32 = 8 * FROM;
-/// So few are left to the folding thread: a millisecond's work beside the syncs.
+/// So few are left when the thread is done: those of two or three commits.
 const LEFT: u32 = 512;
+/// With fewer than these the folding thread has the log of changes begin anew: each is somewhere else in the file, and of a thousand
+/// the disk has 30 ms, for which nothing is folded. The thread goes after them until there are a third as many.
+const LAST: u32 = 384;
 /// How long whoever holds the file is waited for: what rusqlite waits by itself.
 const BUSY: Duration = Duration::from_secs(5);
-/// How often the thread goes after what came in meanwhile.
-const ROUNDS: u32 = 4;
+/// How often the thread goes after what came in meanwhile. Of that there is half as much each time.
+const ROUNDS: u32 = 8;
 
 /// What of that log's file stays when it begins anew while more comes in: all, since cutting off 100 MiB takes tens of milliseconds.
 pub(super) const CHANGES_BYTES: i64 = (ANEW + TOO_MANY) as i64 * 4_120;
@@ -42,7 +45,8 @@ pub(super) const CHANGES_BYTES: i64 = (ANEW + TOO_MANY) as i64 * 4_120;
 pub(super) struct Checkpointer {
     shared: Arc<Shared>,
     anew: u32,
-    orders: Option<SyncSender<()>>,
+    /// How many pages may be left.
+    orders: Option<SyncSender<u32>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -77,8 +81,8 @@ impl Checkpointer {
         let (orders, ordered) = sync_channel(1);
         let moving = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("checkpointer".into()).spawn(move || {
-            while ordered.recv().is_ok() {
-                if let Err(error) = moving.move_most() {
+            while let Ok(left) = ordered.recv() {
+                if let Err(error) = moving.move_all_but(left) {
                     tracing::warn!(%error, "changes of people are not moved into their file yet");
                 }
                 moving.is_moving.store(false, Ordering::Release);
@@ -98,7 +102,8 @@ impl Checkpointer {
         let (pages, left) = self.shared.pages();
         if pages < anew + TOO_MANY {
             let is_moving = self.shared.is_moving.load(Ordering::Acquire);
-            if is_moving || (left < from && pages < anew) || (left >= from && self.order()) {
+            let (from, to) = if pages < anew { (from, LEFT) } else { (LAST, LAST / 3) };
+            if is_moving || (left < from && pages < anew) || (left >= from && self.order(to)) {
                 return;
             }
         }
@@ -120,10 +125,10 @@ impl Checkpointer {
         }
     }
 
-    /// Whether the thread moves pages now.
-    fn order(&self) -> bool {
+    /// Whether the thread moves pages now, until so few are left.
+    fn order(&self, left: u32) -> bool {
         self.shared.is_moving.store(true, Ordering::Relaxed);
-        let ordered = self.orders.as_ref().is_some_and(|orders| orders.try_send(()).is_ok());
+        let ordered = self.orders.as_ref().is_some_and(|orders| orders.try_send(left).is_ok());
         if !ordered {
             self.shared.is_moving.store(false, Ordering::Relaxed);
         }
@@ -156,8 +161,8 @@ impl Shared {
         (pages, pages.checked_sub(moved).unwrap_or(pages))
     }
 
-    /// Moves pages until few are left.
-    fn move_most(&self) -> Result<()> {
+    /// Moves pages until so few are left.
+    fn move_all_but(&self, left: u32) -> Result<()> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(BUSY)?;
@@ -165,7 +170,7 @@ impl Shared {
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
         for _ in 0..ROUNDS {
             self.round(&connection)?;
-            if self.pages().1 < LEFT {
+            if self.pages().1 < left {
                 break;
             }
         }
@@ -248,6 +253,47 @@ mod tests {
         assert!(!shared.is_moving.load(Ordering::Acquire), "a few are not worth it");
         // And the log of changes begins anew, since none is.
         assert!(shared.pages().0 < LEFT);
+    }
+
+    #[test]
+    fn a_long_log_begins_anew_when_the_thread_has_left_little_of_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("people.db");
+        let mut connection = open(&path);
+        let checkpointer = Checkpointer::start(&path, &mut connection, FROM).unwrap();
+        let shared = &checkpointer.shared;
+        let moved = || {
+            while shared.is_moving.load(Ordering::Acquire) {
+                std::thread::yield_now();
+            }
+        };
+        fill(&connection, FROM + 1);
+        // Somebody reads from it: it goes on for now.
+        let reader = open(&path);
+        let reading = reader.unchecked_transaction().unwrap();
+        reading.query_row("SELECT count(*) FROM page", [], |_| Ok(())).unwrap();
+        checkpointer.look(&connection, false);
+        moved();
+        fill(&connection, LAST);
+        // More than the folding thread should have to move: it only says so, and waits for nobody who does.
+        std::thread::scope(|scope| {
+            let (held, is_held) = std::sync::mpsc::channel();
+            let (done, is_done) = std::sync::mpsc::channel::<()>();
+            scope.spawn(move || {
+                let _turn = shared.turn.lock().unwrap();
+                held.send(()).unwrap();
+                let _ = is_done.recv_timeout(BUSY);
+            });
+            is_held.recv().unwrap();
+            checkpointer.look(&connection, false);
+            assert!(shared.is_moving.load(Ordering::Acquire));
+            assert!(shared.pages().1 >= LAST, "they are not moved yet");
+            drop(done);
+        });
+        drop(reading);
+        moved();
+        fill(&connection, 1);
+        assert!(shared.pages().0 < LAST, "it has begun anew");
     }
 
     #[test]
