@@ -79,11 +79,15 @@ impl Desk {
         record: Offset,
         until: Instant,
     ) -> Result<Option<Decided>, DeskError> {
-        if timeout_at(until, self.projection.wait_for_rules(record)).await.is_err() {
+        if timeout_at(until, self.projection.wait_for_a_look(record)).await.is_err() {
             return Ok(None);
         }
+        // Nothing has to be kept of that, and it stays so: what is folded again comes to the same.
         if self.projection.lately.is_nothing(record) {
             return Ok(Some(Decided::default()));
+        }
+        if timeout_at(until, self.projection.wait_for_rules(record)).await.is_err() {
+            return Ok(None);
         }
         let mut decided = self.came_to(record).await?;
         while !decided.unanswered.is_empty() {

@@ -10,6 +10,7 @@
 
 mod checkpointer;
 mod database;
+mod looked;
 mod place;
 mod readers;
 mod runner;
@@ -30,6 +31,7 @@ use crate::{
 };
 pub use database::DatabaseError;
 use database::{Database, FORMAT};
+use looked::Looked;
 use place::Place;
 pub(crate) use readers::Readers;
 use runner::Runner;
@@ -102,6 +104,8 @@ pub(crate) struct Handle {
     pub(crate) applied: watch::Receiver<Offset>,
     /// Up to here its rules have seen everything: nothing, while what changed rules come to is still made from the log.
     judged: watch::Receiver<Offset>,
+    /// Up to here its rules have looked at everything, and what they came to may still be on its way into the state.
+    looked: Looked,
     /// Which events set something off lately.
     pub(crate) lately: Arc<rules::Lately>,
     /// The rebuild under way.
@@ -174,12 +178,14 @@ impl Projection {
         let by_these = !are_others || from_here;
         let judged_until = if by_these { database.applied } else { Offset::START };
         let (judged, judged_seen) = watch::channel(judged_until);
+        let (looked, looked_seen) = looked::channel(judged_until);
         let (rebuilding, rebuild) = watch::channel(None);
         let (orders, ordered) = channel();
         let handle = Handle {
             readers: Readers::new(path),
             applied: seen,
             judged: judged_seen,
+            looked: looked_seen,
             lately: Arc::clone(&rules.lately),
             rebuild,
             orders: Arc::new(Mutex::new(orders.clone())),
@@ -195,6 +201,7 @@ impl Projection {
             gone,
             applied,
             judged,
+            looked,
             rebuilding,
             ordered,
             shadow: None,
@@ -261,7 +268,12 @@ impl Handle {
         let _ = self.applied.clone().wait_for(|applied| *applied >= offset).await;
     }
 
-    /// Waits until its rules have seen everything up to `offset`.
+    /// Waits until its rules have looked at everything up to `offset`, which the state need not have yet.
+    pub(crate) async fn wait_for_a_look(&self, offset: Offset) {
+        self.looked.wait_for(offset).await;
+    }
+
+    /// Waits until its rules have seen everything up to `offset`, and the state has what they came to.
     pub(crate) async fn wait_for_rules(&self, offset: Offset) {
         let _ = self.judged.clone().wait_for(|judged| *judged >= offset).await;
     }

@@ -9,6 +9,7 @@ use std::{
 use super::{
     Rules,
     database::{self, Database},
+    looked::Looking,
 };
 use crate::{
     event_log::{EventLog, ReadError, Reader},
@@ -63,9 +64,14 @@ impl Place {
         self.rules.is_some()
     }
 
-    /// Folds in what follows, up to a transaction's worth, for at most this long. Whether anything did.
-    pub(super) fn step(&mut self, at_most: Duration) -> Result<bool, StepError> {
-        let stepped = self.try_step(at_most);
+    /// Folds in what follows, up to a transaction's worth, for at most this long. Whether anything did. Whoever waits for what rules
+    /// say is told how far they have looked, before that is committed: the same log comes to the same, also after a crash.
+    pub(super) fn step(
+        &mut self,
+        at_most: Duration,
+        looked: Option<&Looking>,
+    ) -> Result<bool, StepError> {
+        let stepped = self.try_step(at_most, looked.filter(|_| self.rules.is_some()));
         if stepped.is_err() {
             // What was folded was rolled back with the transaction.
             self.forget();
@@ -115,11 +121,11 @@ impl Place {
         Ok(any)
     }
 
-    fn try_step(&mut self, at_most: Duration) -> Result<bool, StepError> {
+    fn try_step(&mut self, at_most: Duration, looked: Option<&Looking>) -> Result<bool, StepError> {
         let (begun, from) = (Instant::now(), self.database.applied);
         let change = self.database.begin()?;
-        let (mut folded, mut last, mut at_end) = (0, None, false);
-        while folded < RECORDS && begun.elapsed() < at_most {
+        let (mut folded, mut last, mut at_end, mut is_awaited) = (0, None, false, false);
+        while folded < RECORDS && begun.elapsed() < at_most && !is_awaited {
             match self.reader.next_chunk(RECORDS - folded) {
                 Ok(records) if records.is_empty() => {
                     at_end = true;
@@ -145,6 +151,11 @@ impl Place {
                     }
                     folded += records.len();
                     last = records.last().map(|record| (record.offset, record.received_at));
+                    if let Some(looked) = looked {
+                        looked.reached(self.reader.position());
+                        // Who asked is not answered before that can be read.
+                        is_awaited = self.rules.as_ref().is_some_and(rules::Fold::has_decided);
+                    }
                 }
                 Err(error @ ReadError::Damaged { .. }) => {
                     tracing::error!(%error, "people are folded without these events");

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::{
     Erasures, FILE, Order, Readers, Rebuild, Rules, SHADOW,
     database::{Database, DatabaseError},
+    looked::Looking,
     lost_its_beginning,
     place::Place,
 };
@@ -55,6 +56,7 @@ pub(super) struct Runner {
     pub(super) at: Place,
     pub(super) applied: watch::Sender<Offset>,
     pub(super) judged: watch::Sender<Offset>,
+    pub(super) looked: Looking,
     pub(super) rebuilding: watch::Sender<Option<Rebuild>>,
     pub(super) ordered: Receiver<Order>,
     pub(super) shadow: Option<(Place, Instant)>,
@@ -130,7 +132,7 @@ impl Runner {
         let behind = self.log.end().borrow().since(database.applied);
         database.is_behind = behind > FAR_BEHIND;
         let at_most = if database.is_behind { BEHIND_AT_MOST } else { AT_MOST };
-        match self.at.step(at_most) {
+        match self.at.step(at_most, Some(&self.looked)) {
             Ok(moved) => {
                 if std::mem::take(failing) {
                     tracing::info!("the projection goes on");
@@ -162,6 +164,7 @@ impl Runner {
     fn tell(&self) {
         let applied = self.at.database.applied;
         if self.at.has_rules() || self.rules.set.is_empty() {
+            self.looked.reached(applied);
             self.judged.send_replace(applied);
         }
         self.applied.send_replace(applied);
@@ -247,7 +250,7 @@ impl Runner {
     /// One step of the rebuild, if there is one; whether there is more to do.
     fn shadow_step(&mut self) -> bool {
         let Some((shadow, said)) = &mut self.shadow else { return false };
-        let moved = match shadow.step(AT_MOST) {
+        let moved = match shadow.step(AT_MOST, None) {
             Ok(moved) => moved,
             Err(error) => {
                 tracing::error!(%error, "the rebuild of people is given up; those in use stay");

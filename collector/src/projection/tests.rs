@@ -113,3 +113,47 @@ async fn nobody_is_forgotten_because_the_log_has_lost_its_beginning() {
     fewer.handle().wait_for(end).await;
     assert!(fewer.handle().readers.read(first).unwrap().is_none());
 }
+
+#[tokio::test]
+async fn what_rules_looked_at_is_told_before_it_is_committed_and_a_decision_ends_a_transaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let disk = Arc::new(FileSystem);
+    let options = Options::default();
+    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
+    let log = Arc::new(log);
+    // Each a chunk of its own.
+    for (n, name) in ["Seen", "Card Used", "Seen"].into_iter().enumerate() {
+        let json = format!(
+            r#"{{"type":"track","event":"{name}","messageId":"{n}","userId":"u","properties":{{}}}}"#
+        );
+        let event = NewEvent::new("web".parse().unwrap(), n.to_string(), "d", json);
+        log.append([event]).await.unwrap();
+    }
+    let end = *log.end().borrow();
+    let rules = "[rules.freeze]\non = \"Card Used\"\ndecision = \"freeze\"\n";
+    let written = folder.join("rules");
+    std::fs::create_dir(&written).unwrap();
+    std::fs::write(written.join("rules.toml"), rules).unwrap();
+    let set = Arc::new(rules::RuleSet::read(&written).unwrap());
+    let rules = Rules { set, ..Rules::none() };
+    let limits = people::Limits::default();
+    let made_by = ("as in the test", rules.set.hash());
+    let database = Database::open(&folder.join(FILE), made_by, &log).unwrap().unwrap();
+    let mut place = Place::new(&log, database, limits, Arc::new(|_, _| false), &rules);
+    let (looking, looked) = looked::channel(Offset::START);
+    let long = Duration::from_secs(60);
+
+    place.database.connection.commit_hook(Some(|| true)).unwrap();
+    assert!(place.step(long, Some(&looking)).is_err(), "the commit is refused");
+    let decides = Offset::from_number(2);
+    let told = tokio::time::timeout(Duration::from_secs(10), looked.wait_for(decides));
+    told.await.expect("rules have looked at it");
+    assert_eq!(place.database.applied, Offset::START);
+
+    place.database.connection.commit_hook(None::<fn() -> bool>).unwrap();
+    assert!(place.step(long, Some(&looking)).unwrap());
+    assert_eq!(place.database.applied, decides, "what follows a decision does not hold it up");
+    assert!(place.step(long, Some(&looking)).unwrap());
+    assert_eq!(place.database.applied, end);
+}

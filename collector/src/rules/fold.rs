@@ -98,6 +98,8 @@ pub(crate) struct Fold {
     came: Vec<tally::Came>,
     /// Where it is told which events set something off, if anyone waits for that.
     lately: Option<Arc<Lately>>,
+    /// Whether a firing that is not committed yet decides about its event, which may be waited for.
+    has_decided: bool,
 }
 
 impl Fold {
@@ -124,6 +126,7 @@ impl Fold {
             tally,
             came: Vec::new(),
             lately,
+            has_decided: false,
         }
     }
 
@@ -250,8 +253,14 @@ impl Fold {
         (self.tally, self.lately) = (tally, Some(lately));
     }
 
+    /// Whether a firing that is not committed yet decides about its event, which may be waited for.
+    pub(crate) fn has_decided(&self) -> bool {
+        self.has_decided
+    }
+
     /// What was flushed is committed: the state is at this place, where what was due by then is done, if that was looked at.
     pub(crate) fn committed(&mut self, applied: Offset, rung_ms: Option<i64>) {
+        self.has_decided = false;
         if let Some(tally) = &self.tally {
             let until = (applied, rung_ms.unwrap_or(tally::AT_ONCE));
             let unjudged = tally.count(std::mem::take(&mut self.came), until);

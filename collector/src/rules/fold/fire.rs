@@ -96,6 +96,7 @@ impl Fold {
         if held.is_some() {
             return Ok(looked::HELD);
         }
+        self.has_decided |= rule.decision.is_some() && is_at_once;
         for (deed, _) in firing.withheld() {
             self.tally(rule, place, tally::What::Withheld(deed.kind()));
         }
