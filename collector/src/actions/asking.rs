@@ -16,6 +16,8 @@ use crate::rules::{ANSWERED, ActionState, Pending, What};
 
 /// Of what could not be asked for so long, as after an outage of the collector's, nothing is said: the score stays what it was.
 const TOO_LATE_MS: i64 = 3600 * 1000;
+/// Said of a question about an account of which nobody is known any more.
+const GONE: &str = "the account was erased";
 /// Larger ones nobody means, as in rule files.
 const LARGEST: f64 = 1e15;
 
@@ -30,7 +32,7 @@ impl Hands {
         let Some(Destination::Webhook(destination)) = self.destinations.get(name) else {
             return Outcome::refused(format!("there is no webhook destination `{name}`"));
         };
-        let question = json!({
+        let mut question = json!({
             "id": pending.id,
             "score": score,
             "person": told.context["person"]["id"],
@@ -38,6 +40,10 @@ impl Hands {
             "at": told.context["firing"]["at"],
             "inputs": pending.why["asked"]["inputs"],
         });
+        if pending.account != 0 {
+            let Some(account) = account(told) else { return Outcome::withheld(GONE) };
+            question["account"] = account.into();
+        }
         let left = pending.expires_ms - (self.clock)().unix_ms();
         let left = Duration::from_millis(left.max(0).unsigned_abs());
         let answer = match timeout(left, destination.ask(&pending.id, &question)).await {
@@ -78,7 +84,8 @@ impl Hands {
                 Err(outcome) => outcome,
             };
             match outcome {
-                Outcome::Accepted { .. } => return false,
+                // Of who is gone nothing is said.
+                Outcome::Accepted { .. } | Outcome::Withheld { .. } => return false,
                 outcome => {
                     tracing::warn!(?outcome, "that a model has not answered is not stored yet");
                 }
@@ -108,6 +115,10 @@ impl Hands {
             ("inputs".to_owned(), pending.why["asked"]["inputs"].clone()),
         ]);
         properties.extend(reason.map(|reason| ("reason".to_owned(), json!(reason))));
+        if pending.account != 0 {
+            let Some(account) = account(told) else { return Outcome::withheld(GONE) };
+            properties.insert("account".to_owned(), account.into());
+        }
         let json = json!({ "type": "track", "event": ANSWERED, "properties": properties });
         let outcome = self.derive(pending, told, json).await;
         if matches!(outcome, Outcome::Accepted { .. }) {
@@ -115,6 +126,11 @@ impl Hands {
         }
         outcome
     }
+}
+
+/// The id of the account that is asked about.
+fn account(told: &Told) -> Option<&str> {
+    told.context["account"]["id"].as_str()
 }
 
 fn user_id(told: &Told) -> Option<String> {

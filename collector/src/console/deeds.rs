@@ -110,7 +110,8 @@ pub(super) fn gist(event: &str, properties: &serde_json::Value) -> Option<String
         event if DEVICE_EVENTS.contains(&event) => text("rule").map(rule_label),
         ANSWERED => {
             let score = label(text("score")?);
-            Some(format!("{score}: {}", super::words::number(properties["value"].as_f64()?)))
+            let of = text("account").map_or_else(String::new, |id| format!(" of {id}"));
+            Some(format!("{score}{of}: {}", super::words::number(properties["value"].as_f64()?)))
         }
         _ => None,
     }

@@ -168,15 +168,15 @@ impl Desk {
 
     /// Which models have not answered by the deadline, and why not, as far as that is known.
     pub(crate) fn unanswered(&self, decided: &Decided, deadline_ms: u64) -> Option<String> {
-        let all = decided.unanswered.iter().map(|Unanswered { score, action, .. }| {
-            let tried = self.trying.of(action).unwrap_or_default();
+        let all = decided.unanswered.iter().map(|of| {
+            let tried = self.trying.of(&of.action).unwrap_or_default();
             match tried.waits.map(str::to_owned).or(tried.error) {
-                Some(why) => format!("`{score}` ({why})"),
-                None => format!("`{score}`"),
+                Some(why) => format!("{} ({why})", of.in_words()),
+                None => of.in_words(),
             }
         });
         let late: Vec<_> = all.collect();
-        let unasked: Vec<_> = decided.unasked.iter().map(|it| format!("`{}`", it.score)).collect();
+        let unasked: Vec<_> = decided.unasked.iter().map(Unanswered::in_words).collect();
         let said = [
             (format!("a model had not answered after {deadline_ms} ms"), late),
             ("a model is not asked, since its rule is stopped".to_owned(), unasked),

@@ -37,7 +37,7 @@ pub(crate) struct Why {
     /// not gone through.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) others: Vec<Fired>,
-    /// Of each model whose score it looks at, the last time that it was asked.
+    /// Of each model whose score it looks at, the last time that it was asked; of a rule about accounts, for each of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) asked: Vec<Fired>,
     /// Whether there were more events than are gone through.
@@ -139,10 +139,10 @@ impl Desk {
             let nodes: BTreeSet<_> = people.flat_map(|it| it.nodes.iter().copied()).collect();
             let mut asked = Vec::new();
             for rule in set.asking(&name) {
-                let nodes = Some(nodes.iter().copied().collect());
-                let wanted =
-                    Listed { rule: Some(rule.to_owned()), nodes, limit: 1, ..Listed::default() };
-                asked.extend(listed(db, (&set, &switches), &wanted, now)?);
+                let last = Listed { rule: Some(rule.to_owned()), limit: 1, ..Listed::default() };
+                for wanted in about.firings(&last) {
+                    asked.extend(listed(db, (&set, &switches), &wanted, now)?);
+                }
             }
             let offsets = people::records_of(db, nodes.into_iter(), GONE_THROUGH)?;
             let partial = offsets.len() >= GONE_THROUGH;

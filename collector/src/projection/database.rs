@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Of the tables and of what is folded into them. A file of another is made anew from the log.
-pub(super) const FORMAT: u32 = 9;
+pub(super) const FORMAT: u32 = 10;
 
 /// Pages kept in memory, in KiB: what is touched again and again is in the folds' own memory.
 const CACHE_KIB: i64 = 16 * 1024;

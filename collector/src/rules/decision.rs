@@ -32,10 +32,23 @@ struct Said {
     reason: Option<String>,
 }
 
+impl Unanswered {
+    /// Which score, and of which account if it is of one.
+    pub(crate) fn in_words(&self) -> String {
+        match &self.account {
+            Some(account) => format!("`{}` of `{account}`", self.score),
+            None => format!("`{}`", self.score),
+        }
+    }
+}
+
 /// What a model has said because of an event.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Heard {
     score: String,
+    /// The account that it is said of, of a score of accounts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    account: Option<String>,
     /// The model's number, or the fallback.
     value: f64,
     /// Whether it is the fallback.
@@ -49,6 +62,8 @@ pub(crate) struct Heard {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unanswered {
     pub(crate) score: String,
+    /// The account that it was asked about, of a score of accounts.
+    pub(crate) account: Option<String>,
     /// The rule that asks.
     pub(crate) rule: String,
     /// What asks it.
@@ -134,13 +149,15 @@ pub(crate) fn came_to(db: &Connection, record: Offset, most: usize) -> Result<Ca
         let Some(fired) = fired else { continue };
         if let Some(Question { score, answer }) = noted.asked {
             let pending = fired.actions.iter().find(|action| action.waiting.is_some());
+            let account = fired.account.clone();
             match (answer, pending) {
                 (Some(Said { value, reason, .. }), _) => {
-                    came.heard.push(Heard { score, value, fallback: reason.is_some(), reason });
+                    let fallback = reason.is_some();
+                    came.heard.push(Heard { score, account, value, fallback, reason });
                 }
                 (None, Some(pending)) if !is_held => {
                     let action = pending.id.clone();
-                    came.unanswered.push(Unanswered { score, rule, action });
+                    came.unanswered.push(Unanswered { score, account, rule, action });
                 }
                 _ => {}
             }

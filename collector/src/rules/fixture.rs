@@ -2,6 +2,7 @@
 //! Promises that a fixture which expects what does not come, or misses what comes, fails and says what came: firings, and messages whose
 //! texts cannot be made. Deliberately sends nothing.
 
+mod answered;
 mod refusal;
 mod unfired;
 #[cfg(test)]
@@ -22,7 +23,7 @@ use toml::Spanned;
 use super::{
     decision::came_to,
     file::{RuleError, Source, text},
-    fired::{Fired, Listed, list},
+    fired::Fired,
     fold::ANSWERED,
     length::{Length, ms},
     part::Per,
@@ -36,8 +37,7 @@ use unfired::{Trace, Wanted};
 use crate::{
     config::{nearest, plain_words},
     event_log::{Flags, Offset, Origin, Record, Timestamp, Trust},
-    event_time,
-    people::{self, Whole},
+    event_time, people,
 };
 
 /// When a fixture begins, where it says nothing: a Thursday at noon, UTC.
@@ -70,6 +70,8 @@ struct RawEvent {
     screen: Option<String>,
     identify: Option<Json>,
     answered: Option<BTreeMap<String, f64>>,
+    /// Of a score of accounts: about which.
+    account: Option<String>,
     group: Option<String>,
     traits: Option<Json>,
     user: Option<String>,
@@ -211,7 +213,7 @@ fn one(
     let mut happened = BTreeSet::new();
     for (number, event) in (1_i64..).zip(test.events) {
         let at = event.span().start;
-        let event = event.into_inner();
+        let mut event = event.into_inner();
         if event.at.0 < last {
             return Err((Some(at), "events stand in the order of their times".to_owned()));
         }
@@ -229,6 +231,7 @@ fn one(
             }
             decided.push((number, event.at.0, decision.clone()));
         }
+        event.refuse_of_others(set).map_err(|message| (Some(at), message))?;
         let question = event.question(&trial).map_err(failed)?;
         let record = event.record(begin, number, question.as_deref());
         let record = record.map_err(|message| (Some(at), message))?;
@@ -413,18 +416,6 @@ impl RawEvent {
         })
     }
 
-    /// The firing that this answers: the one that has asked for the score of this person last.
-    fn question(&self, trial: &Trial) -> rusqlite::Result<Option<String>> {
-        let score = self.answered.iter().flatten().next().map(|(score, _)| score);
-        let who = self.user.as_ref().or(self.anonymous.as_ref());
-        let Some((score, who)) = score.zip(who) else { return Ok(None) };
-        let Some(node) = people::node_of(trial.db(), who)? else { return Ok(None) };
-        let nodes = Some(Whole::person(trial.db(), node)?.nodes);
-        let rule = Some(format!("score:{score}"));
-        let asked = list(trial.db(), &Listed { rule, nodes, limit: 1, ..Listed::default() })?;
-        Ok(asked.into_iter().next().map(|fired| fired.id))
-    }
-
     fn record(self, begin: i64, number: i64, question: Option<&str>) -> Result<Record, String> {
         let mut calls: Vec<(&str, Option<String>)> = Vec::new();
         calls.extend(self.track.map(|name| ("track", Some(name))));
@@ -434,7 +425,13 @@ impl RawEvent {
         // What a model has said, as the collector would put it into the log.
         let answers = self.answered.clone().unwrap_or_default();
         let firing = question.unwrap_or("fixture");
-        let of = |(score, value): (String, f64)| json!({ "score": score, "value": value, "firing": firing });
+        let of = |(score, value): (String, f64)| {
+            let mut said = json!({ "score": score, "value": value, "firing": firing });
+            if let Some(account) = &self.account {
+                said["account"] = json!(account);
+            }
+            said
+        };
         let answer = answers.into_iter().map(of).next();
         calls.extend(answer.as_ref().map(|_| ("track", Some(ANSWERED.to_owned()))));
         let says_group = calls.is_empty() && self.group.is_some();
@@ -448,7 +445,13 @@ impl RawEvent {
             );
         };
         if self.user.is_none() && self.anonymous.is_none() {
-            return Err("an event has a `user` or an `anonymous`".to_owned());
+            return Err(match &self.account {
+                Some(account) => format!(
+                    "nobody has set off a question about the account `{account}` by then: let an event before do so, or say whose event \
+                     it came with, as `user`"
+                ),
+                None => "an event has a `user` or an `anonymous`".to_owned(),
+            });
         }
         let mut context = self.context.unwrap_or_default();
         let mut event = BTreeMap::from([("type", json!(call))]);

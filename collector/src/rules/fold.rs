@@ -324,7 +324,7 @@ impl Fold {
         let person = self.person(db, main, linked)?;
         let (set, lines) = (Arc::clone(&self.set), Arc::clone(&self.lines));
         let accounts = match set.uses_accounts() {
-            true => person.accounts(db)?,
+            true => asking::accounts(db, &person, record)?,
             false => Vec::new(),
         };
         let scopes = |now: i64| {
@@ -364,14 +364,16 @@ impl Fold {
         }
         let mut moved = Vec::new();
         for (at, sample) in &samples {
-            if count((db, &set, kept), *at, sample, main)? {
+            if count((db, &set, kept), *at, sample, (main, &accounts))? {
                 moved.push(*at);
             }
         }
         let has_moved = |line: &Line| linked || moved.iter().any(|at| line.moves[*at]);
         let (mine, theirs) = scopes(now);
         for rule in rules().filter(|rule| rule.asks.is_some()) {
-            self.begin(&mine, log, rule, &happening, main)?;
+            for scope in whose(rule.per, &mine, &theirs) {
+                self.begin(scope, log, rule, &happening, main)?;
+            }
         }
         for line in lines.iter().filter(|line| has_moved(line)) {
             let rule = &set.rules[line.rule];

@@ -1,4 +1,4 @@
-//! What features have kept, by identifier: a table, and in front of it what a busy hour needs.
+//! What features have kept, by identifier: a table, and in front of it what a busy hour needs; and what models have said of accounts.
 //! Promises that what was changed is in the table before the transaction ends. Deliberately knows no feature: one is its place in the
 //! set, and a table of another set's is never read.
 
@@ -9,9 +9,20 @@ use serde::{Deserialize, Serialize};
 use super::aggregate::Aggregate;
 use crate::people::Node;
 
-/// What features keep.
+/// What features keep. What a model says of an account is of no one identifier: it is kept by account, and with whose event it came,
+/// so that of who is erased it goes, as from the log, and what was said before stands again.
 pub(super) const SCHEMA: &str = "
     CREATE TABLE feature (node INTEGER PRIMARY KEY, kept BLOB NOT NULL) STRICT;
+    CREATE TABLE answer (
+        account INTEGER NOT NULL,
+        feature INTEGER NOT NULL,
+        node INTEGER NOT NULL,
+        time INTEGER NOT NULL,
+        kept TEXT NOT NULL,
+        PRIMARY KEY (account, feature, node)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX answer_time ON answer (account, feature, time);
+    CREATE INDEX answer_node ON answer (node);
 ";
 
 /// Identifiers that are remembered: some 10 MB when full.
@@ -93,6 +104,34 @@ impl Kept {
         }
         Ok(())
     }
+}
+
+/// Keeps what a model has said of an account, by its number and the feature's place, with the identifier whose event it came with; whether
+/// it is later than what that one's event brought before. Of two at the same moment always the same one counts.
+pub(super) fn keep_answer(
+    db: &Connection,
+    (account, feature): (i64, usize),
+    node: Node,
+    (time_ms, kept): (i64, &str),
+) -> Result<bool> {
+    let upsert = "INSERT INTO answer VALUES (?1, ?2, ?3, ?4, ?5)
+                  ON CONFLICT DO UPDATE SET time = excluded.time, kept = excluded.kept
+                  WHERE (excluded.time, excluded.kept) > (time, kept)";
+    let feature = i64::try_from(feature).unwrap_or(i64::MAX);
+    let values = params![account, feature, node, time_ms, kept];
+    Ok(db.prepare_cached(upsert)?.execute(values)? > 0)
+}
+
+/// What a model has said of an account last, and as of when.
+pub(super) fn answer(
+    db: &Connection,
+    (account, feature): (i64, usize),
+) -> Result<Option<(i64, String)>> {
+    let query = "SELECT time, kept FROM answer WHERE account = ?1 AND feature = ?2
+                 ORDER BY time DESC, kept DESC LIMIT 1";
+    let feature = i64::try_from(feature).unwrap_or(i64::MAX);
+    let mut query = db.prepare_cached(query)?;
+    query.query_row(params![account, feature], |row| Ok((row.get(0)?, row.get(1)?))).optional()
 }
 
 /// Back from a row. One that nobody wrote like this is damage: the whole is made anew from the log.

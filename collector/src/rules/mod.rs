@@ -90,10 +90,10 @@ pub(crate) const SCHEMAS: [&str; 3] = [kept::SCHEMA, waiting::SCHEMA, firing::SC
 
 /// Lets go of what is kept and waits; firings stay on record, and what of them was not done yet.
 pub(crate) fn clear(db: &rusqlite::Connection) -> rusqlite::Result<()> {
-    db.execute_batch("DELETE FROM feature; DELETE FROM timer; DELETE FROM look; DELETE FROM happened; DELETE FROM crossed;")
+    db.execute_batch("DELETE FROM feature; DELETE FROM answer; DELETE FROM timer; DELETE FROM look; DELETE FROM happened; DELETE FROM crossed;")
 }
 
-/// Forgets what is kept of identifiers that were erased.
+/// Forgets what is kept of identifiers that were erased, after people have.
 pub(crate) fn forget(
     db: &rusqlite::Connection,
     nodes: &[crate::people::Node],
@@ -103,6 +103,7 @@ pub(crate) fn forget(
             "DELETE FROM action WHERE firing IN (SELECT number FROM firing WHERE node = ?1)",
             "DELETE FROM firing WHERE node = ?1",
             "DELETE FROM feature WHERE node = ?1",
+            "DELETE FROM answer WHERE node = ?1",
             "DELETE FROM timer WHERE node = ?1",
             "DELETE FROM look WHERE node = ?1 AND account = 0",
             "DELETE FROM happened WHERE node = ?1",
@@ -111,5 +112,8 @@ pub(crate) fn forget(
             db.prepare_cached(delete)?.execute([node])?;
         }
     }
+    // Of an account that has gone with its last people, what others' events had said of it.
+    let delete = "DELETE FROM answer WHERE account NOT IN (SELECT id FROM account)";
+    db.prepare_cached(delete)?.execute([])?;
     Ok(())
 }

@@ -177,7 +177,7 @@ pub(crate) enum What {
         /// The template, without its ending.
         template: Option<String>,
     },
-    /// A model is asked for a score of the person.
+    /// A model is asked for a score of the person, or of the account.
     Ask {
         /// The score.
         score: String,

@@ -30,7 +30,7 @@ use super::{
     },
     event::Event,
     fold::{answered, read_answer},
-    kept::Kept,
+    kept::{self, Kept},
     legible,
     length::ms,
     part::Part,
@@ -475,7 +475,9 @@ impl<'a> Scope<'a> {
         }
         let score = &self.set.scores[at];
         if let Some(model) = &score.model {
-            return Ok(self.answer(model)?.map_or(model.fallback, |(_, value, _)| value));
+            let value = self.answer(model)?.map_or(model.fallback, |(_, value, _)| value);
+            self.scores.borrow_mut().insert(at, value);
+            return Ok(value);
         }
         let mut sum = 0.0;
         for (_, term) in &score.terms {
@@ -489,14 +491,31 @@ impl<'a> Scope<'a> {
 
     /// What a model has answered last: the firing that asked, the number, and why it is the fallback if it is.
     pub(super) fn answer(&self, model: &Model) -> Result<Option<(String, f64, String)>> {
-        let Value::String(kept) = self.feature(model.feature)? else { return Ok(None) };
-        let read = read_answer(&kept);
+        let kept = match (&self.whose.account, self.answer_of_account(model)?) {
+            (Some(_), found) => found.map(|(_, kept)| kept),
+            (None, _) => match self.feature(model.feature)? {
+                Value::String(kept) => Some(kept.to_string()),
+                _ => None,
+            },
+        };
+        let read = kept.as_deref().and_then(read_answer);
         Ok(read.map(|(firing, value, reason)| (firing.to_owned(), value, reason.to_owned())))
+    }
+
+    /// What a model has said of this account last; `None` of a person.
+    fn answer_of_account(&self, model: &Model) -> Result<Option<(i64, String)>> {
+        match &self.whose.account {
+            Some((number, _)) => kept::answer(self.db, (*number, model.feature)),
+            None => Ok(None),
+        }
     }
 
     /// As of when that is, in milliseconds of unix time.
     pub(super) fn answered_ms(&self, model: &Model) -> Result<Option<i64>> {
-        self.kept(model.feature, |kept| kept.and_then(Aggregate::moment))
+        match &self.whose.account {
+            Some(_) => Ok(self.answer_of_account(model)?.map(|(time_ms, _)| time_ms)),
+            None => self.kept(model.feature, |kept| kept.and_then(Aggregate::moment)),
+        }
     }
 
     /// What crosses a line, as it stands; `None` if it has no number yet.

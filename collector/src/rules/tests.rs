@@ -1,6 +1,7 @@
 //! Rules, told as stories and as properties, on virtual time.
 
 mod absence;
+mod accounts_model;
 mod asked;
 mod at_once;
 mod called;

@@ -8,7 +8,7 @@ use super::{
         aggregate::Operation,
         fold::ANSWERED,
         length::ms,
-        part::{On, Per},
+        part::On,
         rule::{Do, Late, Pending, Rule, Stands, What, When},
         set::{Feature, Model, Score, Squash},
     },
@@ -40,10 +40,6 @@ impl Reading<'_> {
                 "`terms` and `squash` do not go with `model`: the model says what the score is",
             );
         }
-        // What it says is kept as what was said of a person, who may be of several accounts.
-        if raw.per == Per::Account {
-            return wrong("a `model` is asked about people: leave `per` out");
-        }
         let Some(on) = raw.on else {
             return wrong("`model` needs `on`: the events after which it is asked");
         };
@@ -63,7 +59,7 @@ impl Reading<'_> {
         let inputs = inputs.into_iter().filter_map(|(name, text)| {
             let key = format!("inputs.{}", name.get_ref());
             let wanted = Wanted::Anything;
-            let place = Place { key: &key, variables: OF_A_SUBJECT, per: Per::Person, wanted };
+            let place = Place { key: &key, variables: OF_A_SUBJECT, per: raw.per, wanted };
             Some((name.into_inner(), self.keep(self.part(&text, place))?))
         });
         let inputs = inputs.collect();
@@ -72,14 +68,14 @@ impl Reading<'_> {
             return Err((at, format!("a score has at most {MOST_PARTS} conditions")));
         }
         let wanted = Wanted::Truth;
-        let place = Place { key: "if", variables: OF_A_RULE, per: Per::Person, wanted };
+        let place = Place { key: "if", variables: OF_A_RULE, per: raw.per, wanted };
         let conditions = conditions.iter().filter_map(|text| self.keep(self.part(text, place)));
         let conditions = conditions.collect();
         // A name that no file can give: `:` is not in them.
         let hidden = format!("score:{}", name.get_ref());
         let feature = Feature {
             name: hidden.clone(),
-            per: Per::Person,
+            per: raw.per,
             on: vec![On(format!("track:{ANSWERED}"))],
             condition: None,
             operation: Operation::Last,
@@ -103,7 +99,7 @@ impl Reading<'_> {
             file: self.file.name.clone(),
             key: String::new(),
             revision: 1,
-            per: Per::Person,
+            per: raw.per,
             on: self.keep(self.all_of(all(on))).unwrap_or_default(),
             conditions,
             when: When::Event,
@@ -125,7 +121,7 @@ impl Reading<'_> {
         let model = Model { by: model.get_ref().clone(), inputs, fallback, feature: features };
         let score = Score {
             name: name.get_ref().clone(),
-            per: Per::Person,
+            per: raw.per,
             description: raw.description,
             terms: Vec::new(),
             squash: Squash::None,

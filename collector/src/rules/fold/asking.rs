@@ -6,12 +6,13 @@ use serde_json::{Map, Value as Json, json};
 
 use super::super::{
     aggregate::Sample,
+    part::Per,
     scope::{Answered, Scope},
     set::Model,
 };
 use crate::{
     event_log::{Origin, Record, Timestamp},
-    people::SOURCE,
+    people::{SOURCE, Whole},
 };
 
 /// What the collector says when a model has answered, or has not in time.
@@ -30,9 +31,10 @@ pub(super) fn asked(scope: &Scope<'_>, name: &str, model: &Model) -> Result<Json
 }
 
 /// What an answer brings to the feature that keeps it: firing, number and reason in one text, so that of two answers at the same moment
-/// no third is made. Only what the collector itself has derived counts.
-pub(super) fn answer(score: &str, record: &Record) -> Option<Sample> {
-    let Answer { firing, value, reason, .. } = said(record).filter(|it| it.score == score)?;
+/// no third is made. Only what the collector itself has derived counts, and of a score of accounts only what was said of one.
+pub(super) fn answer((score, per): (&str, Per), record: &Record) -> Option<Sample> {
+    let is_it = |it: &Answer| it.score == score && it.account.is_some() == (per == Per::Account);
+    let Answer { firing, value, reason, .. } = said(record).filter(is_it)?;
     let value = Json::from(format!("{firing} {value:e} {reason}"));
     Some(Sample { time_ms: record.event_time.unix_ms(), value })
 }
@@ -44,6 +46,8 @@ struct Answer {
     firing: String,
     value: f64,
     reason: String,
+    /// The id of the account that it is said of, if it is of one.
+    account: Option<String>,
 }
 
 fn said(record: &Record) -> Option<Answer> {
@@ -57,12 +61,21 @@ fn said(record: &Record) -> Option<Answer> {
     let reason = of["reason"].as_str().unwrap_or_default();
     let reason = &reason[..reason.floor_char_boundary(REASON_BYTES)];
     let score = of["score"].as_str()?.to_owned();
-    Some(Answer { score, firing: firing.to_owned(), value, reason: reason.to_owned() })
+    let account = of["account"].as_str().map(str::to_owned);
+    Some(Answer { score, firing: firing.to_owned(), value, reason: reason.to_owned(), account })
+}
+
+/// The accounts that something is about that a person did: all that they are of. What a model has said of one account is about that one
+/// alone, whoever it was whose event it was asked after.
+pub(super) fn accounts(db: &Connection, person: &Whole, record: &Record) -> Result<Vec<Whole>> {
+    let Some(id) = said(record).and_then(|it| it.account) else { return person.accounts(db) };
+    let account = Whole::account_of(db, &id)?;
+    Ok(account.map(|it| Whole { person: person.person, ..it }).into_iter().collect())
 }
 
 /// The firing that a record answers, noted with it: who waits for a decision goes on from there to what the answer sets off.
 pub(super) fn note(db: &Connection, record: &Record) -> Result<Option<String>> {
-    let Some(Answer { score, firing, value, reason }) = said(record) else { return Ok(None) };
+    let Some(Answer { score, firing, value, reason, .. }) = said(record) else { return Ok(None) };
     let query = "SELECT why FROM firing WHERE id = ?1 AND rule = ?2";
     let mut query = db.prepare_cached(query)?;
     let asked = query.query_row(params![firing, format!("score:{score}")], |row| row.get(0));
@@ -104,13 +117,22 @@ pub(in super::super) fn answered(
         scope.db.prepare_cached(query)?.query_row([firing], |row| row.get(0)).optional()?;
     // Where a part of the log is gone through again, firings have other ids.
     let rule = format!("score:{score}");
-    for node in &scope.whose.nodes {
+    let (query, those) = match &scope.whose.account {
+        Some((number, _)) => (
+            "SELECT why FROM firing WHERE account = ?1 AND account <> 0 AND rule = ?2 AND at = ?3",
+            std::slice::from_ref(number),
+        ),
+        None => (
+            "SELECT why FROM firing WHERE node = ?1 AND rule = ?2 AND at = ?3",
+            &scope.whose.nodes[..],
+        ),
+    };
+    for one in those {
         if why.is_some() {
             break;
         }
-        let query = "SELECT why FROM firing WHERE node = ?1 AND rule = ?2 AND at = ?3";
         let mut query = scope.db.prepare_cached(query)?;
-        why = query.query_row(params![node, rule, asked_ms], |row| row.get(0)).optional()?;
+        why = query.query_row(params![one, rule, asked_ms], |row| row.get(0)).optional()?;
     }
     let why: Json = why.and_then(|why| serde_json::from_str(&why).ok()).unwrap_or_default();
     let inputs = why["asked"]["inputs"].as_object().cloned().unwrap_or_default();

@@ -9,23 +9,35 @@ use serde_json::Value as Json;
 use super::{
     super::{
         aggregate::Sample,
-        kept::Kept,
+        kept::{self, Kept},
+        part::Per,
         scope::Scope,
         set::{Feature, RuleSet},
     },
     asking,
     happening::Happening,
 };
-use crate::{event_log::Record, people::Node};
+use crate::{
+    event_log::Record,
+    people::{Node, Whole},
+};
 
-/// Counts what an event brings to the feature at this place; whether anything changed.
+/// Counts what an event brings to the feature at this place; whether anything changed. `about` are the accounts that it is about.
 pub(super) fn count(
     (db, set, kept): (&Connection, &RuleSet, &RefCell<Kept>),
     at: usize,
     sample: &Sample,
-    main: Node,
+    (main, about): (Node, &[Whole]),
 ) -> Result<bool> {
     let feature = &set.features[at];
+    // What a model has said of an account is no one person's.
+    if feature.answers.is_some() && feature.per == Per::Account {
+        let Some((number, _)) = about.first().and_then(|it| it.account.as_ref()) else {
+            return Ok(false);
+        };
+        let said = sample.value.as_str().unwrap_or_default();
+        return kept::keep_answer(db, (*number, at), main, (sample.time_ms, said));
+    }
     let mut kept = kept.borrow_mut();
     let aggregate = kept.change(db, main)?.change(at);
     Ok(feature.operation.take(feature.window.is_some(), aggregate, sample))
@@ -38,7 +50,7 @@ pub(super) fn sampled(
     happening: &Happening<'_>,
 ) -> Result<Option<Sample>> {
     if let Some(score) = &feature.answers {
-        return Ok(asking::answer(score, happening.record));
+        return Ok(asking::answer((score, feature.per), happening.record));
     }
     if let Some(condition) = &feature.condition
         && !scope.holds(condition, happening.about())?

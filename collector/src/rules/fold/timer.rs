@@ -12,7 +12,7 @@ use super::{
         scope::Scope,
         waiting::{self, Timer},
     },
-    Came, Fold, Records,
+    Came, Fold, Records, asking,
     happening::Happening,
     reasons, stills,
     unjudged::Moment,
@@ -39,7 +39,7 @@ impl Fold {
         let person = Whole::person(db, node)?;
         let accounts = match rule.per {
             Per::Person => Vec::new(),
-            Per::Account => person.accounts(db)?,
+            Per::Account => asking::accounts(db, &person, &trigger)?,
         };
         let kept = std::mem::take(&mut self.kept);
         for whose in whose(rule.per, &person, &accounts) {
@@ -116,7 +116,7 @@ impl Fold {
             let person = Whole::person(db, node)?;
             let accounts = match rule.per {
                 Per::Person => Vec::new(),
-                Per::Account => person.accounts(db)?,
+                Per::Account => asking::accounts(db, &person, &trigger)?,
             };
             for whose in whose(rule.per, &person, &accounts) {
                 let scope = Scope::new(db, &set, &kept, whose, now_ms);

@@ -97,8 +97,8 @@ fn each_mistake_is_named_with_its_line() {
             "rules.toml:1: `terms` and `squash` do not go",
         ),
         (
-            "[scores.s]\nmodel = 'm'\nper = 'account'",
-            "rules.toml:1: a `model` is asked about people",
+            "[scores.s]\nmodel = 'm'\nper = 'account'\non = 'A'\nfallback = 1\ninputs = { a = 'traits.x' }",
+            "rules.toml:6: `inputs.a`: `traits` is of a person, and this is about an account",
         ),
         (
             "[scores.s]\nterms = { a = '1.0' }\nfallback = 1",
