@@ -3,6 +3,7 @@
 //! Promises that no file is left out. The Kafka sink's tests, which start a broker, are a program of their own.
 
 mod abuse;
+mod accounts_model;
 mod actions;
 mod actions_email;
 mod actions_post;

@@ -253,11 +253,9 @@ pub(crate) fn notes(why: &Why) -> Vec<String> {
     for fired in &why.asked {
         let at = moment(&fired.at);
         let came = came_of(fired);
-        notes.push(format!(
-            "{} was last asked {at}: {}.",
-            rule_label(&fired.rule),
-            came.join("; ")
-        ));
+        let of = fired.account.as_ref().map_or_else(String::new, |id| format!(" about {id}"));
+        let rule = rule_label(&fired.rule);
+        notes.push(format!("{rule} was last asked{of} {at}: {}.", came.join("; ")));
     }
     for fired in &why.others {
         let by = if fired.earlier { ", by an earlier version of the rule" } else { "" };

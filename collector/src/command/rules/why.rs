@@ -18,7 +18,10 @@ pub(super) fn shown(answer: &Value) -> String {
         shown += "the rule is about accounts, and they are of none\n";
     }
     for fired in items(&answer["asked"]) {
-        shown += &format!("{} was last asked at {}\n", text(&fired["rule"]), text(&fired["at"]));
+        let of = fired["account"].as_str();
+        let of = of.map_or_else(String::new, |it| format!(" of {}", printable(it)));
+        let (rule, at) = (text(&fired["rule"]), text(&fired["at"]));
+        shown += &format!("{rule} was last asked{of} at {at}\n");
         shown += &came_of(fired);
     }
     for fired in items(&answer["others"]) {
