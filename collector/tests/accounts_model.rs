@@ -147,6 +147,15 @@ async fn get(server: &Server, path: &str) -> Option<Value> {
     if answer.status() == 200 { Some(server::json(answer).await) } else { None }
 }
 
+/// What a command prints that asks no server.
+async fn offline(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.args(arguments);
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 thread_local! {
     /// Each test has a thread, and a server.
     static TOKEN: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
@@ -258,6 +267,28 @@ async fn a_model_is_asked_about_an_account_and_its_answer_is_the_accounts_also_m
     }
     let text = run(&["rules", "firings", "--account", "acme"]).await.unwrap();
     assert!(text.contains("score:health") && text.contains("acme"), "{text}");
+    // Under other rules the answers that the log has set off something else, and nobody is asked.
+    let other = world.folder.path().join("other");
+    fs::create_dir(&other).unwrap();
+    let below = "crosses = { score = \"health\", below = 0.2 }";
+    let rules = RULES.replace("crosses = { score = \"health\", above = 0.8 }", below);
+    fs::write(other.join("health.toml"), rules).unwrap();
+    let path = |name: &str| world.folder.path().join(name).display().to_string();
+    let (data, old, other) = (path("data"), path("rules"), path("other"));
+    let backtest = ["rules", "backtest", &data, "--old", &old, "--rules", &other, "--json"];
+    let compared: Value = serde_json::from_str(&offline(&backtest).await).unwrap();
+    for (list, account) in [("onlyOld", "acme"), ("onlyNew", "beta")] {
+        let well = compared[list].as_array().unwrap().iter().filter(|it| it["rule"] == "well");
+        let accounts: Vec<_> = well.map(|it| &it["account"]).collect();
+        assert_eq!(accounts, [account], "{list}: {compared:#}");
+    }
+    // Features alone are exported: what keeps the answers is none.
+    let on = "Seat Checked";
+    let export = ["features", "export", &data, "--rules", &old, "--per", "account", "--on", on];
+    let rows = offline(&export).await;
+    let rows: Vec<Value> = rows.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    let of_acme = rows.iter().find(|row| row["account"] == "acme").unwrap();
+    assert_eq!((rows.len(), &of_acme["features"]), (2, &json!({"seats": 2})), "{rows:?}");
     server.stop().await;
 
     let server = world.start().await;
