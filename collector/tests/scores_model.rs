@@ -304,3 +304,28 @@ async fn whoever_forges_an_answer_changes_no_score() {
     assert_eq!(found["value"], 0.25, "{found}");
     server.stop().await;
 }
+
+#[tokio::test]
+async fn a_question_about_who_is_erased_meanwhile_ends() {
+    let world = World::new().await;
+    let server = world.start().await;
+    let token = server.new_token.clone().unwrap();
+    send(&server, json!([visit("u-slow"), signed_out("u-slow")])).await;
+    until("the question", async || (!world.model.asked().is_empty()).then_some(())).await;
+    let person = get(&server, &token, "/v1/people/u-slow").await;
+    let body = json!({"confirm": person["id"]}).to_string();
+    let order = client().post(server.at("/v1/people/u-slow/erase")).bearer_auth(&token);
+    assert_eq!(order.body(body).send().await.unwrap().status(), 200);
+    // Nothing stands for a score of nobody's, and what asked does not go on with it for ever.
+    let ended = "headwater_actions_total{rule=\"score:churn\"";
+    until("its end", async || {
+        let answer = client().get(server.at("/metrics")).bearer_auth(&token).send().await.unwrap();
+        let text = answer.text().await.unwrap();
+        let counts = text.lines().filter(|line| line.starts_with(ended));
+        counts.map(|line| line.rsplit(' ').next().unwrap()).any(|count| count == "1").then_some(())
+    })
+    .await;
+    let left = server.events(&token).await;
+    assert!(left.iter().all(|it| it["event"] != "Score Answered"), "{left:#?}");
+    server.stop().await;
+}

@@ -71,8 +71,10 @@ impl Hands {
         let (readers, log, about) =
             (self.projection.readers.clone(), Arc::clone(&self.log), pending.clone());
         let told = spawn_blocking(move || readers.read(|db| told(db, &*log, &about))).await;
-        told.map_err(|panic| Outcome::failed(panic.to_string()))?
-            .map_err(|error| Outcome::failed(format!("the person cannot be read: {error}")))
+        told.map_err(|panic| Outcome::failed(panic.to_string()))?.map_err(|error| match error {
+            rusqlite::Error::QueryReturnedNoRows => Outcome::withheld("the person was erased"),
+            error => Outcome::failed(format!("the person cannot be read: {error}")),
+        })
     }
 
     /// Puts an event of the person's into the log. The action's id is the event's: said again it is known.
