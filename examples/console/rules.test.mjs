@@ -93,7 +93,7 @@ test('a rule fires on an open page, says why, and is stopped and let go on', asy
     await rule.getByRole('heading', { level: 1, name: 'Churn: why, or why not, for Acme Tools' }).waitFor();
     assert.match(await rule.locator('.looked > li.fired').innerText(), /^It fired after Viewed Cancel.*, of acme\s.*Slack message sent: .*Core gap/s);
     await rule.goto(`${desk.url}/console/rules/churn/why?who=nobody`);
-    await rule.getByText('“nobody”: the rule is about accounts: none has this id, nor is anybody known by it.').waitFor();
+    await rule.getByText('“nobody”: no account’s name or id begins with this, nor anybody’s name, e-mail or id.').waitFor();
 
     // The person's page, which follows.
     const { id } = await desk.person('u-1');

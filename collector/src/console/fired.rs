@@ -9,10 +9,10 @@ use tokio::task::spawn_blocking;
 use super::{
     deeds::{self, rule_label},
     reasons::{MeasuredView, WhyView},
-    rule::rule_address,
+    rule::{rule_address, why_address},
     story,
     told::moment,
-    views::{account_address, initial, part, person_address},
+    views::{account_address, initial, person_address},
     words::{When, count, sentence, soon},
 };
 use crate::{
@@ -182,7 +182,7 @@ impl FiredView {
         Self {
             key: fired.id.clone(),
             number: fired.number,
-            looked: format!("{href}/why?who={}", part(whom)),
+            looked: why_address(&fired.rule, whom),
             rule: Link { name: rule_label(&fired.rule), href },
             revision: fired.revision,
             initial: initial(account.as_ref().map_or(&fired.name, |account| &account.name)),

@@ -8,6 +8,7 @@
 //! cookie ─▶ sessions; wrong token ─▶ patience
 //! ```
 
+mod choice;
 mod deeds;
 mod drawing;
 mod files;
@@ -25,6 +26,7 @@ mod views;
 mod why;
 mod words;
 
+pub(crate) use choice::{Choice, Choices};
 pub(crate) use files::Files;
 pub(crate) use fired::{Around, FiredView, FiringsView, SignalsView};
 pub(crate) use follow::StoryView;
@@ -37,6 +39,7 @@ pub(crate) use pages::{
 pub(crate) use patience::Patience;
 pub(crate) use rule::{
     BoundsView, LookedView, RuleView, StoppedView, TestsView, WhyFound, notes, rule_address,
+    why_address,
 };
 pub(crate) use sessions::{Session, Sessions};
 pub(crate) use views::{

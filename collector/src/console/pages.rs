@@ -4,6 +4,7 @@
 use askama::Template;
 
 use super::{
+    choice::Choices,
     fired::{FiringsView, SignalsView},
     follow::StoryView,
     latest::Came,
@@ -184,10 +185,16 @@ pub(crate) struct RulePage {
 pub(crate) struct WhyPage {
     pub(crate) frame: Frame,
     pub(crate) r: RuleView,
-    pub(crate) who: String,
-    /// What was looked for, if nobody is known by it.
-    pub(crate) nobody: Option<&'static str>,
+    /// Who may be meant, if that is not one alone.
+    pub(crate) choices: Option<Choices>,
     pub(crate) found: Option<WhyFound>,
+}
+
+impl WhyPage {
+    /// What stays in the field: what has not led to anybody yet.
+    fn asked(&self) -> &str {
+        self.choices.as_ref().map_or("", |choices| &choices.text)
+    }
 }
 
 /// What a decision would lead to, before it is taken.
@@ -226,7 +233,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        console::{Around, Console, LookedView},
+        console::{Around, Choice, Console, LookedView, words::When},
         desk::{LookedAt, RuleStanding, StoppedShown, Tests},
         event_log::Timestamp,
         rules::{
@@ -354,6 +361,18 @@ mod tests {
         LookedAt { looked, firing: Some(fired()) }
     }
 
+    fn choices() -> Choices {
+        let one = Choice {
+            href: bad(),
+            kind: "person",
+            name: bad(),
+            initial: bad(),
+            apart: vec![bad()],
+            last_seen: Some(When::of(BAD)),
+        };
+        Choices { text: bad(), all: vec![one], has_more: true, none: "" }
+    }
+
     #[test]
     fn no_text_of_an_event_or_a_rule_gets_into_a_page_as_anything_but_text() {
         let console = Console::new();
@@ -379,8 +398,7 @@ mod tests {
             WhyPage {
                 frame: frame(),
                 r: RuleView::of(&standing()),
-                who: bad(),
-                nobody: Some("nobody"),
+                choices: Some(choices()),
                 found: Some(WhyFound {
                     of: (bad(), bad()),
                     looked: vec![LookedView::of(&looked(), None)],

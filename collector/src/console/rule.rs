@@ -19,6 +19,11 @@ pub(crate) fn rule_address(name: &str) -> String {
     format!("/console/rules/{}", part(name))
 }
 
+/// Where it is said why a rule fired for somebody, and why it did not.
+pub(crate) fn why_address(name: &str, who: &str) -> String {
+    format!("{}/why?who={}", rule_address(name), part(who))
+}
+
 /// A rule.
 #[derive(Clone, Debug)]
 pub(crate) struct RuleView {
@@ -146,6 +151,18 @@ impl RuleView {
             standing,
             enabled: shown.enabled,
             stopped: stopped.map(StoppedView::of),
+        }
+    }
+}
+
+impl RuleView {
+    /// What whoever is asked about is called, where nobody is shown and where somebody is.
+    pub(crate) fn whose(&self, is_another: bool) -> &'static str {
+        match (self.about, is_another) {
+            ("account", false) => "Account",
+            ("account", true) => "Another account",
+            (_, false) => "Person",
+            (_, true) => "Another person",
         }
     }
 }

@@ -4,13 +4,14 @@
 use super::{
     Http,
     console::{Paged, Pairs, Trouble, html, see},
+    console_choice::Meant,
     console_live::FollowFirings,
 };
 use crate::{
     console::{
         Around, BoundsView, Files, FiringsPage, FiringsView, LookedView, RulePage, RuleView,
         RulesPage, Session, SignalsView, StoppedView, TestsView, WhyFound, WhyPage,
-        account_address, notes, part, person_address, rule_address,
+        account_address, notes, part, person_address, rule_address, why_address,
     },
     desk::{Desk, DeskError, LookedAt, RuleStanding, Why},
     rules::Listed,
@@ -186,20 +187,22 @@ impl Http {
 
     /// Why it fired for somebody, and why it did not.
     pub(super) async fn why(&self, name: &str, query: &Pairs, session: &Session) -> Paged {
-        let r = RuleView::of(&self.known_rule(name).await?);
-        let who = query.all("who").to_owned();
-        let why = match who.is_empty() {
-            true => None,
-            false => self.desk.why(name, &who).await?,
-        };
-        let (mut nobody, mut found) = (None, None);
-        match why {
-            Some(Ok(why)) => found = self.found(&why).await?,
-            Some(Err(what)) => nobody = Some(what),
-            None => {}
+        let rule = self.known_rule(name).await?;
+        let r = RuleView::of(&rule);
+        let who = query.all("who");
+        let (mut choices, mut found) = (None, None);
+        if !who.is_empty() {
+            match self.desk.why(name, who).await? {
+                Some(Ok(why)) => found = self.found(&why).await?,
+                // By a name, or by how an identifier begins.
+                _ => match self.meant(who, rule.rule.per, |id| why_address(name, id)).await? {
+                    Meant::One(id) => return Ok(see(&why_address(name, &id))),
+                    Meant::Several(several) => choices = Some(several),
+                },
+            }
         }
         let frame = self.console.frame(format!("Why {}?", r.label), "rules", Some(session));
-        Ok(html(&WhyPage { frame, r, who, nobody, found }))
+        Ok(html(&WhyPage { frame, r, choices, found }))
     }
 
     async fn found(&self, why: &Why) -> Result<Option<WhyFound>, Trouble> {

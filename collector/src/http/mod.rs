@@ -9,6 +9,7 @@ mod body;
 mod client;
 mod connection;
 mod console;
+mod console_choice;
 mod console_decisions;
 mod console_live;
 mod console_rules;
