@@ -2,12 +2,14 @@
 //! Promises that an answer is one moment of the state, and that a decision which was answered is in the log and in the state.
 //! Deliberately knows no HTTP and draws nothing.
 
+mod about;
 mod decided;
 mod fixtures;
 mod rules;
 mod suppression_list;
 mod why;
 
+pub(crate) use about::RuleAbout;
 pub(crate) use fixtures::{Fixtures, Tests};
 pub(crate) use rules::{RuleStanding, StoppedShown};
 pub(crate) use suppression_list::Suppression;

@@ -19,7 +19,7 @@ use crate::{
     desk::{Desk, DeskError},
     event_log::{Offset, Record, Timestamp},
     event_time,
-    rules::{Acted, ActionState, Fired, Records as _, Scored, Waiting},
+    rules::{Acted, ActionState, Fired, Records as _, Waiting},
 };
 
 /// A firing.
@@ -270,26 +270,4 @@ pub(crate) struct FiringsView {
     pub(crate) newest: Option<String>,
     /// Said where there is none.
     pub(crate) none: &'static str,
-}
-
-/// What rules know of somebody: scores, and what they came to lately.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct SignalsView {
-    pub(crate) scores: Vec<MeasuredView>,
-    pub(crate) l: FiringsView,
-    /// Where there is more.
-    pub(crate) all: Option<String>,
-}
-
-impl SignalsView {
-    /// `lines` tells at which lines rules wait for a score: whether rising, and where.
-    pub(crate) fn of(
-        scores: &[Scored],
-        lines: impl Fn(&str) -> Vec<(bool, f64)>,
-        firings: FiringsView,
-        all: Option<String>,
-    ) -> Self {
-        let scores = scores.iter().map(|it| MeasuredView::of_score(it, &lines(&it.score)));
-        Self { scores: scores.collect(), l: firings, all }
-    }
 }

@@ -20,6 +20,7 @@ mod patience;
 mod reasons;
 mod rule;
 mod sessions;
+mod signals;
 mod story;
 mod told;
 mod views;
@@ -28,7 +29,7 @@ mod words;
 
 pub(crate) use choice::{Choice, Choices};
 pub(crate) use files::Files;
-pub(crate) use fired::{Around, FiredView, FiringsView, SignalsView};
+pub(crate) use fired::{Around, FiredView, FiringsView};
 pub(crate) use follow::StoryView;
 pub(crate) use latest::{came, people as seen_last};
 pub(crate) use pages::{
@@ -42,6 +43,7 @@ pub(crate) use rule::{
     why_address,
 };
 pub(crate) use sessions::{Session, Sessions};
+pub(crate) use signals::SignalsView;
 pub(crate) use views::{
     AccountView, Hit, PersonView, SeenLast, account_address, part, person_address,
 };

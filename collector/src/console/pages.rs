@@ -5,11 +5,12 @@ use askama::Template;
 
 use super::{
     choice::Choices,
-    fired::{FiringsView, SignalsView},
+    fired::FiringsView,
     follow::StoryView,
     latest::Came,
     rule::{BoundsView, RuleView, StoppedView, TestsView, WhyFound},
     sessions::Session,
+    signals::SignalsView,
     views::{AccountView, Hit, PersonView, SeenLast},
     why::{Card, GraphView, Kept},
 };
@@ -234,11 +235,11 @@ mod tests {
     use super::*;
     use crate::{
         console::{Around, Choice, Console, LookedView, words::When},
-        desk::{LookedAt, RuleStanding, StoppedShown, Tests},
+        desk::{LookedAt, RuleAbout, RuleStanding, StoppedShown, Tests},
         event_log::Timestamp,
         rules::{
             Acted, ActionState, Bounds, Called, Fired, Looked, Per, Reason, RuleShown, Scored,
-            Term, Tested, UnjudgedOfRule, Waited, Waiting,
+            Term, Tested, Times, UnjudgedOfRule, Waited, Waiting,
         },
     };
 
@@ -378,7 +379,14 @@ mod tests {
         let console = Console::new();
         let frame = || console.frame(BAD, "rules", None);
         let stopped = || RuleView::of(&standing()).stopped;
-        let signals = SignalsView::of(&[scored()], |_| Vec::new(), list(), Some(bad()));
+        let about = RuleAbout {
+            name: bad(),
+            per: Per::Person,
+            enabled: true,
+            times: Times { fired: 1, last_ms: 0 },
+        };
+        let signals = SignalsView::of(&[scored()], |_| Vec::new(), list(), Some(bad()))
+            .with_rules(&[about], BAD);
         let pages = [
             FiringsPage { frame: frame(), of: Some(bad()), l: list(), stream: Some(bad()) }
                 .render(),

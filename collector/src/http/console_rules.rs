@@ -106,7 +106,9 @@ pub(super) async fn person_signals(
     let firings = firings_of(desk, around, &which, None).await?.unwrap_or_default();
     let all = firings.older.as_ref().map(|_| which.address());
     let lines = |score: &str| desk.rules.lines_of(score);
-    Ok(SignalsView::of(&scores, lines, FiringsView { older: None, ..firings }, all))
+    let rules = desk.rules_about(who).await?.unwrap_or_default();
+    let signals = SignalsView::of(&scores, lines, FiringsView { older: None, ..firings }, all);
+    Ok(signals.with_rules(&rules, who))
 }
 
 /// What rules know of an account.
@@ -120,7 +122,9 @@ pub(super) async fn account_signals(
     let firings = firings_of(desk, around, &which, None).await?.unwrap_or_default();
     let all = firings.older.as_ref().map(|_| which.address());
     let lines = |score: &str| desk.rules.lines_of(score);
-    Ok(SignalsView::of(&scores, lines, FiringsView { older: None, ..firings }, all))
+    let rules = desk.rules_about_account(id).await?.unwrap_or_default();
+    let signals = SignalsView::of(&scores, lines, FiringsView { older: None, ..firings }, all);
+    Ok(signals.with_rules(&rules, id))
 }
 
 /// Where the latest of these are followed.

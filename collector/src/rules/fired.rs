@@ -124,6 +124,43 @@ pub(crate) fn counts(db: &Connection) -> Result<BTreeMap<String, (u64, u64)>> {
     rows.collect()
 }
 
+/// How often a rule has fired, and when last: milliseconds of unix time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    pub(crate) fired: u64,
+    pub(crate) last_ms: i64,
+}
+
+/// The same of each rule that has, for any of these identifiers.
+pub(crate) fn times_of_nodes(db: &Connection, nodes: &[Node]) -> Result<BTreeMap<String, Times>> {
+    times(db, "node", nodes)
+}
+
+/// The same about any of these accounts.
+pub(crate) fn times_of_accounts(
+    db: &Connection,
+    accounts: &[i64],
+) -> Result<BTreeMap<String, Times>> {
+    times(db, "account <> 0 AND account", accounts)
+}
+
+/// Reads an index alone: a firing is one entry of it.
+fn times(db: &Connection, of: &str, all: &[i64]) -> Result<BTreeMap<String, Times>> {
+    let query = format!("SELECT rule, count(*), max(at) FROM firing WHERE {of} = ?1 GROUP BY rule");
+    let mut query = db.prepare_cached(&query)?;
+    let mut times: BTreeMap<String, Times> = BTreeMap::new();
+    for one in all {
+        let mut rows = query.query([one])?;
+        while let Some(row) = rows.next()? {
+            let (fired, last_ms): (i64, i64) = (row.get(1)?, row.get(2)?);
+            let times = times.entry(row.get(0)?).or_default();
+            times.fired += fired.cast_unsigned();
+            times.last_ms = times.last_ms.max(last_ms);
+        }
+    }
+    Ok(times)
+}
+
 /// Which firings to list.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listed {

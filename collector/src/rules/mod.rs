@@ -69,7 +69,9 @@ pub use shown::RuleShown;
 pub(crate) use bounds::Bounds;
 pub(crate) use decision::{CameTo, Heard, Unanswered, asked_at, came_to, instead, with_answers};
 pub(crate) use earlier::{carry, done_for, let_go, said};
-pub(crate) use fired::{Listed, counts, list, waiting as waiting_by_rule};
+pub(crate) use fired::{
+    Listed, Times, counts, list, times_of_accounts, times_of_nodes, waiting as waiting_by_rule,
+};
 pub(crate) use firing::{Pending, lanes, pending};
 pub(crate) use fixture::{Patience, Rehearsed, test};
 pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};

@@ -58,6 +58,11 @@ impl RuleSet {
         self.rules.iter().map(|rule| rule.shown(self)).collect()
     }
 
+    /// The name of each rule, whom it is about, and whether it is looked at; in the order of the files.
+    pub(crate) fn about(&self) -> impl Iterator<Item = (&str, Per, bool)> {
+        self.rules.iter().map(|rule| (rule.name.as_str(), rule.per, rule.enabled))
+    }
+
     /// The lines that rules wait for a score to cross: whether rising, and where.
     pub(crate) fn lines_of(&self, score: &str) -> Vec<(bool, f64)> {
         let crosses = self.rules.iter().filter_map(|rule| match &rule.when {
