@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     deeds::{self, rule_label},
-    reasons::{MeasuredView, WhyView},
+    reasons::{MeasuredView, WhyView, in_one_scale},
     rule::{rule_address, why_address},
     story,
     told::moment,
@@ -117,7 +117,9 @@ impl Around {
 
     /// Firings in words, with what is known of what they speak of.
     pub(super) fn words(&self, fired: &[Fired]) -> Vec<FiredView> {
-        fired.iter().map(|fired| FiredView::of(fired, self)).collect()
+        let mut views: Vec<_> = fired.iter().map(|fired| FiredView::of(fired, self)).collect();
+        in_one_scale(views.iter_mut().filter_map(|it| it.why.measured.as_mut()));
+        views
     }
 
     /// Reads these events, and forgets others.

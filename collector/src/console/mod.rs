@@ -38,6 +38,7 @@ pub(crate) use pages::{
     SignIn, State, WhyPage,
 };
 pub(crate) use patience::Patience;
+pub(crate) use reasons::in_one_scale;
 pub(crate) use rule::{
     BoundsView, LookedView, RuleView, StoppedView, TestsView, WhyFound, notes, rule_address,
     why_address,

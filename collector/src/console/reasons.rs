@@ -1,6 +1,8 @@
 //! Why a rule fired, or did not, as a success manager reads it: what a score is made of, which conditions held, what they looked at.
 //! Promises that what cannot be told is said, not left out. Deliberately works nothing out: it words what was noted then.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value as Json;
 
 use super::{
@@ -44,12 +46,18 @@ pub(crate) struct LookedAt {
 /// A score or a feature as it stood, and the line that it was to cross, if there was one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct MeasuredView {
+    /// As rules name it.
+    name: String,
     pub(crate) label: String,
     pub(crate) description: Option<String>,
     pub(crate) value: String,
     /// `above 0.7`.
     pub(crate) line: Option<String>,
     pub(crate) terms: Vec<TermView>,
+    /// How far its own numbers reach.
+    bars: Bars,
+    /// What its bars reach from and to, in numbers; nothing where there are none.
+    pub(crate) ends: Option<(String, String)>,
     /// How far from the bars' beginning 0 is, in thousandths, where a term takes something.
     pub(crate) below: Option<u32>,
     /// What the terms add up to, where the score is made of that in another way than as it is.
@@ -64,6 +72,7 @@ pub(crate) struct TermView {
     pub(crate) label: String,
     /// With its sign.
     pub(crate) brings: String,
+    brought: Length,
     /// `adds`, `takes`, `nothing`.
     pub(crate) way: &'static str,
     /// Where its bar begins, and how long it is: thousandths of the width.
@@ -201,15 +210,40 @@ impl MeasuredView {
         let asked = by.map(|by| format!("Asked {by}{at} about {}.", inputs.join(", ")));
         let fallback = model["fallback"].as_str();
         let fallback = fallback.map(|why| format!("The fallback stands: {why}."));
-        Self {
+        let view = Self {
             asked: asked.into_iter().chain(fallback).collect(),
+            name: name.unwrap_or_default().to_owned(),
             label: label(name.unwrap_or_default()),
             description: noted["description"].as_str().map(str::to_owned),
             line: line.map(|(word, line)| format!("{word} {}", number(line))),
             sum: Some(sum).filter(|sum| !terms.is_empty() && *sum != value),
             value,
-            terms: terms.iter().map(|term| TermView::of(term, brings(term), &bars)).collect(),
-            below: (bars.low > 0.0).then(|| bars.part(bars.low)),
+            terms: terms.iter().map(|term| TermView::of(term, brings(term))).collect(),
+            bars,
+            ends: None,
+            below: None,
+        };
+        view.drawn_in(bars)
+    }
+
+    /// With its bars in this scale.
+    fn drawn_in(mut self, bars: Bars) -> Self {
+        self.draw_in(bars);
+        self
+    }
+
+    fn draw_in(&mut self, bars: Bars) {
+        self.below = (bars.low.0 > 0.0).then(|| bars.part(bars.low.0));
+        let has_bars = self.terms.iter().any(|term| term.way != "nothing");
+        self.ends = has_bars.then(|| (number(-bars.low.0), number(bars.high.0)));
+        for term in &mut self.terms {
+            let length = term.brought.0.abs();
+            let (from, length) = match term.way {
+                "nothing" => (bars.low.0, 0.0),
+                "takes" => (bars.low.0 - length, length),
+                _ => (bars.low.0, length),
+            };
+            (term.from, term.share) = (bars.part(from), bars.part(length));
         }
     }
 
@@ -220,24 +254,53 @@ impl MeasuredView {
     }
 }
 
+/// Draws each score in one scale wherever it stands on a page, so that a bar can be compared with that of another moment.
+pub(crate) fn in_one_scale<'a>(measured: impl Iterator<Item = &'a mut MeasuredView>) {
+    let mut all: Vec<_> = measured.collect();
+    let mut scales: BTreeMap<String, Bars> = BTreeMap::new();
+    for it in &all {
+        let scale = scales.entry(it.name.clone()).or_insert(it.bars);
+        *scale = scale.and(it.bars);
+    }
+    for it in &mut all {
+        if let Some(scale) = scales.get(&it.name) {
+            it.draw_in(*scale);
+        }
+    }
+}
+
+/// A number of a JSON text, which has none that is not equal to itself.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Length(f64);
+
+impl Eq for Length {}
+
 /// What the bars of a score reach from and to: so far to either side of 0.
 /// What adds is drawn as a part of all that adds, or of the way to the line where that is farther.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Bars {
-    low: f64,
-    high: f64,
+    low: Length,
+    high: Length,
 }
 
 impl Bars {
     fn of(brings: impl Iterator<Item = f64> + Clone, line: Option<f64>) -> Self {
         let adds = brings.clone().filter(|it| *it > 0.0 && is_seen(*it)).sum::<f64>();
         let takes = brings.filter(|it| *it < 0.0 && is_seen(*it)).map(f64::abs);
-        Self { low: takes.fold(0.0, f64::max), high: line.unwrap_or_default().max(adds) }
+        let low = takes.fold(0.0, f64::max);
+        Self { low: Length(low), high: Length(line.unwrap_or_default().max(adds)) }
+    }
+
+    /// What both reach.
+    fn and(self, other: Self) -> Self {
+        let farther = |a: Length, b: Length| Length(a.0.max(b.0));
+        Self { low: farther(self.low, other.low), high: farther(self.high, other.high) }
     }
 
     /// Of the whole width, in thousandths.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1000")]
-    fn part(&self, length: f64) -> u32 {
-        let all = self.low + self.high;
+    fn part(self, length: f64) -> u32 {
+        let all = self.low.0 + self.high.0;
         if all > 0.0 { (length / all * 1000.0).round() as u32 } else { 0 }
     }
 }
@@ -248,24 +311,28 @@ fn is_seen(brings: f64) -> bool {
 }
 
 impl TermView {
-    fn of(term: &Json, brings: f64, bars: &Bars) -> Self {
+    /// Before its bar is drawn.
+    fn of(term: &Json, brings: f64) -> Self {
         let text = number(brings);
-        let (way, from, length) = match brings {
-            _ if !is_seen(brings) => ("nothing", bars.low, 0.0),
-            ..0.0 => ("takes", bars.low - brings.abs(), brings.abs()),
-            _ => ("adds", bars.low, brings),
+        let way = match brings {
+            _ if !is_seen(brings) => "nothing",
+            ..0.0 => "takes",
+            _ => "adds",
         };
         Self {
             label: label(term["term"].as_str().unwrap_or_default()),
             brings: if way == "adds" { format!("+{text}") } else { text },
+            brought: Length(brings),
             way,
-            from: bars.part(from),
-            share: bars.part(length),
+            from: 0,
+            share: 0,
             reason: reason(term),
         }
     }
 }
 
+#[cfg(test)]
+mod scale;
 #[cfg(test)]
 mod values;
 

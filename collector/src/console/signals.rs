@@ -4,7 +4,7 @@
 use super::{
     deeds::rule_label,
     fired::FiringsView,
-    reasons::MeasuredView,
+    reasons::{MeasuredView, in_one_scale},
     rule::why_address,
     words::{When, count},
 };
@@ -52,11 +52,15 @@ impl SignalsView {
     pub(crate) fn of(
         scores: &[Scored],
         lines: impl Fn(&str) -> Vec<(bool, f64)>,
-        firings: FiringsView,
+        mut firings: FiringsView,
         all: Option<String>,
     ) -> Self {
         let scores = scores.iter().map(|it| MeasuredView::of_score(it, &lines(&it.score)));
-        Self { scores: scores.collect(), l: firings, all, rules: AboutView::default() }
+        let mut scores: Vec<_> = scores.collect();
+        // As it is now, and as it was when a rule fired.
+        let then = firings.firings.iter_mut().filter_map(|it| it.why.measured.as_mut());
+        in_one_scale(scores.iter_mut().chain(then));
+        Self { scores, l: firings, all, rules: AboutView::default() }
     }
 
     /// With the rules that can be about whoever this is of, and who that is for them.

@@ -11,7 +11,7 @@ use crate::{
     console::{
         Around, BoundsView, Files, FiringsPage, FiringsView, LookedView, RulePage, RuleView,
         RulesPage, Session, SignalsView, StoppedView, TestsView, WhyFound, WhyPage,
-        account_address, notes, part, person_address, rule_address, why_address,
+        account_address, in_one_scale, notes, part, person_address, rule_address, why_address,
     },
     desk::{Desk, DeskError, LookedAt, RuleStanding, Why},
     rules::Listed,
@@ -231,7 +231,8 @@ impl Http {
         let events = shown.iter().filter_map(|it| it.looked.event.as_deref());
         around.events(&self.desk, events).await?;
         let event = |it: &LookedAt| around.event(it.looked.event.as_deref()).cloned();
-        let looked = shown.iter().map(|it| LookedView::of(it, event(it))).collect();
+        let mut looked: Vec<_> = shown.iter().map(|it| LookedView::of(it, event(it))).collect();
+        in_one_scale(looked.iter_mut().filter_map(|it| it.measured.as_mut()));
         Ok(Some(WhyFound { of, looked, times, partial: why.partial, notes: notes(why) }))
     }
 
