@@ -33,6 +33,8 @@ pub(crate) struct Choices {
     pub(crate) none: &'static str,
 }
 
+/// Kinds of identifiers that people recognise somebody by, and by sight.
+const TELLING: [&str; 3] = ["user", "email", "phone"];
 /// Identifiers and accounts that are told of a person, and letters of each.
 const IDENTIFIERS: usize = 3;
 const ACCOUNTS: usize = 2;
@@ -76,19 +78,23 @@ fn apart<'a>(
     accounts: impl Iterator<Item = &'a str>,
     because: &str,
 ) -> Vec<String> {
-    let is_device = |it: &&Known| it.kind == "anonymous";
-    // A device's id tells people apart only where nothing else does.
-    let only_devices = identifiers.iter().all(|it| is_device(&it));
-    let known = identifiers.iter().filter(|it| only_devices || !is_device(it));
-    let known: Vec<_> = known.filter(|it| it.value != name).take(IDENTIFIERS).collect();
+    let strength = |it: &&Known| TELLING.iter().position(|kind| *kind == it.kind);
+    let mut known: Vec<_> = identifiers.iter().filter(|it| strength(it).is_some()).collect();
+    // An id of a program's tells people apart only where nothing else does.
+    if known.is_empty() {
+        known = identifiers.iter().collect();
+    }
+    known.sort_by_key(strength);
+    let known = known.into_iter().filter(|it| it.value != name).take(IDENTIFIERS);
+    let known = known.map(|it| match strength(&it) {
+        Some(_) => both_ends(&it.value, LETTERS),
+        None => format!("{} {}", kind_name(it.kind), both_ends(&it.value, LETTERS)),
+    });
     let is_identifier = identifiers
         .iter()
         .any(|it| it.value == because || because == format!("{}:{}", it.kind, it.value));
     let is_said = is_identifier || because.is_empty() || because.starts_with("name: ");
     let found_by = (!is_said).then(|| short(because, LETTERS));
-    let known = known
-        .into_iter()
-        .map(|it| format!("{} {}", kind_name(it.kind), both_ends(&it.value, LETTERS)));
     let accounts = accounts.take(ACCOUNTS).map(|it| short(it, LETTERS));
     found_by.into_iter().chain(known).chain(accounts).collect()
 }
@@ -104,12 +110,17 @@ mod tests {
             let identifiers: Vec<_> = identifiers.iter().map(known).collect();
             apart("A shopper", &identifiers, ["Acme", "Globex", "Third"].into_iter(), because)
         };
-        let shopper = [("anonymous", "d-1"), ("user", "u-1"), ("email", "a@b.example")];
-        let both = ["User id u-1", "E-mail a@b.example", "Acme", "Globex"];
+        let shopper = [
+            ("anonymous", "d-1"),
+            ("external", "stripe:cus_1"),
+            ("email", "a@b.example"),
+            ("user", "u-1"),
+        ];
+        let both = ["u-1", "a@b.example", "Acme", "Globex"];
         assert_eq!(of(&shopper, "name: A shopper"), both);
         assert_eq!(of(&shopper, "email:a@b.example"), both, "nothing is said twice");
         assert_eq!(of(&shopper, "u-1"), both);
-        assert_eq!(of(&shopper, "city: Berlin")[..2], ["city: Berlin", "User id u-1"]);
+        assert_eq!(of(&shopper, "city: Berlin")[..2], ["city: Berlin", "u-1"]);
         assert_eq!(of(&shopper[..1], "name: A shopper")[0], "Device d-1", "all that there is");
     }
 }

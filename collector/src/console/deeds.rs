@@ -72,7 +72,7 @@ pub(super) fn decided(decision: &str, undecided: Option<&str>) -> String {
 }
 
 /// A rule by its name; who asks a model for a score is one, too.
-pub(super) fn rule_label(name: &str) -> String {
+pub(crate) fn rule_label(name: &str) -> String {
     match name.strip_prefix("score:") {
         Some(score) => format!("{}, asked of the model", label(score)),
         None => label(name),

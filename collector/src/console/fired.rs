@@ -270,6 +270,19 @@ pub(crate) struct FiringsView {
     pub(crate) of_account: bool,
     pub(crate) older: Option<String>,
     pub(crate) newest: Option<String>,
+    /// How many are shown, in words, where that is not said otherwise.
+    pub(crate) shown: Option<String>,
     /// Said where there is none.
     pub(crate) none: &'static str,
+}
+
+/// How many of a list are shown: whether there are older ones, and whether there are newer.
+pub(crate) fn shown(firings: usize, has_older: bool, has_newer: bool) -> String {
+    let number = count(firings as u64, "firing", "firings");
+    match (has_older, has_newer) {
+        (false, false) => format!("{number}, all there are."),
+        (true, false) => format!("The latest {number}; there are older ones."),
+        (true, true) => format!("{number} further back; there are older ones."),
+        (false, true) => format!("{number} further back, the oldest there are."),
+    }
 }

@@ -28,14 +28,15 @@ mod why;
 mod words;
 
 pub(crate) use choice::{Choice, Choices};
+pub(crate) use deeds::rule_label;
 pub(crate) use files::Files;
-pub(crate) use fired::{Around, FiredView, FiringsView};
+pub(crate) use fired::{Around, FiredView, FiringsView, shown};
 pub(crate) use follow::StoryView;
 pub(crate) use latest::{came, people as seen_last};
 pub(crate) use pages::{
-    AccountLive, AccountPage, Decision, Done, FiringsLive, FiringsPage, Frame, Home, LivePage,
-    MergePage, Onward, PersonGone, PersonLive, PersonPage, Problem, RowsLive, RulePage, RulesPage,
-    SignIn, State, WhyPage,
+    AccountLive, AccountPage, Chosen, Decision, Done, FilterView, FiringsLive,
+    FiringsPage, Frame, Home, LivePage, MergePage, Onward, PersonGone, PersonLive, PersonPage,
+    Problem, RowsLive, RulePage, RulesPage, SignIn, State, WhyPage,
 };
 pub(crate) use patience::Patience;
 pub(crate) use reasons::in_one_scale;

@@ -149,8 +149,37 @@ pub(crate) struct FiringsPage {
     pub(crate) frame: Frame,
     /// Whose they are, where not all are listed.
     pub(crate) of: Option<String>,
-    pub(crate) l: FiringsView,
+    pub(crate) filter: FilterView,
+    /// Nothing where what is asked for is to be said otherwise first.
+    pub(crate) l: Option<FiringsView>,
     pub(crate) stream: Option<String>,
+}
+
+/// Which firings are listed, and which can be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FilterView {
+    /// Names and labels.
+    pub(crate) rules: Vec<(String, String)>,
+    pub(crate) rule: String,
+    pub(crate) who: String,
+    pub(crate) account: String,
+    /// Who that is, once it is known.
+    pub(crate) person: Option<Chosen>,
+    pub(crate) of_account: Option<Chosen>,
+    /// Whether nothing is left out.
+    pub(crate) is_all: bool,
+    /// What is wrong with what was asked for.
+    pub(crate) problem: Option<String>,
+    /// Who may be meant.
+    pub(crate) choices: Option<Choices>,
+}
+
+/// A person or an account that a list is of.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen {
+    pub(crate) name: String,
+    /// The list of all of them.
+    pub(crate) without: String,
 }
 
 #[derive(Template)]
@@ -374,6 +403,21 @@ mod tests {
         Choices { text: bad(), all: vec![one], has_more: true, none: "" }
     }
 
+    fn firings(frame: Frame, l: Option<FiringsView>) -> FiringsPage {
+        let filter = FilterView {
+            rules: vec![(bad(), bad())],
+            rule: bad(),
+            who: bad(),
+            account: bad(),
+            person: l.is_some().then(|| Chosen { name: bad(), without: bad() }),
+            of_account: None,
+            is_all: false,
+            problem: Some(bad()),
+            choices: Some(choices()),
+        };
+        FiringsPage { frame, of: Some(bad()), filter, l, stream: Some(bad()) }
+    }
+
     #[test]
     fn no_text_of_an_event_or_a_rule_gets_into_a_page_as_anything_but_text() {
         let console = Console::new();
@@ -388,8 +432,8 @@ mod tests {
         let signals = SignalsView::of(&[scored()], |_| Vec::new(), list(), Some(bad()))
             .with_rules(&[about], BAD);
         let pages = [
-            FiringsPage { frame: frame(), of: Some(bad()), l: list(), stream: Some(bad()) }
-                .render(),
+            firings(frame(), Some(list())).render(),
+            firings(frame(), None).render(),
             FiringsLive { l: &list(), said: Some(bad()) }.render(),
             FiringsLive { l: &signals.l, said: None }.render(),
             RulesPage { frame: frame(), rules: vec![RuleView::of(&standing())], all: stopped() }

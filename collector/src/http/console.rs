@@ -94,6 +94,15 @@ impl Pairs {
         Some(self.all(name)).filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
+    /// What is given, in its order, also twice.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    pub(super) fn has_empty(&self) -> bool {
+        self.0.iter().any(|(_, value)| value.trim().is_empty())
+    }
+
     /// What part of a timeline is wanted.
     pub(super) fn wanted(&self) -> Result<Wanted, Trouble> {
         let before = self.given("before").map(|text| {

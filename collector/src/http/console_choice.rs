@@ -9,11 +9,19 @@ use super::{
 use crate::{
     console::{Choice, Choices},
     people::Found,
-    rules::Per,
 };
 
 /// Found of all kinds, so that among them enough are of the kind that is wanted.
 const LOOKED_AT: usize = 4 * FOUND;
+
+/// Who may be meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kinds {
+    People,
+    Accounts,
+    /// Accounts first.
+    AccountsAndPeople,
+}
 
 /// Whom a text means.
 pub(super) enum Meant {
@@ -24,19 +32,20 @@ pub(super) enum Meant {
 }
 
 impl Http {
-    /// Whom this means, of people, or of accounts and their people. `address` is where one who is chosen leads.
+    /// Whom of these kinds this means. `address` is where one who is chosen leads.
     pub(super) async fn meant(
         &self,
         text: &str,
-        per: Per,
+        kinds: Kinds,
         address: impl Fn(&str) -> String,
     ) -> Result<Meant, Trouble> {
         let found = self.desk.search(text, LOOKED_AT).await?;
         let (accounts, people): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|it| matches!(it, Found::Account { .. }));
-        let wanted: Vec<_> = match per {
-            Per::Account => accounts.iter().chain(&people).collect(),
-            Per::Person => people.iter().collect(),
+        let wanted: Vec<_> = match kinds {
+            Kinds::People => people.iter().collect(),
+            Kinds::Accounts => accounts.iter().collect(),
+            Kinds::AccountsAndPeople => accounts.iter().chain(&people).collect(),
         };
         if let [one] = wanted[..] {
             return Ok(Meant::One(match one {
@@ -47,9 +56,10 @@ impl Http {
         let mut choices = Choices {
             text: text.to_owned(),
             has_more: wanted.len() > FOUND,
-            none: match per {
-                Per::Person => "nobody’s name, e-mail or id begins with this",
-                Per::Account => {
+            none: match kinds {
+                Kinds::People => "nobody’s name, e-mail or id begins with this",
+                Kinds::Accounts => "no account’s name or id begins with this",
+                Kinds::AccountsAndPeople => {
                     "no account’s name or id begins with this, nor anybody’s name, e-mail or id"
                 }
             },
@@ -58,7 +68,7 @@ impl Http {
         for one in wanted.into_iter().take(FOUND) {
             choices.all.extend(self.choice(one, &address).await?);
         }
-        if choices.all.is_empty() {
+        if kinds == Kinds::People && choices.all.is_empty() {
             self.add_members(&accounts, &mut choices, &address).await?;
         }
         Ok(Meant::Several(choices))

@@ -13,7 +13,8 @@ use bytes::Bytes;
 use super::{
     Http,
     console::{Paged, account_story, person_story},
-    console_rules::{Which, account_signals, firings_of, person_signals},
+    console_firings::{Which, firings_of},
+    console_rules::{account_signals, person_signals},
     follow::Followed,
 };
 use crate::{

@@ -1,99 +1,26 @@
-//! Rules on pages: what they came to, how they stand, why and why not, and the switch.
+//! Rules on pages: how they stand, why and why not, what they know of somebody, and the switch.
 //! Promises that a list is no longer than a page and that a rule is switched by a form only. Deliberately changes no rule: files do.
 
 use super::{
     Http,
     console::{Paged, Pairs, Trouble, html, see},
-    console_choice::Meant,
-    console_live::FollowFirings,
+    console_choice::{Kinds, Meant},
+    console_firings::{Which, firings_of, stream},
 };
 use crate::{
     console::{
-        Around, BoundsView, Files, FiringsPage, FiringsView, LookedView, RulePage, RuleView,
-        RulesPage, Session, SignalsView, StoppedView, TestsView, WhyFound, WhyPage,
-        account_address, in_one_scale, notes, part, person_address, rule_address, why_address,
+        Around, BoundsView, FiringsView, LookedView, RulePage, RuleView, RulesPage, Session,
+        SignalsView, StoppedView, TestsView, WhyFound, WhyPage, account_address, in_one_scale,
+        notes, person_address, rule_address, why_address,
     },
     desk::{Desk, DeskError, LookedAt, RuleStanding, Why},
-    rules::Listed,
+    rules::Per,
 };
 
-/// Firings of a page, and of a list beside something else.
-const PAGE: usize = 30;
-const BESIDE: usize = 5;
 /// Times that a rule was looked at, on its page of why.
 const LOOKED: usize = 50;
 
 const NO_RULE: Trouble = Trouble::NotFound("No rule has this name.");
-
-/// Which firings are listed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Which {
-    rule: Option<String>,
-    who: Option<String>,
-    account: Option<String>,
-    limit: usize,
-}
-
-impl Which {
-    fn of(query: &Pairs) -> Self {
-        Self {
-            rule: query.given("rule"),
-            who: query.given("who"),
-            account: query.given("account"),
-            limit: PAGE,
-        }
-    }
-
-    fn of_rule(rule: &str) -> Self {
-        Self { rule: Some(rule.to_owned()), limit: PAGE, ..Self::default() }
-    }
-
-    /// As a query, to which another pair can be added.
-    fn query(&self) -> String {
-        let pairs = [("rule", &self.rule), ("who", &self.who), ("account", &self.account)];
-        let pairs = pairs.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)));
-        pairs.map(|(name, value)| format!("{name}={}&", part(value))).collect()
-    }
-
-    fn address(&self) -> String {
-        format!("/console/firings?{}", self.query()).trim_end_matches(['?', '&']).to_owned()
-    }
-}
-
-/// These firings, the latest first; `None` if nobody is known by what is asked for.
-pub(super) async fn firings_of(
-    desk: &Desk,
-    around: &mut Around,
-    which: &Which,
-    before: Option<i64>,
-) -> Result<Option<FiringsView>, DeskError> {
-    // One more than is shown says whether there are more.
-    let wanted =
-        Listed { rule: which.rule.clone(), before, limit: which.limit + 1, ..Listed::default() };
-    let fired = match &which.account {
-        Some(account) => desk.account_firings(account, wanted).await?,
-        None => desk.firings(which.who.clone(), wanted).await?,
-    };
-    let Some(mut fired) = fired else { return Ok(None) };
-    let has_more = fired.len() > which.limit;
-    fired.truncate(which.limit);
-    let query = which.query();
-    let older = fired.last().filter(|_| has_more);
-    Ok(Some(FiringsView {
-        older: older.map(|last| format!("/console/firings?{query}before={}", last.number)),
-        newest: before.map(|_| which.address()),
-        of_rule: which.rule.is_some(),
-        of_person: which.who.is_some(),
-        of_account: which.account.is_some(),
-        firings: around.tell(desk, &fired).await?,
-        none: match (before, &which.rule, &which.who, &which.account) {
-            (Some(_), ..) => "Nothing earlier.",
-            (_, Some(_), ..) => "It has not fired yet.",
-            (_, None, None, None) => "No rule has fired yet.",
-            _ => "No rule has fired yet here.",
-        },
-    }))
-}
 
 /// What rules know of a person.
 pub(super) async fn person_signals(
@@ -101,7 +28,7 @@ pub(super) async fn person_signals(
     around: &mut Around,
     who: &str,
 ) -> Result<SignalsView, DeskError> {
-    let which = Which { who: Some(who.to_owned()), limit: BESIDE, ..Which::default() };
+    let which = Which::beside_person(who);
     let scores = desk.scores(who).await?.unwrap_or_default();
     let firings = firings_of(desk, around, &which, None).await?.unwrap_or_default();
     let all = firings.older.as_ref().map(|_| which.address());
@@ -117,7 +44,7 @@ pub(super) async fn account_signals(
     around: &mut Around,
     id: &str,
 ) -> Result<SignalsView, DeskError> {
-    let which = Which { account: Some(id.to_owned()), limit: BESIDE, ..Which::default() };
+    let which = Which::beside_account(id);
     let scores = desk.account_scores(id).await?.unwrap_or_default();
     let firings = firings_of(desk, around, &which, None).await?.unwrap_or_default();
     let all = firings.older.as_ref().map(|_| which.address());
@@ -127,41 +54,7 @@ pub(super) async fn account_signals(
     Ok(signals.with_rules(&rules, id))
 }
 
-/// Where the latest of these are followed.
-fn stream(which: &Which, list: &FiringsView) -> Option<String> {
-    let latest = list.firings.first().map_or(0, |fired| fired.number);
-    let is_live = Files::are_live() && list.newest.is_none();
-    is_live.then(|| format!("/console/firings/live?{}after={latest}", which.query()))
-}
-
-const NOBODY: Trouble = Trouble::NotFound("Nobody is known by this.");
-
 impl Http {
-    /// What rules came to.
-    pub(super) async fn firings(&self, query: &Pairs, session: &Session) -> Paged {
-        let which = Which::of(query);
-        let wrong = |_| Trouble::Wrong("This page of the list does not exist: follow a link.");
-        let before = query.given("before").map(|text| text.parse().map_err(wrong)).transpose()?;
-        let (desk, mut around) = (&self.desk, Around::default());
-        let l = firings_of(desk, &mut around, &which, before).await?.ok_or(NOBODY)?;
-        let of = match (&which.account, &which.who, &which.rule) {
-            (Some(id), ..) => desk.account(id).await?.map(|account| account.name),
-            (_, Some(who), _) => desk.profile(who).await?.map(|profile| profile.name),
-            (.., Some(rule)) => Some(RuleView::of(&self.known_rule(rule).await?).label),
-            _ => None,
-        };
-        let stream = stream(&which, &l);
-        let frame = self.console.frame("Firings", "firings", Some(session));
-        Ok(html(&FiringsPage { frame, of, l, stream }))
-    }
-
-    /// The same, as they come.
-    pub(super) async fn follow_firings(&self, query: &Pairs, session: &Session) -> Paged {
-        let which = Which::of(query);
-        let opened = query.all("after").parse().unwrap_or(i64::MAX);
-        self.follow_console(session, FollowFirings::of(which, opened))
-    }
-
     /// All rules.
     pub(super) async fn rules_page(&self, session: &Session) -> Paged {
         let rules: Vec<_> = self.desk.rules().await?.iter().map(RuleView::of).collect();
@@ -171,7 +64,7 @@ impl Http {
         Ok(html(&RulesPage { frame, rules, all }))
     }
 
-    async fn known_rule(&self, name: &str) -> Result<RuleStanding, Trouble> {
+    pub(super) async fn known_rule(&self, name: &str) -> Result<RuleStanding, Trouble> {
         let rules = self.desk.rules().await?;
         rules.into_iter().find(|standing| standing.rule.name == name).ok_or(NO_RULE)
     }
@@ -199,10 +92,16 @@ impl Http {
             match self.desk.why(name, who).await? {
                 Some(Ok(why)) => found = self.found(&why).await?,
                 // By a name, or by how an identifier begins.
-                _ => match self.meant(who, rule.rule.per, |id| why_address(name, id)).await? {
-                    Meant::One(id) => return Ok(see(&why_address(name, &id))),
-                    Meant::Several(several) => choices = Some(several),
-                },
+                _ => {
+                    let kinds = match rule.rule.per {
+                        Per::Person => Kinds::People,
+                        Per::Account => Kinds::AccountsAndPeople,
+                    };
+                    match self.meant(who, kinds, |id| why_address(name, id)).await? {
+                        Meant::One(id) => return Ok(see(&why_address(name, &id))),
+                        Meant::Several(several) => choices = Some(several),
+                    }
+                }
             }
         }
         let frame = self.console.frame(format!("Why {}?", r.label), "rules", Some(session));

@@ -11,6 +11,7 @@ mod connection;
 mod console;
 mod console_choice;
 mod console_decisions;
+mod console_firings;
 mod console_live;
 mod console_rules;
 mod console_sign_in;
