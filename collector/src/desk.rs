@@ -12,7 +12,7 @@ mod why;
 pub(crate) use about::RuleAbout;
 pub(crate) use fixtures::{Fixtures, Tests};
 pub(crate) use rules::{RuleStanding, StoppedShown};
-pub(crate) use suppression_list::Suppression;
+pub(crate) use suppression_list::{Suppression, SuppressionPage};
 pub(crate) use why::{LookedAt, Why};
 
 use std::{sync::Arc, time::Duration};

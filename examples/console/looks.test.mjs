@@ -20,6 +20,13 @@ const PATHS = (id) => ({
   stopped: '/console/rules/large_order',
   why: '/console/rules/churn/why?who=u-1042',
   'why for nobody': '/console/rules/churn/why?who=nobody',
+  'why for several': '/console/rules/large_order/why?who=a',
+  'firings of one rule': '/console/firings?rule=churn&account=acme',
+  'firings of nobody': '/console/firings?rule=churn&who=nobody',
+  consumers: '/console/consumers',
+  suppressions: '/console/suppressions',
+  'a suppressed address': '/console/suppressions?address=shopper@example.com',
+  'no address': '/console/suppressions?address=nobody',
 });
 
 /** Somebody of whom everything is known, and rules that made something of it: one of them stopped, with something still to be done. */
@@ -34,6 +41,8 @@ async function filled(desk) {
   await page.getByRole('button', { name: 'Resume' }).waitFor();
   await order(desk, 'u-1042', 1200);
   await page.close();
+  const suppressions = [{ address: 'shopper@example.com' }, { address: 'somebody.with.a.name.that.goes.on@a-company-with-a-long-name.example', reason: 'unsubscribed' }];
+  await fetch(`${desk.url}/v1/suppressions/add`, { method: 'POST', headers: { authorization: `Bearer ${desk.token}`, 'content-type': 'application/json' }, body: JSON.stringify({ suppressions }) });
   return desk.person('u-1042', (profile) => profile.id === id && profile.events >= events + 3);
 }
 

@@ -96,7 +96,7 @@ export async function withRules(story) {
     });
   });
   await new Promise((listening) => server.listen(0, '127.0.0.1', listening));
-  const success = `[destinations.success]\nkind = "slack"\nwebhook_url = "http://127.0.0.1:${server.address().port}/"\nallow_private = true\n`;
+  const success = `[destinations.success]\nkind = "slack"\nwebhook_url = "http://127.0.0.1:${server.address().port}/"\nallow_private = true\n[consumers.warehouse]\nkind = "pull"\n`;
   try {
     await withConsole((desk) => story(desk, channel), { first: `rules = "${folder}"\n`, last: success });
   } finally {

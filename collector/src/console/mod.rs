@@ -9,6 +9,7 @@
 //! ```
 
 mod choice;
+mod consumers;
 mod deeds;
 mod drawing;
 mod files;
@@ -22,21 +23,23 @@ mod rule;
 mod sessions;
 mod signals;
 mod story;
+mod suppressions;
 mod told;
 mod views;
 mod why;
 mod words;
 
 pub(crate) use choice::{Choice, Choices};
+pub(crate) use consumers::ConsumerView;
 pub(crate) use deeds::rule_label;
 pub(crate) use files::Files;
 pub(crate) use fired::{Around, FiredView, FiringsView, shown};
 pub(crate) use follow::StoryView;
 pub(crate) use latest::{came, people as seen_last};
 pub(crate) use pages::{
-    AccountLive, AccountPage, Chosen, Decision, Done, FilterView, FiringsLive,
+    AccountLive, AccountPage, Chosen, ConsumersPage, Decision, Done, FilterView, FiringsLive,
     FiringsPage, Frame, Home, LivePage, MergePage, Onward, PersonGone, PersonLive, PersonPage,
-    Problem, RowsLive, RulePage, RulesPage, SignIn, State, WhyPage,
+    Problem, RowsLive, RulePage, RulesPage, SignIn, State, SuppressionsPage, WhyPage,
 };
 pub(crate) use patience::Patience;
 pub(crate) use reasons::in_one_scale;
@@ -46,6 +49,7 @@ pub(crate) use rule::{
 };
 pub(crate) use sessions::{Session, Sessions};
 pub(crate) use signals::SignalsView;
+pub(crate) use suppressions::SuppressionsView;
 pub(crate) use views::{
     AccountView, Hit, PersonView, SeenLast, account_address, part, person_address,
 };

@@ -5,12 +5,14 @@ use askama::Template;
 
 use super::{
     choice::Choices,
+    consumers::ConsumerView,
     fired::FiringsView,
     follow::StoryView,
     latest::Came,
     rule::{BoundsView, RuleView, StoppedView, TestsView, WhyFound},
     sessions::Session,
     signals::SignalsView,
+    suppressions::SuppressionsView,
     views::{AccountView, Hit, PersonView, SeenLast},
     why::{Card, GraphView, Kept},
 };
@@ -227,6 +229,24 @@ impl WhyPage {
     }
 }
 
+/// How consumers stand.
+#[derive(Template)]
+#[template(path = "consumers.html")]
+pub(crate) struct ConsumersPage {
+    pub(crate) frame: Frame,
+    /// Where the log ends.
+    pub(crate) end: String,
+    pub(crate) consumers: Vec<ConsumerView>,
+}
+
+/// The addresses that nothing is sent to.
+#[derive(Template)]
+#[template(path = "suppressions.html")]
+pub(crate) struct SuppressionsPage {
+    pub(crate) frame: Frame,
+    pub(crate) s: SuppressionsView,
+}
+
 /// What a decision would lead to, before it is taken.
 #[derive(Template)]
 #[template(path = "decision.html")]
@@ -263,7 +283,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        console::{Around, Choice, Console, LookedView, words::When},
+        console::{Around, Choice, Console, LookedView, suppressions::SuppressedView, words::When},
         desk::{LookedAt, RuleAbout, RuleStanding, StoppedShown, Tests},
         event_log::Timestamp,
         rules::{
@@ -418,6 +438,42 @@ mod tests {
         FiringsPage { frame, of: Some(bad()), filter, l, stream: Some(bad()) }
     }
 
+    fn consumer() -> ConsumerView {
+        ConsumerView {
+            name: bad(),
+            kind: "pull",
+            state: bad(),
+            class: "on",
+            behind: bad(),
+            cursor: bad(),
+            under_way: 1,
+            parked: Some(bad()),
+            why: Some(bad()),
+            replays: vec![bad()],
+        }
+    }
+
+    fn suppressions(address: &str) -> SuppressionsView {
+        let one = SuppressedView {
+            address: Some(bad()),
+            whose: Some(bad()),
+            reason: "manual",
+            because: "because",
+            since: When::of(BAD),
+            by: bad(),
+        };
+        SuppressionsView {
+            count: bad(),
+            listed: vec![one],
+            reason: bad(),
+            older: Some(bad()),
+            newest: Some(bad()),
+            address: address.to_owned(),
+            shown: Some(bad()),
+            ..SuppressionsView::default()
+        }
+    }
+
     #[test]
     fn no_text_of_an_event_or_a_rule_gets_into_a_page_as_anything_but_text() {
         let console = Console::new();
@@ -461,6 +517,10 @@ mod tests {
             }
             .render(),
             Signals { signals: &signals }.render(),
+            ConsumersPage { frame: frame(), end: bad(), consumers: vec![consumer()] }.render(),
+            SuppressionsPage { frame: frame(), s: suppressions("") }.render(),
+            SuppressionsPage { frame: frame(), s: suppressions(BAD) }.render(),
+            SuppressionsPage { frame: frame(), s: suppressions("").with_problem(bad()) }.render(),
         ];
         for page in pages {
             let page = page.unwrap();

@@ -8,6 +8,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::{
     drawing::kind_name,
     latest::{Came, Who},
+    suppressions::suppression_address,
     words::{When, count, label, value},
 };
 use crate::{
@@ -41,8 +42,8 @@ pub(super) fn initial(name: &str) -> String {
 pub(crate) struct KnownView {
     pub(crate) kind: &'static str,
     pub(crate) value: String,
-    /// Where nothing is sent to it: why, and since when.
-    pub(crate) suppressed: Option<(&'static str, When)>,
+    /// Where nothing is sent to it: why, since when, and where that is said.
+    pub(crate) suppressed: Option<(&'static str, When, String)>,
 }
 
 pub(super) fn known(all: &[Known]) -> Vec<KnownView> {
@@ -124,7 +125,8 @@ impl PersonView {
         for view in &mut identifiers {
             let is_it = |it: &&Suppression| it.address.as_ref() == Some(&view.value);
             let found = suppressions.iter().find(is_it);
-            view.suppressed = found.map(|it| (it.reason.as_str(), When::of(&it.since)));
+            let href = suppression_address(&view.value);
+            view.suppressed = found.map(|it| (it.reason.as_str(), When::of(&it.since), href));
         }
         let channels = profile.channels.iter().map(|channel| ChannelView {
             name: label(&channel.source),

@@ -35,7 +35,7 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-pub(crate) use control::{Consumers, Handle, Listed, OrderError, Standing};
+pub(crate) use control::{Consumers, Handle, Listed, OrderError, Standing, Status};
 pub(crate) use pull::Lease;
 pub(crate) use seek::Place;
 
@@ -51,7 +51,7 @@ use crate::{
     state::{Pause, Reached, State, StateError},
 };
 use again::{Again, AgainError, Progress};
-use control::{Order, Status};
+use control::Order;
 use destination::Destination;
 use lanes::{Lanes, Ticket, Turn};
 use wants::Wants;

@@ -15,11 +15,11 @@ use crate::{
 /// Part of the list, what came last first.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SuppressionPage {
-    suppressions: Vec<Suppression>,
+    pub(crate) suppressions: Vec<Suppression>,
     /// How many there are in all.
-    count: u64,
+    pub(crate) count: u64,
     /// What the next page is asked for with, if there may be one.
-    next: Option<String>,
+    pub(crate) next: Option<String>,
 }
 
 /// An address on the list, as it is told.
@@ -30,7 +30,7 @@ pub(crate) struct Suppression {
     kind: Option<&'static str>,
     pub(crate) reason: SuppressionReason,
     pub(crate) since: String,
-    by: String,
+    pub(crate) by: String,
 }
 
 impl From<NotSentTo> for Suppression {

@@ -213,6 +213,8 @@ impl Http {
             ["people", who, "unmerge"] => self.preview_unmerge(who, query, session).await,
             ["firings"] => self.firings(query, session).await,
             ["firings", "live"] => self.follow_firings(query, session).await,
+            ["consumers"] => self.consumers_page(session).await,
+            ["suppressions"] => self.suppressions_page(query, session).await,
             ["rules"] => self.rules_page(session).await,
             ["rules", rule] => self.rule(rule, session).await,
             ["rules", rule, "why"] => self.why(rule, query, session).await,

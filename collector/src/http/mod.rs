@@ -13,6 +13,7 @@ mod console_choice;
 mod console_decisions;
 mod console_firings;
 mod console_live;
+mod console_operating;
 mod console_rules;
 mod console_sign_in;
 mod consumers;
