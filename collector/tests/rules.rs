@@ -6,6 +6,7 @@ mod changed;
 mod counted;
 mod erased;
 mod latency;
+mod let_go;
 mod lost;
 mod waiting;
 mod why;

@@ -1,6 +1,6 @@
 //! What rules came to, in Prometheus' words: firings, actions, decisions.
-//! Promises labels of rules that are configured, of kinds of actions, and of words of the code. Deliberately decides nothing: who
-//! counts sees to it that each thing counts once.
+//! Promises labels of rules that are configured, or were before this start and had something to do; of kinds of actions, and of words of
+//! the code. Deliberately decides nothing: who counts sees to it that each thing counts once.
 
 use std::{sync::atomic::AtomicU64, time::Duration};
 

@@ -197,15 +197,15 @@ impl Database {
         Ok(())
     }
 
-    /// From here on it is folded by other rules: what earlier ones have kept is let go.
-    pub(super) fn begin_rules(&mut self, rules: &rules::RuleSet) -> rusqlite::Result<()> {
+    /// From here on it is folded by other rules: what earlier ones have kept is let go. The actions among it.
+    pub(super) fn begin_rules(&mut self, rules: &rules::RuleSet) -> rusqlite::Result<rules::LetGo> {
         let change = self.begin()?;
         rules::clear(&change)?;
-        rules::let_go(&change, rules)?;
+        let gone = rules::let_go(&change, rules)?;
         change.execute("UPDATE projection SET rules = ?1", [rules.hash()])?;
         change.commit()?;
         self.rules = rules.hash().to_owned();
-        Ok(())
+        Ok(gone)
     }
 
     /// After a commit: keeps the log of changes from growing on.

@@ -163,7 +163,8 @@ impl Projection {
                     "rules have changed, and the log has lost its beginning to retention: features count from here on"
                 );
             }
-            database.begin_rules(&rules.set)?;
+            let gone = database.begin_rules(&rules.set)?;
+            rules.tally.iter().for_each(|tally| tally.let_go(&gone));
         }
         if let Some(tally) = &rules.tally {
             // Where the past is folded again, nothing of it counts.

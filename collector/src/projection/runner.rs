@@ -278,9 +278,10 @@ impl Runner {
         let (path, format) = (self.data.join(FILE), self.format.clone());
         let (log, rules) = (Arc::clone(&self.log), Arc::clone(&self.rules.set));
         let Place { database, .. } = shadow;
-        if let Err(error) = rules::carry(&database.connection, &path, &rules) {
+        let gone = rules::carry(&database.connection, &path, &rules).unwrap_or_else(|error| {
             tracing::error!(%error, "what rules had still to do is lost: the state in use cannot be read");
-        }
+            rules::LetGo::new()
+        });
         database.close()?;
         let swapped = self.readers.while_closed(|| -> Result<Database, DatabaseError> {
             // Its own connection has to be closed before its file goes.
@@ -289,8 +290,9 @@ impl Runner {
             Database::open(&path, (&format, rules.hash()), &log)?
                 .ok_or(DatabaseError::Unusable(path.clone()))
         });
-        let (limits, gone) = (self.limits.clone(), (self.gone)());
-        self.at = Place::new(&self.log, swapped?, limits, gone, &self.rules);
+        let (limits, erased) = (self.limits.clone(), (self.gone)());
+        self.at = Place::new(&self.log, swapped?, limits, erased, &self.rules);
+        self.rules.tally.iter().for_each(|tally| tally.let_go(&gone));
         self.tell();
         tracing::info!("the rebuilt people are in use");
         Ok(())

@@ -20,6 +20,9 @@ use crate::{
 pub(super) const GONE: &str =
     "its rule is gone, is switched off, or was changed with `pending = \"drop\"`";
 
+/// Actions that will not be done, each by its rule and its kind, for who counts them.
+pub(crate) type LetGo = Vec<(String, String)>;
+
 /// What became of an action, as the log says it; all but the action and its outcome say whose firing it was.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Done {
@@ -135,7 +138,8 @@ pub(super) fn remember(
 }
 
 /// Brings what still waits from the state that was in use into the one that takes its place, and why those fired that the log tells of.
-pub(crate) fn carry(db: &Connection, old: &std::path::Path, set: &RuleSet) -> Result<()> {
+/// What of it is let go.
+pub(crate) fn carry(db: &Connection, old: &std::path::Path, set: &RuleSet) -> Result<LetGo> {
     db.execute("ATTACH ?1 AS old", [old.to_string_lossy()])?;
     let carried = carry_from_old(db, set);
     // Else the file could not be replaced; a transaction that failed is over by now.
@@ -143,7 +147,7 @@ pub(crate) fn carry(db: &Connection, old: &std::path::Path, set: &RuleSet) -> Re
     carried
 }
 
-fn carry_from_old(db: &Connection, set: &RuleSet) -> Result<()> {
+fn carry_from_old(db: &Connection, set: &RuleSet) -> Result<LetGo> {
     let change = db.unchecked_transaction()?;
     let mut query =
         change.prepare("SELECT DISTINCT firing FROM old.action WHERE state = 'pending'")?;
@@ -172,8 +176,9 @@ fn carry_from_old(db: &Connection, set: &RuleSet) -> Result<()> {
          WHERE earlier = 1 AND why = '{}' AND id IN (SELECT id FROM old.firing)",
         [],
     )?;
-    let_go(&change, set)?;
-    change.commit()
+    let gone = let_go(&change, set)?;
+    change.commit()?;
+    Ok(gone)
 }
 
 /// Whoever a rule has come to before, and comes to now as something from before it was in force, keeps what came of it then: that it was
@@ -196,22 +201,28 @@ fn keep_reasons(change: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// What waits for a rule that will not want it any more is not done.
-pub(crate) fn let_go(db: &Connection, set: &RuleSet) -> Result<()> {
+/// What waits for a rule that will not want it any more is not done. All of it, for the caller to count once that is committed: the log
+/// says nothing of it, so nobody else does.
+pub(crate) fn let_go(db: &Connection, set: &RuleSet) -> Result<LetGo> {
     let mut query = db.prepare(
         "SELECT DISTINCT f.number, f.rule, f.revision FROM action a JOIN firing f ON f.number = a.firing WHERE a.state = 'pending'",
     )?;
     let of = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     let waiting: Vec<(i64, String, u32)> = query.query_map([], of)?.collect::<Result<_>>()?;
+    let mut gone = LetGo::new();
     for (firing, rule, revision) in waiting {
         let goes_on = set.rule(&rule).is_some_and(|rule| {
             let is_on = rule.enabled && !rule.dry_run;
             is_on && (rule.revision == revision || rule.pending == Waits::Keep)
         });
         if !goes_on {
-            let update = "UPDATE action SET state = 'withheld', detail = ?2 WHERE firing = ?1 AND state = 'pending'";
-            db.prepare_cached(update)?.execute(params![firing, GONE])?;
+            let update = "UPDATE action SET state = 'withheld', detail = ?2 WHERE firing = ?1 AND state = 'pending' RETURNING kind";
+            let mut update = db.prepare_cached(update)?;
+            let kinds = update.query_map(params![firing, GONE], |row| row.get(0))?;
+            for kind in kinds {
+                gone.push((rule.clone(), kind?));
+            }
         }
     }
-    Ok(())
+    Ok(gone)
 }

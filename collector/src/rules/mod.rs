@@ -68,7 +68,7 @@ pub use shown::RuleShown;
 
 pub(crate) use bounds::Bounds;
 pub(crate) use decision::{CameTo, Heard, Unanswered, asked_at, came_to, instead, with_answers};
-pub(crate) use earlier::{carry, done_for, let_go, said};
+pub(crate) use earlier::{LetGo, carry, done_for, let_go, said};
 pub(crate) use fired::{
     Listed, Times, counts, list, times_of_accounts, times_of_nodes, waiting as waiting_by_rule,
 };

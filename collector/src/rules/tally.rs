@@ -7,7 +7,11 @@ use std::{
     time::Duration,
 };
 
-use super::{firing::BEFORE, unjudged::Unjudged};
+use super::{
+    earlier::LetGo,
+    firing::{ActionState, BEFORE},
+    unjudged::Unjudged,
+};
 use crate::{
     event_log::{Clock, Offset, Timestamp},
     metrics::Metrics,
@@ -94,7 +98,9 @@ impl Tally {
                     self.metrics.firing(&came.rule, label(None));
                     self.metrics.firing_took(&came.rule, since((self.clock)(), since_ms));
                 }
-                What::Withheld(kind) => self.metrics.action(&came.rule, &kind, "withheld"),
+                What::Withheld(kind) => {
+                    self.metrics.action(&came.rule, &kind, ActionState::Withheld.as_str());
+                }
                 What::Unjudged(of, at_ms) => {
                     self.metrics.unjudged(&came.rule);
                     unjudged.push((of, at_ms));
@@ -103,6 +109,14 @@ impl Tally {
         }
         *mark = until.max(*mark);
         unjudged
+    }
+
+    /// Counts what a change of the rules has let go, once the state in which that is so is the one in use: it happens once, and no
+    /// replay of the log comes to it.
+    pub(crate) fn let_go(&self, gone: &LetGo) {
+        for (rule, kind) in gone {
+            self.metrics.action(rule, kind, ActionState::Withheld.as_str());
+        }
     }
 }
 
