@@ -8,6 +8,7 @@ mod erased;
 mod latency;
 mod let_go;
 mod lost;
+mod unjudged;
 mod waiting;
 mod why;
 

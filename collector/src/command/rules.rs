@@ -371,8 +371,11 @@ fn list(answer: &Value) -> String {
             let times = if times == 1 { "once".to_owned() } else { format!("{times} times") };
             let of = |member: &str| text(&rule["unjudged"][member]);
             shown += &format!(
-                "    ! could not be judged {times} since the start, last at {}: `{}`: {}\n",
+                "    ! could not be judged {times} since the start, last at {}{}: `{}`: {}\n",
                 of("at"),
+                rule["unjudged"]["where"]
+                    .as_str()
+                    .map_or_else(String::new, |of| format!(", in `{of}`")),
                 of("condition"),
                 of("why")
             );

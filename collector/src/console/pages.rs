@@ -378,7 +378,13 @@ mod tests {
             percent: 10,
         };
         let stopped = Some(StoppedShown { by: bad(), at: bad(), all: false });
-        let unjudged = Some(UnjudgedOfRule { times: 1, condition: bad(), why: bad(), at: bad() });
+        let unjudged = Some(UnjudgedOfRule {
+            times: 1,
+            place: Some(bad()),
+            condition: bad(),
+            why: bad(),
+            at: bad(),
+        });
         RuleStanding { rule, stopped, fired: 1, acted: 1, unjudged }
     }
 

@@ -60,6 +60,8 @@ pub(crate) struct RuleView {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnjudgedView {
     pub(crate) times: String,
+    /// Where it stands, unless the rule begins with it.
+    pub(crate) place: Option<String>,
     pub(crate) condition: String,
     pub(crate) why: String,
     pub(crate) at: When,
@@ -142,6 +144,7 @@ impl RuleView {
             acted: count(rule.acted, "time", "times"),
             unjudged: rule.unjudged.as_ref().map(|of| UnjudgedView {
                 times: count(of.times, "time", "times"),
+                place: of.place.clone(),
                 condition: of.condition.clone(),
                 why: of.why.clone(),
                 at: When::of(&of.at),

@@ -343,10 +343,14 @@ impl Fold {
             self.step(db, rule, number, &happening, main)?;
         }
         let mut samples = Vec::new();
+        let place = (record.offset, tally::AT_ONCE);
+        let moment = unjudged::Moment { at_ms: happening.time_ms(), place };
         let scope = Scope::new(db, &set, kept, &person, happening.time_ms());
         for at in &heard.features {
-            if let Some(sample) = sampled(&scope, &set.features[*at], &happening)? {
-                samples.push((*at, sample));
+            match sampled(&scope, &set.features[*at], &happening)? {
+                Ok(Some(sample)) => samples.push((*at, sample)),
+                Ok(None) => {}
+                Err(why) => self.cannot_count((&set, *at), &why, &happening, moment),
             }
         }
         drop(scope);

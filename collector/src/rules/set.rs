@@ -285,6 +285,17 @@ impl RuleSet {
         part.features.contains(&self.features[feature].name) || part.scores.iter().any(through)
     }
 
+    /// Whether a rule looks at this feature in any way: one that asks a model tells it what it stands at.
+    pub(super) fn reads(&self, rule: &Rule, feature: usize) -> bool {
+        let crosses = match &rule.when {
+            When::Crosses(crossing) => self.moves(&crossing.of, feature),
+            _ => false,
+        };
+        let asks = rule.asks.iter().filter_map(|name| self.score(name));
+        let told = asks.flat_map(|at| self.scores[at].parts());
+        crosses || rule.parts().chain(told).any(|part| self.looks_at(part, feature))
+    }
+
     /// Whether what crosses the line can have moved because this feature did.
     pub(super) fn moves(&self, measure: &Measure, feature: usize) -> bool {
         match measure {

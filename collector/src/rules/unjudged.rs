@@ -1,4 +1,4 @@
-//! Conditions of rules that could not be worked out: a text where a number was to be, a member that is missing. They do not hold, and a
+//! Conditions of rules, and of what they look at, that could not be worked out: a text where a number was to be, a member that is missing. They do not hold, and a
 //! rule that was to stop something lets it pass; so it is said, to who asks for a decision, to who looks at the rule, and in the log.
 //! Promises that no value of an event is in what is said. Deliberately forgets: the oldest events, and all at a stop.
 
@@ -25,6 +25,9 @@ const SAID_EVERY: Duration = Duration::from_secs(60);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Unjudged {
     pub(crate) rule: String,
+    /// Where it stands, unless the rule begins with it: `match`, or `features.NAME` of a feature that the rule looks at.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
     /// As it is written.
     pub(crate) condition: String,
     pub(crate) why: String,
@@ -34,6 +37,9 @@ pub(crate) struct Unjudged {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct OfRule {
     pub(crate) times: u64,
+    /// As above.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub(crate) place: Option<String>,
     pub(crate) condition: String,
     pub(crate) why: String,
     /// When it was so, by the log's time.
@@ -73,13 +79,14 @@ impl Known {
 
     /// One that counts.
     pub(super) fn count(&self, of: Unjudged, at_ms: i64) {
-        let Unjudged { rule, condition, why } = of;
+        let Unjudged { rule, place, condition, why } = of;
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let times = all.of_rules.get(&rule).map_or(0, |it| it.times) + 1;
         let (now, said) = (Instant::now(), all.said.get(&rule));
         if said.is_none_or(|said| now.duration_since(*said) >= SAID_EVERY) {
             tracing::warn!(
                 rule,
+                r#where = place,
                 condition,
                 why,
                 times,
@@ -88,7 +95,7 @@ impl Known {
             all.said.insert(rule.clone(), now);
         }
         let at = Timestamp::from_unix_ms(at_ms).to_string();
-        all.of_rules.insert(rule, OfRule { times, condition, why, at });
+        all.of_rules.insert(rule, OfRule { times, place, condition, why, at });
     }
 
     /// What could not be worked out because of these events.
@@ -108,7 +115,12 @@ mod tests {
     use super::*;
 
     fn one(rule: &str, why: &str) -> Unjudged {
-        Unjudged { rule: rule.to_owned(), condition: "x > 1".to_owned(), why: why.to_owned() }
+        Unjudged {
+            rule: rule.to_owned(),
+            place: None,
+            condition: "x > 1".to_owned(),
+            why: why.to_owned(),
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::{
     },
     Fold, Records,
     happening::{Happening, LATE_MS},
+    unjudged::Failed,
 };
 use crate::{
     event_log::{Offset, Trust},
@@ -63,7 +64,11 @@ impl Fold {
             let found = waiting::happened(scope.db, (&rule.name, first), &scope.whose.nodes, span)?;
             let fits = |(_, record): &(i64, Offset)| match &steps[number].matches {
                 None => Ok(true),
-                Some(part) => self.matches(scope, log, part, *record, &happening.event),
+                Some(part) => {
+                    // No file gives a step of a sequence one: what cannot be told is told of `without`.
+                    let pair = (*record, &happening.event);
+                    self.matches((scope, log), part, pair, &mut None)
+                }
             };
             let mut latest = None;
             for candidate in found {
@@ -80,18 +85,22 @@ impl Fold {
         Ok(true)
     }
 
-    pub(super) fn matches(
+    /// Whether an event goes with the one that began. Where that cannot be told it does not, and `failed` has it.
+    pub(super) fn matches<'r>(
         &self,
-        scope: &Scope<'_>,
-        log: &dyn Records,
-        part: &Part,
-        record: Offset,
-        trigger: &Event<'_>,
+        (scope, log): (&Scope<'_>, &dyn Records),
+        part: &'r Part,
+        (record, trigger): (Offset, &Event<'_>),
+        failed: &mut Failed<'r>,
     ) -> Result<bool> {
         // One that was erased goes with nothing.
         let Some(found) = log.at(record) else { return Ok(false) };
         let found = Happening::of(&found);
-        scope.holds(part, About { event: Some(&found.event), trigger: Some(trigger) })
+        let about = About { event: Some(&found.event), trigger: Some(trigger) };
+        Ok(scope.judge(part, about)?.unwrap_or_else(|why| {
+            failed.get_or_insert((part, why));
+            false
+        }))
     }
 
     /// Notes an event that rules look back at.

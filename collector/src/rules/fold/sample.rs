@@ -43,28 +43,30 @@ pub(super) fn count(
     Ok(feature.operation.take(feature.window.is_some(), aggregate, sample))
 }
 
-/// What an event brings to a feature; `None` if it is not about it.
+/// What an event brings to a feature; `None` if it is not about it, and an error says why that cannot be told.
 pub(super) fn sampled(
     scope: &Scope<'_>,
     feature: &Feature,
     happening: &Happening<'_>,
-) -> Result<Option<Sample>> {
+) -> Result<std::result::Result<Option<Sample>, String>> {
     if let Some(score) = &feature.answers {
-        return Ok(asking::answer((score, feature.per), happening.record));
+        return Ok(Ok(asking::answer((score, feature.per), happening.record)));
     }
-    if let Some(condition) = &feature.condition
-        && !scope.holds(condition, happening.about())?
-    {
-        return Ok(None);
+    if let Some(condition) = &feature.condition {
+        match scope.judge(condition, happening.about())? {
+            Ok(true) => {}
+            Ok(false) => return Ok(Ok(None)),
+            Err(why) => return Ok(Err(why)),
+        }
     }
     let value = match &feature.value {
         None => Json::Null,
         Some(part) => match scope.json(part, happening.about())? {
             Some(json) => json,
-            None => return Ok(None),
+            None => return Ok(Ok(None)),
         },
     };
-    Ok(Some(Sample { time_ms: happening.time_ms(), value }))
+    Ok(Ok(Some(Sample { time_ms: happening.time_ms(), value })))
 }
 
 /// The same of a record.
@@ -73,5 +75,5 @@ pub(in super::super) fn brings(
     feature: &Feature,
     record: &Record,
 ) -> Result<Option<Sample>> {
-    sampled(scope, feature, &Happening::of(record))
+    Ok(sampled(scope, feature, &Happening::of(record))?.ok().flatten())
 }

@@ -15,7 +15,7 @@ use super::{
     Came, Fold, Records, asking,
     happening::Happening,
     reasons, stills,
-    unjudged::Moment,
+    unjudged::{Failed, Moment},
     whose,
 };
 use crate::{
@@ -44,16 +44,18 @@ impl Fold {
         let kept = std::mem::take(&mut self.kept);
         for whose in whose(rule.per, &person, &accounts) {
             let scope = Scope::new(db, &set, &kept, whose, due_ms);
+            let at = Moment { at_ms: due_ms, place: (position, due_ms) };
+            let mut failed = None;
             let (came, any) = match &rule.when {
                 When::Without { step, .. } => {
                     let span = ((since_ms, record), due_ms);
-                    self.came(&scope, log, (rule, step), span, &happening)?
+                    self.came((&scope, log), (rule, step), span, &happening, &mut failed)?
                 }
                 _ => (Vec::new(), false),
             };
+            self.cannot_match(rule, failed, &happening, at);
             let mut outcome = any.then_some("what it waited to see missing has happened");
             for part in &rule.still {
-                let at = Moment { at_ms: due_ms, place: (position, due_ms) };
                 if outcome.is_none() && !self.holds(&scope, (rule, part), Some(&happening), at)? {
                     outcome = Some("it is not so any more");
                 }
@@ -73,20 +75,22 @@ impl Fold {
     }
 
     /// What has come of that which is to stay away, the latest first, as far as one that goes with the event; and whether one does.
-    fn came(
+    fn came<'r>(
         &self,
-        scope: &Scope<'_>,
-        log: &dyn Records,
-        (rule, step): (&Rule, &Step),
+        (scope, log): (&Scope<'_>, &dyn Records),
+        (rule, step): (&Rule, &'r Step),
         ((since_ms, record), due_ms): ((i64, Offset), i64),
         happening: &Happening<'_>,
+        failed: &mut Failed<'r>,
     ) -> Result<(Vec<Came>, bool)> {
         let mut came = Vec::new();
         let span = ((since_ms, record), (due_ms, Offset::from_number(i64::MAX)));
         for (at, found) in waiting::happened(scope.db, (&rule.name, 0), &scope.whose.nodes, span)? {
             let matches = match &step.matches {
                 None => true,
-                Some(part) => self.matches(scope, log, part, found, &happening.event)?,
+                Some(part) => {
+                    self.matches((scope, log), part, (found, &happening.event), failed)?
+                }
             };
             if self.looked.is_some() {
                 let at = Timestamp::from_unix_ms(at).to_string();
@@ -123,7 +127,7 @@ impl Fold {
                 let found = match &rule.when {
                     When::Without { step, .. } => {
                         let span = ((since_ms, record), due_ms);
-                        self.came(&scope, log, (rule, step), span, &happening)?
+                        self.came((&scope, log), (rule, step), span, &happening, &mut None)?
                     }
                     _ => (Vec::new(), false),
                 };
