@@ -10,12 +10,14 @@ mod log;
 mod name;
 mod reading;
 mod source;
+mod twice;
 mod wording;
 
 use std::{
     collections::BTreeMap,
     fmt,
     net::{Ipv4Addr, SocketAddr},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
@@ -131,21 +133,21 @@ impl Config {
 
     /// Parses the text of a file; `path` only appears in errors.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        let wrong = |span: Option<std::ops::Range<usize>>, message: String| ConfigError::Wrong {
+        let said = |span: Option<Range<usize>>, message: String| ConfigError::Wrong {
             path: path.to_owned(),
             line: span.map_or(1, |span| 1 + text[..span.start].matches('\n').count()),
-            message: plain_words(&message),
+            message,
         };
-        let toml_error = |error: toml::de::Error| wrong(error.span(), error.message().to_owned());
+        let toml_error = |error: toml::de::Error| said(error.span(), explained(text, &error, 1));
+        let nested = |(at, message): (Range<usize>, String)| said(Some(at), plain_words(&message));
+        let wrong = |(at, message): (usize, String)| said(Some(at..at), message);
         let mut document = DeTable::parse(text).map_err(toml_error)?;
-        consumer::nest_sinks(document.get_mut()).map_err(|(at, what)| wrong(Some(at), what))?;
-        destination::nest_kinds(document.get_mut()).map_err(|(at, what)| wrong(Some(at), what))?;
+        consumer::nest_sinks(document.get_mut()).map_err(nested)?;
+        destination::nest_kinds(document.get_mut()).map_err(nested)?;
         let config = Self::deserialize(toml::Deserializer::from(document)).map_err(toml_error)?;
-        config.refuse_shared_keys(text).map_err(|(at, message)| wrong(Some(at..at), message))?;
-        config.refuse_shared_names(text).map_err(|(at, message)| wrong(Some(at..at), message))?;
-        config
-            .refuse_unknown_sources(text)
-            .map_err(|(at, message)| wrong(Some(at..at), message))?;
+        config.refuse_shared_keys(text).map_err(wrong)?;
+        config.refuse_shared_names(text).map_err(wrong)?;
+        config.refuse_unknown_sources(text).map_err(wrong)?;
         Ok(config)
     }
 
@@ -297,18 +299,27 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// What a parser says, in the words of those who write the file.
-pub(crate) fn plain_words(message: &str) -> String {
-    format!("{}{}", wording::plain(message), nearest_key(message))
+/// What a parser says of a text whose first line has this number, in the words of those who write the file.
+pub(crate) fn explained(text: &str, error: &toml::de::Error, first_line: usize) -> String {
+    twice::said(text, error, first_line).unwrap_or_else(|| plain_words(error.message()))
 }
 
-/// "did you mean": the nearest of the keys that serde lists after an unknown one.
-fn nearest_key(message: &str) -> String {
+/// The same of a message without its text.
+pub(crate) fn plain_words(message: &str) -> String {
+    let plain = wording::plain(message);
+    let Some(meant) = nearest_key(message) else { return plain };
+    // Most want the one that they meant; the list may be long.
+    match plain.split_once("`, expected ") {
+        Some((unknown, known)) => format!("{unknown}`; did you mean `{meant}`? Expected {known}"),
+        None => format!("{plain}; did you mean `{meant}`?"),
+    }
+}
+
+/// The nearest of the keys that serde lists after an unknown one.
+fn nearest_key(message: &str) -> Option<&str> {
     let mut quoted = message.split('`').skip(1).step_by(2);
-    let (true, Some(unknown)) = (message.starts_with("unknown "), quoted.next()) else {
-        return String::new();
-    };
-    nearest(unknown, quoted).map_or_else(String::new, |known| format!("; did you mean `{known}`?"))
+    let unknown = quoted.next().filter(|_| message.starts_with("unknown "))?;
+    nearest(unknown, quoted)
 }
 
 /// The word among those that there are which is most likely meant; `None` if none is much like it.
@@ -381,7 +392,7 @@ mod tests {
     fn errors_name_the_line_and_the_nearest_key() {
         let error = parse("listen = '127.0.0.1:1'\n\n[sources.web]\nwrite_kye = 'a'").unwrap_err();
         assert!(error.starts_with("headwater.toml:4: unknown key `write_kye`"), "{error}");
-        assert!(error.ends_with("did you mean `write_key`?"), "{error}");
+        assert!(error.contains("; did you mean `write_key`? Expected one of `"), "{error}");
         let error = parse("\nlisten = 'nowhere'").unwrap_err();
         assert!(error.starts_with("headwater.toml:2: "), "{error}");
         let error = parse("[sources.web]\nwrite_key = 'a'\n[consumers.x]\nkind = 'fax'");

@@ -125,7 +125,7 @@ fn csv_has_a_line_of_names_whether_or_not_there_is_a_row() {
     let row = ",u-1,,2026-01-01T00:10:00.000Z,4,d,Left,1,\"[\"\"a hat, \\\"\"red\\\"\"\"\"]\"\n";
     let (person, rest) = csv.strip_prefix(names).unwrap().split_at(4);
     assert!(person.starts_with("p_") && rest == row, "{csv}");
-    let done = world.export(&["--on", "Nothing", "--format", "csv"]);
+    let done = world.export(&["--on", "Left", "--from", "2026-02-01T00:00:00Z", "--format", "csv"]);
     assert!(done.status.success(), "{done:?}");
     assert_eq!(String::from_utf8(done.stdout).unwrap(), names);
     // Of the one feature alone.
@@ -150,7 +150,7 @@ fn what_cannot_be_done_is_said_with_what_to_do() {
         (
             &["--on", "Left", "--feature", "bougth"],
             1,
-            "there is no feature `bougth` of this kind; there is `bought`, `what`",
+            "unknown feature `bougth`; did you mean `bought`? Expected one of `bought`, `what`",
         ),
         (&["--on", "page:"], 1, "`page:` is followed by a name"),
         (&[], 2, "--on"),
@@ -197,4 +197,25 @@ fn a_text_that_is_a_formula_is_a_text_in_csv_and_itself_in_json() {
     let row: Value =
         serde_json::from_slice(done.stdout.split(|it| *it == b'\n').next().unwrap()).unwrap();
     assert_eq!(row["userId"], bad);
+}
+
+#[test]
+fn a_name_that_there_is_not_is_said_with_the_one_that_was_meant() {
+    let world = story();
+    let tells = |arguments: &[&str], rows: usize, expected: &str| {
+        let done = world.export(arguments);
+        assert_eq!(done.status.code(), Some(1), "{done:?}");
+        assert_eq!(String::from_utf8_lossy(&done.stdout).lines().count(), rows, "{done:?}");
+        assert!(said(&done).contains(expected), "{}", said(&done));
+    };
+    // Of what is there the rows are written all the same.
+    tells(
+        &["--on", "Left", "--on", "Bougth"],
+        2,
+        "the log has no event `Bougth`; did you mean `Bought`?",
+    );
+    tells(&["--on", "page:Pricing"], 0, "the log has no event `page:Pricing`; nothing was");
+    // There it is, and not in this time.
+    let done = world.export(&["--on", "Left", "--from", "2026-02-01T00:00:00Z"]);
+    assert!(done.status.success() && done.stdout.is_empty(), "{done:?}");
 }

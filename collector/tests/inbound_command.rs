@@ -32,13 +32,16 @@ fn a_mapping_that_is_wrong_is_named_by_check_and_by_the_start() {
     for (mapping, said) in [
         (
             "[[event]]\nevent = 'A'\nuser_id = 'bdy.u'",
-            "shop.toml:3: `user_id`: the variable `bdy` is not known; there is `body`, `headers`",
+            "shop.toml:3: `user_id`: the variable `bdy` is not known; did you mean `body`? There is `body`, `headers`",
         ),
         (
             "[[event]]\nevent = 'A'\nuser_id = 'body.u'\non = 'body.a.exists(x, x.b.exists(y, y))'",
             "shop.toml:4: `on`: a macro (map, filter, all, exists) within another",
         ),
-        ("[[event]]\nevnt = 'A'\n", "shop.toml:2: unknown key `evnt`, expected one of"),
+        (
+            "[[event]]\nevnt = 'A'\n",
+            "shop.toml:2: unknown key `evnt`; did you mean `event`? Expected one of",
+        ),
         ("[[event]", "shop.toml:1: "),
     ] {
         configure(folder.path(), mapping);

@@ -32,7 +32,8 @@ enum Command {
     /// Write what features stood at, one row a line, with nothing in it that came later. Changes nothing; may run beside a server.
     ///
     /// A row is made of what the log had before the event of --on, or before the moment of --at, and of that only of what had
-    /// happened before that moment. Exit code 1: some of the log could not be read, and is not in the rows.
+    /// happened before that moment. Exit code 1: some of the log could not be read, and is not in the rows; or the log has no event that
+    /// was named with --on.
     Export(Export),
 }
 
@@ -111,9 +112,14 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let names = set.names_of_features(asked.per, &asked.features);
     let mut lines = Lines::new(format, &names, io::BufWriter::new(io::stdout().lock()))
         .context("the rows cannot be written")?;
-    let exported = rules::rows(&data, (set, limits), &asked, told, |row| lines.write(&row))?;
+    let (exported, in_vain) =
+        rules::rows(&data, (set, limits), &asked, told, |row| lines.write(&row))?;
     lines.end().context("the rows cannot be written")?;
-    report(exported)
+    let code = report(exported)?;
+    if let Some(in_vain) = in_vain {
+        bail!("{in_vain}; nothing was written of it");
+    }
+    Ok(code)
 }
 
 fn report(exported: Exported) -> anyhow::Result<ExitCode> {

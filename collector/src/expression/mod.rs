@@ -443,9 +443,12 @@ impl<'a> Looking<'a> {
             None if known.contains(&name) => Ok(()),
             _ => {
                 let meant = nearest(name, known.iter().copied());
-                let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+                let there = match meant {
+                    Some(meant) => format!("did you mean `{meant}`? There is"),
+                    None => "there is".to_owned(),
+                };
                 let known = known.join("`, `");
-                Err(format!("the variable `{name}` is not known; there is `{known}`{meant}"))
+                Err(format!("the variable `{name}` is not known; {there} `{known}`"))
             }
         }
     }
@@ -549,7 +552,7 @@ mod tests {
         for (text, part) in [
             ("body.", "is no CEL: column"),
             ("body..x", "is no CEL"),
-            ("bodi.x", "`bodi` is not known; there is `body`"),
+            ("bodi.x", "`bodi` is not known; did you mean `body`? There is `body`"),
             ("body.x.lower()", "`lower` is not known"),
             ("body.x.matches('a+')", "`matches` is not known"),
             ("Thing{a: 1}", "no types"),

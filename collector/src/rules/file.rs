@@ -295,14 +295,15 @@ impl Reading<'_> {
 }
 
 /// That there is no such thing, and what there is.
-fn one_of<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn one_of<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> String {
     let known: Vec<_> = known.collect();
     if known.is_empty() {
         return format!("there is no {what} `{name}`, nor any other");
     }
     let meant = nearest(name, known.iter().copied());
-    let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+    let meant = meant.map(|it| format!("; did you mean `{it}`? Expected"));
+    let expected = meant.unwrap_or_else(|| ", expected".to_owned());
     let (listed, more) = known.split_at(known.len().min(MOST_NAMED));
     let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-    format!("unknown {what} `{name}`, expected one of `{}`{more}{meant}", listed.join("`, `"))
+    format!("unknown {what} `{name}`{expected} one of `{}`{more}", listed.join("`, `"))
 }

@@ -35,7 +35,7 @@ pub(crate) use refusal::{Rehearse, Rehearsed};
 use unfired::{Trace, Wanted};
 
 use crate::{
-    config::{nearest, plain_words},
+    config::{explained, nearest},
     event_log::{Flags, Offset, Origin, Record, Timestamp, Trust},
     event_time, people,
 };
@@ -170,7 +170,7 @@ pub(crate) fn test(
         let source = Source::new(path.display().to_string(), text);
         let raw: RawFile = toml::from_str(&source.text).map_err(|error| {
             let at = error.span().map_or(0, |span| span.start);
-            source.wrong((at, plain_words(error.message())))
+            source.wrong((at, explained(&source.text, &error, 1)))
         })?;
         for test in raw.test {
             let at = test.span().start;

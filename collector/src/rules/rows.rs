@@ -6,6 +6,7 @@
 mod tests;
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,12 +17,14 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json};
 
 use super::{
+    file::one_of,
     fold::brings,
     part::{On, Per},
     set::RuleSet,
     trial::{Seen, Trial},
 };
 use crate::{
+    config::nearest,
     event_log::{Check, Offset, ReadError, ReadOnly, Record, Snapshot, Timestamp},
     expression::value,
     people::{self, Folded, Gone, Whole},
@@ -31,6 +34,8 @@ use crate::{
 
 /// Records read at a time, and people of one moment.
 const CHUNK: usize = 1024;
+/// Names of events that are remembered, for who has misspelled one: some make them up without end.
+const MOST_NAMED: usize = 10_000;
 
 /// Which rows.
 #[derive(Clone, Debug, Default)]
@@ -114,14 +119,15 @@ pub enum RowsError {
     Out(#[from] io::Error),
 }
 
-/// Goes through the log of a data folder and hands over one row after the other; `told` hears how many events are done.
+/// Goes through the log of a data folder and hands over one row after the other; `told` hears how many events are done. Beside what was
+/// gone through, what was asked for in vain: an event that the log does not have.
 pub fn rows(
     data: &Path,
     (set, limits): (RuleSet, people::Limits),
     asked: &Asked,
     mut told: impl FnMut(u64),
     mut out: impl FnMut(Row) -> io::Result<()>,
-) -> std::result::Result<Exported, RowsError> {
+) -> std::result::Result<(Exported, Option<String>), RowsError> {
     let failed = |error| RowsError::Log(data.to_owned(), error);
     let snapshot = Snapshot::take(Arc::new(ReadOnly), &data.join("log"), Check::Headers);
     let snapshot = Arc::new(snapshot.map_err(failed)?);
@@ -152,7 +158,7 @@ pub fn rows(
         told(rows.done.events);
     }
     rows.end(&mut out)?;
-    Ok(rows.done)
+    Ok((rows.done, rows.in_vain()))
 }
 
 /// Rows over one record after the other.
@@ -161,7 +167,10 @@ pub(super) struct Rows {
     set: Arc<RuleSet>,
     /// Places of the features that are wanted, by name.
     wanted: Vec<usize>,
-    on: Vec<String>,
+    /// Events as [`On`] writes them, and whether the log has one.
+    on: Vec<(String, bool)>,
+    /// The events that the log has, as `--on` names them, while they can be counted.
+    named: BTreeSet<String>,
     /// Moments that are still to come, the earliest last.
     at: Vec<i64>,
     last_moment: Option<i64>,
@@ -195,17 +204,14 @@ impl Rows {
             if set.names_of_features(other, &[]).contains(feature) {
                 return wrong(format!("the feature `{feature}` is of {is_of}: {with}"));
             }
-            return wrong(format!(
-                "there is no feature `{feature}` of this kind; there is `{}`",
-                known.join("`, `")
-            ));
+            return wrong(one_of("feature", feature, known.iter().map(String::as_str)));
         }
         let wanted = set.names_of_features(asked.per, &asked.features);
         let wanted = wanted.iter().filter_map(|name| set.feature(name)).collect();
         if asked.on.is_empty() == asked.at.is_empty() {
             return wrong("name events, or moments, and not both".to_owned());
         }
-        let on = asked.on.iter().map(|text| On::read(text).map(|on| on.0));
+        let on = asked.on.iter().map(|text| On::read(text).map(|on| (on.0, false)));
         let on = on.collect::<std::result::Result<_, _>>().map_err(RowsError::Asked)?;
         let mut at: Vec<i64> = asked.at.iter().map(|at| at.unix_ms()).collect();
         at.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
@@ -216,6 +222,7 @@ impl Rows {
             set,
             wanted,
             on,
+            named: BTreeSet::new(),
             at,
             per: asked.per,
             between: (
@@ -239,8 +246,19 @@ impl Rows {
         let folded = self.trial.tell(record)?;
         self.done.events += 1;
         if let Folded::Event { main, call, name, .. } = &folded {
-            if self.on.iter().any(|on| On::of(call, name).contains(on)) {
-                self.of_event(record, (*main, call, name), out)?;
+            if !self.on.is_empty() {
+                let of = On::of(call, name);
+                let mut wanted = false;
+                for (_, is_there) in self.on.iter_mut().filter(|(on, _)| of.contains(on)) {
+                    (*is_there, wanted) = (true, true);
+                }
+                let [named, ..] = of;
+                if self.named.len() < MOST_NAMED {
+                    self.named.insert(named);
+                }
+                if wanted {
+                    self.of_event(record, (*main, call, name), out)?;
+                }
             }
             let happened = record.event_time.unix_ms();
             let missed = self.last_moment.is_some_and(|last| happened < last && last <= received);
@@ -259,6 +277,16 @@ impl Rows {
             self.everybody(moment, out)?;
         }
         Ok(())
+    }
+
+    /// The first event that was asked for, and that the log does not have at any time: nothing is a row of it.
+    pub(super) fn in_vain(&self) -> Option<String> {
+        let (on, _) = self.on.iter().find(|(_, is_there)| !is_there)?;
+        let name = On(on.clone()).in_words();
+        let named: Vec<_> = self.named.iter().map(|on| On(on.clone()).in_words()).collect();
+        let meant = nearest(&name, named.iter().map(String::as_str));
+        let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+        Some(format!("the log has no event `{name}`{meant}"))
     }
 
     fn of_event(

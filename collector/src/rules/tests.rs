@@ -13,6 +13,7 @@ mod hints;
 mod mistakes;
 mod nothing;
 mod properties;
+mod worded;
 mod zones;
 
 use std::{collections::BTreeMap, sync::Arc};

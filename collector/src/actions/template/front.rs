@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::config::plain_words;
+use crate::config::explained;
 
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +60,7 @@ pub(super) fn split(text: &str) -> Result<(Front, usize, &str), (usize, String)>
     }
     let front = toml::from_str(&front).map_err(|error| {
         let before = error.span().map_or(0, |span| front[..span.start].matches('\n').count());
-        (2 + before, plain_words(error.message()))
+        (2 + before, explained(&front, &error, 2))
     })?;
     Ok((front, lines, rest))
 }

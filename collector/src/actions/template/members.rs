@@ -53,18 +53,18 @@ impl Known {
             let known = self.below(name)?;
             (!known.contains(&member)).then(|| {
                 let line = line_of(text, name, member);
-                let what = match known.is_empty() {
-                    true => "there are none".to_owned(),
-                    false => format!("expected one of `{}`", known.join("`, `")),
-                };
-                let meant = match nearest(member, known.iter().copied()) {
-                    Some(meant) => format!("; did you mean `{name}.{meant}`?"),
-                    None if known.contains(&"traits") => {
-                        format!("; a trait is `{name}.traits.{member}`")
+                let listed = known.join("`, `");
+                let what = match nearest(member, known.iter().copied()) {
+                    _ if known.is_empty() => "there are none".to_owned(),
+                    Some(meant) => {
+                        format!("did you mean `{name}.{meant}`? Expected one of `{listed}`")
                     }
-                    None => String::new(),
+                    None if known.contains(&"traits") => {
+                        format!("expected one of `{listed}`; a trait is `{name}.traits.{member}`")
+                    }
+                    None => format!("expected one of `{listed}`"),
                 };
-                (line, format!("there is no `{name}.{member}`; {what}{meant}"))
+                (line, format!("there is no `{name}.{member}`; {what}"))
             })
         });
         wrong.collect()

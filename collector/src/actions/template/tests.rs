@@ -201,15 +201,15 @@ fn what_is_not_below_a_name_is_found_with_its_line() {
     for (text, wrong) in [
         (
             "+++\ntitle = 'a'\n+++\n\n{{ features.core_lst }}",
-            "a.md:5: there is no `features.core_lst`; expected one of `core_last`",
+            "a.md:5: there is no `features.core_lst`; did you mean `features.core_last`? Expected one of `core_last`",
         ),
         (
             "{{ scores.risk }}\n{% if person.nmae %}x{% endif %}",
-            "a.md:2: there is no `person.nmae`; expected one of `id`, `name`",
+            "a.md:2: there is no `person.nmae`; did you mean `person.name`? Expected one of `id`, `name`",
         ),
         (
             "+++\ntitle = '{{ scores.rsk }}'\n+++\n",
-            "a.md:2: `title`: there is no `scores.rsk`; expected one of `risk`",
+            "a.md:2: `title`: there is no `scores.rsk`; did you mean `scores.risk`? Expected one of `risk`",
         ),
         ("{{ account.plan }}", "a.md:1: there is no `account.plan`"),
     ] {

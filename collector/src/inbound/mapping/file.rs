@@ -12,7 +12,7 @@ use toml::Spanned;
 
 use super::{Entry, HEADERS, ITEM, Kind, Mapping, MappingError, Members, Naming, Part, Subject};
 use crate::{
-    config::plain_words,
+    config::explained,
     expression::{Expression, Vocabulary},
 };
 
@@ -107,7 +107,7 @@ struct Reading<'t> {
 impl Reading<'_> {
     fn mapping(mut self, file: &str) -> Result<Mapping, Mistake> {
         let raw: RawFile = toml::from_str(self.text).map_err(|error| {
-            (error.span().map_or(0, |span| span.start), plain_words(error.message()))
+            (error.span().map_or(0, |span| span.start), explained(self.text, &error, 1))
         })?;
         if raw.event.is_empty() {
             return Err((0, "a mapping has at least one `[[event]]`".to_owned()));

@@ -15,7 +15,7 @@ use super::{
     Mistake,
     raw::{RawFeature, RawRule, RawScore, RawSettings, Text},
 };
-use crate::config::plain_words;
+use crate::config::{explained, plain_words};
 
 /// Mistakes of one thing that are looked for: each is found by reading the rest once more.
 const MOST: usize = 32;
@@ -47,7 +47,7 @@ impl Document {
         // What the parser goes on with after a mistake is its guess: one of a text is said, and of the rest only the names count.
         let is_sound = errors.is_empty();
         if let Some(error) = errors.into_iter().next() {
-            wrong.push((error.span().map_or(0, |it| it.start), plain_words(error.message())));
+            wrong.push((error.span().map_or(0, |it| it.start), explained(text, &error, 1)));
         }
         let mut found = Vec::new();
         let before = wrong.len();
