@@ -47,6 +47,7 @@ mod log_recovery;
 mod messages;
 mod messages_who;
 mod openapi;
+mod parameters;
 mod people;
 mod people_killed;
 mod reading;

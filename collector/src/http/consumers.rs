@@ -39,6 +39,17 @@ enum Verb {
     Ack,
 }
 
+impl Verb {
+    /// The parameters that it takes.
+    fn parameters(self) -> &'static [&'static str] {
+        match self {
+            Self::Parked => &["after", "events", "limit"],
+            Self::Events => &["limit", "wait"],
+            _ => &[],
+        }
+    }
+}
+
 /// A page of parked events without a `limit`.
 const PAGE: usize = 100;
 /// Bytes of parked events' own texts in one page: the rest of the page is told without.
@@ -119,12 +130,13 @@ impl Http {
         auth::require_admin(request.headers(), &self.door.admins.get())?;
         let (head, body) = request.into_parts();
         let Some((name, verb)) = parts(head.uri.path()) else { return Err(not_found("path")) };
+        let query = head.uri.query();
+        only(query, verb.parameters())?;
         if verb == Verb::List {
             return self.list().await;
         }
         let handle = self.consumers.iter().find(|(known, _)| known.as_str() == name);
         let Some((_, handle)) = handle else { return Err(not_found("consumer")) };
-        let query = head.uri.query();
         match verb {
             Verb::List | Verb::One => Ok(answer(&listed(&handle.listed().await?))),
             Verb::Parked => parked(handle, query).await,
@@ -159,7 +171,6 @@ impl Http {
         query: Option<&str>,
         headers: &HeaderMap,
     ) -> Result<Answer, Failure> {
-        only(query, &["limit", "wait"])?;
         let most = number(query, "limit", PAGE, 1)?.min(MAX_PAGE);
         let wait = Duration::from_secs(number(query, "wait", 0, 0)? as u64).min(MAX_PULL_WAIT);
         let mut draining = self.draining.clone();
@@ -240,7 +251,6 @@ async fn order(handle: &Handle, verb: Verb, body: &[u8]) -> Result<Answer, Failu
 }
 
 async fn parked(handle: &Handle, query: Option<&str>) -> Result<Answer, Failure> {
-    only(query, &["after", "events", "limit"])?;
     let limit = number(query, "limit", PAGE, 1)?.min(MAX_PAGE);
     let after = parameter(query, "after")?.map_or(Ok(Offset::START), |after| {
         after.parse().map_err(|_| wrong_parameter("`after` is the `next` of the page before"))

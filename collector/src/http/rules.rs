@@ -148,11 +148,7 @@ impl Http {
         let _room = self.room(&incoming)?;
         incoming.body = inflate(incoming.body, incoming.encoding.take(), MAX_BODY_BYTES)
             .map_err(NotTaken::from)?;
-        let named: Value = serde_json::from_slice(&incoming.body).unwrap_or_default();
-        let Some(id) = named["messageId"].as_str().map(str::to_owned) else {
-            let message = "what is decided about is one event, a JSON object with a `messageId`";
-            return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message));
-        };
+        let (named, id) = about(&incoming.body)?;
         let source = incoming.source.as_ref().map(|source| source.name.clone());
         let receipt = self.hand_in(incoming).await?;
         drop(held);
@@ -223,4 +219,25 @@ impl Http {
         }
         Ok(answer(&said))
     }
+}
+
+/// The event that is decided about, and its id. Rules read all of it, so that a number which no rule could compare, 1e999, is wrong here.
+fn about(body: &[u8]) -> Result<(Value, String), Failure> {
+    let event: Value = serde_json::from_slice(body).map_err(|error| {
+        let message = format!("the event cannot be read: {error}");
+        Failure::new(StatusCode::BAD_REQUEST, "invalid_json", message)
+    })?;
+    let Some(members) = event.as_object() else {
+        let message = "what is decided about is one event, a JSON object with a `messageId`";
+        return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_json", message));
+    };
+    let message = match members.get("messageId") {
+        Some(Value::String(id)) => {
+            let id = id.clone();
+            return Ok((event, id));
+        }
+        Some(_) => "`messageId` is a text of your own: who asks again gives the same one",
+        None => "`messageId` is missing: who asks again under the same one gets the same answer",
+    };
+    Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_parameter", message))
 }

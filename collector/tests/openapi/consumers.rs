@@ -92,6 +92,10 @@ impl<'d> Asking<'d> {
             if path.contains("{name}") {
                 assert_eq!(self.document.ask(path, ask("nobody")).await, 404);
             }
+            let misspelt = path.replace("{name}", "lake") + "?limt=1";
+            let misspelt = self.http.request(method.clone(), self.server.at(&misspelt));
+            let misspelt = misspelt.bearer_auth(&self.token).body("{}");
+            assert_eq!(self.document.ask(path, misspelt).await, 400, "{path}");
             let admin = format!("Authorization: Bearer {}\r\n", self.token);
             if method == Method::POST {
                 let headers = admin.clone() + "Transfer-Encoding: chunked, chunked\r\n";
