@@ -90,7 +90,7 @@ async fn what_cannot_be_read_of_an_event_to_decide_about_is_said_with_its_place(
         (
             "{\"event\":\"A\",\"messageId\":\"m\"",
             "invalid_json",
-            "the event cannot be read: EOF while parsing an object at line 1 column 30",
+            "the event cannot be read: EOF while parsing an object at line 1 column 28",
         ),
         (
             "[1]",
