@@ -139,7 +139,7 @@ async fn an_account_that_is_about_to_leave_is_told_to_a_channel_with_the_reasons
     let told = world.receiver.wait_for("a message", |all| !all.is_empty()).await;
     let message = told[0].event();
     let text = message.to_string();
-    for part in ["Acme may leave", "A Shopper", "core gap: 0.5", "cancel page: 0.5"] {
+    for part in ["Acme may leave", "A Shopper", "\"core gap +0.5\"", "\"cancel page +0.5\""] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     // A second look changes nothing; nor does a restart.

@@ -9,7 +9,7 @@ use crate::{
     event_log::{Identity, Timestamp},
     expression::words::in_words,
     people::{self, Kind, Whole},
-    rules::{Pending, Records, What},
+    rules::{self, Pending, Records, What},
 };
 
 /// All that is known of a firing, by the names under which templates find it, and how the person is reached.
@@ -201,8 +201,9 @@ fn reasons_of(terms: &[Value]) -> Vec<Value> {
     let counts = |term: &&Value| all > 0.0 && brings(term).abs() >= all * LEAST_SHARE;
     let reason = |term: &Value| {
         let name = term["term"].as_str().unwrap_or_default().replace('_', " ");
+        let words = format!("{name} {}", rules::brought(brings(term)));
         let brings = (brings(term) * 100.0).round() / 100.0;
-        json!({ "text": name, "value": brings, "expression": term["text"] })
+        json!({ "text": name, "value": brings, "words": words, "expression": term["text"] })
     };
     terms.iter().filter(counts).map(reason).collect()
 }
@@ -235,7 +236,7 @@ mod tests {
         ])[0];
         assert_eq!(
             one,
-            &json!({"text": "few logins", "value": 0.5, "expression": "a > 1 ? 0.5 : 0.0"})
+            &json!({"text": "few logins", "value": 0.5, "words": "few logins +0.5", "expression": "a > 1 ? 0.5 : 0.0"})
         );
     }
 

@@ -111,7 +111,7 @@ pub(super) fn gist(event: &str, properties: &serde_json::Value) -> Option<String
         ANSWERED => {
             let score = label(text("score")?);
             let of = text("account").map_or_else(String::new, |id| format!(" of {id}"));
-            Some(format!("{score}{of}: {}", super::words::number(properties["value"].as_f64()?)))
+            Some(format!("{score}{of}: {}", crate::rules::rounded(properties["value"].as_f64()?)))
         }
         _ => None,
     }

@@ -7,12 +7,12 @@ use serde_json::Value as Json;
 
 use super::{
     told::moment,
-    words::{When, label, number, sentence, value},
+    words::{When, label, sentence, value},
 };
 use crate::{
     event_log::Timestamp,
     expression::words::{call_in_words, in_words},
-    rules::{Reason, Scored},
+    rules::{Reason, Scored, brought, rounded},
 };
 
 /// Milliseconds of the years 2001 to 2096: what a feature keeps of a time is one of these, and a count is none.
@@ -174,7 +174,7 @@ fn looked_at(name: &str, found: &Json) -> LookedAt {
     let text = match (&at, found) {
         (Some(at), _) => at.text.clone(),
         (_, Json::Null) => "nothing yet".to_owned(),
-        (_, Json::Number(found)) => number(found.as_f64().unwrap_or_default()),
+        (_, Json::Number(found)) => rounded(found.as_f64().unwrap_or_default()),
         _ => quoted(found),
     };
     LookedAt { label: label(name), value: text, at }
@@ -197,12 +197,12 @@ impl MeasuredView {
         let terms = noted["terms"].as_array().map_or(&[][..], Vec::as_slice);
         let brings = |term: &Json| term["brings"].as_f64().unwrap_or_default();
         let bars = Bars::of(terms.iter().map(brings), line.map(|(_, line)| line));
-        let sum = number(terms.iter().map(brings).sum());
+        let sum = rounded(terms.iter().map(brings).sum());
         let value = looked_at("", &noted["value"]).value;
         let model = &noted["model"];
         let inputs = model["inputs"].as_object().into_iter().flatten();
         let fraction = |it: &Json| it.as_f64().filter(|_| it.is_f64());
-        let said = |it: &Json| fraction(it).map_or_else(|| it.to_string(), number);
+        let said = |it: &Json| fraction(it).map_or_else(|| it.to_string(), rounded);
         let inputs: Vec<_> = inputs.map(|(name, it)| format!("{name} = {}", said(it))).collect();
         let by = model["by"].as_str().filter(|_| !inputs.is_empty());
         let at = model["asked"].as_str().map(|at| format!(" on {}", moment(at)));
@@ -215,7 +215,7 @@ impl MeasuredView {
             name: name.unwrap_or_default().to_owned(),
             label: label(name.unwrap_or_default()),
             description: noted["description"].as_str().map(str::to_owned),
-            line: line.map(|(word, line)| format!("{word} {}", number(line))),
+            line: line.map(|(word, line)| format!("{word} {}", rounded(line))),
             sum: Some(sum).filter(|sum| !terms.is_empty() && *sum != value),
             value,
             terms: terms.iter().map(|term| TermView::of(term, brings(term))).collect(),
@@ -235,7 +235,7 @@ impl MeasuredView {
     fn draw_in(&mut self, bars: Bars) {
         self.below = (bars.low.0 > 0.0).then(|| bars.part(bars.low.0));
         let has_bars = self.terms.iter().any(|term| term.way != "nothing");
-        self.ends = has_bars.then(|| (number(-bars.low.0), number(bars.high.0)));
+        self.ends = has_bars.then(|| (rounded(-bars.low.0), rounded(bars.high.0)));
         for term in &mut self.terms {
             let length = term.brought.0.abs();
             let (from, length) = match term.way {
@@ -307,13 +307,12 @@ impl Bars {
 
 /// Whether the number beside a bar is another than 0: else there is no bar.
 fn is_seen(brings: f64) -> bool {
-    number(brings) != "0"
+    rounded(brings) != "0"
 }
 
 impl TermView {
     /// Before its bar is drawn.
     fn of(term: &Json, brings: f64) -> Self {
-        let text = number(brings);
         let way = match brings {
             _ if !is_seen(brings) => "nothing",
             ..0.0 => "takes",
@@ -321,7 +320,7 @@ impl TermView {
         };
         Self {
             label: label(term["term"].as_str().unwrap_or_default()),
-            brings: if way == "adds" { format!("+{text}") } else { text },
+            brings: brought(brings),
             brought: Length(brings),
             way,
             from: 0,

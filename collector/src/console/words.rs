@@ -67,17 +67,6 @@ pub(crate) fn soon(ms: u64) -> String {
     }
 }
 
-/// A number with at most two places, and a minus that is as wide as a plus: `0.82`, `12`, `−0.5`.
-pub(crate) fn number(number: f64) -> String {
-    let text = format!("{number:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    match text.strip_prefix('-') {
-        Some("0") => "0".to_owned(),
-        Some(rest) => format!("−{rest}"),
-        None => text.to_owned(),
-    }
-}
-
 /// `1 event`, `1,204 events`.
 pub(crate) fn count(number: u64, one: &str, many: &str) -> String {
     let digits = number.to_string();
@@ -175,11 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn lengths_and_scores_are_as_exact_as_anyone_reads_them() {
+    fn lengths_are_as_exact_as_anyone_reads_them() {
         let lengths = [0, 999, 1_250, 59_999, 60_000, 7_200_000, 172_800_000].map(soon);
         assert_eq!(lengths, ["0 ms", "999 ms", "1.2 s", "59.9 s", "1 min", "2 h", "2 d"]);
-        let numbers = [0.8176, 12.0, 100.0, -0.5, -0.001, 0.0].map(number);
-        assert_eq!(numbers, ["0.82", "12", "100", "−0.5", "0", "0"]);
     }
 
     #[test]

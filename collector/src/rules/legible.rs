@@ -21,6 +21,25 @@ pub(super) fn number(exact: f64) -> f64 {
     format!("{exact:.places$}").parse().unwrap_or(exact)
 }
 
+/// A number for people, with at most two places, and a minus that is as wide as a plus: `0.82`, `12`, `−0.5`.
+pub(crate) fn rounded(exact: f64) -> String {
+    let text = format!("{exact:.2}");
+    let text = text.trim_end_matches('0').trim_end_matches('.');
+    match text.strip_prefix('-') {
+        Some("0") => "0".to_owned(),
+        Some(rest) => format!("−{rest}"),
+        None => text.to_owned(),
+    }
+}
+
+/// The same of what a term brings to a score: `+0.42`, `−0.5`, `0`.
+pub(crate) fn brought(brings: f64) -> String {
+    match rounded(brings) {
+        text if brings > 0.0 && text != "0" => format!("+{text}"),
+        text => text,
+    }
+}
+
 /// All numbers in a value.
 pub(super) fn json(exact: &Json) -> Json {
     match exact {
@@ -59,6 +78,14 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn people_read_two_places_and_which_way_a_term_goes() {
+        let numbers = [0.8176, 12.0, 100.0, -0.5, -0.001, 0.0];
+        assert_eq!(numbers.map(rounded), ["0.82", "12", "100", "−0.5", "0", "0"]);
+        assert_eq!(numbers.map(brought), ["+0.82", "+12", "+100", "−0.5", "0", "0"]);
+        assert_eq!(brought(0.001), "0", "what is not seen goes neither way");
+    }
 
     #[test]
     fn what_was_meant_is_told_and_what_is_exact_stays() {

@@ -76,6 +76,7 @@ pub(crate) use firing::{Pending, lanes, pending};
 pub(crate) use fixture::{Patience, Rehearsed, test};
 pub(crate) use fold::{ANSWERED, DONE, Fold, InForce, Records};
 pub(crate) use lately::Lately;
+pub(crate) use legible::{brought, rounded};
 #[cfg(test)]
 pub(crate) use rule::Do;
 pub(crate) use rule::{IN_APP, What};

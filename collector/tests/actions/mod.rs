@@ -44,7 +44,7 @@ pub(crate) fn message(to: Option<&str>) -> Message {
     };
     let context = json!({
         "person": {"id": "u 1", "name": "Ann"},
-        "reasons": [{"term": "logins", "value": -0.4}, {"text": "new <card>"}],
+        "reasons": [{"text": "logins", "value": -0.4, "words": "logins −0.4"}, {"text": "sessions", "value": 3}, {"text": "new <card>"}],
     });
     Message {
         key: "act_01HZX".to_owned(),

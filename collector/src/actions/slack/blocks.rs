@@ -5,6 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{super::Message, mrkdwn};
+use crate::rules::rounded;
 
 /// Blocks of a message, characters of a section, of a header, and elements of a context block
 /// (<https://docs.slack.dev/reference/block-kit/blocks>).
@@ -67,16 +68,19 @@ fn mrkdwn_text(text: String) -> Value {
     json!({"type": "mrkdwn", "text": text, "verbatim": true})
 }
 
-/// `reasons` of the context: a list of `{"term": "logins", "value": -0.4}`, or with a `text` that says all, in `words` where there are
-/// any. A condition without words is code.
+/// `reasons` of the context: each in its `words` where there are any, which say all of it, as of a term `cancel page +0.42`; else its
+/// `text` with its `value`. A condition without words is code.
 fn reasons(context: &Value) -> Vec<Value> {
     let list = context["reasons"].as_array().map_or(&[][..], Vec::as_slice);
     let say = |reason: &Value| {
-        let words = ["words", "text", "term"].into_iter().find_map(|it| reason[it].as_str())?;
-        let said = match &reason["value"] {
-            Value::String(value) => format!("{words}: {value}"),
-            Value::Number(value) => format!("{words}: {}", short(value.as_f64()?)),
-            _ => words.to_owned(),
+        let said = match (reason["words"].as_str(), reason["text"].as_str(), &reason["value"]) {
+            (Some(words), ..) => words.to_owned(),
+            (None, None, _) => return None,
+            (_, Some(text), Value::String(value)) => format!("{text}: {value}"),
+            (_, Some(text), Value::Number(value)) => {
+                format!("{text}: {}", rounded(value.as_f64()?))
+            }
+            (_, Some(text), _) => text.to_owned(),
         };
         let said = cut(said.trim(), REASON);
         let is_code =
@@ -87,13 +91,6 @@ fn reasons(context: &Value) -> Vec<Value> {
         })
     };
     list.iter().filter_map(say).take(CONTEXT_ELEMENTS).collect()
-}
-
-/// Two places after the point, if they say anything.
-fn short(number: f64) -> String {
-    let text = format!("{number:.2}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    if text == "-0" { "0".to_owned() } else { text.to_owned() }
 }
 
 /// The lines, in as few sections as hold them.
@@ -182,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_message_has_a_header_sections_reasons_and_buttons() {
-        let context = json!({"reasons": [{"term": "logins <7 d", "value": -0.456}, {"text": "new card"}, {"x": 1}]});
+        let context = json!({"reasons": [{"text": "logins <7 d", "value": -0.46, "words": "logins <7 d −0.46"}, {"text": "sessions", "value": 3.456}, {"text": "new card"}, {"x": 1}]});
         let message = of(Some("A & B"), "**Hi**\n\n- one", context, true).unwrap();
         assert_eq!(
             message,
@@ -190,7 +187,8 @@ mod tests {
                 {"type": "header", "text": {"type": "plain_text", "text": "A & B", "emoji": false}},
                 {"type": "section", "text": {"type": "mrkdwn", "text": "*Hi*\n\n• one", "verbatim": true}},
                 {"type": "context", "elements": [
-                    {"type": "mrkdwn", "text": "logins &lt;7 d: -0.46", "verbatim": true},
+                    {"type": "mrkdwn", "text": "logins &lt;7 d −0.46", "verbatim": true},
+                    {"type": "mrkdwn", "text": "sessions: 3.46", "verbatim": true},
                     {"type": "mrkdwn", "text": "new card", "verbatim": true}]},
                 {"type": "actions", "elements": [
                     {"type": "button", "action_id": "headwater_ack", "text": {"type": "plain_text", "text": "Acknowledge"}, "value": "k-1"},
@@ -205,7 +203,7 @@ mod tests {
     #[test]
     fn what_is_too_long_is_cut_within_slacks_limits() {
         let reasons: Vec<_> =
-            (0..30).map(|n| json!({"term": "é".repeat(500), "value": n})).collect();
+            (0..30).map(|n| json!({"text": "é".repeat(500), "value": n})).collect();
         let line = format!("{}[x](https://h/{})& tail", "é&".repeat(300), "u".repeat(2000));
         for text in [vec![line; 500].join("\n"), "&".repeat(400_000), "a\n".repeat(200_000)] {
             let message =
@@ -261,7 +259,7 @@ mod tests {
 
         #[test]
         fn no_text_is_too_strange(markdown in r"([\[\]()<>#&|*_~`\\>: \n\té+-]|```|https://h/|\PC){0,200}") {
-            let message = of(Some(&markdown), &markdown, json!({"reasons": [{"term": markdown, "value": 1.5}]}), true);
+            let message = of(Some(&markdown), &markdown, json!({"reasons": [{"text": markdown, "value": 1.5}, {"words": markdown}]}), true);
             proptest::prop_assert!(message.is_none_or(|message| message["blocks"].is_array()));
         }
     }

@@ -234,3 +234,18 @@ fn a_number_is_rounded_where_a_template_says_so() {
         assert_eq!(rendered.text.as_deref(), Some(filled), "{text}");
     }
 }
+
+#[test]
+fn reasons_are_told_in_words_where_there_are_any_as_the_guide_does() {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/rules/README.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let (from, end) = ("{% for reason in reasons %}", "{% endfor %}");
+    let (_, line) = guide.split_once(from).unwrap();
+    let line = format!("{from}{}; {end}", line.split_once(end).unwrap().0);
+    let context = json!({"reasons": [
+        {"text": "cancel page", "value": 0.42, "words": "cancel page +0.42", "expression": "0.42"},
+        {"text": "features.a + 1 > 2", "value": true},
+    ]});
+    let told = one("a.txt", &line).render("a", &context).unwrap().text.unwrap();
+    assert_eq!(told, "cancel page +0.42; features.a + 1 > 2; ");
+}
