@@ -72,7 +72,7 @@ mobile: .build/kotlin-client .build/swift ## the mobile library: sizes, its Kotl
 	cargo build --locked -q -p headwater-collector --bin headwater
 	cargo build --locked -q -p headwater-bindgen
 	cargo build --locked -q -p headwater-mobile --features testing --lib --example caller
-	cargo test --locked -q -p headwater-mobile --features testing --test line
+	cargo test --locked -q -p headwater-mobile --features testing --test line --test kept
 	cargo test --locked -q -p headwater-mobile --features testing --doc
 	@$(SAY) "mobile: Kotlin, on the JVM and under Robolectric"
 	mvn -q -B -f sdk-mobile/kotlin/pom.xml verify
