@@ -23,7 +23,7 @@ test('the card is frozen, its holder and the fraud team know, and a forged event
   assert.equal(frozen.id, fired.actions[0].id, 'the same id at every attempt');
   assert.equal(text.to, '+351210000001');
   assert.match(text.text, /used in TH for 900 EUR. We froze it/);
-  assert.match(watched.text, /two countries in a day: 0.4/);
+  assert.match(watched.text, /two countries in a day \+0.4/);
   for (const it of received) assert.ok(it.at - at < CEILING_MS, `${it.kind} after ${it.at - at} ms`);
 
   assert.deepEqual(fired.actions.map(({ kind, state }) => `${kind} ${state}`), ['webhook accepted', 'sms accepted', 'set accepted', 'emit accepted']);
