@@ -3,20 +3,15 @@
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
 use std::{
-    convert::Infallible,
     fs,
     process::Command,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
 };
 
-use crate::server::{self, PATIENCE, SECRET, Server, client};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use crate::model;
+use crate::server::{self, SECRET, Server, client, until};
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 
 const RULES: &str = r#"
 [features.seats]
@@ -54,39 +49,26 @@ struct Model {
 
 impl Model {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/score", listener.local_addr().unwrap());
         let this = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let this = this.clone();
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let this = this.clone();
-                    async move {
-                        let body = request.into_body().collect().await.unwrap().to_bytes();
-                        let asked: Value = serde_json::from_slice(&body).unwrap();
-                        let account = asked["account"].as_str().unwrap().to_owned();
-                        let is_last = asked["userId"] == "u-last";
-                        this.asked.lock().unwrap().push(asked);
-                        let score = match account.as_str() {
-                            "acme" if is_last => 0.7,
-                            "acme" => 0.9,
-                            "beta" => 0.1,
-                            "slow" => {
-                                this.lets.subscribe().wait_for(|lets| *lets).await.unwrap();
-                                0.9
-                            }
-                            other => panic!("{other}"),
-                        };
-                        let answer = Bytes::from(json!({ "score": score }).to_string());
-                        Ok::<_, Infallible>(Response::new(Full::new(answer)))
+        model::serve(move |asked| {
+            let this = this.clone();
+            async move {
+                let account = asked["account"].as_str().unwrap().to_owned();
+                let is_last = asked["userId"] == "u-last";
+                this.asked.lock().unwrap().push(asked);
+                model::score(match account.as_str() {
+                    "acme" if is_last => 0.7,
+                    "acme" => 0.9,
+                    "beta" => 0.1,
+                    "slow" => {
+                        this.lets.subscribe().wait_for(|lets| *lets).await.unwrap();
+                        0.9
                     }
-                });
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                    other => panic!("{other}"),
+                })
             }
-        });
-        url
+        })
+        .await
     }
 
     fn asked(&self) -> Vec<Value> {
@@ -159,18 +141,6 @@ async fn offline(arguments: &[&str]) -> String {
 thread_local! {
     /// Each test has a thread, and a server.
     static TOKEN: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
-}
-
-/// Reads until there is what is looked for.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// The score of an account as it stands.

@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use crate::actions::Recorder;
-use crate::listening::{World, send, until};
-use crate::server::Server;
+use crate::listening::{World, send};
+use crate::server::{Server, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
 use std::{
-    convert::Infallible,
     fs,
     sync::{
         Arc,
@@ -12,11 +11,8 @@ use std::{
     time::Duration,
 };
 
+use crate::model;
 use crate::server::{self, SECRET, Server, client};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
@@ -108,38 +104,24 @@ struct Model {
 }
 
 async fn start(model: &Arc<Model>) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/score", listener.local_addr().unwrap());
     let model = Arc::clone(model);
-    tokio::spawn(async move {
-        loop {
-            let (stream, _) = listener.accept().await.unwrap();
-            let model = Arc::clone(&model);
-            let service = service_fn(move |request: Request<Incoming>| {
-                let model = Arc::clone(&model);
-                async move {
-                    let body = request.into_body().collect().await.unwrap().to_bytes();
-                    let asked: Value = serde_json::from_slice(&body).unwrap();
-                    model.asked.fetch_add(1, Ordering::Relaxed);
-                    let who = asked["userId"].as_str().unwrap();
-                    let score = match who.split('-').next().unwrap() {
-                        "bad" => 0.95,
-                        "good" => 0.05,
-                        "slow" => {
-                            let mut lets = model.lets.subscribe();
-                            lets.wait_for(|lets| *lets).await.unwrap();
-                            0.95
-                        }
-                        other => panic!("{other}"),
-                    };
-                    let answer = Bytes::from(json!({ "score": score }).to_string());
-                    Ok::<_, Infallible>(Response::new(Full::new(answer)))
+    model::serve(move |asked| {
+        let model = Arc::clone(&model);
+        async move {
+            model.asked.fetch_add(1, Ordering::Relaxed);
+            let who = asked["userId"].as_str().unwrap();
+            model::score(match who.split('-').next().unwrap() {
+                "bad" => 0.95,
+                "good" => 0.05,
+                "slow" => {
+                    model.lets.subscribe().wait_for(|lets| *lets).await.unwrap();
+                    0.95
                 }
-            });
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                other => panic!("{other}"),
+            })
         }
-    });
-    url
+    })
+    .await
 }
 
 struct World {

@@ -46,6 +46,7 @@ mod log_faults;
 mod log_recovery;
 mod messages;
 mod messages_who;
+mod model;
 mod openapi;
 mod parameters;
 mod people;

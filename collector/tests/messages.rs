@@ -2,8 +2,8 @@
 //! Waits for conditions only.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-use crate::listening::{OTHER, TOKEN, World, ask, send, told, until};
-use crate::server::{self, PATIENCE, Server, client};
+use crate::listening::{OTHER, TOKEN, World, ask, send, told};
+use crate::server::{self, PATIENCE, Server, client, until};
 use reqwest::Response;
 use serde_json::{Value, json};
 

@@ -4,8 +4,8 @@
 
 use std::fs;
 
-use crate::listening::{OTHER, TOKEN, World, ask, send, told, until};
-use crate::server::{self, Server, client};
+use crate::listening::{OTHER, TOKEN, World, ask, send, told};
+use crate::server::{self, Server, client, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 

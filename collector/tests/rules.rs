@@ -14,10 +14,10 @@ mod why;
 
 use std::{
     fs,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::server::{self, PATIENCE, Receiver, SECRET, Server, client};
+use crate::server::{self, Receiver, SECRET, Server, client, until};
 use headwater_collector::event_log::Timestamp;
 use serde_json::{Value, json};
 
@@ -106,18 +106,6 @@ async fn send(server: &Server, key: &str, events: Value) {
 fn of_account(event: &str, user: &str, ms: u64) -> Value {
     json!({"type": "track", "event": event, "userId": user, "messageId": format!("{event}{user}{ms}"), "timestamp": ms_ago(ms),
            "context": {"groupId": "acme"}})
-}
-
-/// Reads until there is what is looked for.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 #[tokio::test]

@@ -3,19 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
 use std::{
-    convert::Infallible,
     fs,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use crate::server::{self, PATIENCE, SECRET, Server, client};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
+use crate::model;
+use crate::server::{self, PATIENCE, SECRET, Server, client, until};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
 const RULES: &str = r#"
 [features.visits]
@@ -42,44 +37,28 @@ struct Model(Arc<Mutex<Vec<Value>>>);
 
 impl Model {
     async fn start(&self) -> String {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/score", listener.local_addr().unwrap());
         let this = self.clone();
-        tokio::spawn(async move {
-            loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                let this = this.clone();
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let this = this.clone();
-                    async move {
-                        let (head, body) = request.into_parts();
-                        assert!(head.headers.contains_key("webhook-signature"));
-                        let body = body.collect().await.unwrap().to_bytes();
-                        let asked: Value = serde_json::from_slice(&body).unwrap();
-                        let who = asked["userId"].as_str().unwrap_or_default().to_owned();
-                        this.0.lock().unwrap().push(asked);
-                        let (status, answer) = match who.as_str() {
-                            "u-good" => (200, r#"{"score": 0.9, "version": 7}"#.to_owned()),
-                            "u-slow" => {
-                                tokio::time::sleep(PATIENCE).await;
-                                (200, r#"{"score": 0.9}"#.to_owned())
-                            }
-                            "u-500" => (500, r#"{"score": 0.9}"#.to_owned()),
-                            "u-400" => (400, "no such customer".to_owned()),
-                            "u-nonsense" => (200, "<html>0.9</html>".to_owned()),
-                            "u-nan" => (200, r#"{"score": NaN}"#.to_owned()),
-                            "u-huge" => (200, format!("{}{{\"score\": 0.9}}", " ".repeat(3 << 20))),
-                            other => panic!("{other}"),
-                        };
-                        let response = Response::builder().status(status);
-                        let body = Full::new(Bytes::from(answer));
-                        Ok::<_, Infallible>(response.body(body).unwrap())
+        model::serve(move |asked| {
+            let this = this.clone();
+            async move {
+                let who = asked["userId"].as_str().unwrap_or_default().to_owned();
+                this.0.lock().unwrap().push(asked);
+                match who.as_str() {
+                    "u-good" => (200, r#"{"score": 0.9, "version": 7}"#.to_owned()),
+                    "u-slow" => {
+                        tokio::time::sleep(PATIENCE).await;
+                        model::score(0.9)
                     }
-                });
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                    "u-500" => (500, model::score(0.9).1),
+                    "u-400" => (400, "no such customer".to_owned()),
+                    "u-nonsense" => (200, "<html>0.9</html>".to_owned()),
+                    "u-nan" => (200, r#"{"score": NaN}"#.to_owned()),
+                    "u-huge" => (200, format!("{}{{\"score\": 0.9}}", " ".repeat(3 << 20))),
+                    other => panic!("{other}"),
+                }
             }
-        });
-        url
+        })
+        .await
     }
 
     fn asked(&self) -> Vec<Value> {
@@ -123,18 +102,6 @@ async fn get(server: &Server, token: &str, path: &str) -> Value {
     let answer = client().get(server.at(path)).bearer_auth(token).send().await.unwrap();
     assert_eq!(answer.status(), 200, "{path}");
     server::json(answer).await
-}
-
-/// Reads until there is what is looked for.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 fn visit(user: &str) -> Value {

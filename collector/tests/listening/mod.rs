@@ -2,12 +2,12 @@
 //! Waits for conditions only. Deliberately knows no rule.
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
-use std::{fs, sync::Mutex, time::Instant};
+use std::{fs, sync::Mutex};
 
 use reqwest::Response;
 use serde_json::{Value, json};
 
-use crate::server::{self, PATIENCE, Server, client};
+use crate::server::{self, Server, client};
 
 pub(crate) const TOKEN: &str = "a-token-of-22-letters-";
 pub(crate) const OTHER: &str = "another-token-of-22-or-more";
@@ -84,15 +84,4 @@ pub(crate) async fn told(server: &Server, device: &str, token: &str, wait_ms: u6
     assert_eq!(answer.headers()["access-control-allow-origin"], "*");
     let mut answer: Value = server::json(answer).await;
     serde_json::from_value(answer["messages"].take()).unwrap()
-}
-
-pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look().await {
-            return found;
-        }
-        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
 }

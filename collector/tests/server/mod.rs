@@ -142,6 +142,18 @@ pub(crate) async fn json(answer: reqwest::Response) -> Value {
     serde_json::from_str(&answer.text().await.unwrap()).unwrap()
 }
 
+/// Reads until there is what is looked for.
+pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = std::time::Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// What is decided about an event by the rules of a server that `wk_app` is a trusted source of.
 pub(crate) async fn decide(server: &Server, event: &Value, deadline_ms: u64) -> Value {
     let request = client().post(server.at(&format!("/v1/decide?deadline_ms={deadline_ms}")));
