@@ -107,6 +107,11 @@ async fn what_cannot_be_read_of_an_event_to_decide_about_is_said_with_its_place(
             "invalid_parameter",
             "`messageId` is a text of your own: who asks again gives the same one",
         ),
+        (
+            "{\"event\":\"A\",\"userId\":\"u\",\"messageId\":\"\"}",
+            "invalid_parameter",
+            "`messageId` is empty: who asks again under the same one gets the same answer",
+        ),
     ] {
         let asked = client().post(server.at("/v1/decide")).basic_auth("wk_app", Some(""));
         let expected = (400, code.to_owned(), message.to_owned());

@@ -79,14 +79,14 @@ impl Desk {
         record: Offset,
         until: Instant,
     ) -> Result<Option<Decided>, DeskError> {
-        if timeout_at(until, self.projection.wait_for_a_look(record)).await.is_err() {
+        if !matches!(timeout_at(until, self.projection.wait_for_a_look(record)).await, Ok(true)) {
             return Ok(None);
         }
         // Nothing has to be kept of that, and it stays so: what is folded again comes to the same.
         if self.projection.lately.is_nothing(record) {
             return Ok(Some(Decided::default()));
         }
-        if timeout_at(until, self.projection.wait_for_rules(record)).await.is_err() {
+        if !matches!(timeout_at(until, self.projection.wait_for_rules(record)).await, Ok(true)) {
             return Ok(None);
         }
         let mut decided = self.came_to(record).await?;
@@ -159,6 +159,11 @@ impl Desk {
             Ok(Decided { fired, heard, unanswered, unasked })
         })
         .await
+    }
+
+    /// Whether events are folded. Not after what does it has failed: then nothing is decided before a restart.
+    pub(crate) fn is_folding(&self) -> bool {
+        self.projection.is_running()
     }
 
     /// Whether another state is made from the log, as after rules have changed.

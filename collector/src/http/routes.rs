@@ -328,6 +328,11 @@ impl Http {
             (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
         } else if !self.ingest.log.is_healthy() {
             (StatusCode::SERVICE_UNAVAILABLE, "the event log cannot be written\n")
+        } else if !self.desk.is_folding() {
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "events are stored, but people and rules stand still: the log says why\n",
+            )
         } else if self.door.disk_nearly_full() {
             (StatusCode::SERVICE_UNAVAILABLE, "the disk is nearly full\n")
         } else {

@@ -31,6 +31,8 @@ const DEADLINE_MS: u64 = 250;
 const LONGEST_MS: u64 = 5_000;
 
 /// Why nothing is decided.
+const STOOD_STILL: &str =
+    "rules do not run: the collector's log says why, and it has to be started again";
 const OTHER_BODY: &str = "another event is stored under this `messageId`, and this one is not: give each event an id of its own";
 const GONE: &str = "it was stored before, and is not among what its person did last: what was decided then is not known any more";
 const NOT_READ: &str =
@@ -174,6 +176,7 @@ impl Http {
             }
         };
         let unseen = || match self.desk.is_rebuilding() {
+            _ if !self.desk.is_folding() => STOOD_STILL.to_owned(),
             true => format!(
                 "rules had not seen it after {deadline} ms: what they come to is being made from the log"
             ),
@@ -232,6 +235,9 @@ fn about(body: &[u8]) -> Result<(Value, String), Failure> {
         return Err(Failure::new(StatusCode::BAD_REQUEST, "invalid_json", message));
     };
     let message = match members.get("messageId") {
+        Some(Value::String(id)) if id.is_empty() => {
+            "`messageId` is empty: who asks again under the same one gets the same answer"
+        }
         Some(Value::String(id)) => {
             let id = id.clone();
             return Ok((event, id));

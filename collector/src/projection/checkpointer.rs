@@ -118,11 +118,15 @@ impl Checkpointer {
         if self.shared.pages().0 < FROM {
             return;
         }
-        // Whoever still reads from it is not waited for: something may come in meanwhile.
-        let tidied = writer.busy_timeout(Duration::ZERO).and_then(|()| self.truncate(writer));
-        if let Err(error) = tidied.and(writer.busy_timeout(BUSY)) {
+        if let Err(error) = self.truncate_at_once(writer) {
             tracing::debug!(%error, "the log of changes stays as long as it is");
         }
+    }
+
+    /// As `truncate` does, but whoever still reads from it is not waited for: something may come in meanwhile.
+    pub(super) fn truncate_at_once(&self, writer: &Connection) -> Result<()> {
+        let truncated = writer.busy_timeout(Duration::ZERO).and_then(|()| self.truncate(writer));
+        writer.busy_timeout(BUSY).and(truncated)
     }
 
     /// Whether the thread moves pages now, until so few are left.

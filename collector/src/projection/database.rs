@@ -228,6 +228,12 @@ impl Database {
         checkpointer.map_or(Ok(()), |it| it.truncate(&self.connection))
     }
 
+    /// The same, waiting for no reader.
+    pub(super) fn truncate_changes_at_once(&self) -> rusqlite::Result<()> {
+        let checkpointer = self.checkpointer.as_ref();
+        checkpointer.map_or(Ok(()), |it| it.truncate_at_once(&self.connection))
+    }
+
     /// Moves all changes into the file and lets it go.
     pub(super) fn close(mut self) -> Result<(), DatabaseError> {
         self.connection.execute_batch("PRAGMA synchronous = FULL")?;
@@ -280,6 +286,10 @@ fn with(path: &Path, ending: &str) -> PathBuf {
 
 pub(super) fn is_full(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull)
+}
+
+pub(super) fn is_busy(error: &rusqlite::Error) -> bool {
+    error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
 }
 
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {

@@ -63,13 +63,13 @@ impl Drop for Looking {
 }
 
 impl Looked {
-    /// Waits until everything up to `offset` was looked at, or nobody looks any more.
-    pub(super) async fn wait_for(&self, offset: Offset) {
+    /// Waits until everything up to `offset` was looked at; false if nobody looks any more.
+    pub(super) async fn wait_for(&self, offset: Offset) -> bool {
         let (told, waits) = oneshot::channel();
         let place = {
             let mut state = self.state();
             if state.until >= offset || state.is_over {
-                return;
+                return state.until >= offset;
             }
             state.asked += 1;
             let place = (offset, state.asked);
@@ -77,7 +77,7 @@ impl Looked {
             place
         };
         let _stay = Stay { among: self, place };
-        let _ = waits.await;
+        waits.await.is_ok()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -103,39 +103,38 @@ mod tests {
 
     use super::*;
 
-    /// Polls once: whether it is over.
-    async fn is_over(waits: &mut (impl Future<Output = ()> + Unpin)) -> bool {
-        std::future::poll_fn(|context| {
-            Poll::Ready(std::pin::Pin::new(&mut *waits).poll(context).is_ready())
-        })
-        .await
+    /// Polls once.
+    async fn poll(waits: &mut (impl Future<Output = bool> + Unpin)) -> Poll<bool> {
+        std::future::poll_fn(|context| Poll::Ready(std::pin::Pin::new(&mut *waits).poll(context)))
+            .await
     }
 
     #[tokio::test]
     async fn who_waits_is_told_when_it_is_reached_and_nobody_else_is() {
         let at = Offset::from_number;
         let (looking, looked) = channel(at(5));
-        looked.wait_for(at(5)).await;
+        assert!(looked.wait_for(at(5)).await);
         let [mut seventh, mut other, mut ninth] =
             [7, 7, 9].map(|number| Box::pin(looked.wait_for(at(number))));
         for waits in [&mut seventh, &mut other, &mut ninth] {
-            assert!(!is_over(waits).await);
+            assert!(poll(waits).await.is_pending());
         }
         looking.reached(at(6));
         assert_eq!(looked.state().waiting.len(), 3);
         looking.reached(at(8));
-        assert!(is_over(&mut seventh).await && is_over(&mut other).await);
-        assert!(!is_over(&mut ninth).await);
+        assert_eq!(poll(&mut seventh).await, Poll::Ready(true));
+        assert_eq!(poll(&mut other).await, Poll::Ready(true));
+        assert!(poll(&mut ninth).await.is_pending());
         drop(looking);
-        assert!(is_over(&mut ninth).await, "nobody looks any more");
-        looked.wait_for(at(100)).await;
+        assert_eq!(poll(&mut ninth).await, Poll::Ready(false), "nobody looks any more");
+        assert!(!looked.wait_for(at(100)).await && looked.wait_for(at(8)).await);
     }
 
     #[tokio::test]
     async fn who_gives_up_takes_no_room() {
         let (_looking, looked) = channel(Offset::START);
         let mut waits = Box::pin(looked.wait_for(Offset::from_number(1)));
-        assert!(!is_over(&mut waits).await);
+        assert!(poll(&mut waits).await.is_pending());
         assert_eq!(looked.state().waiting.len(), 1);
         drop(waits);
         assert_eq!(looked.state().waiting.len(), 0);

@@ -16,11 +16,13 @@ mod readers;
 mod runner;
 
 use std::{
+    panic::AssertUnwindSafe,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Sender, channel},
     },
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{oneshot, watch};
@@ -40,6 +42,10 @@ use runner::Runner;
 const FILE: &str = "people.db";
 /// The file that a rebuild fills.
 const SHADOW: &str = "people.rebuild.db";
+
+/// So long is waited for those who read what an erasure takes away, and so often looked whether they have ended.
+const READERS: Duration = Duration::from_secs(5);
+const READ_AGAIN: Duration = Duration::from_millis(50);
 
 /// How far a rebuild is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,7 +215,14 @@ impl Projection {
         };
         let thread = std::thread::Builder::new()
             .name("projection".into())
-            .spawn(move || runner.run(are_others && !from_here))
+            .spawn(move || {
+                let run = AssertUnwindSafe(|| runner.run(are_others && !from_here));
+                if std::panic::catch_unwind(run).is_err() {
+                    tracing::error!(
+                        "the thread that folds events has panicked: people and rules stand still until the collector is started again; please report what it said"
+                    );
+                }
+            })
             .map_err(DatabaseError::Thread)?;
         Ok(Self { handle, orders, thread: Some(thread) })
     }
@@ -243,9 +256,8 @@ impl Projection {
 impl Drop for Projection {
     fn drop(&mut self) {
         let _ = self.orders.send(Order::Stop);
-        if let Some(Err(_)) = self.thread.take().map(std::thread::JoinHandle::join) {
-            tracing::error!("the projection's thread had panicked");
-        }
+        // What ended it was said when it did.
+        drop(self.thread.take().map(std::thread::JoinHandle::join));
     }
 }
 
@@ -259,9 +271,18 @@ impl Handle {
 
     /// Takes identifiers out of the state, with all that hangs on them.
     pub(crate) async fn forget(&self, nodes: Vec<people::Node>) -> rusqlite::Result<()> {
-        let (answer, answered) = oneshot::channel();
-        self.order(Order::Forget(nodes, answer));
-        answered.await.unwrap_or(Err(rusqlite::Error::InvalidQuery))
+        let begun = Instant::now();
+        loop {
+            let (answer, answered) = oneshot::channel();
+            self.order(Order::Forget(nodes.clone(), answer));
+            match answered.await.unwrap_or(Err(rusqlite::Error::InvalidQuery)) {
+                // Somebody reads what was. Who folds does not wait for that; this does.
+                Err(error) if database::is_busy(&error) && begun.elapsed() < READERS => {
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+                forgotten => return forgotten,
+            }
+        }
     }
 
     /// Waits until the state has everything up to `offset`.
@@ -269,14 +290,19 @@ impl Handle {
         let _ = self.applied.clone().wait_for(|applied| *applied >= offset).await;
     }
 
-    /// Waits until its rules have looked at everything up to `offset`, which the state need not have yet.
-    pub(crate) async fn wait_for_a_look(&self, offset: Offset) {
-        self.looked.wait_for(offset).await;
+    /// Waits until its rules have looked at everything up to `offset`, which the state need not have yet; false if they never will.
+    pub(crate) async fn wait_for_a_look(&self, offset: Offset) -> bool {
+        self.looked.wait_for(offset).await
     }
 
-    /// Waits until its rules have seen everything up to `offset`, and the state has what they came to.
-    pub(crate) async fn wait_for_rules(&self, offset: Offset) {
-        let _ = self.judged.clone().wait_for(|judged| *judged >= offset).await;
+    /// Waits until its rules have seen everything up to `offset`, and the state has what they came to; false if they never will.
+    pub(crate) async fn wait_for_rules(&self, offset: Offset) -> bool {
+        self.judged.clone().wait_for(|judged| *judged >= offset).await.is_ok()
+    }
+
+    /// Whether anything is folded. Not after the thread has panicked: then only a restart helps.
+    pub(crate) fn is_running(&self) -> bool {
+        self.applied.has_changed().is_ok()
     }
 
     fn order(&self, order: Order) {

@@ -212,6 +212,7 @@ impl Runner {
 
     fn forget(&mut self, nodes: &[people::Node]) -> rusqlite::Result<()> {
         let shadow = self.shadow.as_mut().map(|(place, _)| place);
+        let mut let_go = Ok(());
         for place in [Some(&mut self.at), shadow].into_iter().flatten() {
             let change = place.database.begin()?;
             people::forget(&change, nodes)?;
@@ -219,11 +220,11 @@ impl Runner {
             messages::forget(&change, nodes)?;
             change.commit()?;
             place.forget();
-            // Nor in the log of changes.
-            place.database.truncate_changes()?;
+            // Nor in the log of changes; but nothing would be folded while who reads from it is waited for.
+            let_go = let_go.and(place.database.truncate_changes_at_once());
         }
         self.applied.send_modify(|_| {});
-        Ok(())
+        let_go
     }
 
     fn begin_rebuild(&mut self) -> Result<(), DatabaseError> {

@@ -1,7 +1,5 @@
 //! The thread as a whole, over a real log: what is found after a crash, and what a log without its beginning may not be used for.
 
-use std::time::{Duration, Instant};
-
 use rusqlite::Connection;
 
 use super::*;
@@ -148,7 +146,7 @@ async fn what_rules_looked_at_is_told_before_it_is_committed_and_a_decision_ends
     assert!(place.step(long, Some(&looking)).is_err(), "the commit is refused");
     let decides = Offset::from_number(2);
     let told = tokio::time::timeout(Duration::from_secs(10), looked.wait_for(decides));
-    told.await.expect("rules have looked at it");
+    assert!(told.await.expect("rules have looked at it"));
     assert_eq!(place.database.applied, Offset::START);
 
     place.database.connection.commit_hook(None::<fn() -> bool>).unwrap();
@@ -156,4 +154,55 @@ async fn what_rules_looked_at_is_told_before_it_is_committed_and_a_decision_ends
     assert_eq!(place.database.applied, decides, "what follows a decision does not hold it up");
     assert!(place.step(long, Some(&looking)).unwrap());
     assert_eq!(place.database.applied, end);
+}
+
+#[tokio::test]
+async fn who_reads_what_is_erased_holds_up_the_erasure_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let disk = Arc::new(FileSystem);
+    let options = Options::default();
+    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
+    let log = Arc::new(log);
+    let end = identified(&log, 0..3).await;
+    let all = open(folder, &log, 5).unwrap();
+    let handle = all.handle();
+    handle.wait_for(end).await;
+
+    let reader = Connection::open(folder.join(FILE)).unwrap();
+    let reading = reader.unchecked_transaction().unwrap();
+    reading.query_row("SELECT count(*) FROM identifier", [], |_| Ok(())).unwrap();
+    let erasing = {
+        let handle = handle.clone();
+        tokio::spawn(async move { handle.forget(vec![1]).await })
+    };
+    let begun = Instant::now();
+    while begun.elapsed() < READERS / 2 {
+        let end = identified(&log, 3..4).await;
+        let folded = tokio::time::timeout(READERS / 4, handle.wait_for(end));
+        folded.await.expect("it goes on");
+        assert!(!erasing.is_finished());
+        tokio::time::sleep(READ_AGAIN).await;
+    }
+    drop(reading);
+    erasing.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn who_waits_for_rules_of_a_thread_that_is_gone_is_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let disk = Arc::new(FileSystem);
+    let options = Options::default();
+    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
+    let log = Arc::new(log);
+    let end = identified(&log, 0..3).await;
+    let all = open(folder, &log, 5).unwrap();
+    let handle = all.handle();
+    assert!(handle.wait_for_a_look(end).await && handle.wait_for_rules(end).await);
+    assert!(handle.is_running());
+    drop(all);
+    let end = identified(&log, 3..4).await;
+    assert!(!handle.wait_for_a_look(end).await && !handle.wait_for_rules(end).await);
+    assert!(!handle.is_running());
 }
