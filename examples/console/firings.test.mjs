@@ -129,3 +129,30 @@ test('a bar is as long in one entry as in the next for the same number', async (
     desk.isFaultless();
   });
 });
+
+test('an account whose id begins like another one’s, or ends with a space, is not taken for it', async () => {
+  await withRules(async (desk) => {
+    await quiet(desk, 'acme', 'Plain Acme', 'u-1', 'Ann Miller', 11);
+    await quiet(desk, 'acme ', 'Spaced Acme', 'u-2', 'Ben Smith', 11);
+    for (const [account, user] of [['acme', 'u-1'], ['acme ', 'u-2']]) {
+      await leaving(desk, account, user);
+      await desk.person(user, (profile) => profile.events >= 4);
+    }
+    const page = await desk.signedIn();
+    await page.goto(`${desk.url}/console/firings?account=acme%20`);
+    await page.getByRole('heading', { level: 1, name: 'Firings: Spaced Acme' }).waitFor();
+    await until('its firing', async () => (await rows(page)).length === 1);
+    assert.deepEqual(await rows(page), ['Churn by Ben Smith']);
+    await page.goto(`${desk.url}/console/rules/churn/why?who=acme%20`);
+    await page.getByRole('heading', { level: 1, name: /for Spaced Acme/ }).waitFor();
+    await page.goto(`${desk.url}/console/firings?account=acme`);
+    await page.getByRole('heading', { level: 1, name: 'Firings: Plain Acme' }).waitFor();
+    // Where it is the only one there is, too.
+    await quiet(desk, 'only ', 'Only One', 'u-3', 'Cleo Jones', 11);
+    await desk.person('u-3', (profile) => profile.events >= 1);
+    for (const [address, status] of [['firings?account=only%20', 200], ['firings?account=only', 200], ['rules/churn/why?who=only', 200],
+      ['rules/churn/why?who=only%20', 200], ['rules/churn/why?who=only&who=acme', 400], ['rules/churn/why?x=1', 400]]) {
+      assert.equal((await page.goto(`${desk.url}/console/${address}`)).status(), status, address);
+    }
+  });
+});

@@ -90,6 +90,12 @@ impl Pairs {
         found.map_or("", |(_, value)| value.trim())
     }
 
+    /// As it was given: an id may begin or end with a space.
+    pub(super) fn exact(&self, name: &str) -> Option<String> {
+        let found = self.0.iter().rev().find(|(known, _)| known == name);
+        found.filter(|(_, value)| !value.trim().is_empty()).map(|(_, value)| value.clone())
+    }
+
     pub(super) fn given(&self, name: &str) -> Option<String> {
         Some(self.all(name)).filter(|value| !value.is_empty()).map(str::to_owned)
     }

@@ -40,8 +40,8 @@ impl Which {
     fn of(query: &Pairs) -> Self {
         Self {
             rule: query.given("rule"),
-            who: query.given("who"),
-            account: query.given("account"),
+            who: query.exact("who"),
+            account: query.exact("account"),
             limit: PAGE,
         }
     }
@@ -183,6 +183,10 @@ impl Http {
             (None, None) => return Err(Trouble::NotFound("Nobody is known by this.")),
         };
         match self.meant(text, kinds, of).await? {
+            // Who is found and not known by exactly this has gone meanwhile.
+            Meant::One(id) if of(&id) == which.address() => {
+                Err(Trouble::NotFound("Nobody is known by this."))
+            }
             Meant::One(id) => Ok(see(&of(&id))),
             Meant::Several(choices) => {
                 let is_nobody = choices.all.is_empty();

@@ -86,10 +86,14 @@ impl Http {
     pub(super) async fn why(&self, name: &str, query: &Pairs, session: &Session) -> Paged {
         let rule = self.known_rule(name).await?;
         let r = RuleView::of(&rule);
-        let who = query.all("who");
+        if query.names().any(|name| name != "who") || query.names().count() > 1 {
+            return Err(Trouble::Wrong(
+                "Why is asked of one person or account, `who`, and nothing else.",
+            ));
+        }
         let (mut choices, mut found) = (None, None);
-        if !who.is_empty() {
-            match self.desk.why(name, who).await? {
+        if let Some(who) = query.exact("who") {
+            match self.desk.why(name, &who).await? {
                 Some(Ok(why)) => found = self.found(&why).await?,
                 // By a name, or by how an identifier begins.
                 _ => {
@@ -97,7 +101,11 @@ impl Http {
                         Per::Person => Kinds::People,
                         Per::Account => Kinds::AccountsAndPeople,
                     };
-                    match self.meant(who, kinds, |id| why_address(name, id)).await? {
+                    match self.meant(who.trim(), kinds, |id| why_address(name, id)).await? {
+                        // Who is found and not known by exactly this has gone meanwhile.
+                        Meant::One(id) if id == who => {
+                            return Err(Trouble::NotFound("Nobody is known by this."));
+                        }
                         Meant::One(id) => return Ok(see(&why_address(name, &id))),
                         Meant::Several(several) => choices = Some(several),
                     }

@@ -99,7 +99,9 @@ pub(super) fn is_followed_link(headers: &HeaderMap) -> bool {
 pub(super) fn own_page(next: &str) -> &str {
     let rest = next.strip_prefix("/console");
     let is_own = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
-    let goes_up = next.split(['/', '?']).any(|part| part == "..") || next.contains('%');
+    let path = next.split('?').next().unwrap_or_default();
+    let path = percent_encoding::percent_decode_str(path).decode_utf8_lossy();
+    let goes_up = path.split(['/', '\\']).any(|part| part == "..");
     if is_own && !goes_up && next.bytes().all(|byte| byte.is_ascii_graphic()) {
         next
     } else {
@@ -121,11 +123,26 @@ mod tests {
 
     #[test]
     fn only_own_pages_are_gone_to() {
-        for own in ["/console", "/console/people/p_1?type=track", "/console?q=a"] {
+        for own in [
+            "/console",
+            "/console/people/p_1?type=track",
+            "/console?q=a",
+            "/console/rules/a%2Fb/why?who=a%40b.c",
+            "/console/accounts/a%20b..c",
+        ] {
             assert_eq!(own_page(own), own);
         }
-        for other in ["", "//evil.example", "/consoles", "https://evil.example", "/console\r\nx: y"]
-        {
+        for other in [
+            "",
+            "//evil.example",
+            "/consoles",
+            "https://evil.example",
+            "/console\r\nx: y",
+            "/console/../v1/people",
+            "/console/%2e%2E/v1/people",
+            "/console/..%2fv1",
+            "/console/..%5cv1",
+        ] {
             assert_eq!(own_page(other), "/console", "{other}");
         }
     }
