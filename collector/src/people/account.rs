@@ -139,8 +139,9 @@ fn activity(db: &Connection, person: PersonId, from: i64) -> Result<Activity> {
             all.first = Some(all.first.map_or(first, |known| known.min(first)));
             all.last = all.last.max(Some(last));
         }
-        let mut recent =
-            db.prepare_cached("SELECT count(*) FROM moment WHERE identifier = ?1 AND time >= ?2")?;
+        let mut recent = db.prepare_cached(
+            "SELECT count(*) FROM moment WHERE identifier = ?1 AND time >= ?2 AND own",
+        )?;
         let recent: i64 = recent.query_row([node, from], |row| row.get(0))?;
         all.recent += recent.cast_unsigned();
     }

@@ -18,7 +18,7 @@ use super::{
     texts::{Texts, searchable},
     trial,
 };
-use crate::event_log::{Offset, Record, Timestamp, Trust};
+use crate::event_log::{Offset, Origin, Record, Timestamp, Trust};
 
 /// The tables beside those of [`graph`].
 pub(super) const SCHEMA: &str = "
@@ -38,6 +38,8 @@ pub(super) const SCHEMA: &str = "
         record INTEGER NOT NULL,
         call TEXT NOT NULL,
         name INTEGER NOT NULL,
+        -- 0 of what the collector has derived.
+        own INTEGER NOT NULL,
         PRIMARY KEY (identifier, time, record)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE account (
@@ -372,7 +374,11 @@ impl Fold {
         let mut changes = Vec::new();
         let seen = self.seen(db, main)?;
         let is_new_session = is_visit && !goes_on;
-        seen.count(time, &record.source, is_new_session);
+        // What the collector itself derives, as that somebody was written to, nobody has done.
+        let is_own = !matches!(record.origin, Origin::Derived { .. });
+        if is_own {
+            seen.count(time, &record.source, is_new_session);
+        }
         if let Some(session) = &said.session {
             seen.session = Some(session.to_string());
         }
@@ -405,8 +411,15 @@ impl Fold {
             }
         }
         let name = self.name(db, &said.name)?;
-        db.prepare_cached("INSERT OR IGNORE INTO moment VALUES (?1, ?2, ?3, ?4, ?5)")?
-            .execute(params![main, time, record.offset.to_number(), said.call.as_str(), name])?;
+        db.prepare_cached("INSERT OR IGNORE INTO moment VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .execute(params![
+                main,
+                time,
+                record.offset.to_number(),
+                said.call.as_str(),
+                name,
+                is_own
+            ])?;
         Ok(())
     }
 

@@ -319,6 +319,26 @@ fn nobody_else_can_write_an_order() {
 }
 
 #[test]
+fn what_the_collector_says_of_somebody_is_on_their_timeline_and_nothing_that_they_did() {
+    let mut world = World::new();
+    world.said(&track("Seen", &json!({"userId": "u-1", "context": {"groupId": "acme"}})));
+    let before = world.who("u-1");
+    world.record(&track("In-App Message", &json!({"userId": "u-1"})), |record| {
+        record.source = SOURCE.parse().unwrap();
+        record.trust = Trust::Server;
+        record.origin = Origin::Derived { by: "cart_left".into(), depth: 1 };
+    });
+    let after = world.who("u-1");
+    assert_eq!((after.events, &after.last_seen), (before.events, &before.last_seen));
+    let now = Timestamp::from_unix_ms(i64::MAX / 2);
+    let recent = |from: Timestamp| account(&world.db, "acme", from).unwrap().unwrap().recent_events;
+    assert_eq!((recent(Timestamp::from_unix_ms(0)), recent(now)), (1, 0));
+    let on_timeline = "SELECT count(*) FROM moment";
+    let count: u32 = world.db.query_row(on_timeline, [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 2, "both are on the timeline");
+}
+
+#[test]
 fn what_names_nobody_is_nobodys() {
     let mut world = World::new();
     world.said(&track("Seen", &json!({"userId": "null"})));

@@ -82,6 +82,8 @@ pub(crate) struct Fold {
     kept: RefCell<Kept>,
     /// Rules that cross lines, by their place in the set.
     lines: Arc<[Line]>,
+    /// Whether any event can move one of them.
+    hears_all: bool,
     standing: Standing,
     /// Whose an identifier is, for those who have done something.
     people: LruCache<Node, Arc<Whole>>,
@@ -110,6 +112,7 @@ impl Fold {
         people.resize(PEOPLE);
         let heard = HashMap::new();
         let looks_at_people = set.looks_at_people();
+        let hears_all = lines.iter().any(|line| line.goes_by_people);
         let (next, looked, tally, lately) = (None, None, None, None);
         Self {
             set,
@@ -117,6 +120,7 @@ impl Fold {
             in_force,
             kept,
             lines,
+            hears_all,
             standing,
             people,
             heard,
@@ -225,7 +229,7 @@ impl Fold {
                     self.decided(db, parted, record)?;
                 }
                 let heard = self.heard(call, name);
-                if *heard == Heard::default() && !linked {
+                if *heard == Heard::default() && !linked && !self.hears_all {
                     return Ok(());
                 }
                 // Who is said to be somebody else by one who may order it can be parted from others by it.
@@ -357,7 +361,9 @@ impl Fold {
         let now = record.received_at.unix_ms();
         // What was back between two events is found before the second counts: afterwards it may be beyond its line again.
         let mut beyond = Vec::new();
-        let moves = |line: &&Line| linked || samples.iter().any(|(at, _)| line.moves[*at]);
+        let moves = |line: &&Line| {
+            linked || line.goes_by_people || samples.iter().any(|(at, _)| line.moves[*at])
+        };
         for line in lines.iter().filter(|line| line.ages).filter(moves) {
             for whose in whose(set.rules[line.rule].per, &*person, &accounts) {
                 let scope = Scope::new(db, &set, kept, whose, now);
@@ -372,7 +378,8 @@ impl Fold {
                 moved.push(*at);
             }
         }
-        let has_moved = |line: &Line| linked || moved.iter().any(|at| line.moves[*at]);
+        let has_moved =
+            |line: &Line| linked || line.goes_by_people || moved.iter().any(|at| line.moves[*at]);
         let (mine, theirs) = scopes(now);
         for rule in rules().filter(|rule| rule.asks.is_some()) {
             for scope in whose(rule.per, &mine, &theirs) {

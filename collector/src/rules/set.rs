@@ -304,6 +304,27 @@ impl RuleSet {
         }
     }
 
+    /// Whether what crosses the line can have moved though no feature did: it goes by what is known of people, as their traits.
+    pub(super) fn goes_by_people(&self, measure: &Measure) -> bool {
+        match measure {
+            Measure::Feature(_) => false,
+            Measure::Score(of) => {
+                self.scores[*of].terms.iter().any(|(_, term)| self.part_goes_by_people(term))
+            }
+        }
+    }
+
+    /// By way of scores too.
+    fn part_goes_by_people(&self, part: &Part) -> bool {
+        let through = |score: &String| {
+            let score = self.score(score).map(|at| &self.scores[at]);
+            score.is_some_and(|it| it.terms.iter().any(|(_, term)| self.part_goes_by_people(term)))
+        };
+        part.looks_at_profile
+            || part.expression.mentions("account")
+            || part.scores.iter().any(through)
+    }
+
     /// By its terms; one by a model moves with its answers, and not with what it was asked about.
     fn score_looks_at(&self, score: usize, feature: usize) -> bool {
         let score = &self.scores[score];

@@ -10,6 +10,7 @@ mod crossing;
 mod decided;
 mod held;
 mod hints;
+mod known;
 mod mistakes;
 mod nothing;
 mod properties;

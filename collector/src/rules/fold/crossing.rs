@@ -44,6 +44,8 @@ pub(super) struct Line {
     pub(super) rule: usize,
     /// Whether what it is about may move with a feature, by the feature's place.
     pub(super) moves: Vec<bool>,
+    /// Whether it may move with any event, since it goes by what is known of people.
+    pub(super) goes_by_people: bool,
     /// Whether it moves with time.
     pub(super) ages: bool,
     /// Features with windows that it looks at: with time they move in steps, any way.
@@ -66,6 +68,7 @@ impl Line {
             When::Crosses(crossing) if it.enabled => Some(Self {
                 rule,
                 moves: (0..set.features.len()).map(|at| set.moves(&crossing.of, at)).collect(),
+                goes_by_people: set.goes_by_people(&crossing.of),
                 ages: set.ages(&crossing.of),
                 windowed: set.windowed(&crossing.of, &it.conditions),
                 goes_by_the_clock: set.goes_by_the_clock(&crossing.of, &it.conditions),
