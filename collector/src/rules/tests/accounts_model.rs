@@ -233,6 +233,10 @@ fn a_fixture_answers_about_an_account_and_says_which() {
             "`mine` is a score of people",
         ),
         (
+            "{ at = '2m', answered = { mime = 0.9 }, user = 'u-1' }",
+            "no model computes a score `mime`; did you mean `mine`?",
+        ),
+        (
             "{ at = '2m', track = 'A', user = 'u-1', account = 'acme' }",
             "`account` goes with `answered`",
         ),
