@@ -335,6 +335,11 @@ pub(crate) fn nearest<'a>(
         .map(|(_, known)| known)
 }
 
+/// The same as the end of a sentence, `; did you mean `it`?`; nothing if none is much like it.
+pub(crate) fn did_you_mean<'a>(unknown: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(unknown, known).map_or_else(String::new, |it| format!("; did you mean `{it}`?"))
+}
+
 #[cfg(test)]
 mod tests {
     use std::{num::NonZeroU32, time::Duration};

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::model;
-use crate::server::{self, SECRET, Server, client, until};
+use crate::server::{self, Server, client, until};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -76,38 +76,12 @@ impl Model {
     }
 }
 
-struct World {
-    folder: tempfile::TempDir,
-    toml: String,
-    model: Model,
-}
+type World = model::World<Model>;
 
-impl World {
-    async fn new() -> Self {
-        let lets = Arc::new(watch::channel(false).0);
-        let (folder, model) = (tempfile::tempdir().unwrap(), Model { asked: Arc::default(), lets });
-        let rules = folder.path().join("rules");
-        fs::create_dir(&rules).unwrap();
-        fs::write(rules.join("health.toml"), RULES).unwrap();
-        let toml = format!(
-            "rules = '{}'\n[sources.app]\nwrite_key = 'wk_app'\ntrust = 'server'\n\
-             [destinations.model]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\nallow_private = true\n",
-            rules.display(),
-            model.start().await,
-        );
-        Self { folder, toml, model }
-    }
-
-    async fn start(&self) -> Server {
-        Server::start_with(&self.folder.path().join("data"), &self.toml).await
-    }
-
-    /// As when the state is of another format, or gone: all is made anew from the log.
-    fn forget_the_state(&self) {
-        for file in ["people.db", "people.db-wal", "people.db-shm"] {
-            drop(fs::remove_file(self.folder.path().join("data").join(file)));
-        }
-    }
+async fn world() -> World {
+    let model = Model { asked: Arc::default(), lets: Arc::new(watch::channel(false).0) };
+    let url = model.start().await;
+    World::new(model, RULES, &[("model", &url)])
 }
 
 async fn joins(server: &Server, user: &str, account: &str) {
@@ -151,7 +125,7 @@ async fn health(server: &Server, account: &str) -> Value {
 
 #[tokio::test]
 async fn a_model_is_asked_about_an_account_and_its_answer_is_the_accounts_also_made_anew() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     TOKEN.set(server.new_token.clone().unwrap());
     for (user, account) in [("u-1", "acme"), ("u-2", "acme"), ("u-2", "beta")] {
@@ -274,7 +248,7 @@ async fn a_model_is_asked_about_an_account_and_its_answer_is_the_accounts_also_m
 
 #[tokio::test]
 async fn a_model_that_is_late_is_named_with_the_account() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     TOKEN.set(server.new_token.clone().unwrap());
     joins(&server, "u-1", "slow").await;
@@ -303,7 +277,7 @@ async fn a_model_that_is_late_is_named_with_the_account() {
 
 #[tokio::test]
 async fn what_was_said_after_an_event_of_who_is_erased_goes_with_them() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     TOKEN.set(server.new_token.clone().unwrap());
     for user in ["u-1", "u-last"] {

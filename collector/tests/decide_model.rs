@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -12,7 +11,7 @@ use std::{
 };
 
 use crate::model;
-use crate::server::{self, SECRET, Server, client};
+use crate::server::{self, Server, client};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, sync::watch};
 
@@ -124,39 +123,18 @@ async fn start(model: &Arc<Model>) -> String {
     .await
 }
 
-struct World {
-    folder: tempfile::TempDir,
-    toml: String,
-    model: Arc<Model>,
-}
+type World = model::World<Arc<Model>>;
 
-impl World {
-    async fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let model = Arc::new(Model { asked: AtomicUsize::new(0), lets: watch::channel(false).0 });
-        let rules = folder.path().join("rules");
-        fs::create_dir(&rules).unwrap();
-        fs::write(rules.join("card.toml"), RULES).unwrap();
-        // Nobody listens there any more.
-        let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let destination = |name: &str, url: &str| {
-            format!(
-                "[destinations.{name}]\nkind = 'webhook'\nurl = '{url}'\nsecret = '{SECRET}'\nallow_private = true\n"
-            )
-        };
-        // Of which questions are none, however many are asked.
-        let toml = format!(
-            "rules = '{}'\nactions_per_minute = 1\n[sources.app]\nwrite_key = 'wk_app'\ntrust = 'server'\n{}{}",
-            rules.display(),
-            destination("model", &start(&model).await),
-            destination("dead", &format!("http://{dead}/")),
-        );
-        Self { folder, toml, model }
-    }
-
-    async fn start(&self) -> Server {
-        Server::start_with(&self.folder.path().join("data"), &self.toml).await
-    }
+async fn world() -> World {
+    let model = Arc::new(Model { asked: AtomicUsize::new(0), lets: watch::channel(false).0 });
+    let url = start(&model).await;
+    // Nobody listens there any more.
+    let dead = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let dead = format!("http://{dead}/");
+    let mut world = World::new(model, RULES, &[("model", &url), ("dead", &dead)]);
+    // Of which questions are none, however many are asked.
+    world.toml = format!("actions_per_minute = 1\n{}", world.toml);
+    world
 }
 
 async fn decide(server: &Server, event: &str, user: &str, deadline_ms: u64) -> Value {
@@ -173,7 +151,7 @@ fn decided(answer: &Value) -> (&str, Option<&str>, bool) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_model_answers_decides_about_the_event_because_of_which_it_was_asked() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     let token = server.new_token.clone().unwrap();
     let bad = decide(&server, "Card Used", "bad-1", 5000).await;
@@ -195,9 +173,7 @@ async fn what_a_model_answers_decides_about_the_event_because_of_which_it_was_as
     same(&decide(&server, "Card Used", "bad-1", 5000).await, &bad);
     same(&decide(&server, "Card Used", "good-1", 5000).await, &good);
     server.stop().await;
-    for file in ["people.db", "people.db-wal", "people.db-shm"] {
-        drop(fs::remove_file(world.folder.path().join("data").join(file)));
-    }
+    world.forget_the_state();
     let server = world.start().await;
     same(&decide(&server, "Card Used", "bad-1", 5000).await, &bad);
     assert_eq!(world.model.asked.load(Ordering::Relaxed), asked);
@@ -231,7 +207,7 @@ async fn what_a_model_answers_decides_about_the_event_because_of_which_it_was_as
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_is_not_there_leaves_the_decision_to_the_fallback() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     // And a model that is asked because of what another has said is waited for as well.
     let lost = decide(&server, "Card Lost", "bad-1", 5000).await;
@@ -248,7 +224,7 @@ async fn a_model_that_is_not_there_leaves_the_decision_to_the_fallback() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_there_is_no_answer_in_time_the_default_or_the_event_decides_and_that_is_said() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     let slow = decide(&server, "Card Used", "slow-1", 300).await;
     assert_eq!(decided(&slow), ("wait", None, false), "{slow:#}");
@@ -277,7 +253,7 @@ async fn where_there_is_no_answer_in_time_the_default_or_the_event_decides_and_t
 
 #[tokio::test(flavor = "multi_thread")]
 async fn many_at_once_are_each_decided_by_their_own_answer() {
-    let world = World::new().await;
+    let world = world().await;
     let server = Arc::new(world.start().await);
     let mut all = tokio::task::JoinSet::new();
     for number in 0..100 {

@@ -3,13 +3,12 @@
 #![allow(clippy::unwrap_used, reason = "what a test expects, it unwraps, in its functions too")]
 
 use std::{
-    fs,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use crate::model;
-use crate::server::{self, PATIENCE, SECRET, Server, client, until};
+use crate::server::{self, PATIENCE, Server, client, until};
 use serde_json::{Value, json};
 
 const RULES: &str = r#"
@@ -66,30 +65,12 @@ impl Model {
     }
 }
 
-struct World {
-    folder: tempfile::TempDir,
-    toml: String,
-    model: Model,
-}
+type World = model::World<Model>;
 
-impl World {
-    async fn new() -> Self {
-        let (folder, model) = (tempfile::tempdir().unwrap(), Model::default());
-        let rules = folder.path().join("rules");
-        fs::create_dir(&rules).unwrap();
-        fs::write(rules.join("churn.toml"), RULES).unwrap();
-        let toml = format!(
-            "rules = '{}'\n[sources.app]\nwrite_key = 'wk_app'\ntrust = 'server'\n\
-             [destinations.model]\nkind = 'webhook'\nurl = '{}'\nsecret = '{SECRET}'\nallow_private = true\n",
-            rules.display(),
-            model.start().await,
-        );
-        Self { folder, toml, model }
-    }
-
-    async fn start(&self) -> Server {
-        Server::start_with(&self.folder.path().join("data"), &self.toml).await
-    }
+async fn world() -> World {
+    let model = Model::default();
+    let url = model.start().await;
+    World::new(model, RULES, &[("model", &url)])
 }
 
 async fn send(server: &Server, events: Value) {
@@ -137,7 +118,7 @@ async fn known(server: &Server, token: &str, user: &str) -> Option<Value> {
 
 #[tokio::test]
 async fn a_model_is_asked_once_and_its_answer_or_the_fallback_is_the_score_also_made_anew() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     let token = server.new_token.clone().unwrap();
     // Before it is asked, the fallback stands.
@@ -217,9 +198,7 @@ async fn a_model_is_asked_once_and_its_answer_or_the_fallback_is_the_score_also_
 
     // Made anew from the log: nobody is asked, and the scores are what they were.
     let asked = world.model.asked().len();
-    for file in ["people.db", "people.db-wal", "people.db-shm"] {
-        drop(fs::remove_file(world.folder.path().join("data").join(file)));
-    }
+    world.forget_the_state();
     let server = world.start().await;
     send(&server, json!([visit("u-other")])).await;
     until("the state", async || known(&server, &token, "u-other").await).await;
@@ -234,7 +213,7 @@ async fn a_model_is_asked_once_and_its_answer_or_the_fallback_is_the_score_also_
 
 #[tokio::test]
 async fn a_model_that_could_not_be_asked_in_time_is_told_of_as_such() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     let token = server.new_token.clone().unwrap();
     send(&server, json!([signed_out("u-500")])).await;
@@ -261,7 +240,7 @@ async fn a_model_that_could_not_be_asked_in_time_is_told_of_as_such() {
 
 #[tokio::test]
 async fn whoever_forges_an_answer_changes_no_score() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     let token = server.new_token.clone().unwrap();
     let forged = json!({"type": "track", "event": "Score Answered", "userId": "u-1", "messageId": "f",
@@ -274,7 +253,7 @@ async fn whoever_forges_an_answer_changes_no_score() {
 
 #[tokio::test]
 async fn a_question_about_who_is_erased_meanwhile_ends() {
-    let world = World::new().await;
+    let world = world().await;
     let server = world.start().await;
     let token = server.new_token.clone().unwrap();
     send(&server, json!([visit("u-slow"), signed_out("u-slow")])).await;

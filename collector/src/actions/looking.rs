@@ -9,7 +9,7 @@ use super::{
     template::{Known, Mention},
 };
 use crate::{
-    config::{Config, nearest},
+    config::{Config, did_you_mean},
     rules::{ByTime, IN_APP, RuleError, RuleErrors, RuleSet, Sends, doubts, unread},
 };
 
@@ -127,8 +127,7 @@ fn no_destination(sends: &Sends<'_>, kinds: &Kinds<'_>) -> Option<String> {
         }
         None => {
             let of_kind = kinds.iter().filter(|(_, kind)| **kind == wanted).map(|(name, _)| *name);
-            let meant = nearest(name, of_kind);
-            let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+            let meant = did_you_mean(name, of_kind);
             Some(format!(
                 "there is no destination `{name}`; configure it as `[destinations.{name}]`{meant}"
             ))
@@ -152,8 +151,7 @@ fn no_text(sends: &Sends<'_>, template: &str, templates: &Templates) -> Option<S
     let files: Vec<String> = endings.iter().map(|it| format!("{template}.{it}")).collect();
     let of_kind = files.join(" or ");
     if !templates.names().contains(&template) {
-        let meant = nearest(template, templates.names());
-        let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+        let meant = did_you_mean(template, templates.names());
         return Some(format!(
             "there is no template `{template}` beside the rule files: for `{kind}` it is {of_kind}{meant}"
         ));

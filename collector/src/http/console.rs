@@ -85,15 +85,19 @@ impl Pairs {
         Self(form_urlencoded::parse(text).into_owned().collect())
     }
 
-    pub(super) fn all(&self, name: &str) -> &str {
+    /// Of several the last.
+    fn last(&self, name: &str) -> &str {
         let found = self.0.iter().rev().find(|(known, _)| known == name);
-        found.map_or("", |(_, value)| value.trim())
+        found.map_or("", |(_, value)| value)
+    }
+
+    pub(super) fn all(&self, name: &str) -> &str {
+        self.last(name).trim()
     }
 
     /// As it was given: an id may begin or end with a space.
     pub(super) fn exact(&self, name: &str) -> Option<String> {
-        let found = self.0.iter().rev().find(|(known, _)| known == name);
-        found.filter(|(_, value)| !value.trim().is_empty()).map(|(_, value)| value.clone())
+        Some(self.last(name)).filter(|value| !value.trim().is_empty()).map(str::to_owned)
     }
 
     pub(super) fn given(&self, name: &str) -> Option<String> {

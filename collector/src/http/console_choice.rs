@@ -11,6 +11,9 @@ use crate::{
     people::Found,
 };
 
+/// Also where who was found has gone meanwhile.
+pub(super) const NOBODY: Trouble = Trouble::NotFound("Nobody is known by this.");
+
 /// Found of all kinds, so that among them enough are of the kind that is wanted.
 const LOOKED_AT: usize = 4 * FOUND;
 

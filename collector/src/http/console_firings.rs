@@ -8,7 +8,7 @@ use super::{
     Http,
     answer::Answer,
     console::{Paged, Pairs, Trouble, html, see},
-    console_choice::{Kinds, Meant},
+    console_choice::{Kinds, Meant, NOBODY},
     console_live::FollowFirings,
 };
 use crate::{
@@ -180,13 +180,11 @@ impl Http {
         let (text, kinds) = match (&which.account, &which.who) {
             (Some(text), _) => (text, Kinds::Accounts),
             (None, Some(text)) => (text, Kinds::People),
-            (None, None) => return Err(Trouble::NotFound("Nobody is known by this.")),
+            (None, None) => return Err(NOBODY),
         };
         match self.meant(text, kinds, of).await? {
             // Who is found and not known by exactly this has gone meanwhile.
-            Meant::One(id) if of(&id) == which.address() => {
-                Err(Trouble::NotFound("Nobody is known by this."))
-            }
+            Meant::One(id) if of(&id) == which.address() => Err(NOBODY),
             Meant::One(id) => Ok(see(&of(&id))),
             Meant::Several(choices) => {
                 let is_nobody = choices.all.is_empty();

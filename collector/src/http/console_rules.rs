@@ -4,7 +4,7 @@
 use super::{
     Http,
     console::{Paged, Pairs, Trouble, html, see},
-    console_choice::{Kinds, Meant},
+    console_choice::{Kinds, Meant, NOBODY},
     console_firings::{Which, firings_of, stream},
 };
 use crate::{
@@ -103,9 +103,7 @@ impl Http {
                     };
                     match self.meant(who.trim(), kinds, |id| why_address(name, id)).await? {
                         // Who is found and not known by exactly this has gone meanwhile.
-                        Meant::One(id) if id == who => {
-                            return Err(Trouble::NotFound("Nobody is known by this."));
-                        }
+                        Meant::One(id) if id == who => return Err(NOBODY),
                         Meant::One(id) => return Ok(see(&why_address(name, &id))),
                         Meant::Several(several) => choices = Some(several),
                     }

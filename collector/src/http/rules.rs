@@ -31,7 +31,7 @@ const DEADLINE_MS: u64 = 250;
 const LONGEST_MS: u64 = 5_000;
 
 /// Why nothing is decided.
-const STOOD_STILL: &str =
+const STAND_STILL: &str =
     "rules do not run: the collector's log says why, and it has to be started again";
 const OTHER_BODY: &str = "another event is stored under this `messageId`, and this one is not: give each event an id of its own";
 const GONE: &str = "it was stored before, and is not among what its person did last: what was decided then is not known any more";
@@ -175,12 +175,15 @@ impl Http {
                 None => Ok(before.await?),
             }
         };
-        let unseen = || match self.desk.is_rebuilding() {
-            _ if !self.desk.is_folding() => STOOD_STILL.to_owned(),
-            true => format!(
-                "rules had not seen it after {deadline} ms: what they come to is being made from the log"
-            ),
-            false => format!("rules had not seen it after {deadline} ms"),
+        let unseen = || {
+            if !self.desk.is_folding() {
+                return STAND_STILL.to_owned();
+            }
+            let why = match self.desk.is_rebuilding() {
+                true => ": what they come to is being made from the log",
+                false => "",
+            };
+            format!("rules had not seen it after {deadline} ms{why}")
         };
         let found = timeout_at(until, recorded).await.unwrap_or_else(|_| Err(unseen()));
         let found = match found {

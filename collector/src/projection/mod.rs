@@ -5,7 +5,9 @@
 //!
 //! ```text
 //! log ─▶ Reader ─▶ Fold::record × many ─▶ flush, offset, COMMIT ─▶ "applied up to N" ─▶ whoever waits
-//!                     └ people, then rules, then messages: in the same transaction
+//!                     │                                          (rules have seen it, and the state has it)
+//!                     ├ people, then rules, then messages: in the same transaction
+//!                     └─▶ "looked at up to N" ─▶ whoever waits to hear that an event sets off nothing
 //! ```
 
 mod checkpointer;

@@ -5,6 +5,12 @@ use rusqlite::Connection;
 use super::*;
 use crate::event_log::{FileSystem, NewEvent, Options, Retention, system_clock};
 
+fn log(folder: &Path, options: Options) -> Arc<EventLog> {
+    let disk = Arc::new(FileSystem);
+    let opened = EventLog::open(&folder.join("log"), options, disk, system_clock());
+    Arc::new(opened.unwrap().0)
+}
+
 fn open(folder: &Path, log: &Arc<EventLog>, email: u32) -> Result<Projection, DatabaseError> {
     let limits = people::Limits { email, ..people::Limits::default() };
     Projection::open(folder, log, limits, Arc::new(|| Arc::new(|_, _| false)), Rules::none())
@@ -31,10 +37,7 @@ async fn identified(log: &EventLog, users: std::ops::Range<u64>) -> Offset {
 async fn who_is_folded_is_found_after_a_crash_too() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let disk = Arc::new(FileSystem);
-    let options = Options::default();
-    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
-    let log = Arc::new(log);
+    let log = log(folder, Options::default());
     let end = identified(&log, 0..3).await;
     let all = open(folder, &log, 5).unwrap();
     all.handle().wait_for(end).await;
@@ -71,10 +74,7 @@ async fn who_is_folded_is_found_after_a_crash_too() {
 async fn nobody_is_forgotten_because_the_log_has_lost_its_beginning() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let options = Options { segment_bytes: 64 << 10, ..Options::default() };
-    let disk = Arc::new(FileSystem);
-    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
-    let log = Arc::new(log);
+    let log = log(folder, Options { segment_bytes: 64 << 10, ..Options::default() });
     // What does not compress.
     for n in 0..200_u64 {
         let noise: String = (n * 100..n * 100 + 100)
@@ -116,10 +116,7 @@ async fn nobody_is_forgotten_because_the_log_has_lost_its_beginning() {
 async fn what_rules_looked_at_is_told_before_it_is_committed_and_a_decision_ends_a_transaction() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let disk = Arc::new(FileSystem);
-    let options = Options::default();
-    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
-    let log = Arc::new(log);
+    let log = log(folder, Options::default());
     // Each a chunk of its own.
     for (n, name) in ["Seen", "Card Used", "Seen"].into_iter().enumerate() {
         let json = format!(
@@ -160,10 +157,7 @@ async fn what_rules_looked_at_is_told_before_it_is_committed_and_a_decision_ends
 async fn who_reads_what_is_erased_holds_up_the_erasure_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let disk = Arc::new(FileSystem);
-    let options = Options::default();
-    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
-    let log = Arc::new(log);
+    let log = log(folder, Options::default());
     let end = identified(&log, 0..3).await;
     let all = open(folder, &log, 5).unwrap();
     let handle = all.handle();
@@ -192,10 +186,7 @@ async fn who_reads_what_is_erased_holds_up_the_erasure_and_nothing_else() {
 async fn who_waits_for_rules_of_a_thread_that_is_gone_is_told_so() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
-    let disk = Arc::new(FileSystem);
-    let options = Options::default();
-    let (log, _) = EventLog::open(&folder.join("log"), options, disk, system_clock()).unwrap();
-    let log = Arc::new(log);
+    let log = log(folder, Options::default());
     let end = identified(&log, 0..3).await;
     let all = open(folder, &log, 5).unwrap();
     let handle = all.handle();

@@ -35,7 +35,7 @@ pub(crate) use refusal::{Rehearse, Rehearsed};
 use unfired::{Trace, Wanted};
 
 use crate::{
-    config::{explained, nearest},
+    config::{did_you_mean, explained},
     event_log::{Flags, Offset, Origin, Record, Timestamp, Trust},
     event_time, people,
 };
@@ -273,8 +273,8 @@ fn one(
     let mut left: Vec<&Fired> = fired.iter().filter(is_rule).collect();
     for expected in &test.expect {
         let Some(rule) = set.rule(&expected.rule) else {
-            let meant = nearest(&expected.rule, set.rules.iter().map(|rule| rule.name.as_str()));
-            let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+            let known = set.rules.iter().map(|rule| rule.name.as_str());
+            let meant = did_you_mean(&expected.rule, known);
             return Err((None, format!("there is no rule `{}`{meant}", expected.rule)));
         };
         let person = expected.user.as_deref().map(known).transpose()?.flatten();

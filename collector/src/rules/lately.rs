@@ -55,7 +55,7 @@ impl Lately {
         }
     }
 
-    /// Whether an event that the state has by now set off nothing, as far as is known.
+    /// Whether an event that rules have looked at set off nothing, as far as is known.
     pub(crate) fn is_nothing(&self, record: Offset) -> bool {
         let known = self.fired.lock().unwrap_or_else(PoisonError::into_inner);
         known.since.is_some_and(|since| record > since) && !known.records.contains(&record)

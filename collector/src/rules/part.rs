@@ -86,3 +86,10 @@ pub(super) struct Part {
     /// The functions that it calls, for who asks what they came to.
     pub(super) calls: Vec<Part>,
 }
+
+impl Part {
+    /// Whether its value changes with what is known of the person or the account, whatever features count.
+    pub(super) fn looks_at_people(&self) -> bool {
+        self.looks_at_profile || self.expression.mentions("account")
+    }
+}

@@ -24,7 +24,7 @@ use super::{
     trial::{Seen, Trial},
 };
 use crate::{
-    config::nearest,
+    config::did_you_mean,
     event_log::{Check, Offset, ReadError, ReadOnly, Record, Snapshot, Timestamp},
     expression::value,
     people::{self, Folded, Gone, Whole},
@@ -284,8 +284,7 @@ impl Rows {
         let (on, _) = self.on.iter().find(|(_, is_there)| !is_there)?;
         let name = On(on.clone()).in_words();
         let named: Vec<_> = self.named.iter().map(|on| On(on.clone()).in_words()).collect();
-        let meant = nearest(&name, named.iter().map(String::as_str));
-        let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+        let meant = did_you_mean(&name, named.iter().map(String::as_str));
         Some(format!("the log has no event `{name}`{meant}"))
     }
 

@@ -164,18 +164,17 @@ impl RuleSet {
 
     /// Whether it looks at what is known of people, and not only at what it keeps itself.
     pub(super) fn looks_at_people(&self) -> bool {
-        let part = |part: &Part| part.looks_at_profile || part.expression.mentions("account");
         let rule = |rule: &Rule| {
             let timed = match &rule.when {
                 When::At { time, .. } => Some(time),
                 _ => None,
             };
             rule.per == Per::Account
-                || rule.conditions.iter().chain(&rule.still).chain(timed).any(part)
+                || rule.conditions.iter().chain(&rule.still).chain(timed).any(Part::looks_at_people)
         };
         self.quiet.is_some()
             || self.rules.iter().any(rule)
-            || self.scores.iter().any(|score| score.parts().any(part))
+            || self.scores.iter().any(|score| score.parts().any(Part::looks_at_people))
     }
 
     /// What of events its expressions name, where they are plain.
@@ -320,9 +319,7 @@ impl RuleSet {
             let score = self.score(score).map(|at| &self.scores[at]);
             score.is_some_and(|it| it.terms.iter().any(|(_, term)| self.part_goes_by_people(term)))
         };
-        part.looks_at_profile
-            || part.expression.mentions("account")
-            || part.scores.iter().any(through)
+        part.looks_at_people() || part.scores.iter().any(through)
     }
 
     /// By its terms; one by a model moves with its answers, and not with what it was asked about.

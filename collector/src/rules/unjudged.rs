@@ -1,5 +1,6 @@
-//! Conditions of rules, and of what they look at, that could not be worked out: a text where a number was to be, a member that is missing. They do not hold, and a
-//! rule that was to stop something lets it pass; so it is said, to who asks for a decision, to who looks at the rule, and in the log.
+//! Conditions of rules, and of what they look at, that could not be worked out: a text where a number was to be, a member that is
+//! missing. They do not hold, and a rule that was to stop something lets it pass; so it is said, to who asks for a decision, to who looks
+//! at the rule, and in the log.
 //! Promises that no value of an event is in what is said. Deliberately forgets: the oldest events, and all at a stop.
 
 use std::{
@@ -59,8 +60,7 @@ struct All {
 
 /// Whether nothing is wrong but that something is not known of somebody yet: a feature without a value, a trait that nobody has told.
 pub(super) fn is_not_known_yet(part: &Part, why: &str) -> bool {
-    let looks_at_what_is_kept =
-        !part.features.is_empty() || part.looks_at_profile || part.expression.mentions("account");
+    let looks_at_what_is_kept = !part.features.is_empty() || part.looks_at_people();
     looks_at_what_is_kept && expression::is_of_nothing(why)
 }
 

@@ -10,7 +10,7 @@ use minijinja::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::config::nearest;
+use crate::config::{did_you_mean, nearest};
 
 use super::{
     ROOTS, RefusedToSend,
@@ -175,8 +175,7 @@ fn unknown_filters(environment: &Environment<'_>, text: &str) -> Vec<(usize, Str
     for (line, tag) in tags(text) {
         let filters = words(tag).into_iter().filter(|(before, _)| *before == '|');
         for (_, name) in filters.filter(|(_, name)| unknown(name)) {
-            let meant = nearest(&name, FILTERS);
-            let meant = meant.map_or_else(String::new, |it| format!("; did you mean `{it}`?"));
+            let meant = did_you_mean(&name, FILTERS);
             found.push((line, format!("unknown filter `{name}`{meant}")));
         }
     }

@@ -234,7 +234,7 @@ fn a_fixture_answers_about_an_account_and_says_which() {
         ),
         (
             "{ at = '2m', answered = { mime = 0.9 }, user = 'u-1' }",
-            "no model computes a score `mime`; did you mean `mine`?",
+            "unknown score by a model `mime`; did you mean `mine`? Expected one of `health`, `mine`",
         ),
         (
             "{ at = '2m', track = 'A', user = 'u-1', account = 'acme' }",
