@@ -27,6 +27,61 @@ impl World {
 }
 
 #[test]
+fn what_is_claimed_where_a_proof_is_asked_for_joins_nobody_and_is_found() {
+    let mut world = World::new();
+    let claimed = |record: &mut Record| record.flags.identity = Identity::Claimed;
+    let proven = |record: &mut Record| record.flags.identity = Identity::Proven;
+    world.record(&identify("d-1", "u-1", &json!({"email": "a@example.com"})), proven);
+    let stranger =
+        track("A", &json!({"anonymousId": "d-2", "userId": "u-1", "context": {"groupId": "g"}}));
+    let stranger = world.record(&stranger, claimed);
+    world.record(&track("A", &json!({"anonymousId": "d-1", "userId": "u-1"})), claimed);
+    world.record(
+        &json!({"type": "alias", "userId": "u-1", "anonymousId": "d-2", "previousId": "d-2"}),
+        claimed,
+    );
+    let nobody = world.record(&track("A", &json!({"userId": "u-1"})), claimed);
+    let who = world.who("u-1");
+    let known: Vec<_> = who.identifiers.iter().map(|it| it.value.as_str()).collect();
+    // The address is what the user says: a trait, and not an identifier.
+    assert_eq!(known, ["u-1", "d-1"]);
+    assert_eq!(who.traits["email"].value.get(), "\"a@example.com\"");
+    assert_eq!((who.events, world.who("anonymous:d-2").events), (2, 2));
+    assert!(person_of(&world.db, "email:a@example.com").unwrap().is_none());
+    assert!(account(&world.db, "g", Timestamp::from_unix_ms(BEGIN_MS)).unwrap().is_none());
+    // Who erases u-1 finds where others have named it; what its own device says is on its timeline.
+    let user = "user:u-1".parse().unwrap();
+    let found = trial::records(&world.db, &user, Offset::START, 9).unwrap();
+    let alias = Offset::from_number(4);
+    assert_eq!(found, [stranger, alias, nobody]);
+}
+
+#[test]
+fn what_was_said_is_proven_by_whoever_proves_it_later() {
+    let mut world = World::new();
+    let leads = |world: &World, from: &str| {
+        let node = profile::node_of(&world.db, from).unwrap().unwrap();
+        Whole::proven(&world.db, node).unwrap().len()
+    };
+    world.said(&identify("d-1", "u-1", &json!({"email": "a@example.com"})));
+    world.said(&identify("d-2", "u-1", &json!({})));
+    assert_eq!(leads(&world, "anonymous:d-1"), 1);
+    let again = identify("d-1", "u-1", &json!({"email": "a@example.com"}));
+    for _ in 0..2 {
+        world.record(&again, |record| record.flags.identity = Identity::Proven);
+        assert_eq!(leads(&world, "anonymous:d-1"), 2, "the user, and not what was said beside");
+    }
+    world.record(&again, |record| record.trust = Trust::Server);
+    assert_eq!((leads(&world, "anonymous:d-1"), leads(&world, "anonymous:d-2")), (3, 1));
+    world.merge("user:u-1", "anonymous:d-2");
+    assert_eq!(leads(&world, "anonymous:d-2"), 4, "an operator's word is proof");
+    world.unmerge("user:u-1", "anonymous:d-1");
+    assert_eq!(leads(&world, "anonymous:d-1"), 1);
+    world.record(&again, |record| record.flags.identity = Identity::Proven);
+    assert_eq!(leads(&world, "anonymous:d-1"), 1, "it stays taken back");
+}
+
+#[test]
 fn a_hundred_devices_that_were_claimed_leave_room_for_the_true_one() {
     let mut world = World::new();
     for n in 0..100 {
